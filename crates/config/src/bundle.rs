@@ -1,0 +1,361 @@
+//! The resolved configuration: every reference followed, every default filled in, nothing compiled yet.
+//!
+//! It is plain data, so it can be printed, compared and sent to another process.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tollgate_terms::{BackendName, ModelName, RouteName};
+
+/// Everything that a data plane needs to serve.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Bundle {
+    /// Where to listen.
+    pub listeners: Vec<Listener>,
+    /// What to route, in no particular order: compiling sorts by Gateway API precedence.
+    pub routes: Vec<Route>,
+    /// Every backend that a route names.
+    pub backends: BTreeMap<BackendName, Backend>,
+}
+
+/// A value inside a Kubernetes Secret or ConfigMap.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct SecretRef {
+    /// Namespace of the Secret.
+    pub namespace: String,
+    /// Name of the Secret.
+    pub name: String,
+    /// Key in its data, such as `apiKey` or `tls.crt`.
+    pub key: String,
+}
+
+/// One place where clients connect.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Listener {
+    /// `gateway namespace/gateway name/listener name`.
+    pub name: String,
+    /// Address to bind.
+    pub address: IpAddr,
+    /// Port to bind; several listeners may share one and differ by hostname.
+    pub port: u16,
+    /// Host name that requests must have: exact, or `*.` and a suffix. Absent: any.
+    pub hostname: Option<String>,
+    /// Certificates, if the listener terminates TLS.
+    pub tls: Option<ListenerTls>,
+    /// Largest request body, in bytes.
+    pub request_body_bytes_max: u64,
+}
+
+/// TLS of a listener.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ListenerTls {
+    /// Certificate chains and keys in PEM; the first whose names match the SNI serves, else the first.
+    pub certificates: Vec<Certificate>,
+}
+
+/// A certificate chain and its private key, both PEM, both by reference.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Certificate {
+    /// The chain, `tls.crt`.
+    pub chain: SecretRef,
+    /// The private key, `tls.key`.
+    pub key: SecretRef,
+}
+
+/// One AIGatewayRoute, attached to its listeners.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Route {
+    /// `namespace/name`.
+    pub name: RouteName,
+    /// Names of the listeners that it is attached to.
+    pub listeners: Vec<String>,
+    /// Host names it serves: exact or `*.` and a suffix. Empty: every host of its listeners.
+    pub hostnames: Vec<String>,
+    /// Creation time, Unix seconds: the older route wins a tie.
+    pub created_at: i64,
+    /// Its rules, in the order written.
+    pub rules: Vec<Rule>,
+    /// Token numbers to publish for each request; route-level entries have replaced global ones of the same key.
+    pub costs: Vec<Cost>,
+}
+
+/// A number of tokens to publish under a key.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Cost {
+    /// The key, `metadataKey`.
+    pub key: String,
+    /// Which number.
+    pub kind: CostKind,
+}
+
+/// Which number a [`Cost`] is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum CostKind {
+    /// The whole prompt.
+    InputToken,
+    /// Read from a prompt cache.
+    CachedInputToken,
+    /// Written to a prompt cache.
+    CacheCreationInputToken,
+    /// The whole answer.
+    OutputToken,
+    /// The reasoning part of the answer.
+    ReasoningToken,
+    /// Input and output.
+    TotalToken,
+    /// A CEL expression over the others.
+    Cel(String),
+}
+
+/// One rule: what it matches and where it sends.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Rule {
+    /// The rule's own name, if it has one.
+    pub name: Option<String>,
+    /// Alternatives: the rule matches when one of them does. Empty: always.
+    pub matches: Vec<Match>,
+    /// Where requests go. Empty, or all of weight 0: 500 as Gateway API wants.
+    pub targets: Vec<Target>,
+    /// Bounds in time.
+    pub timeouts: Timeouts,
+    /// When to try again.
+    pub retry: Retry,
+    /// `owned_by` of its models in the model list.
+    pub models_owned_by: String,
+    /// `created` of its models in the model list, Unix seconds.
+    pub models_created_at: i64,
+    /// Set when the rule cannot be served as written (a missing backend, a denied grant, an invalid policy): it
+    /// answers 500 with this reason and never falls through to another rule.
+    pub broken: Option<String>,
+}
+
+/// One alternative of a rule: all its header conditions must hold.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Match {
+    /// The conditions. `x-ai-eg-model` stands for the model in the body, whatever the client sends in that header.
+    pub headers: Vec<HeaderMatch>,
+}
+
+/// A condition on one header.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct HeaderMatch {
+    /// Header name, lower case.
+    pub name: String,
+    /// What its value must be.
+    pub value: TextMatch,
+}
+
+/// A condition on a text.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum TextMatch {
+    /// The very same text.
+    Exact(String),
+    /// A regular expression (RE2 syntax) over the whole text.
+    RegularExpression(String),
+}
+
+/// One backend of a rule.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Target {
+    /// The backend.
+    pub backend: BackendName,
+    /// 0 is tried first.
+    pub priority: u32,
+    /// Share among targets of the same priority; 0 gets nothing.
+    pub weight: u32,
+    /// Model to ask the backend for, instead of the client's.
+    pub model_override: Option<ModelName>,
+    /// Header and body changes, the route's and the backend's already merged.
+    pub mutation: Mutation,
+}
+
+/// Changes to make to each request. Removal comes first, so a name in both ends up set.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Mutation {
+    /// Headers to set, lower-case names.
+    pub headers_set: Vec<(String, String)>,
+    /// Headers to remove, lower-case names.
+    pub headers_remove: Vec<String>,
+    /// Top-level body members to set, with the value as JSON text.
+    pub body_set: Vec<(String, String)>,
+    /// Top-level body members to remove.
+    pub body_remove: Vec<String>,
+}
+
+/// Bounds in time of a rule. `None` is no bound.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Timeouts {
+    /// The whole exchange, retries included; for a stream, until its last byte.
+    pub request: Option<Duration>,
+    /// One attempt, until its response head.
+    pub per_try: Option<Duration>,
+    /// One attempt, until the first byte of its response body.
+    pub first_byte: Option<Duration>,
+    /// Silence inside a response body.
+    pub stream_idle: Option<Duration>,
+}
+
+/// When a rule tries again, and how often. Gateway API: nothing is retried unless a policy says so.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Retry {
+    /// Retries after the first attempt, over all priorities.
+    pub retries_max: u32,
+    /// Attempts at one priority before the next one is tried; `None` is as many as there are healthy targets.
+    pub attempts_per_priority: Option<u32>,
+    /// Retry when no connection can be made.
+    pub on_connect_failure: bool,
+    /// Retry when the connection is lost before the response.
+    pub on_reset: bool,
+    /// Retry when an attempt runs out of time before its first byte.
+    pub on_timeout: bool,
+    /// Retry on these statuses.
+    pub on_statuses: Vec<u16>,
+    /// First wait between attempts at the same priority; doubles each time, with full jitter.
+    pub backoff_base: Duration,
+    /// Longest wait.
+    pub backoff_max: Duration,
+}
+
+/// One configured upstream.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Backend {
+    /// `namespace/name` of the AIServiceBackend.
+    pub name: BackendName,
+    /// What it speaks, and where its paths begin.
+    pub schema: Schema,
+    /// Where it is. Never empty.
+    pub endpoints: Vec<Endpoint>,
+    /// TLS towards it; `None` is cleartext.
+    pub tls: Option<UpstreamTls>,
+    /// How the gateway proves itself to it.
+    pub credential: Option<Credential>,
+    /// Bounds on concurrent work.
+    pub limits: Limits,
+    /// When to take it out for a while.
+    pub ejection: Option<Ejection>,
+    /// Longest wait for a connection.
+    pub connect_timeout: Duration,
+    /// Speak cleartext HTTP/2 (prior knowledge). Over TLS, ALPN decides.
+    pub http2_cleartext: bool,
+}
+
+/// The API schema of a backend, as its manifest names it, with the meaning of `version` and `prefix` resolved.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Schema {
+    /// OpenAI and everything compatible.
+    OpenAi {
+        /// Path before `/chat/completions`, without slashes at the ends; `v1` by default.
+        prefix: String,
+    },
+    /// Azure OpenAI.
+    AzureOpenAi {
+        /// The `api-version` query value.
+        api_version: String,
+    },
+    /// Anthropic.
+    Anthropic {
+        /// Path before `/messages`; `v1` by default.
+        prefix: String,
+    },
+    /// Cohere.
+    Cohere {
+        /// Path before `/rerank`; `v2` by default.
+        version: String,
+    },
+}
+
+/// One address of a backend.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Endpoint {
+    /// A host name to resolve, and a port.
+    Fqdn {
+        /// Host name.
+        hostname: String,
+        /// Port.
+        port: u16,
+    },
+    /// An address and a port.
+    Ip {
+        /// Address.
+        address: IpAddr,
+        /// Port.
+        port: u16,
+    },
+    /// A Unix domain socket.
+    Unix {
+        /// Path of the socket.
+        path: String,
+    },
+}
+
+/// TLS towards a backend.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct UpstreamTls {
+    /// Server name to ask for and to verify.
+    pub server_name: String,
+    /// Whom to trust.
+    pub trust: Trust,
+    /// Further names of which the certificate must have one; empty: `server_name` alone decides.
+    pub subject_alt_names: Vec<String>,
+}
+
+/// Which certificate authorities to trust.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Trust {
+    /// Those of the system.
+    System,
+    /// Those in these PEM texts (ConfigMap or Secret values, inlined: they are not secret).
+    Pem(Vec<String>),
+}
+
+/// How the gateway proves itself to a backend.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Credential {
+    /// Which header carries it.
+    pub kind: CredentialKind,
+    /// Where the configured one is; `None` when only per-request credentials are allowed.
+    pub configured: Option<SecretRef>,
+    /// The request header from which a per-request credential is taken, lower case.
+    pub override_header: Option<String>,
+    /// Whether the configured one serves when the request brings none.
+    pub fallback_to_configured: bool,
+}
+
+/// The kinds of credential.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum CredentialKind {
+    /// `authorization: Bearer <key>`.
+    ApiKey,
+    /// `api-key: <key>`.
+    AzureApiKey,
+    /// `x-api-key: <key>`.
+    AnthropicApiKey,
+}
+
+/// Bounds on concurrent work at one backend.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Connections per worker thread.
+    pub connections_max: u32,
+    /// Requests in flight; more are answered 503 at once.
+    pub requests_max: u32,
+    /// Retries in flight.
+    pub retries_max: u32,
+}
+
+/// Passive health: when to stop sending to a backend for a while.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Ejection {
+    /// Faults in a row (5xx, or no response at all) that eject. 0 never.
+    pub consecutive_5xx: u32,
+    /// Faults in a row of the gateway kind (502, 503, 504, or no response) that eject. 0 never.
+    pub consecutive_gateway_errors: u32,
+    /// How long the first ejection lasts; each further one lasts that much longer.
+    pub base_time: Duration,
+    /// The longest ejection.
+    pub max_time: Duration,
+    /// Largest share of a rule's targets that may be out at once, percent.
+    pub max_ejection_percent: u8,
+}

@@ -1,0 +1,1 @@
+//! Wire languages, one folder each: requests, answers, streams, errors and usage.

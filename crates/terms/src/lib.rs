@@ -1,0 +1,16 @@
+//! The nouns that every other crate shares: names, operations, usage, secrets and faults.
+//!
+//! This crate knows nothing about JSON, HTTP, sockets or configuration files. Whoever needs one of these ideas
+//! imports it from here, so that a word means the same thing everywhere. `docs/lexicon.md` lists the words.
+
+mod fault;
+mod name;
+mod operation;
+mod secret;
+mod usage;
+
+pub use fault::{BackendFault, ClientFault, Fault, GatewayFault};
+pub use name::{BackendName, ModelName, ModelNameError, RouteName};
+pub use operation::{Delivery, Dialect, Operation};
+pub use secret::Secret;
+pub use usage::{Usage, UsageSource};

@@ -1,0 +1,86 @@
+//! What a client wants, and the wire language it wants it in.
+
+use serde::{Deserialize, Serialize};
+
+/// A wire language: the shape of requests, answers, streams and errors.
+///
+/// Azure OpenAI speaks [`Dialect::OpenAiChat`] at another host; Claude on Bedrock speaks
+/// [`Dialect::AnthropicMessages`]. Who serves a dialect is a *host* and not told here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Dialect {
+    /// `/v1/chat/completions`.
+    OpenAiChat,
+    /// `/v1/completions`, the older text completions.
+    OpenAiCompletions,
+    /// `/v1/embeddings`.
+    OpenAiEmbeddings,
+    /// `/v1/responses`.
+    OpenAiResponses,
+    /// `/v1/images/generations`.
+    OpenAiImages,
+    /// `/v1/audio/*`.
+    OpenAiAudio,
+    /// `/v1/messages`.
+    AnthropicMessages,
+    /// Cohere's `/v2/rerank`.
+    CohereRerank,
+    /// `/tokenize` as vLLM defines it.
+    VllmTokenize,
+}
+
+/// What the client wants done, whichever dialect says it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Operation {
+    /// An answer to a conversation.
+    Chat,
+    /// A continuation of a text.
+    Complete,
+    /// Vectors for texts.
+    Embed,
+    /// The number of tokens of a conversation, without answering it.
+    CountTokens,
+    /// Speech from a text.
+    Speak,
+    /// A text from speech.
+    Transcribe,
+    /// An English text from speech in any language.
+    Translate,
+    /// Images from a text.
+    Draw,
+    /// Documents ordered by relevance.
+    Rerank,
+    /// The tokens of a text.
+    Tokenize,
+}
+
+/// How the client wants the answer delivered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Delivery {
+    /// One body.
+    Whole,
+    /// A stream of events.
+    Stream,
+}
+
+impl Operation {
+    /// The value of `gen_ai.operation.name` for this operation asked in `dialect`.
+    ///
+    /// The names are those of Envoy AI Gateway, so that existing dashboards keep working.
+    pub fn metric_name(self, dialect: Dialect) -> &'static str {
+        match (self, dialect) {
+            (Self::Chat, Dialect::AnthropicMessages) => "messages",
+            (Self::Chat, Dialect::OpenAiResponses) => "responses",
+            (Self::Chat, _) => "chat",
+            (Self::CountTokens, Dialect::OpenAiResponses) => "responses_input_tokens",
+            (Self::CountTokens, _) => "count_tokens",
+            (Self::Complete, _) => "completion",
+            (Self::Embed, _) => "embeddings",
+            (Self::Speak, _) => "speech",
+            (Self::Transcribe, _) => "transcription",
+            (Self::Translate, _) => "translation",
+            (Self::Draw, _) => "image_generation",
+            (Self::Rerank, _) => "rerank",
+            (Self::Tokenize, _) => "tokenize",
+        }
+    }
+}
