@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+pub use tollgate_host::{CredentialKind, Schema};
 use tollgate_terms::{BackendName, ModelName, RouteName};
 
 /// Everything that a data plane needs to serve.
@@ -241,31 +242,6 @@ pub struct Backend {
     pub http2_cleartext: bool,
 }
 
-/// The API schema of a backend, as its manifest names it, with the meaning of `version` and `prefix` resolved.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Schema {
-    /// OpenAI and everything compatible.
-    OpenAi {
-        /// Path before `/chat/completions`, without slashes at the ends; `v1` by default.
-        prefix: String,
-    },
-    /// Azure OpenAI.
-    AzureOpenAi {
-        /// The `api-version` query value.
-        api_version: String,
-    },
-    /// Anthropic.
-    Anthropic {
-        /// Path before `/messages`; `v1` by default.
-        prefix: String,
-    },
-    /// Cohere.
-    Cohere {
-        /// Path before `/rerank`; `v2` by default.
-        version: String,
-    },
-}
-
 /// One address of a backend.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Endpoint {
@@ -321,17 +297,6 @@ pub struct Credential {
     pub override_header: Option<String>,
     /// Whether the configured one serves when the request brings none.
     pub fallback_to_configured: bool,
-}
-
-/// The kinds of credential.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum CredentialKind {
-    /// `authorization: Bearer <key>`.
-    ApiKey,
-    /// `api-key: <key>`.
-    AzureApiKey,
-    /// `x-api-key: <key>`.
-    AnthropicApiKey,
 }
 
 /// Bounds on concurrent work at one backend.

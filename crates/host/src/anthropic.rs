@@ -1,0 +1,37 @@
+//! Anthropic: one prefix, a version header that is required.
+//!
+//! Source: Anthropic's API reference, "Versions".
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use tollgate_terms::{Dialect, Operation};
+
+const VERSION: HeaderName = HeaderName::from_static("anthropic-version");
+const BETA: HeaderName = HeaderName::from_static("anthropic-beta");
+const BROWSER_ACCESS: HeaderName = HeaderName::from_static("anthropic-dangerous-direct-browser-access");
+
+/// The version that the translation is written against.
+const VERSION_DEFAULT: HeaderValue = HeaderValue::from_static("2023-06-01");
+
+pub(crate) fn path(prefix: &str, dialect: Dialect, operation: Operation) -> Option<String> {
+    suffix(dialect, operation).map(|suffix| crate::join(prefix, suffix))
+}
+
+pub(crate) fn suffix(dialect: Dialect, operation: Operation) -> Option<&'static str> {
+    match (dialect, operation) {
+        (Dialect::AnthropicMessages, Operation::Chat) => Some("messages"),
+        (Dialect::AnthropicMessages, Operation::CountTokens) => Some("messages/count_tokens"),
+        _ => None,
+    }
+}
+
+/// Sets the version header unless the client chose one.
+pub(crate) fn require_headers(headers: &mut HeaderMap) {
+    headers.entry(VERSION).or_insert(VERSION_DEFAULT);
+}
+
+/// Takes away what only Anthropic understands.
+pub(crate) fn remove_headers(headers: &mut HeaderMap) {
+    for name in [VERSION, BETA, BROWSER_ACCESS] {
+        headers.remove(name);
+    }
+}
