@@ -1,1 +1,7 @@
-//! policy
+//! Decisions, one file each, as pure arithmetic: whom to try next, whether to try again, who is unhealthy, what an
+//! untold usage was. Time and chance are parameters.
+
+pub mod estimate;
+pub mod health;
+pub mod retry;
+pub mod select;
