@@ -1,5 +1,26 @@
 //! The core: one client request and its answer as plain values, without sockets, clock or runtime.
+//!
+//! An [`Exchange`] takes in a request and says what to do with it; once its body is there, it has become a
+//! [`Routed`] request, which never changes again. Each try at one backend is an [`Attempt`] made from it. A data
+//! plane moves bytes and time between these and its sockets, and does what each [`Step`] says. Nothing here knows
+//! a vendor: what is said belongs to `dialect`, where it is said to `host`.
 
+mod attempt;
+mod exchange;
+mod headers;
 mod record;
+mod refusal;
+mod response;
+mod routed;
+mod stages;
+mod step;
+mod stream;
 
+pub use attempt::{Attempt, Ending};
+pub use exchange::{Arrival, BodyFraming, BodyPlan, End, Exchange, RequestHead};
 pub use record::{Outcome, Record, Summary};
+pub use refusal::{LocalReply, Refusal};
+pub use response::{Chance, Receive, ResponseHead};
+pub use routed::Routed;
+pub use stages::UpstreamRequest;
+pub use step::{Answer, Need, Offered, Step};

@@ -1,0 +1,443 @@
+//! One try at one backend: from the request that it gets to the record that remains.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::{Bytes, BytesMut};
+use http::header::CONTENT_ENCODING;
+use http::{HeaderMap, StatusCode};
+use tollgate_chat::Loss;
+use tollgate_config::CompiledTarget;
+use tollgate_dialect::{AnswerContext, ErrorBody, Observer, StreamTranslator};
+use tollgate_policy::estimate;
+use tollgate_terms::{BackendFault, ClientFault, Delivery, Dialect, Fault, Secret};
+use tollgate_wire::inflate::Inflater;
+
+use crate::headers;
+use crate::record::{Outcome, Record};
+use crate::refusal::{LocalReply, Refusal, client_status, fault_message, reply_headers};
+use crate::response::{Chance, Incoming, BodyKind, Receive, ResponseHead, identify, status_fault};
+use crate::routed::Routed;
+use crate::stages::{DISPATCH, Draft, UpstreamRequest, run};
+use crate::step::{Answer, Need, Offered, Step};
+use crate::stream::{EventStream, Passed, Path};
+
+/// Most bytes that one whole answer may unpack to.
+const INFLATED_BYTES_MAX: u64 = 256 << 20;
+
+/// One try at one backend.
+pub struct Attempt {
+    routed: Arc<Routed>,
+    /// Index of the target in the rule.
+    target: usize,
+    number: u32,
+    started: Instant,
+    started_at_unix_ms: u64,
+    backend_dialect: Dialect,
+    state: State,
+    observer: Observer,
+    asks_usage: bool,
+    losses: Vec<Loss>,
+    upstream_status: Option<u16>,
+    fault: Option<Fault>,
+    token_times: Option<(Instant, Instant)>,
+}
+
+/// What the attempt waits for.
+enum State {
+    /// To be dispatched.
+    AwaitDispatch,
+    /// Its credential.
+    AwaitCredential(UpstreamRequest),
+    /// The head of the response.
+    AwaitHead,
+    /// A whole body.
+    AwaitBody(Incoming),
+    /// More of a stream of events.
+    AwaitEvents(Box<EventStream>),
+    /// More of a body that is passed on unread.
+    AwaitOpaque,
+    /// Nothing more.
+    Over,
+}
+
+/// How an attempt ended, as its data plane saw it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ending {
+    /// Everything was passed on to the client.
+    Delivered,
+    /// The attempt was given up for another, or for a reply of the gateway's own.
+    GivenUp(Fault),
+    /// It broke while its answer was on the way to the client.
+    Broken(Fault),
+}
+
+impl Attempt {
+    /// Makes attempt `number` (1 for the first) at target `target` of the routed request's rule.
+    ///
+    /// `None` when the rule has no such target, or the target cannot serve the request.
+    pub fn new(
+        routed: &Arc<Routed>,
+        target: usize,
+        number: u32,
+        started: Instant,
+        started_at_unix_ms: u64,
+    ) -> Option<Self> {
+        let backend_dialect = routed.backend_dialect(routed.rule.targets.get(target)?)?;
+        Some(Self {
+            target,
+            number,
+            started,
+            started_at_unix_ms,
+            backend_dialect,
+            state: State::AwaitDispatch,
+            observer: Observer::new(backend_dialect, routed.operation, routed.facts.delivery),
+            asks_usage: false,
+            losses: Vec::new(),
+            upstream_status: None,
+            fault: None,
+            token_times: None,
+            routed: Arc::clone(routed),
+        })
+    }
+
+    /// Builds the request to the backend, from the client's own.
+    pub fn on_dispatch(&mut self) -> Step<UpstreamRequest> {
+        let routed = Arc::clone(&self.routed);
+        let Some(target) = routed.rule.targets.get(self.target) else { return self.internal() };
+        let mut draft = Draft::new(&routed, target, self.backend_dialect);
+        for stage in DISPATCH {
+            if let Err(refusal) = run(stage, &mut draft) {
+                return Step::Reply(refusal.reply(routed.dialect, &routed.request_id));
+            }
+        }
+        self.asks_usage = draft.asks_usage;
+        self.losses = draft.losses;
+        let request = draft.request;
+        let Some(credential) = target.backend.credential.clone() else {
+            self.state = State::AwaitHead;
+            return Step::Forward(request);
+        };
+        let offered = offered(&routed.headers, credential.override_header.as_deref());
+        self.state = State::AwaitCredential(request);
+        Step::Ask(Need::Credential { credential, offered })
+    }
+
+    /// Takes the answer to what was asked.
+    pub fn supply(&mut self, answer: Answer) -> Step<UpstreamRequest> {
+        let State::AwaitCredential(mut request) = std::mem::replace(&mut self.state, State::AwaitHead) else {
+            return self.internal();
+        };
+        match answer {
+            Answer::Credential(secret) => {
+                if let Some(secret) = secret
+                    && !self.show(&secret, &mut request)
+                {
+                    return self.refuse(&Refusal::MissingCredential);
+                }
+                Step::Forward(request)
+            }
+            Answer::MissingCredential => self.refuse(&Refusal::MissingCredential),
+        }
+    }
+
+    /// Takes the head of the backend's response.
+    ///
+    /// `chance` says whether another attempt could follow; only then is a retryable status given up.
+    pub fn on_response_head(
+        &mut self,
+        status: StatusCode,
+        headers: HeaderMap,
+        chance: Chance,
+    ) -> Step<(ResponseHead, Receive)> {
+        let incoming = Incoming::read(&self.routed, status.as_u16(), &headers);
+        self.upstream_status = Some(incoming.status);
+        if incoming.body == BodyKind::Error {
+            let fault = Fault::Backend(status_fault(incoming.status, &headers));
+            self.fault = Some(fault.clone());
+            if chance == Chance::More {
+                return Step::Retry(fault);
+            }
+        }
+        if !self.is_splice() && !incoming.fits(self.routed.facts.delivery) {
+            return Step::Retry(Fault::Backend(BackendFault::Unreadable));
+        }
+        let head = self.response_head(&incoming, headers);
+        let receive = incoming.receive();
+        match self.await_body(incoming) {
+            Ok(()) => Step::Forward((head, receive)),
+            Err(fault) => Step::Retry(Fault::Backend(fault)),
+        }
+    }
+
+    /// Takes the whole body, after a head that asked for [`Receive::Whole`]. May change `head`.
+    pub fn on_response_body(&mut self, body: Bytes, head: &mut ResponseHead) -> Step<Bytes> {
+        let State::AwaitBody(incoming) = std::mem::replace(&mut self.state, State::Over) else {
+            return self.internal();
+        };
+        let decoded = match unpack(&incoming, &body) {
+            Ok(decoded) => decoded,
+            Err(fault) => return Step::Retry(Fault::Backend(fault)),
+        };
+        let changed = match incoming.body {
+            BodyKind::Error => tollgate_dialect::reshape_error(
+                self.routed.dialect,
+                self.backend_dialect,
+                incoming.status,
+                incoming.content_type.as_deref(),
+                &decoded,
+                &self.routed.request_id,
+            ),
+            _ => {
+                self.observer.body(&decoded);
+                match self.translate(&decoded) {
+                    Ok(changed) => changed,
+                    Err(fault) => return Step::Retry(Fault::Backend(fault)),
+                }
+            }
+        };
+        if let Some(changed) = changed {
+            head.headers.remove(CONTENT_ENCODING);
+            headers::declare_json(&mut head.headers);
+            return Step::Forward(changed);
+        }
+        match &incoming.coding {
+            Some(coding) if !headers::accepts_coding(&self.routed.headers, coding) => {
+                head.headers.remove(CONTENT_ENCODING);
+                Step::Forward(decoded)
+            }
+            _ => Step::Forward(body),
+        }
+    }
+
+    /// Takes a chunk of the body, after a head that asked for [`Receive::Stream`].
+    ///
+    /// Forwards what is complete, holds when nothing is, and asks for a retry while nothing was forwarded yet.
+    pub fn on_response_chunk(&mut self, chunk: Bytes, now: Instant) -> Step<Bytes> {
+        match &mut self.state {
+            State::AwaitOpaque => Step::Forward(chunk),
+            State::AwaitEvents(events) => match events.push(chunk, &mut self.observer, now) {
+                Ok(Passed::Bytes(bytes)) if bytes.is_empty() => Step::Hold,
+                Ok(Passed::Bytes(bytes)) => Step::Forward(bytes),
+                Ok(Passed::ErrorFirst) => Step::Retry(Fault::Backend(BackendFault::ErrorEvent)),
+                Err(fault) => Step::Retry(Fault::Backend(fault)),
+            },
+            _ => self.internal(),
+        }
+    }
+
+    /// Takes the end of a streamed body. Returns the last bytes for the client and, if the stream ended before it
+    /// was complete, the fault; the bytes then end with an in-band error.
+    pub fn on_response_end(&mut self, now: Instant) -> (Bytes, Option<Fault>) {
+        let State::AwaitEvents(events) = &mut self.state else {
+            self.state = State::Over;
+            return (Bytes::new(), None);
+        };
+        let (bytes, fault) = match events.end(&mut self.observer, now) {
+            Ok(bytes) if self.observer.is_complete() => return (bytes, None),
+            Ok(bytes) => (bytes, BackendFault::Cut),
+            Err(fault) => (Bytes::new(), fault),
+        };
+        let fault = Fault::Backend(fault);
+        let mut out = BytesMut::from(bytes);
+        out.extend_from_slice(&self.stream_error(&fault));
+        (out.freeze(), Some(fault))
+    }
+
+    /// The in-band error for a stream that breaks off because of `fault`; empty for a body that has no such thing,
+    /// whose connection then has to be broken off as well.
+    pub fn on_stream_fault(&mut self, fault: &Fault) -> Bytes {
+        match &self.state {
+            State::AwaitEvents(_) => self.stream_error(fault),
+            _ => Bytes::new(),
+        }
+    }
+
+    /// Whether the answer, as far as it came, is all of it: the client may leave now without missing anything.
+    pub fn is_complete(&self) -> bool {
+        self.observer.is_complete()
+    }
+
+    /// The target that is tried.
+    pub fn target(&self) -> Option<&CompiledTarget> {
+        self.routed.rule.targets.get(self.target)
+    }
+
+    /// The fact sheet of the attempt, once it is over.
+    pub fn finish(mut self, ending: Ending, now: Instant) -> Option<Record> {
+        self.collect();
+        let routed = Arc::clone(&self.routed);
+        let target = routed.rule.targets.get(self.target)?;
+        let answered = self.upstream_status.is_some_and(|status| status < 400);
+        let (usage, usage_source) = estimate::complete(
+            self.observer.usage(),
+            answered,
+            routed.facts.prompt_bytes,
+            self.observer.output_bytes(),
+        );
+        let (delivered, fault) = match ending {
+            Ending::Delivered => (true, self.fault),
+            Ending::Broken(Fault::Client(ClientFault::Gone)) if self.observer.is_complete() => (true, self.fault),
+            Ending::Broken(fault) => (true, Some(fault)),
+            Ending::GivenUp(fault) => (false, Some(fault)),
+        };
+        let time_per_output_token = self.token_times.and_then(|(first, last)| {
+            let gaps = u32::try_from(usage.output_tokens.checked_sub(1)?).ok()?;
+            last.saturating_duration_since(first).checked_div(gaps)
+        });
+        Some(Record {
+            request_id: Arc::clone(&routed.request_id),
+            attempt: self.number,
+            started_at_ms: self.started_at_unix_ms,
+            route: routed.rule.route.clone(),
+            backend: target.backend.name.clone(),
+            provider: target.backend.schema.provider_name(),
+            operation: routed.operation,
+            client_dialect: routed.dialect,
+            backend_dialect: self.backend_dialect,
+            delivery: routed.facts.delivery,
+            requested_model: routed.facts.model.clone(),
+            upstream_model: routed.upstream_model(target).clone(),
+            served_model: self.observer.served_model().cloned(),
+            outcome: fault.as_ref().map_or(Outcome::Complete, outcome),
+            fault: fault.as_ref().map(Fault::label),
+            upstream_status: self.upstream_status,
+            usage,
+            usage_source,
+            losses: self.losses,
+            duration: now.saturating_duration_since(self.started),
+            time_to_first_token: self
+                .token_times
+                .map(|(first, _)| first.saturating_duration_since(routed.arrived)),
+            time_per_output_token,
+            delivered,
+        })
+    }
+
+    /// Takes out of the stream what the record wants of it.
+    fn collect(&mut self) {
+        if let State::AwaitEvents(events) = &self.state {
+            self.losses.extend_from_slice(events.losses());
+            self.token_times = events.token_times();
+        }
+    }
+
+    fn is_splice(&self) -> bool {
+        self.backend_dialect == self.routed.dialect
+    }
+
+    fn show(&self, secret: &Secret, request: &mut UpstreamRequest) -> bool {
+        let Some(credential) = self.target().and_then(|target| target.backend.credential.as_ref()) else {
+            return false;
+        };
+        credential.kind.show(secret, &mut request.headers).is_ok()
+    }
+
+    fn response_head(&self, incoming: &Incoming, mut headers: HeaderMap) -> ResponseHead {
+        headers::clean_response(&mut headers);
+        identify(&mut headers, &self.routed.request_id);
+        if incoming.body == BodyKind::Events {
+            headers.remove(CONTENT_ENCODING);
+            if !self.is_splice() {
+                headers::declare_event_stream(&mut headers);
+            }
+        }
+        ResponseHead { status: client_status(incoming.status, self.routed.dialect), headers }
+    }
+
+    fn await_body(&mut self, incoming: Incoming) -> Result<(), BackendFault> {
+        self.state = match incoming.body {
+            BodyKind::Error | BodyKind::Document => State::AwaitBody(incoming),
+            BodyKind::Opaque => State::AwaitOpaque,
+            BodyKind::Events => {
+                let path = if self.is_splice() {
+                    Path::Splice { hides_usage: self.asks_usage }
+                } else {
+                    let context = self.answer_context();
+                    let translator = StreamTranslator::new(self.routed.dialect, self.backend_dialect, context);
+                    Path::Hub(Box::new(translator))
+                };
+                State::AwaitEvents(Box::new(EventStream::new(path, incoming.coding.as_deref())?))
+            }
+        };
+        Ok(())
+    }
+
+    /// The translated answer; `None` when it goes through as it is.
+    fn translate(&mut self, body: &[u8]) -> Result<Option<Bytes>, BackendFault> {
+        if self.is_splice() {
+            return Ok(None);
+        }
+        let context = self.answer_context();
+        let translated =
+            tollgate_dialect::translate_answer(self.routed.dialect, self.backend_dialect, body, &context)
+                .map_err(|_| BackendFault::Unreadable)?;
+        self.losses.extend(translated.losses);
+        Ok(Some(translated.body))
+    }
+
+    fn answer_context(&self) -> AnswerContext {
+        AnswerContext {
+            requested_model: self.routed.facts.model.clone(),
+            created_s: self.started_at_unix_ms / 1000,
+            fallback_id: self.routed.request_id.as_ref().to_owned(),
+            usage_wanted: self.routed.facts.delivery == Delivery::Whole || self.routed.facts.usage_wanted,
+        }
+    }
+
+    fn stream_error(&self, fault: &Fault) -> Bytes {
+        let status = crate::refusal::fault_status(fault, self.routed.dialect);
+        let error = ErrorBody {
+            status: status.as_u16(),
+            kind: "BackendError",
+            message: &fault_message(fault),
+            code: Some(fault.label()),
+            param: None,
+            request_id: &self.routed.request_id,
+        };
+        tollgate_dialect::encode_stream_error(self.routed.dialect, &error)
+    }
+
+    fn refuse<T>(&self, refusal: &Refusal) -> Step<T> {
+        Step::Reply(refusal.reply(self.routed.dialect, &self.routed.request_id))
+    }
+
+    /// A data plane called out of order: a bug, told as one.
+    fn internal<T>(&self) -> Step<T> {
+        Step::Reply(LocalReply {
+            status: StatusCode::INTERNAL_SERVER_ERROR,
+            headers: reply_headers(&self.routed.request_id),
+            body: Bytes::new(),
+            reason: Some("internal"),
+        })
+    }
+}
+
+/// The outcome that a fault makes.
+fn outcome(fault: &Fault) -> Outcome {
+    match fault {
+        Fault::Client(_) => Outcome::ClientGone,
+        Fault::Backend(BackendFault::Cut) => Outcome::UpstreamCut,
+        Fault::Backend(
+            BackendFault::FirstByteTimeout | BackendFault::IdleTimeout | BackendFault::Deadline,
+        ) => Outcome::Timeout,
+        Fault::Backend(_) | Fault::Gateway(_) => Outcome::Error,
+    }
+}
+
+/// The credential that the request brought, if the backend takes one from its headers.
+fn offered(headers: &HeaderMap, name: Option<&str>) -> Option<Offered> {
+    let value = headers::text(headers, name?)?;
+    Some(Offered(Secret::new(value.to_owned())))
+}
+
+/// The body without its content coding.
+fn unpack(incoming: &Incoming, body: &Bytes) -> Result<Bytes, BackendFault> {
+    let Some(coding) = &incoming.coding else { return Ok(body.clone()) };
+    let inflater = Inflater::new(coding, INFLATED_BYTES_MAX).map_err(|_| BackendFault::Unreadable)?;
+    let Some(mut inflater) = inflater else { return Ok(body.clone()) };
+    let mut out = BytesMut::new();
+    inflater.push(body, &mut out).map_err(|_| BackendFault::Unreadable)?;
+    inflater.finish(&mut out).map_err(|_| BackendFault::Unreadable)?;
+    Ok(out.freeze())
+}

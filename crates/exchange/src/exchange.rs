@@ -1,0 +1,342 @@
+//! One client request: from its head to the request phase's end, and its summary.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, UPGRADE};
+use http::{HeaderMap, Method, StatusCode};
+use tollgate_config::Snapshot;
+use tollgate_dialect::{Endpoint, Prefixes};
+use tollgate_terms::{Dialect, Fault, ModelName, Operation};
+
+use crate::headers;
+use crate::record::{Outcome, Record, Summary};
+use crate::refusal::{LocalReply, Refusal, reply_headers};
+use crate::routed::Routed;
+
+/// The id and the moment of an exchange: what a pure core cannot make by itself.
+#[derive(Debug, Clone)]
+pub struct Arrival {
+    /// Unique id, visible ASCII.
+    pub request_id: Arc<str>,
+    /// When the request head arrived.
+    pub at: Instant,
+    /// The same moment, milliseconds since the Unix epoch.
+    pub at_unix_ms: u64,
+}
+
+/// The head of a request, as a data plane parsed it.
+#[derive(Debug)]
+pub struct RequestHead {
+    /// Method.
+    pub method: Method,
+    /// Path, without the query.
+    pub path: String,
+    /// Host name asked for, port included; `None` when there is none or more than one.
+    pub host: Option<String>,
+    /// Headers.
+    pub headers: HeaderMap,
+    /// The listener that took it.
+    pub listener: Arc<str>,
+    /// The client's address, for the access log.
+    pub client_address: String,
+    /// Whether the framing announces a body.
+    pub body: BodyFraming,
+}
+
+/// What the framing of a request says about its body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BodyFraming {
+    /// There is none.
+    Absent,
+    /// There is one, of this many bytes.
+    Sized(u64),
+    /// There is one, of unknown length.
+    Unsized,
+}
+
+/// How the exchange wants the request body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BodyPlan {
+    /// All of it, up to this many bytes.
+    Whole {
+        /// The limit, bytes.
+        bytes_max: u64,
+    },
+}
+
+/// How an exchange ended, as its data plane saw it.
+#[derive(Debug)]
+pub struct End {
+    /// Status sent, or 499 when the client left before there was one.
+    pub status: u16,
+    /// The outcome.
+    pub outcome: Outcome,
+    /// Label of the fault or refusal.
+    pub fault: Option<&'static str>,
+    /// Every attempt.
+    pub attempts: Vec<Record>,
+    /// Bytes of the response body that were sent.
+    pub response_body_bytes: u64,
+    /// When.
+    pub at: Instant,
+}
+
+/// One client request and its answer.
+#[derive(Debug)]
+pub struct Exchange {
+    arrival: Arrival,
+    head: RequestHead,
+    state: State,
+    request_body_bytes: u64,
+}
+
+/// What the exchange waits for.
+#[derive(Debug)]
+enum State {
+    /// The body of a request that is served.
+    AwaitBody(AwaitBody),
+    /// Its attempts.
+    Routed(Arc<Routed>),
+    /// Nothing: it was answered here.
+    Answered {
+        /// Whose words the answer was in.
+        dialect: Dialect,
+    },
+}
+
+/// A request that is served, without its body yet.
+#[derive(Debug)]
+struct AwaitBody {
+    snapshot: Arc<Snapshot>,
+    dialect: Dialect,
+    operation: Operation,
+    bytes_max: u64,
+}
+
+impl Exchange {
+    /// Reads the head of a request.
+    ///
+    /// # Errors
+    /// The reply to give at once, when no body is needed to know it.
+    pub fn new(
+        snapshot: &Arc<Snapshot>,
+        head: RequestHead,
+        arrival: Arrival,
+    ) -> (Self, Result<BodyPlan, LocalReply>) {
+        let opened = open(snapshot, &head, &arrival.request_id);
+        let dialect = tollgate_dialect::error_dialect(&head.path, &head.headers);
+        let (state, plan) = match opened {
+            Ok(Opened::Await(await_body)) => {
+                let plan = BodyPlan::Whole { bytes_max: await_body.bytes_max };
+                (State::AwaitBody(await_body), Ok(plan))
+            }
+            Ok(Opened::Reply(reply)) => (State::Answered { dialect }, Err(reply)),
+            Err(refusal) => (State::Answered { dialect }, Err(refusal.reply(dialect, &arrival.request_id))),
+        };
+        (Self { arrival, head, state, request_body_bytes: 0 }, plan)
+    }
+
+    /// Takes the whole request body and routes the request.
+    ///
+    /// # Errors
+    /// The reply to give instead of calling a backend.
+    pub fn on_request_body(&mut self, body: Bytes) -> Result<Arc<Routed>, LocalReply> {
+        self.request_body_bytes = body.len() as u64;
+        let dialect = self.dialect();
+        let routed = match std::mem::replace(&mut self.state, State::Answered { dialect }) {
+            State::AwaitBody(await_body) => route(await_body, &mut self.head, &self.arrival, body),
+            State::Routed(routed) => Ok(routed),
+            State::Answered { .. } => Err(Refusal::BodyBroken),
+        };
+        match routed {
+            Ok(routed) => {
+                self.state = State::Routed(Arc::clone(&routed));
+                Ok(routed)
+            }
+            Err(refusal) => Err(self.refuse(&refusal)),
+        }
+    }
+
+    /// The reply that says no to this exchange, in the client's own dialect.
+    pub fn refuse(&self, refusal: &Refusal) -> LocalReply {
+        refusal.reply(self.dialect(), &self.arrival.request_id)
+    }
+
+    /// The reply when every attempt failed and `fault` was the last.
+    pub fn fail(&self, fault: &Fault) -> LocalReply {
+        self.refuse(&Refusal::Failed(fault.clone()))
+    }
+
+    /// The id of the exchange.
+    pub fn request_id(&self) -> &Arc<str> {
+        &self.arrival.request_id
+    }
+
+    /// When the exchange began.
+    pub fn arrived(&self) -> Instant {
+        self.arrival.at
+    }
+
+    /// The client's dialect, or the one in which errors are best told where the path says none.
+    pub fn dialect(&self) -> Dialect {
+        match &self.state {
+            State::AwaitBody(await_body) => await_body.dialect,
+            State::Routed(routed) => routed.dialect,
+            State::Answered { dialect } => *dialect,
+        }
+    }
+
+    /// The fact sheet of the exchange, once it is over.
+    pub fn finish(self, end: End) -> Summary {
+        let (operation, dialect, model, route) = match &self.state {
+            State::AwaitBody(await_body) => (Some(await_body.operation), Some(await_body.dialect), None, None),
+            State::Routed(routed) => (
+                Some(routed.operation),
+                Some(routed.dialect),
+                Some(routed.facts.model.clone()),
+                Some(routed.rule.route.clone()),
+            ),
+            State::Answered { .. } => (None, None, None, None),
+        };
+        Summary {
+            request_id: self.arrival.request_id,
+            started_at_ms: self.arrival.at_unix_ms,
+            method: self.head.method.as_str().to_owned(),
+            path: self.head.path,
+            client_address: self.head.client_address,
+            listener: self.head.listener,
+            status: end.status,
+            outcome: end.outcome,
+            fault: end.fault,
+            operation,
+            client_dialect: dialect,
+            requested_model: model,
+            route,
+            attempts: end.attempts,
+            request_body_bytes: self.request_body_bytes,
+            response_body_bytes: end.response_body_bytes,
+            duration: end.at.saturating_duration_since(self.arrival.at),
+        }
+    }
+}
+
+/// What reading a head leads to.
+enum Opened {
+    Await(AwaitBody),
+    Reply(LocalReply),
+}
+
+fn open(snapshot: &Arc<Snapshot>, head: &RequestHead, request_id: &str) -> Result<Opened, Refusal> {
+    let Some(host) = &head.host else { return Err(Refusal::BadHost) };
+    if head.headers.contains_key(UPGRADE) {
+        return Err(Refusal::Upgrade);
+    }
+    let endpoint = tollgate_dialect::endpoint(&head.path, &head.headers, &Prefixes::default())
+        .ok_or_else(|| Refusal::UnknownPath { path: head.path.clone() })?;
+    match endpoint {
+        Endpoint::Operation { dialect, operation } => {
+            let await_body = admit(snapshot, head, dialect, operation)?;
+            Ok(Opened::Await(await_body))
+        }
+        Endpoint::Models { dialect, id } => {
+            if !matches!(head.method, Method::GET | Method::HEAD) {
+                return Err(Refusal::MethodNotAllowed { allow: "GET, HEAD" });
+            }
+            models(snapshot, head, host, dialect, id.as_deref(), request_id).map(Opened::Reply)
+        }
+    }
+}
+
+fn admit(
+    snapshot: &Arc<Snapshot>,
+    head: &RequestHead,
+    dialect: Dialect,
+    operation: Operation,
+) -> Result<AwaitBody, Refusal> {
+    if head.method != Method::POST {
+        return Err(Refusal::MethodNotAllowed { allow: "POST" });
+    }
+    let bytes_max =
+        snapshot.listener(&head.listener).map_or(0, |listener| listener.request_body_bytes_max);
+    match head.body {
+        BodyFraming::Absent => Err(Refusal::LengthRequired),
+        BodyFraming::Sized(bytes) if bytes > bytes_max => Err(Refusal::BodyTooLarge { bytes_max }),
+        BodyFraming::Sized(_) | BodyFraming::Unsized => {
+            Ok(AwaitBody { snapshot: Arc::clone(snapshot), dialect, operation, bytes_max })
+        }
+    }
+}
+
+fn models(
+    snapshot: &Snapshot,
+    head: &RequestHead,
+    host: &str,
+    dialect: Dialect,
+    id: Option<&str>,
+    request_id: &str,
+) -> Result<LocalReply, Refusal> {
+    let listed = snapshot.models(&head.listener, host);
+    let entries = listed.iter().map(|model| tollgate_dialect::ModelEntry {
+        id: model.id.as_ref(),
+        owned_by: &model.owned_by,
+        created_s: model.created_s,
+    });
+    let body = match id {
+        None => tollgate_dialect::encode_models(dialect, &entries.collect::<Vec<_>>()),
+        Some(id) => {
+            let entry = entries.into_iter().find(|entry| entry.id == id).ok_or_else(|| Refusal::NoRoute {
+                model: id.to_owned(),
+                known: known_models(snapshot, &head.listener, host),
+            })?;
+            tollgate_dialect::encode_model(dialect, &entry)
+        }
+    };
+    Ok(LocalReply { status: StatusCode::OK, headers: reply_headers(request_id), body, reason: None })
+}
+
+fn known_models(snapshot: &Snapshot, listener: &str, host: &str) -> Vec<String> {
+    snapshot.models(listener, host).iter().map(|model| model.id.to_string()).collect()
+}
+
+fn route(
+    await_body: AwaitBody,
+    head: &mut RequestHead,
+    arrival: &Arrival,
+    body: Bytes,
+) -> Result<Arc<Routed>, Refusal> {
+    let AwaitBody { snapshot, dialect, operation, .. } = await_body;
+    let content_type = headers::text(&head.headers, CONTENT_TYPE);
+    let facts =
+        tollgate_dialect::inspect(dialect, operation, content_type, &body).map_err(Refusal::Invalid)?;
+    let host = head.host.as_deref().unwrap_or_default();
+    let rule = snapshot
+        .route(&head.listener, host, &head.headers, &facts.model)
+        .ok_or_else(|| no_route(&snapshot, head, host, &facts.model))?;
+    if let Some(reason) = &rule.broken {
+        return Err(Refusal::Misconfigured { reason: reason.clone() });
+    }
+    let routed = Routed {
+        request_id: Arc::clone(&arrival.request_id),
+        arrived: arrival.at,
+        method: head.method.clone(),
+        headers: std::mem::take(&mut head.headers),
+        body,
+        facts,
+        dialect,
+        operation,
+        rule: Arc::clone(rule),
+    };
+    if !routed.rule.targets.iter().any(|target| target.weight > 0) {
+        return Err(Refusal::Misconfigured { reason: "no backend has a weight".to_owned() });
+    }
+    if !routed.rule.targets.iter().any(|target| routed.is_served_by(target)) {
+        return Err(Refusal::NotServed { operation: operation.metric_name(dialect) });
+    }
+    Ok(Arc::new(routed))
+}
+
+fn no_route(snapshot: &Snapshot, head: &RequestHead, host: &str, model: &ModelName) -> Refusal {
+    Refusal::NoRoute { model: model.to_string(), known: known_models(snapshot, &head.listener, host) }
+}

@@ -1,0 +1,150 @@
+//! Which headers go through, and which end here.
+
+use http::header::{
+    ACCEPT_ENCODING, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+};
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+/// Headers of one connection, not of the message (RFC 9110 section 7.6.1), in both directions.
+const HOP_BY_HOP: [HeaderName; 8] = [
+    CONNECTION,
+    TE,
+    TRAILER,
+    TRANSFER_ENCODING,
+    UPGRADE,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    HeaderName::from_static("proxy-authenticate"),
+];
+
+const PROXY_AUTHORIZATION: HeaderName = HeaderName::from_static("proxy-authorization");
+const COOKIE: HeaderName = HeaderName::from_static("cookie");
+
+/// Beginnings of the names that belong to the gateway. A client's or backend's values under them are never believed
+/// and never passed on.
+const OWNED_PREFIXES: [&str; 4] = ["x-ai-eg-", "x-envoy-", "x-aigw-", "x-tollgate-"];
+
+/// Further names that belong to the gateway.
+const OWNED: [HeaderName; 1] = [HeaderName::from_static("x-gateway-destination-endpoint")];
+
+/// Whether the gateway owns the header `name`.
+fn is_owned(name: &HeaderName) -> bool {
+    let name_text = name.as_str();
+    // All of them begin with "x-", which few other headers do.
+    name_text.starts_with("x-")
+        && (OWNED_PREFIXES.iter().any(|prefix| name_text.starts_with(prefix)) || OWNED.contains(name))
+}
+
+/// Takes away what must not reach a backend: the connection's own headers, the gateway's own, what another proxy or
+/// a browser meant for us, and what describes the old body.
+pub(crate) fn clean_request(headers: &mut HeaderMap) {
+    remove_hop_by_hop(headers);
+    for name in [HOST, CONTENT_LENGTH, EXPECT, PROXY_AUTHORIZATION, COOKIE] {
+        headers.remove(name);
+    }
+    remove_owned(headers);
+}
+
+/// Takes away what must not reach a client.
+pub(crate) fn clean_response(headers: &mut HeaderMap) {
+    remove_hop_by_hop(headers);
+    headers.remove(CONTENT_LENGTH);
+    remove_owned(headers);
+}
+
+/// Asks for an answer that can be read as it comes.
+pub(crate) fn ask_identity(headers: &mut HeaderMap) {
+    headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+}
+
+/// Declares a JSON body.
+pub(crate) fn declare_json(headers: &mut HeaderMap) {
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+}
+
+/// Declares a stream of events.
+pub(crate) fn declare_event_stream(headers: &mut HeaderMap) {
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+}
+
+/// The value of `name` as text; `None` when absent or not visible ASCII.
+pub(crate) fn text(headers: &HeaderMap, name: impl http::header::AsHeaderName) -> Option<&str> {
+    headers.get(name)?.to_str().ok()
+}
+
+/// Whether the client can read the content coding `coding`.
+pub(crate) fn accepts_coding(headers: &HeaderMap, coding: &str) -> bool {
+    let accepted = |value: &HeaderValue| {
+        value.to_str().is_ok_and(|value| {
+            value.split(',').any(|item| {
+                let mut parts = item.split(';').map(str::trim);
+                let name = parts.next().unwrap_or_default();
+                let refused = parts.any(|part| matches!(part, "q=0" | "q=0.0" | "q=0.00" | "q=0.000"));
+                !refused && (name == "*" || name.eq_ignore_ascii_case(coding))
+            })
+        })
+    };
+    headers.get_all(ACCEPT_ENCODING).iter().any(accepted)
+}
+
+fn remove_hop_by_hop(headers: &mut HeaderMap) {
+    let named: Vec<HeaderName> = headers
+        .get_all(CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok())
+        .collect();
+    for name in &named {
+        headers.remove(name);
+    }
+    for name in &HOP_BY_HOP {
+        headers.remove(name);
+    }
+}
+
+fn remove_owned(headers: &mut HeaderMap) {
+    let owned: Vec<HeaderName> = headers.keys().filter(|name| is_owned(name)).cloned().collect();
+    for name in &owned {
+        headers.remove(name);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        pairs
+            .iter()
+            .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
+            .collect()
+    }
+
+    #[test]
+    fn keeps_what_the_client_means_for_the_provider() {
+        let mut headers = map(&[
+            ("connection", "keep-alive, x-mine"),
+            ("x-mine", "1"),
+            ("x-ai-eg-model", "forged"),
+            ("x-aigw-api-key", "secret"),
+            ("x-envoy-upstream-rq-timeout-ms", "1"),
+            ("anthropic-version", "2023-06-01"),
+            ("x-stainless-lang", "python"),
+            ("content-length", "5"),
+        ]);
+        clean_request(&mut headers);
+        let mut left: Vec<&str> = headers.keys().map(HeaderName::as_str).collect();
+        left.sort_unstable();
+        assert_eq!(left, ["anthropic-version", "x-stainless-lang"]);
+    }
+
+    #[test]
+    fn reads_accept_encoding() {
+        let headers = map(&[("accept-encoding", "br;q=0, GZIP;q=0.5")]);
+        assert!(accepts_coding(&headers, "gzip"));
+        assert!(!accepts_coding(&headers, "br"));
+        assert!(!accepts_coding(&HeaderMap::new(), "gzip"));
+        assert!(accepts_coding(&map(&[("accept-encoding", "*")]), "br"));
+    }
+}

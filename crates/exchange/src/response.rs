@@ -1,0 +1,127 @@
+//! The head of a backend's response, and what it decides: try again, read it whole, or let it stream.
+
+use std::time::Duration;
+
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderMap, HeaderValue, StatusCode};
+use tollgate_terms::{BackendFault, Delivery, Operation};
+
+use crate::headers;
+use crate::refusal::{GATEWAY_REQUEST_ID, REQUEST_ID};
+use crate::routed::Routed;
+
+/// Longest body of an error answer, in bytes. What a provider says in an error is short.
+const ERROR_BODY_BYTES_MAX: u64 = 1 << 20;
+
+/// Longest body of an answer that is held to be read or translated, in bytes: a batch of 2,048 embeddings of 3,072
+/// numbers has about 60 MB.
+const ANSWER_BODY_BYTES_MAX: u64 = 128 << 20;
+
+/// Whether a failed attempt could be followed by another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Chance {
+    /// There may be another attempt.
+    More,
+    /// This attempt's answer is the one that the client gets, good or bad.
+    Last,
+}
+
+/// How an attempt wants the body of a response.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Receive {
+    /// All of it, up to this many bytes.
+    Whole {
+        /// The limit, bytes.
+        bytes_max: u64,
+    },
+    /// Piece by piece, as it comes.
+    Stream,
+}
+
+/// The head of the response to the client.
+#[derive(Debug)]
+pub struct ResponseHead {
+    /// Status.
+    pub status: StatusCode,
+    /// Headers, without `content-length`.
+    pub headers: HeaderMap,
+}
+
+/// What the head of a backend's response says about its body.
+#[derive(Debug)]
+pub(crate) struct Incoming {
+    pub(crate) status: u16,
+    pub(crate) content_type: Option<String>,
+    /// Content codings, as named; `None` for identity.
+    pub(crate) coding: Option<String>,
+    pub(crate) body: BodyKind,
+}
+
+/// What kind of body it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum BodyKind {
+    /// An error in the backend's own shape.
+    Error,
+    /// One document.
+    Document,
+    /// Server-sent events.
+    Events,
+    /// Bytes that mean nothing to the gateway, such as audio.
+    Opaque,
+}
+
+impl Incoming {
+    pub(crate) fn read(routed: &Routed, status: u16, headers: &HeaderMap) -> Self {
+        let content_type = headers::text(headers, CONTENT_TYPE).map(str::to_owned);
+        let coding = headers::text(headers, CONTENT_ENCODING)
+            .filter(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case("identity"))
+            .map(str::to_owned);
+        let essence = content_type.as_deref().and_then(|text| text.split(';').next()).unwrap_or("").trim();
+        let body = match status {
+            400.. => BodyKind::Error,
+            _ if essence.eq_ignore_ascii_case("text/event-stream") => BodyKind::Events,
+            _ if routed.operation == Operation::Speak => BodyKind::Opaque,
+            _ => BodyKind::Document,
+        };
+        Self { status, content_type, coding, body }
+    }
+
+    pub(crate) fn receive(&self) -> Receive {
+        match self.body {
+            BodyKind::Error => Receive::Whole { bytes_max: ERROR_BODY_BYTES_MAX },
+            BodyKind::Document => Receive::Whole { bytes_max: ANSWER_BODY_BYTES_MAX },
+            BodyKind::Events | BodyKind::Opaque => Receive::Stream,
+        }
+    }
+
+    /// Whether a translation can read this body: a stream was asked for and comes, or neither.
+    pub(crate) fn fits(&self, delivery: Delivery) -> bool {
+        match self.body {
+            BodyKind::Error => true,
+            BodyKind::Events => delivery == Delivery::Stream,
+            BodyKind::Document => delivery == Delivery::Whole,
+            BodyKind::Opaque => false,
+        }
+    }
+}
+
+/// The fault that an error status is.
+pub(crate) fn status_fault(status: u16, headers: &HeaderMap) -> BackendFault {
+    BackendFault::Status { status, retry_after: retry_after(headers) }
+}
+
+/// `Retry-After` in seconds (RFC 9110 section 10.2.3), or the `retry-after-ms` that SDKs prefer. The date form
+/// would need a clock; it is left to the client.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let milliseconds = headers::text(headers, "retry-after-ms").and_then(|text| text.trim().parse().ok());
+    milliseconds.map(Duration::from_millis).or_else(|| {
+        headers::text(headers, RETRY_AFTER)?.trim().parse().ok().map(Duration::from_secs)
+    })
+}
+
+/// Adds the gateway's id of the exchange; a provider's own `x-request-id` stays, because its support asks for it.
+pub(crate) fn identify(headers: &mut HeaderMap, request_id: &str) {
+    let Ok(id) = HeaderValue::from_str(request_id) else { return };
+    headers.entry(REQUEST_ID).or_insert_with(|| id.clone());
+    headers.insert(GATEWAY_REQUEST_ID, id);
+}

@@ -1,0 +1,55 @@
+//! A request once it is understood and routed. It never changes again: every attempt is made afresh from it.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use http::{HeaderMap, Method};
+use tollgate_config::{CompiledRule, CompiledTarget};
+use tollgate_dialect::Facts;
+use tollgate_terms::{Dialect, ModelName, Operation};
+
+/// What a client asked for, and the rule that takes it.
+#[derive(Debug)]
+pub struct Routed {
+    pub(crate) request_id: Arc<str>,
+    pub(crate) arrived: Instant,
+    pub(crate) method: Method,
+    /// As the client sent them.
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+    pub(crate) facts: Facts,
+    pub(crate) dialect: Dialect,
+    pub(crate) operation: Operation,
+    pub(crate) rule: Arc<CompiledRule>,
+}
+
+impl Routed {
+    /// The rule that takes the request: its targets, timeouts and retries.
+    pub fn rule(&self) -> &Arc<CompiledRule> {
+        &self.rule
+    }
+
+    /// Whether `target` can serve this request, in the client's dialect or through a translation.
+    pub fn is_served_by(&self, target: &CompiledTarget) -> bool {
+        self.backend_dialect(target).is_some()
+    }
+
+    /// The dialect in which `target` is to be asked: the client's own wherever it is served, so that bytes go
+    /// through; else one that the client's can be translated to.
+    pub(crate) fn backend_dialect(&self, target: &CompiledTarget) -> Option<Dialect> {
+        let schema = &target.backend.schema;
+        if schema.serves(self.dialect, self.operation) {
+            return Some(self.dialect);
+        }
+        schema.chat_dialects().iter().copied().find(|&dialect| {
+            schema.serves(dialect, self.operation)
+                && tollgate_dialect::can_translate(self.dialect, dialect, self.operation)
+        })
+    }
+
+    /// The model to ask `target` for.
+    pub(crate) fn upstream_model<'a>(&'a self, target: &'a CompiledTarget) -> &'a ModelName {
+        target.model_override.as_ref().unwrap_or(&self.facts.model)
+    }
+}

@@ -1,0 +1,166 @@
+//! The table of stages: what happens to a request between its routing and its dispatch to one backend.
+//!
+//! A new policy is a new row here. Each arm of [`run`] calls into the crate that knows how.
+
+use bytes::Bytes;
+use http::{HeaderMap, Method};
+use tollgate_chat::Loss;
+use tollgate_config::CompiledTarget;
+use tollgate_dialect::{Invalid, SpliceEdits};
+use tollgate_terms::{Delivery, Dialect};
+use tollgate_wire::json;
+
+use crate::headers;
+use crate::refusal::Refusal;
+use crate::routed::Routed;
+
+/// What is done for each attempt, in this order. The credential comes last and from outside: see `Need`.
+pub(crate) const DISPATCH: [Stage; 4] = [Stage::Speak, Stage::MutateBody, Stage::Address, Stage::Headers];
+
+/// One stage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// Say the request in the backend's dialect: by pointed edits of the client's bytes, or through the hub.
+    Speak,
+    /// Make the configured changes to the body as the backend will get it.
+    MutateBody,
+    /// Find the path.
+    Address,
+    /// Clean the client's headers, add what the host requires, make the configured changes.
+    Headers,
+}
+
+/// The request to one backend, complete but for its authority, which belongs to the connection.
+#[derive(Debug)]
+pub struct UpstreamRequest {
+    /// Method.
+    pub method: Method,
+    /// Path and query.
+    pub path: String,
+    /// Headers, without `host` and `content-length`.
+    pub headers: HeaderMap,
+    /// Body, as pieces of which most share the client's own bytes.
+    pub body: Vec<Bytes>,
+}
+
+impl UpstreamRequest {
+    /// Length of the body in bytes.
+    pub fn body_bytes(&self) -> u64 {
+        self.body.iter().map(|piece| piece.len() as u64).sum()
+    }
+}
+
+/// A request on its way through the stages.
+pub(crate) struct Draft<'a> {
+    pub(crate) routed: &'a Routed,
+    pub(crate) target: &'a CompiledTarget,
+    pub(crate) dialect: Dialect,
+    /// Whether the provider is asked for a usage that the client did not ask for.
+    pub(crate) asks_usage: bool,
+    pub(crate) losses: Vec<Loss>,
+    pub(crate) request: UpstreamRequest,
+}
+
+impl<'a> Draft<'a> {
+    pub(crate) fn new(routed: &'a Routed, target: &'a CompiledTarget, dialect: Dialect) -> Self {
+        let request = UpstreamRequest {
+            method: routed.method.clone(),
+            path: String::new(),
+            headers: HeaderMap::new(),
+            body: Vec::new(),
+        };
+        Self { routed, target, dialect, asks_usage: false, losses: Vec::new(), request }
+    }
+
+    fn is_splice(&self) -> bool {
+        self.dialect == self.routed.dialect
+    }
+}
+
+/// Runs one stage.
+pub(crate) fn run(stage: Stage, draft: &mut Draft<'_>) -> Result<(), Refusal> {
+    match stage {
+        Stage::Speak => speak(draft),
+        Stage::MutateBody => mutate_body(draft),
+        Stage::Address => address(draft),
+        Stage::Headers => {
+            set_headers(draft);
+            Ok(())
+        }
+    }
+}
+
+fn speak(draft: &mut Draft<'_>) -> Result<(), Refusal> {
+    let routed = draft.routed;
+    if draft.is_splice() {
+        draft.asks_usage = routed.facts.delivery == Delivery::Stream && !routed.facts.usage_wanted;
+        let edits = SpliceEdits {
+            model: draft.target.model_override.as_ref(),
+            ask_usage: draft.asks_usage,
+            body_set: &draft.target.mutation.body_set,
+            body_remove: &draft.target.mutation.body_remove,
+        };
+        let content_type = headers::text(&routed.headers, http::header::CONTENT_TYPE);
+        draft.request.body = tollgate_dialect::splice_request(
+            routed.dialect,
+            routed.operation,
+            content_type,
+            &routed.body,
+            &routed.facts,
+            &edits,
+        )
+        .map_err(Refusal::Invalid)?;
+        return Ok(());
+    }
+    let model = routed.upstream_model(draft.target);
+    let encoded = tollgate_dialect::translate_request(routed.dialect, draft.dialect, &routed.body, model)
+        .map_err(Refusal::Invalid)?;
+    draft.losses = encoded.losses;
+    draft.request.body = vec![encoded.body];
+    Ok(())
+}
+
+/// A spliced body already has its mutations: all edits of the client's bytes are made in one pass.
+fn mutate_body(draft: &mut Draft<'_>) -> Result<(), Refusal> {
+    let mutation = &draft.target.mutation;
+    if draft.is_splice() || (mutation.body_set.is_empty() && mutation.body_remove.is_empty()) {
+        return Ok(());
+    }
+    let Some(body) = draft.request.body.pop() else { return Ok(()) };
+    let edits = tollgate_dialect::body_edits(&mutation.body_set, &mutation.body_remove);
+    let object = json::scan(&body, json::Limits::default())
+        .map_err(|malformed| Refusal::Invalid(Invalid::from_malformed(&malformed)))?;
+    draft.request.body = json::splice(&body, &object, &edits);
+    Ok(())
+}
+
+fn address(draft: &mut Draft<'_>) -> Result<(), Refusal> {
+    let model = draft.routed.upstream_model(draft.target);
+    let path = draft.target.backend.schema.path(draft.dialect, draft.routed.operation, model);
+    draft.request.path = path.ok_or(Refusal::NotServed {
+        operation: draft.routed.operation.metric_name(draft.routed.dialect),
+    })?;
+    Ok(())
+}
+
+fn set_headers(draft: &mut Draft<'_>) {
+    let mut outgoing = draft.routed.headers.clone();
+    headers::clean_request(&mut outgoing);
+    if draft.is_splice() && draft.routed.facts.delivery == Delivery::Whole {
+        // The client's own accept-encoding goes through: an answer that is not changed need not be unpacked.
+    } else {
+        headers::ask_identity(&mut outgoing);
+    }
+    if !draft.is_splice() {
+        headers::declare_json(&mut outgoing);
+    }
+    draft.target.backend.schema.adjust_headers(&mut outgoing);
+    let mutation = &draft.target.mutation;
+    for name in &mutation.headers_remove {
+        outgoing.remove(name);
+    }
+    for (name, value) in &mutation.headers_set {
+        outgoing.insert(name, value.clone());
+    }
+    draft.request.headers = outgoing;
+}

@@ -1,0 +1,50 @@
+//! What the core tells a data plane to do next, what it may ask, and what it is told.
+
+use tollgate_config::bundle::Credential;
+use tollgate_terms::{Fault, Secret};
+
+use crate::refusal::LocalReply;
+
+/// The next step of an exchange or attempt.
+#[derive(Debug)]
+pub enum Step<T> {
+    /// Go on, with this.
+    Forward(T),
+    /// Nothing to pass on yet: bring the next piece.
+    Hold,
+    /// Find the answer to this and hand it to `supply`.
+    Ask(Need),
+    /// Answer the client with this; the backend's answer is not wanted any more.
+    Reply(LocalReply),
+    /// Give this attempt up and make another.
+    Retry(Fault),
+}
+
+/// What the core cannot know by itself. `effects` finds the answers.
+#[derive(Debug)]
+pub enum Need {
+    /// The secret of a backend's credential.
+    Credential {
+        /// The credential as configured.
+        credential: Credential,
+        /// The credential that the request itself brought, if the configuration allows one.
+        offered: Option<Offered>,
+    },
+}
+
+/// A credential that a request brought with it. Not printable, like every secret.
+pub struct Offered(pub Secret);
+
+impl std::fmt::Debug for Offered {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Offered(..)")
+    }
+}
+
+/// The answer to a [`Need`].
+pub enum Answer {
+    /// The secret; `None` when the backend is to be called without one.
+    Credential(Option<Secret>),
+    /// There is no credential, and the backend must not be called without one.
+    MissingCredential,
+}

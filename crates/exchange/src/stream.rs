@@ -1,0 +1,268 @@
+//! A streamed answer: frames in, frames out, with an observer beside them that never feeds the write path.
+
+use std::time::Instant;
+
+use bytes::{Bytes, BytesMut};
+use tollgate_chat::Loss;
+use tollgate_dialect::{Observer, Seen, StreamTranslator};
+use tollgate_terms::BackendFault;
+use tollgate_wire::inflate::Inflater;
+use tollgate_wire::sse::{Decoder, Frame, Piece};
+
+/// Longest single event that is read, in bytes. Longer ones pass through a splice unread and break a translation.
+const FRAME_BYTES_MAX: usize = 1 << 20;
+
+/// Most bytes that one streamed answer may unpack to.
+const INFLATED_BYTES_MAX: u64 = 1 << 30;
+
+/// How frames become the client's.
+pub(crate) enum Path {
+    /// The client's dialect is the backend's: bytes go through.
+    Splice {
+        /// Whether the usage event was the gateway's own wish and is kept from the client.
+        hides_usage: bool,
+    },
+    /// Through the hub.
+    Hub(Box<StreamTranslator>),
+}
+
+/// A stream of events on its way through.
+pub(crate) struct EventStream {
+    decoder: Decoder,
+    inflater: Option<Inflater>,
+    /// Bytes handed to the decoder that have not come out as pieces.
+    held_bytes: usize,
+    path: Path,
+    begun: bool,
+    first_token_at: Option<Instant>,
+    last_token_at: Option<Instant>,
+}
+
+/// What a piece of a stream leads to.
+pub(crate) enum Passed {
+    /// Send this on. Empty when nothing is complete yet.
+    Bytes(Bytes),
+    /// The very first event is an error: nothing has been sent yet.
+    ErrorFirst,
+}
+
+impl EventStream {
+    pub(crate) fn new(path: Path, coding: Option<&str>) -> Result<Self, BackendFault> {
+        let inflater = match coding {
+            Some(coding) => Inflater::new(coding, INFLATED_BYTES_MAX).map_err(|_| BackendFault::Unreadable)?,
+            None => None,
+        };
+        Ok(Self {
+            decoder: Decoder::new(FRAME_BYTES_MAX),
+            inflater,
+            held_bytes: 0,
+            path,
+            begun: false,
+            first_token_at: None,
+            last_token_at: None,
+        })
+    }
+
+    /// Takes in a chunk of the backend's body.
+    pub(crate) fn push(
+        &mut self,
+        chunk: Bytes,
+        observer: &mut Observer,
+        now: Instant,
+    ) -> Result<Passed, BackendFault> {
+        let chunk = self.inflate(chunk)?;
+        let was_aligned = self.held_bytes == 0;
+        self.held_bytes += chunk.len();
+        self.decoder.push(chunk.clone());
+        let mut out = Outgoing::new(chunk.len());
+        while let Some(piece) = self.decoder.next() {
+            self.held_bytes = self.held_bytes.saturating_sub(raw_length(&piece));
+            if let Passed::ErrorFirst = self.pass(piece, observer, now, &mut out)? {
+                return Ok(Passed::ErrorFirst);
+            }
+        }
+        let whole = was_aligned && self.held_bytes == 0;
+        Ok(Passed::Bytes(if whole && out.is_verbatim() { chunk } else { out.into_bytes() }))
+    }
+
+    /// Takes in the end of the backend's body.
+    pub(crate) fn end(&mut self, observer: &mut Observer, now: Instant) -> Result<Bytes, BackendFault> {
+        let mut out = Outgoing::new(0);
+        if let Some(mut inflater) = self.inflater.take() {
+            let mut rest = BytesMut::new();
+            inflater.finish(&mut rest).map_err(|_| BackendFault::Cut)?;
+            self.decoder.push(rest.freeze());
+            while let Some(piece) = self.decoder.next() {
+                self.pass(piece, observer, now, &mut out)?;
+            }
+        }
+        match self.decoder.finish() {
+            // An event without its blank line is none (WHATWG HTML 9.2.6), but servers end their last one that way.
+            Some(Piece::Tail(tail)) if !tail.is_empty() => self.pass_tail(&tail, observer, now, &mut out)?,
+            Some(piece) => {
+                self.pass(piece, observer, now, &mut out)?;
+            }
+            None => {}
+        }
+        if let Path::Hub(translator) = &mut self.path {
+            let mut translated = BytesMut::new();
+            translator.finish(&mut translated).map_err(|_| BackendFault::Cut)?;
+            out.write(&translated);
+        }
+        Ok(out.into_bytes())
+    }
+
+    /// When the first and the last token so far came.
+    pub(crate) fn token_times(&self) -> Option<(Instant, Instant)> {
+        Some((self.first_token_at?, self.last_token_at?))
+    }
+
+    /// What the translation could not say.
+    pub(crate) fn losses(&self) -> &[Loss] {
+        match &self.path {
+            Path::Splice { .. } => &[],
+            Path::Hub(translator) => translator.losses(),
+        }
+    }
+
+    fn inflate(&mut self, chunk: Bytes) -> Result<Bytes, BackendFault> {
+        let Some(inflater) = &mut self.inflater else { return Ok(chunk) };
+        let mut out = BytesMut::new();
+        inflater.push(&chunk, &mut out).map_err(|_| BackendFault::Unreadable)?;
+        Ok(out.freeze())
+    }
+
+    fn pass(
+        &mut self,
+        piece: Piece,
+        observer: &mut Observer,
+        now: Instant,
+        out: &mut Outgoing,
+    ) -> Result<Passed, BackendFault> {
+        match piece {
+            Piece::Frame(frame) => self.pass_frame(&frame, observer, now, out),
+            Piece::Oversize(raw) | Piece::Tail(raw) => match &self.path {
+                Path::Splice { .. } => {
+                    self.begun = true;
+                    out.pass(&raw);
+                    Ok(Passed::Bytes(Bytes::new()))
+                }
+                Path::Hub(_) => Err(BackendFault::TooLarge),
+            },
+        }
+    }
+
+    fn pass_frame(
+        &mut self,
+        frame: &Frame,
+        observer: &mut Observer,
+        now: Instant,
+        out: &mut Outgoing,
+    ) -> Result<Passed, BackendFault> {
+        let seen = observer.frame(frame);
+        match seen {
+            Seen::Error if !self.begun => return Ok(Passed::ErrorFirst),
+            Seen::Content if observer.saw_output() => {
+                self.first_token_at.get_or_insert(now);
+                self.last_token_at = Some(now);
+            }
+            _ => {}
+        }
+        // Comments before the first event keep a line alive; they commit to nothing.
+        self.begun |= !matches!(seen, Seen::Other) || !frame.is_comment_only();
+        match &mut self.path {
+            Path::Splice { hides_usage: true } if seen == Seen::UsageOnly => out.hide(),
+            Path::Splice { .. } => out.pass(&frame.raw),
+            Path::Hub(translator) => {
+                let mut translated = BytesMut::new();
+                translator.frame(frame, &mut translated).map_err(|_| BackendFault::Unreadable)?;
+                out.write(&translated);
+            }
+        }
+        Ok(Passed::Bytes(Bytes::new()))
+    }
+
+    fn pass_tail(
+        &mut self,
+        tail: &Bytes,
+        observer: &mut Observer,
+        now: Instant,
+        out: &mut Outgoing,
+    ) -> Result<(), BackendFault> {
+        let mut closed = BytesMut::with_capacity(tail.len() + 2);
+        closed.extend_from_slice(tail);
+        closed.extend_from_slice(b"\n\n");
+        let mut decoder = Decoder::new(FRAME_BYTES_MAX);
+        decoder.push(closed.freeze());
+        let Some(Piece::Frame(frame)) = decoder.next() else { return Ok(()) };
+        if observer.frame(&frame) == Seen::Other {
+            // Half an event of a stream that was cut: the in-band error that follows must not be glued to it.
+            return Ok(());
+        }
+        match &mut self.path {
+            Path::Splice { .. } => out.pass(tail),
+            Path::Hub(translator) => {
+                let mut translated = BytesMut::new();
+                translator.frame(&frame, &mut translated).map_err(|_| BackendFault::Unreadable)?;
+                out.write(&translated);
+                self.last_token_at = self.last_token_at.map(|_| now);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The length of a piece as it came.
+fn raw_length(piece: &Piece) -> usize {
+    match piece {
+        Piece::Frame(frame) => frame.raw.len(),
+        Piece::Oversize(raw) | Piece::Tail(raw) => raw.len(),
+    }
+}
+
+/// Bytes on their way to the client. Nothing is copied until something differs from what came in.
+struct Outgoing {
+    /// Frames that went through as they are, not copied yet.
+    verbatim: Vec<Bytes>,
+    changed: bool,
+    capacity: usize,
+}
+
+impl Outgoing {
+    fn new(capacity: usize) -> Self {
+        Self { verbatim: Vec::new(), changed: false, capacity }
+    }
+
+    fn pass(&mut self, raw: &Bytes) {
+        self.verbatim.push(raw.clone());
+    }
+
+    fn hide(&mut self) {
+        self.changed = true;
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        self.changed = true;
+        if !bytes.is_empty() {
+            self.verbatim.push(Bytes::copy_from_slice(bytes));
+        }
+    }
+
+    fn is_verbatim(&self) -> bool {
+        !self.changed
+    }
+
+    fn into_bytes(mut self) -> Bytes {
+        match self.verbatim.len() {
+            0 => Bytes::new(),
+            1 => self.verbatim.pop().unwrap_or_default(),
+            _ => {
+                let mut joined = BytesMut::with_capacity(self.capacity);
+                for piece in &self.verbatim {
+                    joined.extend_from_slice(piece);
+                }
+                joined.freeze()
+            }
+        }
+    }
+}
