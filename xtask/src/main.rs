@@ -1,1 +1,68 @@
-fn main() {}
+//! `cargo xtask`: what one does to this repository, a subcommand each.
+//!
+//! Knows how the repository is laid out; must not know what the gateway does.
+
+mod bless;
+mod crds;
+mod test;
+mod tidy;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::{Parser, Subcommand};
+
+/// The tasks of this repository.
+#[derive(Parser)]
+#[command(bin_name = "cargo xtask", disable_help_subcommand = true)]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Run every check and every test, from formatting to real clients
+    Test(test::Options),
+    /// Check the rules of the tree that the compiler cannot: layers, purity, sizes, names, licences
+    Tidy,
+    /// Rewrite the golden files from what the code does now; review the diff
+    Bless(bless::Options),
+    /// Write the custom resource definitions, generated from the types, to a folder
+    Crds(crds::Options),
+}
+
+/// Whether a task found what it wanted.
+enum Outcome {
+    Good,
+    Bad,
+}
+
+fn main() -> ExitCode {
+    match run(Arguments::parse().task) {
+        Ok(Outcome::Good) => ExitCode::SUCCESS,
+        Ok(Outcome::Bad) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(task: Task) -> Result<Outcome> {
+    let root = root()?;
+    match task {
+        Task::Test(options) => test::run(&root, &options),
+        Task::Tidy => tidy::run(&root),
+        Task::Bless(options) => bless::run(&root, &options),
+        Task::Crds(options) => crds::run(&root, &options),
+    }
+}
+
+/// The top folder of the repository, found from where cargo says this package is.
+fn root() -> Result<PathBuf> {
+    let package = std::env::var_os("CARGO_MANIFEST_DIR").context("start the tasks with `cargo xtask`")?;
+    let package = PathBuf::from(package);
+    Ok(package.parent().context("the tasks' package has no parent folder")?.to_path_buf())
+}

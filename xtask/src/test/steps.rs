@@ -1,0 +1,69 @@
+//! The steps of `cargo xtask test`, in the order in which they run: what fails fast comes first.
+
+use std::time::Duration;
+
+use anyhow::Result;
+
+use super::bounded::Bounded;
+use super::clients;
+
+/// One step. Its limit holds for all its commands together, and assumes two cores and nothing built yet.
+pub(super) struct Step {
+    pub(super) name: &'static str,
+    pub(super) about: &'static str,
+    pub(super) limit: Duration,
+    pub(super) run: fn(&mut Bounded) -> Result<()>,
+}
+
+const fn minutes(count: u64) -> Duration {
+    Duration::from_secs(60 * count)
+}
+
+/// All steps.
+pub(super) const STEPS: &[Step] = &[
+    Step { name: "format", about: "the sources are formatted", limit: minutes(1), run: format },
+    Step { name: "tidy", about: "the rules of the tree hold", limit: minutes(2), run: tidy },
+    Step { name: "clippy", about: "no lint has anything to say", limit: minutes(10), run: clippy },
+    Step { name: "unit", about: "unit, golden and property tests", limit: minutes(15), run: unit },
+    Step { name: "fuzz", about: "each parser, for two seconds", limit: minutes(5), run: fuzz },
+    Step { name: "release", about: "the release binary builds", limit: minutes(15), run: release },
+    Step { name: "demo", about: "the demo ends well", limit: minutes(1), run: demo },
+    Step {
+        name: "clients",
+        about: "the SDKs are installed under target/",
+        limit: minutes(5),
+        run: clients::install,
+    },
+    Step { name: "python", about: "the Python SDKs, end to end", limit: minutes(5), run: clients::python },
+    Step { name: "node", about: "the Node SDKs, end to end", limit: minutes(5), run: clients::node },
+];
+
+fn format(bounded: &mut Bounded) -> Result<()> {
+    bounded.run("cargo", &["fmt", "--all", "--check"])
+}
+
+fn tidy(bounded: &mut Bounded) -> Result<()> {
+    bounded.run("cargo", &["xtask", "tidy"])
+}
+
+fn clippy(bounded: &mut Bounded) -> Result<()> {
+    bounded.run("cargo", &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])
+}
+
+fn unit(bounded: &mut Bounded) -> Result<()> {
+    bounded.run("cargo", &["test", "--workspace", "--no-fail-fast"])
+}
+
+// Built without optimisation: the tests have built nearly all of it already, and its assertions are on.
+fn fuzz(bounded: &mut Bounded) -> Result<()> {
+    bounded.run("cargo", &["run", "--package", "tollgate-fuzz", "--", "--seconds", "2"])
+}
+
+fn release(bounded: &mut Bounded) -> Result<()> {
+    bounded
+        .run("cargo", &["build", "--release", "--package", "tollgate-cli", "--package", "tollgate-testkit"])
+}
+
+fn demo(bounded: &mut Bounded) -> Result<()> {
+    bounded.run("target/release/tollgate", &["demo", "--once"])
+}
