@@ -3,9 +3,22 @@
 //! A bundle is free of Kubernetes types and of secret values: it names credentials by [`SecretRef`]. A snapshot is
 //! what a request holds from its first byte to its last; a new configuration makes a new snapshot and never touches
 //! an old one. This crate reads no file and knows no socket.
+//!
+//! [`SecretRef`]: bundle::SecretRef
 
 pub mod bundle;
+mod condition;
 mod diagnostic;
+pub mod hostname;
+mod mutation;
+mod rule;
+mod snapshot;
+mod table;
 
 pub use bundle::Bundle;
+pub use condition::{MODEL_HEADER, check_regular_expression};
 pub use diagnostic::{Diagnostic, Severity};
+pub use mutation::{CompiledMutation, header_name, header_value, is_gateway_owned};
+pub use rule::{CompiledRule, CompiledTarget};
+pub use snapshot::Snapshot;
+pub use table::ListedModel;

@@ -1,0 +1,196 @@
+//! The compiled configuration.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use http::HeaderMap;
+use tollgate_terms::ModelName;
+
+use crate::bundle::{Bundle, HeaderMatch, Listener, Match, Route, Rule};
+use crate::condition::{Condition, MODEL_HEADER};
+use crate::rule::{CompiledRule, RuleCompiler};
+use crate::table::{Alternative, HostTables, ListedModel, Listing};
+use crate::{Diagnostic, Severity, hostname};
+
+/// What a data plane serves from: compiled once, never changed, shared by every request that began under it.
+#[derive(Debug)]
+pub struct Snapshot {
+    bundle: Bundle,
+    listeners: HashMap<String, CompiledListener>,
+    targets_count: u32,
+}
+
+/// A listener and its routing tables.
+#[derive(Debug)]
+struct CompiledListener {
+    /// Its place in the bundle.
+    index: usize,
+    tables: HostTables,
+}
+
+impl Snapshot {
+    /// Compiles `bundle`. Everything that is well formed is served, whatever else is wrong; a rule that cannot be
+    /// compiled is there and broken, so that its requests do not slip through to another.
+    pub fn compile(bundle: Bundle) -> (Self, Vec<Diagnostic>) {
+        let mut diagnostics = Vec::new();
+        let mut listeners: HashMap<String, CompiledListener> = HashMap::new();
+        for (index, listener) in bundle.listeners.iter().enumerate() {
+            let tables = HostTables::default();
+            listeners.entry(listener.name.clone()).or_insert(CompiledListener { index, tables });
+        }
+        let mut rules = RuleCompiler::new(&bundle);
+        for route in &bundle.routes {
+            let alternatives = compile_route(route, &mut rules, &mut diagnostics);
+            for name in &route.listeners {
+                let Some(listener) = listeners.get_mut(name) else { continue };
+                let Some(written) = bundle.listeners.get(listener.index) else { continue };
+                for hostname in hostnames(route, written) {
+                    for alternative in &alternatives {
+                        listener.tables.add(hostname.as_deref(), alternative.clone());
+                    }
+                }
+            }
+        }
+        listeners.values_mut().for_each(|listener| listener.tables.sort());
+        let targets_count = rules.targets_count();
+        (Self { bundle, listeners, targets_count }, diagnostics)
+    }
+
+    /// What it was compiled from.
+    pub fn bundle(&self) -> &Bundle {
+        &self.bundle
+    }
+
+    /// The listener called `name`.
+    pub fn listener(&self, name: &str) -> Option<&Listener> {
+        self.bundle.listeners.get(self.listeners.get(name)?.index)
+    }
+
+    /// How many targets there are; their ids are below this.
+    pub fn targets_count(&self) -> u32 {
+        self.targets_count
+    }
+
+    /// The rule for a request to `host` (with or without a port) for `model`, by Gateway API precedence.
+    ///
+    /// `host` belongs to the listener; `headers` are the client's. The result may be broken.
+    pub fn route(
+        &self,
+        listener: &str,
+        host: &str,
+        headers: &HeaderMap,
+        model: &ModelName,
+    ) -> Option<&Arc<CompiledRule>> {
+        self.listeners.get(listener)?.tables.route(host, headers, model)
+    }
+
+    /// The models that can be asked for by name at `host`: those that an `Exact` match on `x-ai-eg-model` names.
+    pub fn models(&self, listener: &str, host: &str) -> &[ListedModel] {
+        self.listeners.get(listener).map_or(&[], |listener| listener.tables.models(host))
+    }
+}
+
+/// The host names at which `route` is served through `listener`; one `None` is every host.
+fn hostnames(route: &Route, listener: &Listener) -> Vec<Option<String>> {
+    let of_listener = listener.hostname.as_ref().map(|name| name.to_ascii_lowercase());
+    if route.hostnames.is_empty() {
+        return vec![of_listener];
+    }
+    let mut names: Vec<Option<String>> = route
+        .hostnames
+        .iter()
+        .filter_map(|name| {
+            let name = name.to_ascii_lowercase();
+            match &of_listener {
+                None => Some(name),
+                Some(of_listener) => hostname::intersect(&name, of_listener).map(str::to_owned),
+            }
+        })
+        .map(Some)
+        .collect();
+    names.sort();
+    names.dedup();
+    names
+}
+
+/// Compiles a route into the alternatives of all its rules.
+fn compile_route(
+    route: &Route,
+    rules: &mut RuleCompiler<'_>,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Vec<Alternative> {
+    let mut alternatives = Vec::new();
+    for (index, rule) in route.rules.iter().enumerate() {
+        let mut findings = Vec::new();
+        let conditions = compile_matches(&rule.matches, &mut findings);
+        let broken = findings.first().map(|(path, reason)| format!("{path}: {reason}"));
+        if rule.broken.is_none() {
+            diagnostics.extend(findings.into_iter().map(|(path, message)| Diagnostic {
+                object: format!("AIGatewayRoute {}", route.name),
+                path: format!("spec.rules[{index}].{path}"),
+                severity: Severity::Error,
+                message,
+            }));
+        }
+        let compiled = Arc::new(rules.compile(route, index, rule, broken, diagnostics));
+        let listing = Arc::new(listing(rule));
+        alternatives.extend(conditions.into_iter().map(|conditions| Alternative {
+            conditions: conditions.into(),
+            created_at: route.created_at,
+            rule: Arc::clone(&compiled),
+            listing: Arc::clone(&listing),
+        }));
+    }
+    alternatives
+}
+
+fn listing(rule: &Rule) -> Listing {
+    Listing {
+        owned_by: rule.models_owned_by.clone(),
+        created_s: u64::try_from(rule.models_created_at).unwrap_or_default(),
+    }
+}
+
+/// Compiles the alternatives of a rule. A rule without any always matches.
+fn compile_matches(matches: &[Match], findings: &mut Vec<(String, String)>) -> Vec<Vec<Condition>> {
+    if matches.is_empty() {
+        return vec![Vec::new()];
+    }
+    let compile = |(at, written): (usize, &Match)| compile_match(at, &written.headers, findings);
+    matches.iter().enumerate().filter_map(compile).collect()
+}
+
+/// Compiles one alternative; `None` when no request can meet it.
+fn compile_match(
+    at: usize,
+    written: &[HeaderMatch],
+    findings: &mut Vec<(String, String)>,
+) -> Option<Vec<Condition>> {
+    let mut conditions: Vec<Condition> = Vec::with_capacity(written.len());
+    let mut can_hold = true;
+    for (place, header) in written.iter().enumerate() {
+        let path = |field: &str| format!("matches[{at}].headers[{place}].{field}");
+        let condition = match Condition::compile(header) {
+            Ok(condition) => condition,
+            Err((Some(condition), reason)) => {
+                findings.push((path("value"), reason));
+                condition
+            }
+            // No request has a header of such a name.
+            Err((None, reason)) => {
+                findings.push((path("name"), reason));
+                can_hold = false;
+                continue;
+            }
+        };
+        // Clients cannot speak for the gateway: only the model is known under its names.
+        if header.name.starts_with("x-ai-eg-") && header.name != MODEL_HEADER {
+            can_hold = false;
+        }
+        // Gateway API: of several conditions on one header, only the first counts.
+        if !conditions.iter().any(|earlier| earlier.is_on_same_header(&condition)) {
+            conditions.push(condition);
+        }
+    }
+    can_hold.then_some(conditions)
+}
