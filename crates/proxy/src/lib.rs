@@ -1,1 +1,24 @@
-//! proxy
+//! The embedded data plane: sockets, TLS, connection pools, timers. It moves bytes between its sockets and the pure
+//! core in `exchange`, and does what each step of the core says. It names no vendor and reads no body.
+//!
+//! One thread per worker, each with its own runtime, its own listening sockets (`SO_REUSEPORT`) and its own pools;
+//! what they share is immutable ([`serving::Serving`]) or a few atomics.
+
+pub mod admin;
+mod answer;
+mod clock;
+mod collect;
+mod connection;
+mod dispatch;
+mod drain;
+mod door;
+mod gateway;
+mod listen;
+mod request_id;
+mod service;
+mod serving;
+mod settle;
+mod upstream;
+mod worker;
+
+pub use gateway::{Gateway, GatewayError, Options};

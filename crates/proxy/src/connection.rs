@@ -1,0 +1,147 @@
+//! One connection of a client: TLS, the choice between HTTP/1.1 and HTTP/2, and its requests one after the other.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
+
+use crate::answer::AnswerBody;
+use crate::service::{self, Client};
+use crate::worker::Worker;
+
+/// Longest wait for a TLS handshake, for the first bytes of a connection, and for a request head.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Largest request head; more is 431. Also bounds what is read ahead of a busy handler.
+const HEAD_BYTES_MAX: usize = 64 << 10;
+
+/// Most headers of a request; more is 431.
+const HEADERS_MAX: usize = 100;
+
+/// Most requests at a time on one HTTP/2 connection (Envoy's advice for the edge).
+const HTTP2_STREAMS_MAX: u32 = 100;
+
+/// HTTP/2 flow control windows (Envoy's advice for the edge).
+const HTTP2_STREAM_WINDOW_BYTES: u32 = 64 << 10;
+const HTTP2_CONNECTION_WINDOW_BYTES: u32 = 1 << 20;
+
+/// Most response bytes buffered per HTTP/2 stream for a slow client.
+const HTTP2_SEND_BUFFER_BYTES: usize = 64 << 10;
+
+/// How every HTTP/2 connection with prior knowledge begins (RFC 9113 section 3.4).
+const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// Serves one connection until it ends.
+pub(crate) async fn serve(worker: Arc<Worker>, stream: TcpStream, address: SocketAddr, peer: SocketAddr) {
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "a connection ended before it began");
+        return;
+    }
+    let tls = worker.serving().doors.get(&address).and_then(|door| door.tls.clone());
+    let client = Client { address, peer, is_tls: tls.is_some() };
+    let served = match tls {
+        None => match tokio::time::timeout(HEAD_TIMEOUT, begins_http2(&stream)).await {
+            Ok(Ok(true)) => serve_http2(&worker, client, stream).await,
+            Ok(Ok(false)) => serve_http1(&worker, client, stream).await,
+            Ok(Err(_)) | Err(_) => return,
+        },
+        Some(config) => {
+            let accepted = tokio::time::timeout(HEAD_TIMEOUT, TlsAcceptor::from(config).accept(stream)).await;
+            let stream = match accepted {
+                Ok(Ok(stream)) => stream,
+                Ok(Err(error)) => {
+                    tracing::debug!(%peer, %error, "TLS handshake failed");
+                    return;
+                }
+                Err(_) => return,
+            };
+            if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
+                serve_http2(&worker, client, stream).await
+            } else {
+                serve_http1(&worker, client, stream).await
+            }
+        }
+    };
+    if let Err(error) = served {
+        tracing::debug!(%peer, %error, "a client's connection ended");
+    }
+}
+
+/// Whether the connection begins with the HTTP/2 preface. Takes nothing off the stream.
+async fn begins_http2(stream: &TcpStream) -> io::Result<bool> {
+    let mut first = [0; HTTP2_PREFACE.len()];
+    loop {
+        let count = stream.peek(&mut first).await?;
+        let seen = first.get(..count).unwrap_or_default();
+        if count == 0 || !HTTP2_PREFACE.starts_with(seen) {
+            return Ok(false);
+        }
+        if count == HTTP2_PREFACE.len() {
+            return Ok(true);
+        }
+        // `peek` is ready as long as anything is there, so waiting for the rest has to be by the clock.
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+async fn serve_http1<S>(worker: &Arc<Worker>, client: Client, stream: S) -> Result<(), hyper::Error>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let service = service_fn(move |request| respond(Arc::clone(worker), client, request));
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(HEAD_BYTES_MAX)
+        .max_headers(HEADERS_MAX)
+        .half_close(false)
+        .serve_connection(TokioIo::new(stream), service);
+    tokio::pin!(connection);
+    tokio::select! {
+        served = connection.as_mut() => return served,
+        () = worker.drain.begun() => connection.as_mut().graceful_shutdown(),
+    }
+    connection.await
+}
+
+async fn serve_http2<S>(worker: &Arc<Worker>, client: Client, stream: S) -> Result<(), hyper::Error>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let owner = Arc::clone(worker);
+    let service = service_fn(move |request| respond(Arc::clone(&owner), client, request));
+    let connection = http2::Builder::new(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(HTTP2_STREAMS_MAX)
+        .initial_stream_window_size(HTTP2_STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(HTTP2_CONNECTION_WINDOW_BYTES)
+        .max_send_buf_size(HTTP2_SEND_BUFFER_BYTES)
+        .max_header_list_size(u32::try_from(HEAD_BYTES_MAX).unwrap_or(u32::MAX))
+        .keep_alive_interval(Duration::from_secs(60))
+        .serve_connection(TokioIo::new(stream), service);
+    tokio::pin!(connection);
+    tokio::select! {
+        served = connection.as_mut() => return served,
+        () = worker.drain.begun() => connection.as_mut().graceful_shutdown(),
+    }
+    connection.await
+}
+
+async fn respond(
+    worker: Arc<Worker>,
+    client: Client,
+    request: Request<Incoming>,
+) -> Result<Response<AnswerBody>, Infallible> {
+    // Boxed, so that an idle connection does not carry the room that a busy one needs.
+    Ok(Box::pin(service::respond(worker, client, request)).await)
+}

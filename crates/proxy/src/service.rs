@@ -1,0 +1,146 @@
+//! One request: from hyper's types into the core, and the core's answer back.
+
+use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
+use http::{HeaderValue, Request, Response, StatusCode, Version};
+use http_body::Body;
+use hyper::body::Incoming;
+use tollgate_exchange::{Arrival, BodyFraming, BodyPlan, Exchange, LocalReply, Outcome, Refusal, RequestHead};
+
+use crate::answer::{AnswerBody, WholeBody};
+use crate::clock;
+use crate::collect::{Incomplete, collect};
+use crate::dispatch;
+use crate::request_id::request_id;
+use crate::settle::Running;
+use crate::worker::Worker;
+
+/// Longest wait for a whole request body. An upload of 50 MB over a slow line takes a while.
+const BODY_TIMEOUT: Duration = Duration::from_secs(300);
+
+/// Who sent a request, and through which door.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Client {
+    /// The address that it connected to.
+    pub(crate) address: SocketAddr,
+    /// Its own address.
+    pub(crate) peer: SocketAddr,
+    /// Whether the connection is encrypted.
+    pub(crate) is_tls: bool,
+}
+
+/// Answers one request. Never fails: what goes wrong becomes a response.
+pub(crate) async fn respond(worker: Arc<Worker>, client: Client, request: Request<Incoming>) -> Response<AnswerBody> {
+    let telemetry = Arc::clone(&worker.telemetry);
+    let draining = worker.drain.has_begun() && request.version() < Version::HTTP_2;
+    let served = AssertUnwindSafe(serve(worker, client, request)).catch_unwind().await;
+    let mut response = served.unwrap_or_else(|_| {
+        telemetry.panicked();
+        internal_error()
+    });
+    if draining {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+async fn serve(worker: Arc<Worker>, client: Client, request: Request<Incoming>) -> Response<AnswerBody> {
+    let serving = worker.serving();
+    let arrival = Arrival { request_id: request_id(), at: clock::now(), at_unix_ms: clock::unix_ms() };
+    let (parts, body) = request.into_parts();
+    let head = head(&serving.doors, client, parts, &body);
+    let (exchange, plan) = Exchange::new(&serving.snapshot, head, arrival);
+    let mut running = Running::new(exchange, Arc::clone(&worker.telemetry), worker.drain.enter());
+    let BodyPlan::Whole { bytes_max } = match plan {
+        Ok(plan) => plan,
+        Err(reply) => return local(running, reply),
+    };
+    let collected = tokio::time::timeout(BODY_TIMEOUT, collect(body, bytes_max)).await;
+    let body = match collected {
+        Ok(Ok(body)) => body,
+        Ok(Err(Incomplete::TooLarge)) => return refuse(running, &Refusal::BodyTooLarge { bytes_max }),
+        Ok(Err(Incomplete::Broken)) => return refuse(running, &Refusal::BodyBroken),
+        Err(_) => return refuse(running, &Refusal::BodyTimeout),
+    };
+    let Some(exchange) = running.exchange() else { return internal_error() };
+    match exchange.on_request_body(body) {
+        Ok(routed) => dispatch::dispatch(&worker, serving, running, routed).await,
+        Err(reply) => local(running, reply),
+    }
+}
+
+/// A response that the gateway gives by itself.
+pub(crate) fn local(mut running: Running, reply: LocalReply) -> Response<AnswerBody> {
+    running.set_status(reply.status.as_u16());
+    let outcome = if reply.reason.is_some() { Outcome::Refused } else { Outcome::Complete };
+    let body = WholeBody::new(reply.body, running, outcome, reply.reason);
+    let mut response = Response::new(AnswerBody::Whole(body));
+    *response.status_mut() = reply.status;
+    *response.headers_mut() = reply.headers;
+    response
+}
+
+/// Says no.
+pub(crate) fn refuse(mut running: Running, refusal: &Refusal) -> Response<AnswerBody> {
+    match running.exchange().map(|exchange| exchange.refuse(refusal)) {
+        Some(reply) => local(running, reply),
+        None => internal_error(),
+    }
+}
+
+/// The last resort, when a bug has taken everything else away.
+fn internal_error() -> Response<AnswerBody> {
+    let body = br#"{"type":"error","error":{"type":"InternalServerError","code":"500","message":"internal error of the gateway"}}"#;
+    let mut response = Response::new(AnswerBody::fixed(body));
+    *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+    response.headers_mut().insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+fn head(
+    doors: &std::collections::BTreeMap<SocketAddr, Arc<crate::door::Door>>,
+    client: Client,
+    parts: http::request::Parts,
+    body: &Incoming,
+) -> RequestHead {
+    let host = host(&parts);
+    let door = doors.get(&client.address);
+    let listener = door
+        .and_then(|door| door.listener(host.as_deref().unwrap_or_default()).or_else(|| door.any_listener()))
+        .cloned()
+        .unwrap_or_else(|| "".into());
+    RequestHead {
+        body: framing(&parts, body),
+        method: parts.method,
+        path: parts.uri.path().to_owned(),
+        host,
+        headers: parts.headers,
+        listener,
+        client_address: client.peer.ip().to_string(),
+    }
+}
+
+/// The host asked for: the authority of the target where it has one (HTTP/2, absolute form), else the one `Host`.
+fn host(parts: &http::request::Parts) -> Option<String> {
+    if let Some(authority) = parts.uri.authority() {
+        return Some(authority.as_str().to_owned());
+    }
+    let mut hosts = parts.headers.get_all(HOST).iter();
+    let host = hosts.next()?.to_str().ok()?;
+    hosts.next().is_none().then(|| host.to_owned())
+}
+
+fn framing(parts: &http::request::Parts, body: &Incoming) -> BodyFraming {
+    match body.size_hint().exact() {
+        Some(0) if !parts.headers.contains_key(CONTENT_LENGTH) && !parts.headers.contains_key(TRANSFER_ENCODING) => {
+            BodyFraming::Absent
+        }
+        Some(bytes) => BodyFraming::Sized(bytes),
+        None => BodyFraming::Unsized,
+    }
+}

@@ -1,0 +1,120 @@
+//! One new connection to a backend, up to the HTTP handshake.
+
+use std::io;
+use std::sync::Arc;
+
+use hyper::client::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use rustls::ClientConfig;
+use rustls_pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
+use tokio_rustls::TlsConnector;
+use tollgate_config::bundle::Endpoint;
+
+use super::body::UpstreamBody;
+use super::resolve::Resolver;
+
+/// Size that reads from a backend begin with. Small, because a streaming connection keeps it for as long as it lives.
+const READ_BUFFER_BYTES: usize = 8 << 10;
+
+/// Largest response head, and most bytes read ahead of a slow client.
+const BUFFER_BYTES_MAX: usize = 256 << 10;
+
+/// A connection that requests can be sent on.
+pub(crate) enum Sender {
+    /// One request at a time.
+    Http1(http1::SendRequest<UpstreamBody>),
+    /// Many at a time.
+    Http2(http2::SendRequest<UpstreamBody>),
+}
+
+/// Everything that a new connection needs to know.
+pub(crate) struct Target<'a> {
+    pub(crate) endpoint: &'a Endpoint,
+    pub(crate) tls: Option<&'a (Arc<ClientConfig>, ServerName<'static>)>,
+    pub(crate) http2_cleartext: bool,
+    pub(crate) resolver: &'a Resolver,
+}
+
+/// Connects, and spawns the task that drives the connection.
+///
+/// # Errors
+/// When the name has no address, no address takes the connection, or a handshake fails.
+pub(crate) async fn connect(target: Target<'_>) -> io::Result<Sender> {
+    match target.endpoint {
+        Endpoint::Unix { path } => secure(UnixStream::connect(path).await?, &target).await,
+        Endpoint::Ip { address, port } => {
+            secure(tcp(&[(*address, *port).into()]).await?, &target).await
+        }
+        Endpoint::Fqdn { hostname, port } => {
+            let addresses = target.resolver.resolve(hostname, *port).await?;
+            secure(tcp(&addresses).await?, &target).await
+        }
+    }
+}
+
+/// The first address that takes a connection.
+async fn tcp(addresses: &[std::net::SocketAddr]) -> io::Result<TcpStream> {
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "no address");
+    for address in addresses {
+        match TcpStream::connect(address).await {
+            Ok(stream) => {
+                stream.set_nodelay(true)?;
+                return Ok(stream);
+            }
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+async fn secure<S>(stream: S, target: &Target<'_>) -> io::Result<Sender>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let Some((config, name)) = target.tls else {
+        return if target.http2_cleartext { http2(stream).await } else { http1(stream).await };
+    };
+    let stream = TlsConnector::from(Arc::clone(config)).connect(name.clone(), stream).await?;
+    match stream.get_ref().1.alpn_protocol() {
+        Some(b"h2") => http2(stream).await,
+        _ => http1(stream).await,
+    }
+}
+
+async fn http1<S>(stream: S) -> io::Result<Sender>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (sender, connection) = http1::Builder::new()
+        .max_buf_size(BUFFER_BYTES_MAX.max(READ_BUFFER_BYTES))
+        .handshake(TokioIo::new(stream))
+        .await
+        .map_err(io::Error::other)?;
+    tokio::spawn(async move {
+        if let Err(error) = connection.await {
+            tracing::debug!(%error, "connection to a backend ended");
+        }
+    });
+    Ok(Sender::Http1(sender))
+}
+
+async fn http2<S>(stream: S) -> io::Result<Sender>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (sender, connection) = http2::Builder::new(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .keep_alive_interval(std::time::Duration::from_secs(30))
+        .keep_alive_while_idle(false)
+        .handshake(TokioIo::new(stream))
+        .await
+        .map_err(io::Error::other)?;
+    tokio::spawn(async move {
+        if let Err(error) = connection.await {
+            tracing::debug!(%error, "connection to a backend ended");
+        }
+    });
+    Ok(Sender::Http2(sender))
+}

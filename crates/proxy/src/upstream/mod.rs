@@ -1,0 +1,10 @@
+//! Connections to backends: address, TLS, pools, and one call over them.
+
+mod body;
+mod connect;
+mod pool;
+mod resolve;
+mod tls;
+
+pub(crate) use body::UpstreamBody;
+pub(crate) use pool::{Lease, Pools};

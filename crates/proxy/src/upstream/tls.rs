@@ -1,0 +1,141 @@
+//! TLS towards backends: whom to trust, and which names a certificate must have.
+
+use std::sync::{Arc, OnceLock};
+
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use tollgate_config::bundle::{Trust, UpstreamTls};
+
+/// Why TLS towards a backend cannot be set up.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum TlsError {
+    /// No certificate authority can be loaded.
+    #[error("no usable certificate authority: {0}")]
+    NoRoots(String),
+    /// A name that no certificate can have.
+    #[error("not a server name: {0}")]
+    BadName(String),
+    /// Anything rustls refuses.
+    #[error(transparent)]
+    Rustls(#[from] rustls::Error),
+}
+
+/// Client settings for one backend, offering HTTP/2 and HTTP/1.1.
+pub(crate) fn client_config(tls: &UpstreamTls) -> Result<Arc<ClientConfig>, TlsError> {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let roots = roots(&tls.trust)?;
+    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions()?;
+    let mut config = if tls.subject_alt_names.is_empty() {
+        builder.with_root_certificates(roots).with_no_client_auth()
+    } else {
+        let verifier = AnyOf::new(roots, provider, &tls.subject_alt_names)?;
+        builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier)).with_no_client_auth()
+    };
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}
+
+fn roots(trust: &Trust) -> Result<Arc<RootCertStore>, TlsError> {
+    match trust {
+        Trust::System => system_roots(),
+        Trust::Pem(texts) => {
+            let mut roots = RootCertStore::empty();
+            for text in texts {
+                for certificate in CertificateDer::pem_slice_iter(text.as_bytes()) {
+                    let certificate = certificate.map_err(|error| TlsError::NoRoots(error.to_string()))?;
+                    roots.add(certificate)?;
+                }
+            }
+            if roots.is_empty() {
+                return Err(TlsError::NoRoots("no certificate in the given PEM".to_owned()));
+            }
+            Ok(Arc::new(roots))
+        }
+    }
+}
+
+/// The system's authorities, read once.
+fn system_roots() -> Result<Arc<RootCertStore>, TlsError> {
+    static ROOTS: OnceLock<Arc<RootCertStore>> = OnceLock::new();
+    if let Some(roots) = ROOTS.get() {
+        return Ok(Arc::clone(roots));
+    }
+    let loaded = rustls_native_certs::load_native_certs();
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(loaded.certs);
+    if roots.is_empty() {
+        return Err(TlsError::NoRoots("the system has none".to_owned()));
+    }
+    Ok(Arc::clone(ROOTS.get_or_init(|| Arc::new(roots))))
+}
+
+/// Accepts a certificate that is valid for one of several names, whatever name was asked for
+/// (Gateway API, BackendTLSPolicy `subjectAltNames`).
+#[derive(Debug)]
+struct AnyOf {
+    verifier: Arc<WebPkiServerVerifier>,
+    names: Vec<ServerName<'static>>,
+}
+
+impl AnyOf {
+    fn new(
+        roots: Arc<RootCertStore>,
+        provider: Arc<CryptoProvider>,
+        names: &[String],
+    ) -> Result<Self, TlsError> {
+        let verifier = WebPkiServerVerifier::builder_with_provider(roots, provider)
+            .build()
+            .map_err(|error| TlsError::NoRoots(error.to_string()))?;
+        let names = names
+            .iter()
+            .map(|name| ServerName::try_from(name.clone()).map_err(|_| TlsError::BadName(name.clone())))
+            .collect::<Result<_, _>>()?;
+        Ok(Self { verifier, names })
+    }
+}
+
+impl ServerCertVerifier for AnyOf {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        _asked: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let mut last = rustls::Error::General("no acceptable name".to_owned());
+        for name in &self.names {
+            match self.verifier.verify_server_cert(end_entity, intermediates, name, ocsp_response, now) {
+                Ok(verified) => return Ok(verified),
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.verifier.verify_tls12_signature(message, certificate, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.verifier.verify_tls13_signature(message, certificate, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.verifier.supported_verify_schemes()
+    }
+}

@@ -1,0 +1,95 @@
+//! One worker thread: a runtime, its listening sockets, its pools.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::AbortHandle;
+use tollgate_telemetry::Telemetry;
+
+use crate::connection;
+use crate::drain::Drain;
+use crate::listen;
+use crate::serving::Serving;
+use crate::upstream::Pools;
+
+/// Pause after a failed accept: running out of file descriptors must not become a busy loop.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// What one worker thread has, and what it shares with the others.
+pub(crate) struct Worker {
+    serving: Arc<ArcSwap<Serving>>,
+    pub(crate) telemetry: Arc<Telemetry>,
+    pub(crate) drain: Arc<Drain>,
+    pub(crate) pools: Pools,
+}
+
+impl Worker {
+    pub(crate) fn new(serving: Arc<ArcSwap<Serving>>, telemetry: Arc<Telemetry>, drain: Arc<Drain>) -> Self {
+        Self { serving, telemetry, drain, pools: Pools::default() }
+    }
+
+    /// The configuration of this moment. A request keeps the one that it began with.
+    pub(crate) fn serving(&self) -> Arc<Serving> {
+        self.serving.load_full()
+    }
+
+    /// Serves until the channel of changes closes.
+    pub(crate) async fn run(self: Arc<Self>, mut changes: watch::Receiver<u64>) {
+        let mut accepting: BTreeMap<SocketAddr, AbortHandle> = BTreeMap::new();
+        loop {
+            self.follow(&mut accepting);
+            tokio::select! {
+                changed = changes.changed() => if changed.is_err() { return },
+                () = self.drain.begun() => break,
+            }
+        }
+        for (_, task) in std::mem::take(&mut accepting) {
+            task.abort();
+        }
+        while changes.changed().await.is_ok() {}
+    }
+
+    /// Begins and ends listening as the configuration says.
+    fn follow(self: &Arc<Self>, accepting: &mut BTreeMap<SocketAddr, AbortHandle>) {
+        let serving = self.serving();
+        accepting.retain(|address, task| {
+            let stays = serving.doors.contains_key(address);
+            if !stays {
+                task.abort();
+            }
+            stays
+        });
+        self.pools.retain(|backend| serving.snapshot.bundle().backends.contains_key(backend));
+        for &address in serving.doors.keys() {
+            if accepting.contains_key(&address) {
+                continue;
+            }
+            match listen::bind(address) {
+                Ok(listener) => {
+                    let task = tokio::spawn(Arc::clone(self).accept(listener, address));
+                    accepting.insert(address, task.abort_handle());
+                }
+                Err(error) => tracing::error!(%address, %error, "cannot listen"),
+            }
+        }
+    }
+
+    async fn accept(self: Arc<Self>, listener: TcpListener, address: SocketAddr) {
+        loop {
+            match listener.accept().await {
+                Ok((stream, peer)) => {
+                    tokio::spawn(connection::serve(Arc::clone(&self), stream, address, peer));
+                }
+                Err(error) => {
+                    tracing::warn!(%address, %error, "cannot accept a connection");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+}
