@@ -10,8 +10,8 @@ use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
-use tollgate_config::Snapshot;
 use tollgate_config::bundle::{Certificate, Listener, SecretRef};
+use tollgate_config::{Snapshot, hostname};
 use tollgate_effects::Secrets;
 
 /// The listeners of one address; a request goes to the one whose host name fits best.
@@ -91,10 +91,10 @@ impl Door {
 
     /// The listener that takes requests for `host` (a name, with or without a port).
     pub(crate) fn listener(&self, host: &str) -> Option<&Arc<str>> {
-        let name = without_port(host);
+        let name = hostname::normalize(host);
         self.listeners
             .iter()
-            .find(|entry| entry.hostname.as_deref().is_none_or(|pattern| covers(pattern, name)))
+            .find(|entry| entry.hostname.as_deref().is_none_or(|pattern| covers(pattern, &name)))
             .map(|entry| &entry.name)
     }
 
@@ -112,22 +112,9 @@ fn specificity(hostname: Option<&str>) -> (u8, usize) {
     }
 }
 
-fn without_port(host: &str) -> &str {
-    match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
-        _ => host,
-    }
-}
-
-/// Whether the Gateway API host name `pattern` covers `name`. A wildcard stands for one or more labels.
+/// Whether the host name `pattern`, lower case, covers `name`.
 fn covers(pattern: &str, name: &str) -> bool {
-    match pattern.strip_prefix('*') {
-        Some(suffix) => {
-            name.len() > suffix.len()
-                && name.get(name.len() - suffix.len()..).is_some_and(|end| end.eq_ignore_ascii_case(suffix))
-        }
-        None => pattern.eq_ignore_ascii_case(name),
-    }
+    hostname::intersect(pattern, name).is_some()
 }
 
 fn server_config(listeners: &[&Listener], secrets: &Secrets) -> Result<Arc<ServerConfig>, DoorError> {
@@ -135,7 +122,8 @@ fn server_config(listeners: &[&Listener], secrets: &Secrets) -> Result<Arc<Serve
     for listener in listeners {
         for certificate in listener.tls.iter().flat_map(|tls| &tls.certificates) {
             let key = certified_key(&listener.name, certificate, secrets)?;
-            certificates.push((listener.hostname.clone(), Arc::new(key)));
+            let hostname = listener.hostname.as_ref().map(|name| name.to_ascii_lowercase());
+            certificates.push((hostname, Arc::new(key)));
         }
     }
     let mut config =
@@ -180,7 +168,7 @@ impl ResolvesServerCert for ByServerName {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let name = hello.server_name();
         let fits = |pattern: &Option<String>| match (pattern, name) {
-            (Some(pattern), Some(name)) => covers(pattern, name),
+            (Some(pattern), Some(name)) => covers(pattern, &hostname::normalize(name)),
             (None, _) | (_, None) => true,
         };
         self.certificates
