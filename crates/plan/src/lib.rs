@@ -1,1 +1,6 @@
 //! plan
+
+mod base_url;
+mod environment;
+
+pub use environment::{Environment, EnvironmentError, environment};
