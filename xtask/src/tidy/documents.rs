@@ -3,12 +3,14 @@
 use std::collections::BTreeSet;
 
 use super::Finding;
+use super::layers;
 use super::repository::Repository;
 
 const CODE_MAP: &str = "ARCHITECTURE.md";
 const REASONS: &str = "docs/dependencies.md";
 
-/// The section "Code map" of ARCHITECTURE.md names `crates/NAME` for each folder in `crates/`, and no other.
+/// The table in the section "Code map" of ARCHITECTURE.md has a row `| layer | `name` | P | ...` for each folder in
+/// `crates/`, and no other; layer and purity are those that the check of layers uses.
 pub(super) fn code_map_is_complete(repository: &Repository) -> Vec<Finding> {
     let Some(text) = text_of(repository, CODE_MAP) else {
         return vec![Finding::new(CODE_MAP, "is missing")];
@@ -17,11 +19,18 @@ pub(super) fn code_map_is_complete(repository: &Repository) -> Vec<Finding> {
         return vec![Finding::new(CODE_MAP, "has no heading with the words \"code map\"")];
     };
     let there: BTreeSet<_> = repository.files.iter().filter_map(|file| crate_folder(&file.path)).collect();
-    let named = named_folders(section);
-    let missing = there.difference(&named).map(|name| format!("its code map does not name crates/{name}"));
+    let rows: Vec<_> = section.lines().filter_map(row).collect();
+    let named: BTreeSet<_> = rows.iter().map(|row| row.folder).collect();
+    let missing = there.difference(&named).map(|name| format!("its code map does not name `{name}`"));
     let unknown =
-        named.difference(&there).map(|name| format!("its code map names crates/{name}, which is not there"));
-    missing.chain(unknown).map(|message| Finding::new(CODE_MAP, message)).collect()
+        named.difference(&there).map(|name| format!("its code map names `{name}`, which is not in crates/"));
+    let wrong = rows.iter().filter_map(|row| {
+        let expected = layers::of_folder(row.folder)?;
+        let message =
+            format!("its code map should give `{}` the layer and purity \"{expected}\"", row.folder);
+        (expected != format!("{} {}", row.layer, row.purity).trim_end()).then_some(message)
+    });
+    missing.chain(unknown).chain(wrong).map(|message| Finding::new(CODE_MAP, message)).collect()
 }
 
 /// Each direct dependency on others' code has an item "- `name`: what it replaces", and no item is left over.
@@ -67,10 +76,18 @@ fn section<'a>(text: &'a str, words: &str) -> Option<&'a str> {
     begin.and_then(|(_, from)| text.get(from..))
 }
 
-fn named_folders(section: &str) -> BTreeSet<&str> {
-    let names = section.split("crates/").skip(1);
-    let end = |letter: char| !(letter.is_ascii_alphanumeric() || letter == '_' || letter == '-');
-    names.filter_map(|rest| rest.split(end).next()).filter(|name| !name.is_empty()).collect()
+/// A row of the code map.
+struct Row<'a> {
+    layer: &'a str,
+    folder: &'a str,
+    purity: &'a str,
+}
+
+fn row(line: &str) -> Option<Row<'_>> {
+    let mut cells = line.strip_prefix('|')?.split('|').map(str::trim);
+    let (layer, folder, purity) = (cells.next()?, cells.next()?, cells.next()?);
+    let folder = folder.strip_prefix('`')?.strip_suffix('`')?;
+    Some(Row { layer, folder, purity })
 }
 
 fn explained_by(line: &str) -> Option<&str> {
@@ -100,13 +117,15 @@ mod tests {
 
     #[test]
     fn the_code_map_must_be_exact() {
-        let map =
-            "crates/gone\n## The code map\n| `crates/a` | x |\n| `crates/old` | x |\n## Next\ncrates/z\n";
-        let files = [("ARCHITECTURE.md", map), ("crates/a/Cargo.toml", ""), ("crates/b/src/lib.rs", "")];
-        assert_eq!(
-            messages(code_map_is_complete(&repository(&files))),
-            ["its code map does not name crates/b", "its code map names crates/old, which is not there"]
-        );
+        let map = "| 9 | `z` |\n## The code map\n| 1 | `wire` | P | x |\n| - | `old` | | x |\n## Next\n| 9 | `z` | | |\n";
+        let files =
+            [("ARCHITECTURE.md", map), ("crates/wire/Cargo.toml", ""), ("crates/cli/src/main.rs", "")];
+        let expected = [
+            "its code map does not name `cli`",
+            "its code map names `old`, which is not in crates/",
+            "its code map should give `wire` the layer and purity \"0 P\"",
+        ];
+        assert_eq!(messages(code_map_is_complete(&repository(&files))), expected);
         assert_eq!(messages(code_map_is_complete(&repository(&[]))), ["is missing"]);
     }
 

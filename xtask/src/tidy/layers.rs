@@ -52,6 +52,15 @@ fn row(package: &str) -> Option<&'static (&'static str, u8, Purity)> {
     LAYERS.iter().find(|row| row.0 == folder)
 }
 
+/// Layer and purity of a folder in `crates/` as the code map shows them: `0 P`, `9`, `-`.
+pub(super) fn of_folder(folder: &str) -> Option<String> {
+    if folder == "testkit" {
+        return Some("-".to_owned());
+    }
+    let row = LAYERS.iter().find(|row| row.0 == folder)?;
+    Some(if row.2 == Pure { format!("{} P", row.1) } else { row.1.to_string() })
+}
+
 /// Whether this package must reach nothing that acts.
 pub(super) fn is_pure(package: &str) -> bool {
     row(package).is_some_and(|row| row.2 == Pure)
