@@ -204,3 +204,47 @@ impl Write for Output {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    /// Writes only when allowed to.
+    struct Slow(mpsc::Receiver<()>);
+
+    impl Write for Slow {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.recv().map_err(io::Error::other)?;
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn lines_are_dropped_when_nobody_reads_and_kept_again_when_somebody_does() {
+        let (allow, allowed) = mpsc::channel();
+        let writer = Writer::run(Slow(allowed), Counter::default()).expect("a thread");
+        let line = vec![b'x'; 1 << 20];
+        let kept = (0..32).filter(|_| writer.shared.push(&line)).count();
+        assert!((4..=9).contains(&kept), "{kept}");
+        (0..64).for_each(|_| allow.send(()).expect("the writer"));
+        writer.flush(Duration::from_secs(5));
+        assert!(writer.shared.push(&line));
+    }
+
+    #[test]
+    fn lines_that_cannot_be_written_are_counted() {
+        let (allow, allowed) = mpsc::channel::<()>();
+        drop(allow);
+        let dropped = Counter::default();
+        let writer = Writer::run(Slow(allowed), dropped.clone()).expect("a thread");
+        assert!(writer.shared.push(b"a\n") && writer.shared.push(b"b\n"));
+        writer.flush(Duration::from_secs(5));
+        assert_eq!(dropped.get(), 2);
+    }
+}

@@ -117,7 +117,10 @@ impl SeriesTable {
             outcome: summary.outcome.label(),
             usage_source: source_label(UsageSource::None),
         };
-        families.request_duration.get_or_create(&key.labels()).observe(summary.duration.as_secs_f64());
+        families
+            .request_duration
+            .get_or_create(&key.duration_labels())
+            .observe(summary.duration.as_secs_f64());
     }
 
     fn series(&self, families: &Families, key: Key<'_>) -> Arc<Series> {
@@ -125,7 +128,17 @@ impl SeriesTable {
         if let Some(series) = self.find(hash, &key) {
             return series;
         }
-        let key = self.bounds.lock().unwrap_or_else(PoisonError::into_inner).admit(key);
+        self.bounded_series(families, key)
+    }
+
+    /// The slow way: for label sets that are new, or have a name past the bound.
+    fn bounded_series(&self, families: &Families, key: Key<'_>) -> Arc<Series> {
+        let mut bounds = self.bounds.lock().unwrap_or_else(PoisonError::into_inner);
+        let admitted = bounds.admit_names(key);
+        if let Some(series) = self.find(self.hasher.hash_one(admitted), &admitted) {
+            return series;
+        }
+        let key = bounds.admit_set(admitted);
         let hash = self.hasher.hash_one(key);
         if let Some(series) = self.find(hash, &key) {
             return series;
@@ -165,13 +178,18 @@ impl<'a> Key<'a> {
 
     /// The labels that all `gen_ai` families share.
     fn labels(&self) -> Labels {
-        let mut labels = vec![
+        vec![
             label("gen_ai_operation_name", self.operation),
             label("gen_ai_provider_name", self.provider),
             label("gen_ai_original_model", self.original_model),
             label("gen_ai_request_model", self.request_model),
             label("gen_ai_response_model", self.response_model),
-        ];
+        ]
+    }
+
+    /// Only durations tell errors: tokens are spent either way.
+    fn duration_labels(&self) -> Labels {
+        let mut labels = self.labels();
         labels.extend(self.error.map(|error| label("error_type", error)));
         labels
     }
@@ -218,12 +236,11 @@ impl Names {
 
 impl Series {
     fn new(families: &Families, key: &Key<'_>) -> Self {
-        let labels = key.labels();
         Self {
             names: Names::new(key),
             attempts: families.attempts.get_or_create_owned(&key.attempt_labels()),
-            duration: families.request_duration.get_or_create_owned(&labels),
-            labels,
+            duration: families.request_duration.get_or_create_owned(&key.duration_labels()),
+            labels: key.labels(),
             tokens: Default::default(),
             time_to_first_token: OnceLock::new(),
             time_per_output_token: OnceLock::new(),
@@ -272,12 +289,8 @@ impl Series {
 }
 
 impl Bounds {
-    /// The key under which a new label set is counted.
-    fn admit<'a>(&mut self, key: Key<'a>) -> Key<'a> {
-        if self.sets >= self.names_max.saturating_mul(SETS_PER_NAME) {
-            return Key { original_model: OTHER, request_model: OTHER, response_model: OTHER, ..key };
-        }
-        self.sets += 1;
+    /// The key with each model name that is not known and has no room replaced.
+    fn admit_names<'a>(&mut self, key: Key<'a>) -> Key<'a> {
         Key {
             original_model: self.admit_name(key.original_model),
             request_model: self.admit_name(key.request_model),
@@ -286,8 +299,17 @@ impl Bounds {
         }
     }
 
+    /// The key under which a new label set is counted: without its models when there is no room for it.
+    fn admit_set<'a>(&mut self, key: Key<'a>) -> Key<'a> {
+        if self.sets >= self.names_max.saturating_mul(SETS_PER_NAME) {
+            return Key { original_model: OTHER, request_model: OTHER, response_model: OTHER, ..key };
+        }
+        self.sets += 1;
+        key
+    }
+
     fn admit_name<'a>(&mut self, name: &'a str) -> &'a str {
-        if self.names.contains(name) {
+        if name == UNKNOWN || self.names.contains(name) {
             return name;
         }
         if self.names.len() >= self.names_max {
