@@ -1,1 +1,9 @@
-//! wire
+//! Framings, read as they come: JSON text, server-sent events, content codings, multipart bodies.
+//!
+//! What arrives here is the first thing that strangers control. Nothing trusts a length, nothing recurses, nothing
+//! panics, and everything has a limit. No wire language of any vendor is known here.
+
+pub mod inflate;
+pub mod json;
+pub mod multipart;
+pub mod sse;

@@ -1,0 +1,390 @@
+//! One pass over a JSON text: proof that it is well formed, and where its members are. Nothing is copied.
+//!
+//! Gateway and provider must read the same request. So the whole text is validated (RFC 8259), and a key that stands
+//! twice in the top two levels is refused: parsers differ in which one they believe.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use bytes::Bytes;
+
+use self::scanner::{DEPTH_MAX, Scanner};
+
+mod scanner;
+
+/// Bounds on a text.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Deepest nesting of arrays and objects.
+    pub depth_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { depth_max: 128 }
+    }
+}
+
+/// Why a text is refused. Offsets are in bytes.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Malformed {
+    /// Bytes that are not UTF-8.
+    #[error("invalid UTF-8 at byte {at}")]
+    NotUtf8 {
+        /// Where.
+        at: usize,
+    },
+    /// Anything that JSON's grammar does not allow.
+    #[error("expected {expected} at byte {at}")]
+    Syntax {
+        /// What would have been right.
+        expected: &'static str,
+        /// Where.
+        at: usize,
+    },
+    /// Nested deeper than the limit.
+    #[error("nested too deep at byte {at}")]
+    TooDeep {
+        /// Where.
+        at: usize,
+    },
+    /// Valid JSON, but not an object.
+    #[error("expected a JSON object")]
+    NotAnObject,
+    /// A key that stands twice in one of the top two levels.
+    #[error("duplicate key {key:?} at byte {at}")]
+    DuplicateKey {
+        /// The key, unescaped.
+        key: String,
+        /// Where it stands for the second time.
+        at: usize,
+    },
+    /// Something after the object.
+    #[error("unexpected data after the object at byte {at}")]
+    TrailingData {
+        /// Where.
+        at: usize,
+    },
+}
+
+/// Where the members of an object are, and those of the objects directly inside it.
+#[derive(Debug, Clone, Default)]
+pub struct Object {
+    members: Vec<Member>,
+    inner: Vec<Member>,
+    /// Offset just behind the opening brace.
+    open: usize,
+    /// Offset of the closing brace.
+    close: usize,
+}
+
+/// One member. Ranges are into the scanned text.
+#[derive(Debug, Clone)]
+struct Member {
+    /// The key between its quotes, as written.
+    key: Range<usize>,
+    value: Range<usize>,
+    /// Its own members in `Object::inner`, if the value is an object.
+    inner: Option<Range<usize>>,
+}
+
+/// Validates `text` and finds its members.
+///
+/// # Errors
+/// When it is not one well-formed JSON object within `limits`, or a key stands twice in its top two levels.
+pub fn scan(text: &[u8], limits: Limits) -> Result<Object, Malformed> {
+    if simdutf8::basic::from_utf8(text).is_err() {
+        let at = simdutf8::compat::from_utf8(text).err().map_or(0, |error| error.valid_up_to());
+        return Err(Malformed::NotUtf8 { at });
+    }
+    let mut scanner = Scanner { text, at: 0, depth_max: limits.depth_max.min(DEPTH_MAX) };
+    scanner.skip_space();
+    if scanner.peek() != Some(b'{') {
+        scanner.value(0)?;
+        return Err(Malformed::NotAnObject);
+    }
+    let mut object = Object::default();
+    object.open = scanner.at + 1;
+    object.members = scanner.object(1, &mut Some(&mut object.inner))?;
+    object.close = scanner.at - 1;
+    scanner.skip_space();
+    if scanner.at < text.len() {
+        return Err(Malformed::TrailingData { at: scanner.at });
+    }
+    Ok(object)
+}
+
+impl Object {
+    /// The value of `key` in `text`, the text that was scanned.
+    pub fn get(&self, text: &[u8], key: &str) -> Option<Range<usize>> {
+        find(&self.members, text, key).map(|member| member.value.clone())
+    }
+
+    /// The value of `inner` in the object that is the value of `key`.
+    pub fn get2(&self, text: &[u8], key: &str, inner: &str) -> Option<Range<usize>> {
+        let members = self.inner.get(find(&self.members, text, key)?.inner.clone()?)?;
+        find(members, text, inner).map(|member| member.value.clone())
+    }
+}
+
+fn find<'a>(members: &'a [Member], text: &[u8], key: &str) -> Option<&'a Member> {
+    members.iter().find(|member| text.get(member.key.clone()).is_some_and(|raw| key_of(raw) == key.as_bytes()))
+}
+
+/// A key without its escapes.
+fn key_of(raw: &[u8]) -> Cow<'_, [u8]> {
+    if raw.contains(&b'\\') {
+        Cow::Owned(unescape(raw).into_bytes())
+    } else {
+        Cow::Borrowed(raw)
+    }
+}
+
+/// The text of a JSON string literal, quotes included in `raw`. `None` when `raw` is not one.
+pub fn text_value(raw: &[u8]) -> Option<Cow<'_, str>> {
+    let inner = raw.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
+    if inner.contains(&b'\\') {
+        return Some(Cow::Owned(unescape(inner)));
+    }
+    std::str::from_utf8(inner).ok().map(Cow::Borrowed)
+}
+
+/// Resolves the escapes of a validated string. A lone surrogate becomes U+FFFD.
+fn unescape(raw: &[u8]) -> String {
+    let mut out = Vec::with_capacity(raw.len());
+    let mut rest = raw;
+    while let Some(at) = memchr::memchr(b'\\', rest) {
+        let (plain, escape) = rest.split_at(at);
+        out.extend_from_slice(plain);
+        let (character, length) = match escape.get(1) {
+            Some(b'u') => unicode_escape(escape),
+            Some(b'b') => ('\u{8}', 2),
+            Some(b'f') => ('\u{c}', 2),
+            Some(b'n') => ('\n', 2),
+            Some(b'r') => ('\r', 2),
+            Some(b't') => ('\t', 2),
+            Some(&other) => (char::from(other), 2),
+            None => (char::REPLACEMENT_CHARACTER, 1),
+        };
+        out.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
+        rest = escape.get(length..).unwrap_or_default();
+    }
+    out.extend_from_slice(rest);
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+/// The character of `\uXXXX` or of a surrogate pair, and the length of its escape.
+fn unicode_escape(escape: &[u8]) -> (char, usize) {
+    let unit = |from: usize| -> Option<u32> {
+        if escape.get(from..from + 2)? != b"\\u" {
+            return None;
+        }
+        u32::from_str_radix(std::str::from_utf8(escape.get(from + 2..from + 6)?).ok()?, 16).ok()
+    };
+    match (unit(0), unit(6)) {
+        (Some(high @ 0xd800..=0xdbff), Some(low @ 0xdc00..=0xdfff)) => {
+            let code = 0x10000 + ((high - 0xd800) << 10) + (low - 0xdc00);
+            (char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER), 12)
+        }
+        (Some(code), _) => (char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER), 6),
+        (None, _) => (char::REPLACEMENT_CHARACTER, escape.len().min(6)),
+    }
+}
+
+/// A pointed change of a text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Edit {
+    /// Give the member at `path` (one or two keys) this value, adding it where it is absent.
+    Set {
+        /// One or two keys.
+        path: Vec<String>,
+        /// JSON text.
+        value: Bytes,
+    },
+    /// Take the member at `path` away.
+    Remove {
+        /// One or two keys.
+        path: Vec<String>,
+    },
+}
+
+/// Applies `edits` to the scanned `text`. The result, joined, is the edited text; all that did not change shares the
+/// memory of `text`. Edits of the same place: removals come first, the last `Set` wins.
+pub fn splice(text: &Bytes, object: &Object, edits: &[Edit]) -> Vec<Bytes> {
+    let mut changes = Changes::default();
+    for edit in edits {
+        match edit {
+            Edit::Set { path, value } => changes.set(text, object, path, value),
+            Edit::Remove { path } => changes.remove(text, object, path),
+        }
+    }
+    changes.apply(text, object)
+}
+
+/// Changes to a text, gathered before any is made.
+#[derive(Default)]
+struct Changes {
+    /// Replacements of values, by the range replaced.
+    replaced: Vec<(Range<usize>, Bytes)>,
+    /// Members of the top level that go, by index.
+    removed: Vec<usize>,
+    /// Members that come, at the end of the top level.
+    added: Vec<(String, Bytes)>,
+}
+
+impl Changes {
+    fn set(&mut self, text: &[u8], object: &Object, path: &[String], value: &Bytes) {
+        match path {
+            [key] => self.set_top(text, object, key, value.clone()),
+            [key, inner] => self.set_inner(text, object, key, inner, value),
+            _ => {}
+        }
+    }
+
+    fn set_top(&mut self, text: &[u8], object: &Object, key: &str, value: Bytes) {
+        match position(object, text, key) {
+            Some((index, member)) => {
+                self.removed.retain(|&removed| removed != index);
+                self.replaced.retain(|(range, _)| range.start < member.value.start || range.end > member.value.end);
+                self.replaced.push((member.value.clone(), value));
+            }
+            None => {
+                self.added.retain(|(added, _)| added != key);
+                self.added.push((key.to_owned(), value));
+            }
+        }
+    }
+
+    fn set_inner(&mut self, text: &[u8], object: &Object, key: &str, inner: &str, value: &Bytes) {
+        let fresh = |value: &Bytes| join_member(b"{", inner, value, b"}");
+        let Some((_, member)) = position(object, text, key) else {
+            return self.set_top(text, object, key, fresh(value));
+        };
+        let Some(members) = member.inner.clone().and_then(|range| object.inner.get(range)) else {
+            return self.set_top(text, object, key, fresh(value));
+        };
+        if let Some(found) = find(members, text, inner) {
+            self.replaced.push((found.value.clone(), value.clone()));
+            return;
+        }
+        let end = member.value.end - 1;
+        let before: &[u8] = if members.is_empty() { b"" } else { b"," };
+        self.replaced.push((end..end, join_member(before, inner, value, b"")));
+    }
+
+    fn remove(&mut self, text: &[u8], object: &Object, path: &[String]) {
+        match path {
+            [key] => {
+                self.added.retain(|(added, _)| added != key);
+                if let Some((index, member)) = position(object, text, key) {
+                    self.replaced
+                        .retain(|(range, _)| range.start < member.value.start || range.end > member.value.end);
+                    self.removed.push(index);
+                }
+            }
+            [key, inner] => {
+                let Some((_, member)) = position(object, text, key) else { return };
+                let Some(range) = member.inner.clone() else { return };
+                let members = object.inner.get(range).unwrap_or_default();
+                if let Some(index) = members.iter().position(|member| {
+                    text.get(member.key.clone()).is_some_and(|raw| key_of(raw) == inner.as_bytes())
+                }) {
+                    self.replaced.push((cut(members, index, member.value.start + 1), Bytes::new()));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn apply(mut self, text: &Bytes, object: &Object) -> Vec<Bytes> {
+        self.removed.sort_unstable();
+        self.removed.dedup();
+        let left = object.members.len() - self.removed.len();
+        if left == 0 && !self.removed.is_empty() {
+            self.replaced.push((object.open..object.close, Bytes::new()));
+        } else {
+            self.cut_runs(object);
+        }
+        if !self.added.is_empty() {
+            let mut joined = Vec::new();
+            for (key, value) in &self.added {
+                let before: &[u8] = if joined.is_empty() && left == 0 { b"" } else { b"," };
+                joined.extend_from_slice(&join_member(before, key, value, b""));
+            }
+            self.replaced.push((object.close..object.close, Bytes::from(joined)));
+        }
+        self.replaced.sort_by_key(|(range, _)| (range.start, range.end));
+        let mut pieces = Vec::with_capacity(2 * self.replaced.len() + 1);
+        let mut at = 0;
+        for (range, value) in self.replaced {
+            // An addition to an object stands behind what was cut off its end.
+            let start = range.start.max(at);
+            push(&mut pieces, text.slice(at..start));
+            push(&mut pieces, value);
+            at = range.end.max(at);
+        }
+        push(&mut pieces, text.slice(at..));
+        pieces
+    }
+
+    /// Cuts removed members out together with one comma each, runs of them at once.
+    fn cut_runs(&mut self, object: &Object) {
+        let removed = std::mem::take(&mut self.removed);
+        for run in removed.chunk_by(|a, b| a + 1 == *b) {
+            let (Some(&first), Some(&last)) = (run.first(), run.last()) else { continue };
+            let start = match first.checked_sub(1).and_then(|before| object.members.get(before)) {
+                Some(before) => before.value.end,
+                None => object.open,
+            };
+            let end = match (first, object.members.get(last + 1)) {
+                // Nothing stands before: the comma behind goes too.
+                (0, Some(next)) => next.key.start - 1,
+                _ => object.members.get(last).map_or(start, |member| member.value.end),
+            };
+            self.replaced.push((start..end, Bytes::new()));
+        }
+    }
+}
+
+/// The range of one member with one of its commas.
+fn cut(members: &[Member], index: usize, open: usize) -> Range<usize> {
+    let end = members.get(index).map_or(open, |member| member.value.end);
+    match (index.checked_sub(1).and_then(|before| members.get(before)), members.get(index + 1)) {
+        (Some(before), _) => before.value.end..end,
+        (None, Some(next)) => open..next.key.start - 1,
+        (None, None) => open..end,
+    }
+}
+
+fn position<'a>(object: &'a Object, text: &[u8], key: &str) -> Option<(usize, &'a Member)> {
+    object
+        .members
+        .iter()
+        .enumerate()
+        .find(|(_, member)| text.get(member.key.clone()).is_some_and(|raw| key_of(raw) == key.as_bytes()))
+}
+
+fn join_member(before: &[u8], key: &str, value: &[u8], after: &[u8]) -> Bytes {
+    let mut joined = Vec::with_capacity(before.len() + key.len() + value.len() + after.len() + 3);
+    joined.extend_from_slice(before);
+    joined.push(b'"');
+    for character in key.chars() {
+        match character {
+            '"' | '\\' => joined.extend_from_slice(&[b'\\', u8::try_from(character).unwrap_or(b'?')]),
+            control if control < ' ' => {
+                joined.extend_from_slice(format!("\\u{:04x}", u32::from(control)).as_bytes());
+            }
+            plain => joined.extend_from_slice(plain.encode_utf8(&mut [0; 4]).as_bytes()),
+        }
+    }
+    joined.extend_from_slice(b"\":");
+    joined.extend_from_slice(value);
+    joined.extend_from_slice(after);
+    Bytes::from(joined)
+}
+
+fn push(pieces: &mut Vec<Bytes>, piece: Bytes) {
+    if !piece.is_empty() {
+        pieces.push(piece);
+    }
+}

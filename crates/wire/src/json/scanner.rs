@@ -1,0 +1,252 @@
+//! The walk over a JSON text: no recursion, no allocation but for the members asked for.
+
+use std::collections::HashSet;
+use std::ops::Range;
+
+use super::{Malformed, Member, key_of};
+
+/// Deepest nesting that the walk can remember.
+pub(super) const DEPTH_MAX: usize = 128;
+
+/// Up to this many members, comparing each with each is cheaper than hashing.
+const COMPARED_MAX: usize = 24;
+
+pub(super) struct Scanner<'a> {
+    pub(super) text: &'a [u8],
+    pub(super) at: usize,
+    pub(super) depth_max: usize,
+}
+
+impl Scanner<'_> {
+    pub(super) fn peek(&self) -> Option<u8> {
+        self.text.get(self.at).copied()
+    }
+
+    pub(super) fn skip_space(&mut self) {
+        while let Some(b' ' | b'\n' | b'\r' | b'\t') = self.peek() {
+            self.at += 1;
+        }
+    }
+
+    /// Reads an object, at its opening brace, and its members. With `inner`, also those of objects directly inside.
+    pub(super) fn object(
+        &mut self,
+        depth: usize,
+        inner: &mut Option<&mut Vec<Member>>,
+    ) -> Result<Vec<Member>, Malformed> {
+        let mut members = Vec::with_capacity(8);
+        self.at += 1;
+        self.skip_space();
+        if self.peek() == Some(b'}') {
+            self.at += 1;
+            return Ok(members);
+        }
+        loop {
+            let key = self.key()?;
+            let start = self.at;
+            let mut found = None;
+            match (self.peek(), inner.as_deref_mut()) {
+                (Some(b'{'), Some(all)) => {
+                    let own = self.object(depth + 1, &mut None)?;
+                    found = Some(all.len()..all.len() + own.len());
+                    all.extend(own);
+                }
+                _ => self.value(depth)?,
+            }
+            members.push(Member { key, value: start..self.at, inner: found });
+            self.skip_space();
+            match self.peek() {
+                Some(b',') => {
+                    self.at += 1;
+                    self.skip_space();
+                }
+                Some(b'}') => {
+                    self.at += 1;
+                    self.refuse_duplicates(&members)?;
+                    return Ok(members);
+                }
+                _ => return self.expected("',' or '}'"),
+            }
+        }
+    }
+
+    /// Walks over one value at nesting `depth`.
+    pub(super) fn value(&mut self, depth: usize) -> Result<(), Malformed> {
+        // One bit per open container, the innermost lowest: 1 is an object.
+        let mut kinds: u128 = 0;
+        let mut open = 0_usize;
+        loop {
+            match self.peek() {
+                Some(byte @ (b'{' | b'[')) => {
+                    if depth + open >= self.depth_max {
+                        return Err(Malformed::TooDeep { at: self.at });
+                    }
+                    self.at += 1;
+                    self.skip_space();
+                    let close = byte + 2;
+                    if self.peek() == Some(close) {
+                        self.at += 1;
+                    } else {
+                        kinds = kinds << 1 | u128::from(byte == b'{');
+                        open += 1;
+                        if byte == b'{' {
+                            self.key()?;
+                        }
+                        continue;
+                    }
+                }
+                Some(b'"') => {
+                    self.string()?;
+                }
+                Some(b't') => self.literal(b"true")?,
+                Some(b'f') => self.literal(b"false")?,
+                Some(b'n') => self.literal(b"null")?,
+                Some(b'-' | b'0'..=b'9') => self.number()?,
+                _ => return self.expected("a JSON value"),
+            }
+            loop {
+                if open == 0 {
+                    return Ok(());
+                }
+                self.skip_space();
+                let in_object = kinds & 1 == 1;
+                match self.peek() {
+                    Some(b',') => {
+                        self.at += 1;
+                        self.skip_space();
+                        if in_object {
+                            self.key()?;
+                        }
+                        break;
+                    }
+                    Some(b'}') if in_object => {}
+                    Some(b']') if !in_object => {}
+                    _ => return self.expected(if in_object { "',' or '}'" } else { "',' or ']'" }),
+                }
+                self.at += 1;
+                kinds >>= 1;
+                open -= 1;
+            }
+        }
+    }
+
+    /// Reads a key and its colon, up to the value.
+    fn key(&mut self) -> Result<Range<usize>, Malformed> {
+        if self.peek() != Some(b'"') {
+            return self.expected("a key");
+        }
+        let key = self.string()?;
+        self.skip_space();
+        if self.peek() != Some(b':') {
+            return self.expected("':'");
+        }
+        self.at += 1;
+        self.skip_space();
+        Ok(key)
+    }
+
+    /// Walks over a string, at its quote. Returns what is between the quotes.
+    fn string(&mut self) -> Result<Range<usize>, Malformed> {
+        self.at += 1;
+        let start = self.at;
+        loop {
+            self.at += plain_run(self.text.get(self.at..).unwrap_or_default());
+            match self.peek() {
+                Some(b'"') => {
+                    self.at += 1;
+                    return Ok(start..self.at - 1);
+                }
+                Some(b'\\') => self.escape()?,
+                Some(_) => return self.expected("no control character in a string"),
+                None => return self.expected("the end of a string"),
+            }
+        }
+    }
+
+    fn escape(&mut self) -> Result<(), Malformed> {
+        match self.text.get(self.at + 1) {
+            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => self.at += 2,
+            Some(b'u') => {
+                let digits = self.text.get(self.at + 2..self.at + 6).unwrap_or_default();
+                if digits.len() < 4 || !digits.iter().all(u8::is_ascii_hexdigit) {
+                    return self.expected("four hexadecimal digits");
+                }
+                self.at += 6;
+            }
+            _ => return self.expected("an escape"),
+        }
+        Ok(())
+    }
+
+    fn literal(&mut self, word: &'static [u8]) -> Result<(), Malformed> {
+        if !self.text.get(self.at..).unwrap_or_default().starts_with(word) {
+            return self.expected("a JSON value");
+        }
+        self.at += word.len();
+        Ok(())
+    }
+
+    fn number(&mut self) -> Result<(), Malformed> {
+        if self.peek() == Some(b'-') {
+            self.at += 1;
+        }
+        match self.peek() {
+            Some(b'0') => self.at += 1,
+            _ => self.digits()?,
+        }
+        if self.peek() == Some(b'.') {
+            self.at += 1;
+            self.digits()?;
+        }
+        if let Some(b'e' | b'E') = self.peek() {
+            self.at += 1;
+            if let Some(b'+' | b'-') = self.peek() {
+                self.at += 1;
+            }
+            self.digits()?;
+        }
+        Ok(())
+    }
+
+    fn digits(&mut self) -> Result<(), Malformed> {
+        let start = self.at;
+        while let Some(b'0'..=b'9') = self.peek() {
+            self.at += 1;
+        }
+        if self.at == start { self.expected("a digit") } else { Ok(()) }
+    }
+
+    fn refuse_duplicates(&self, members: &[Member]) -> Result<(), Malformed> {
+        let key = |member: &Member| key_of(self.text.get(member.key.clone()).unwrap_or_default());
+        let duplicate = if members.len() <= COMPARED_MAX {
+            members.iter().enumerate().find(|(index, member)| {
+                members.iter().take(*index).any(|before| key(before) == key(member))
+            })
+        } else {
+            let mut seen = HashSet::with_capacity(members.len());
+            members.iter().enumerate().find(|(_, member)| !seen.insert(key(member)))
+        };
+        match duplicate {
+            None => Ok(()),
+            Some((_, member)) => Err(Malformed::DuplicateKey {
+                key: String::from_utf8_lossy(&key(member)).into_owned(),
+                at: member.key.start,
+            }),
+        }
+    }
+
+    fn expected<T>(&self, expected: &'static str) -> Result<T, Malformed> {
+        Err(Malformed::Syntax { expected, at: self.at })
+    }
+}
+
+/// Length of the run that needs no look: no quote, no backslash, no control character.
+fn plain_run(bytes: &[u8]) -> usize {
+    let special = |byte: u8| byte == b'"' || byte == b'\\' || byte < 0x20;
+    let (blocks, _) = bytes.as_chunks::<32>();
+    // Without an early exit inside a block, the compiler compares the whole block at once.
+    let whole = blocks.iter().take_while(|block| !block.iter().fold(false, |any, &byte| any | special(byte))).count();
+    let skipped = whole * 32;
+    let rest = bytes.get(skipped..).unwrap_or_default();
+    skipped + rest.iter().position(|&byte| special(byte)).unwrap_or(rest.len())
+}
