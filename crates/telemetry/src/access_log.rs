@@ -7,6 +7,7 @@ use std::cell::RefCell;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::PathBuf;
+use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -29,7 +30,7 @@ const GATHER: Duration = Duration::from_millis(5);
 const LAST_LINES_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Where the access log goes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub enum AccessLog {
     /// Nowhere.
     Off,
@@ -37,6 +38,8 @@ pub enum AccessLog {
     Stdout,
     /// To the end of this file.
     File(PathBuf),
+    /// To whoever receives: one or more whole lines at a time.
+    Channel(SyncSender<Vec<u8>>),
 }
 
 /// The queue and its thread.
@@ -79,6 +82,7 @@ impl Writer {
             AccessLog::Off => return Ok(None),
             AccessLog::Stdout => Output::Stdout(io::stdout()),
             AccessLog::File(path) => Output::File(OpenOptions::new().create(true).append(true).open(path)?),
+            AccessLog::Channel(sender) => Output::Channel(sender.clone()),
         };
         Self::run(out, dropped).map(Some)
     }
@@ -187,6 +191,7 @@ impl Shared {
 enum Output {
     Stdout(io::Stdout),
     File(File),
+    Channel(SyncSender<Vec<u8>>),
 }
 
 impl Write for Output {
@@ -194,6 +199,10 @@ impl Write for Output {
         match self {
             Self::Stdout(out) => out.write(bytes),
             Self::File(out) => out.write(bytes),
+            Self::Channel(out) => {
+                out.send(bytes.to_vec()).map_err(io::Error::other)?;
+                Ok(bytes.len())
+            }
         }
     }
 
@@ -201,6 +210,7 @@ impl Write for Output {
         match self {
             Self::Stdout(out) => out.flush(),
             Self::File(out) => out.flush(),
+            Self::Channel(_) => Ok(()),
         }
     }
 }
