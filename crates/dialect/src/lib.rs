@@ -1,1 +1,33 @@
 //! Wire languages, one folder each: requests, answers, streams, errors and usage.
+//!
+//! A request and its answer go through untouched but for pointed edits where client and backend speak the same
+//! dialect ([`splice_request`], [`Observer`]), and through the hub where they do not ([`translate_request`] and its
+//! kin). This crate knows no address and no credential: who serves a dialect is the business of `host`.
+
+mod endpoint;
+mod error;
+mod inspect;
+mod models;
+mod observe;
+mod splice;
+mod translate;
+
+mod anthropic_messages;
+mod cohere_rerank;
+mod openai_audio;
+mod openai_chat;
+mod openai_embeddings;
+mod openai_images;
+mod openai_responses;
+mod vllm_tokenize;
+
+pub use endpoint::{Endpoint, Prefixes, endpoint, error_dialect};
+pub use error::{ErrorBody, encode_error, encode_stream_error, knows_status, reshape_error};
+pub use inspect::{Facts, Invalid, InvalidKind, inspect};
+pub use models::{ModelEntry, encode_model, encode_models};
+pub use observe::{Observer, Seen};
+pub use splice::{SpliceEdits, body_edits, splice_request};
+pub use translate::{
+    AnswerContext, Encoded, StreamTranslator, TranslatedAnswer, Unreadable, can_translate, translate_answer,
+    translate_request,
+};

@@ -100,16 +100,8 @@ fn speak(draft: &mut Draft<'_>) -> Result<(), Refusal> {
             body_set: &draft.target.mutation.body_set,
             body_remove: &draft.target.mutation.body_remove,
         };
-        let content_type = headers::text(&routed.headers, http::header::CONTENT_TYPE);
-        draft.request.body = tollgate_dialect::splice_request(
-            routed.dialect,
-            routed.operation,
-            content_type,
-            &routed.body,
-            &routed.facts,
-            &edits,
-        )
-        .map_err(Refusal::Invalid)?;
+        draft.request.body =
+            tollgate_dialect::splice_request(routed.dialect, &routed.body, &routed.facts, &edits);
         return Ok(());
     }
     let model = routed.upstream_model(draft.target);

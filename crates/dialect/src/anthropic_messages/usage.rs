@@ -1,0 +1,62 @@
+//! Usage as Anthropic tells it.
+//!
+//! Its `input_tokens` leaves out what was read from or written to the prompt cache; the gateway's includes both.
+//! Source: `anthropic.types.Usage`.
+
+use serde::Deserialize;
+use tollgate_terms::Usage;
+
+use crate::observe::Count;
+
+/// The wire object. In a stream, `message_start` tells the prompt and each `message_delta` the cumulative rest.
+#[derive(Debug, Default, Clone, Copy, Deserialize)]
+pub(crate) struct WireUsage {
+    #[serde(default)]
+    input_tokens: Count,
+    #[serde(default)]
+    cache_read_input_tokens: Count,
+    #[serde(default)]
+    cache_creation_input_tokens: Count,
+    #[serde(default)]
+    output_tokens: Count,
+    #[serde(default)]
+    output_tokens_details: Option<OutputDetails>,
+}
+
+#[derive(Debug, Default, Clone, Copy, Deserialize)]
+struct OutputDetails {
+    #[serde(default)]
+    thinking_tokens: Count,
+}
+
+impl WireUsage {
+    /// The usage, with `before` for what this object does not tell: numbers are cumulative and never summed.
+    pub(crate) fn usage(&self, before: Option<Usage>) -> Option<Usage> {
+        let told = [
+            self.input_tokens,
+            self.cache_read_input_tokens,
+            self.cache_creation_input_tokens,
+            self.output_tokens,
+        ];
+        if told.iter().all(|count| count.value().is_none()) {
+            return before;
+        }
+        let before = before.unwrap_or_default();
+        let read = self.cache_read_input_tokens.value().unwrap_or(before.cached_input_tokens);
+        let written = self.cache_creation_input_tokens.value().unwrap_or(before.cache_creation_input_tokens);
+        let fresh_before = before
+            .input_tokens
+            .saturating_sub(before.cached_input_tokens)
+            .saturating_sub(before.cache_creation_input_tokens);
+        let fresh = self.input_tokens.value().unwrap_or(fresh_before);
+        let reasoning = self.output_tokens_details.and_then(|details| details.thinking_tokens.value());
+        Some(Usage {
+            input_tokens: fresh.saturating_add(read).saturating_add(written),
+            cached_input_tokens: read,
+            cache_creation_input_tokens: written,
+            output_tokens: self.output_tokens.value().unwrap_or(before.output_tokens),
+            reasoning_tokens: reasoning.unwrap_or(before.reasoning_tokens),
+            provider_total_tokens: None,
+        })
+    }
+}

@@ -1,0 +1,172 @@
+//! What a client's path asks for.
+
+use http::{HeaderMap, HeaderName};
+use tollgate_terms::{Dialect, Operation};
+
+/// A client that sends this header speaks Anthropic's dialect, also where the path leaves it open.
+const ANTHROPIC_VERSION: HeaderName = HeaderName::from_static("anthropic-version");
+
+/// Where the APIs begin on the gateway.
+#[derive(Debug, Clone)]
+pub struct Prefixes {
+    /// Before everything, without a slash at its end.
+    pub root: String,
+    /// Before `/v1/...` of OpenAI.
+    pub openai: String,
+    /// Before `/v1/...` of Anthropic.
+    pub anthropic: String,
+    /// Before `/v2/...` of Cohere.
+    pub cohere: String,
+}
+
+impl Default for Prefixes {
+    fn default() -> Self {
+        Self {
+            root: String::new(),
+            openai: String::new(),
+            anthropic: "/anthropic".to_owned(),
+            cohere: "/cohere".to_owned(),
+        }
+    }
+}
+
+/// What is asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Endpoint {
+    /// An operation of a model.
+    Operation {
+        /// The client's dialect.
+        dialect: Dialect,
+        /// The operation.
+        operation: Operation,
+    },
+    /// The models that there are, or one of them.
+    Models {
+        /// The client's dialect.
+        dialect: Dialect,
+        /// The model, if one is asked for.
+        id: Option<String>,
+    },
+}
+
+/// Finds what `path`, without a query, asks for. Paths match exactly: no dot segments, no doubled slashes, no escapes.
+pub fn endpoint(path: &str, headers: &HeaderMap, prefixes: &Prefixes) -> Option<Endpoint> {
+    let path = path.strip_prefix(&prefixes.root)?;
+    let speaks_anthropic = headers.contains_key(ANTHROPIC_VERSION);
+    let under = |prefix: &str| path.strip_prefix(prefix).filter(|rest| rest.starts_with('/'));
+    if let Some(found) = under(&prefixes.anthropic).and_then(anthropic) {
+        return Some(found);
+    }
+    if let Some(found) = under(&prefixes.cohere).and_then(cohere) {
+        return Some(found);
+    }
+    if let Some(found) = under(&prefixes.openai).and_then(|rest| openai(rest, speaks_anthropic)) {
+        return Some(found);
+    }
+    // SDKs of Anthropic append `/v1/messages` to a base URL that often is the gateway's root.
+    anthropic_messages(path)
+}
+
+/// The dialect to tell errors in, whatever the path.
+pub fn error_dialect(path: &str, headers: &HeaderMap) -> Dialect {
+    let prefixes = Prefixes::default();
+    match endpoint(path, headers, &prefixes) {
+        Some(Endpoint::Operation { dialect, .. } | Endpoint::Models { dialect, .. }) => dialect,
+        None if path.starts_with(&prefixes.anthropic) || headers.contains_key(ANTHROPIC_VERSION) => {
+            Dialect::AnthropicMessages
+        }
+        None if path.starts_with(&prefixes.cohere) => Dialect::CohereRerank,
+        None => Dialect::OpenAiChat,
+    }
+}
+
+fn openai(path: &str, speaks_anthropic: bool) -> Option<Endpoint> {
+    let (dialect, operation) = match path {
+        "/v1/chat/completions" => (Dialect::OpenAiChat, Operation::Chat),
+        "/v1/completions" => (Dialect::OpenAiCompletions, Operation::Complete),
+        "/v1/embeddings" => (Dialect::OpenAiEmbeddings, Operation::Embed),
+        "/v1/responses" => (Dialect::OpenAiResponses, Operation::Chat),
+        "/v1/responses/input_tokens" => (Dialect::OpenAiResponses, Operation::CountTokens),
+        "/v1/images/generations" => (Dialect::OpenAiImages, Operation::Draw),
+        "/v1/audio/speech" => (Dialect::OpenAiAudio, Operation::Speak),
+        "/v1/audio/transcriptions" => (Dialect::OpenAiAudio, Operation::Transcribe),
+        "/v1/audio/translations" => (Dialect::OpenAiAudio, Operation::Translate),
+        "/tokenize" => (Dialect::VllmTokenize, Operation::Tokenize),
+        _ => {
+            let dialect = if speaks_anthropic { Dialect::AnthropicMessages } else { Dialect::OpenAiChat };
+            return models(path, dialect);
+        }
+    };
+    Some(Endpoint::Operation { dialect, operation })
+}
+
+fn anthropic(path: &str) -> Option<Endpoint> {
+    anthropic_messages(path).or_else(|| models(path, Dialect::AnthropicMessages))
+}
+
+fn anthropic_messages(path: &str) -> Option<Endpoint> {
+    let operation = match path {
+        "/v1/messages" => Operation::Chat,
+        "/v1/messages/count_tokens" => Operation::CountTokens,
+        _ => return None,
+    };
+    Some(Endpoint::Operation { dialect: Dialect::AnthropicMessages, operation })
+}
+
+fn cohere(path: &str) -> Option<Endpoint> {
+    match path {
+        "/v2/rerank" => {
+            Some(Endpoint::Operation { dialect: Dialect::CohereRerank, operation: Operation::Rerank })
+        }
+        _ => None,
+    }
+}
+
+fn models(path: &str, dialect: Dialect) -> Option<Endpoint> {
+    let rest = path.strip_prefix("/v1/models")?;
+    match rest.strip_prefix('/') {
+        None if rest.is_empty() => Some(Endpoint::Models { dialect, id: None }),
+        // Names such as `meta-llama/Llama-3` have slashes, which clients escape or not.
+        Some(id) if !id.is_empty() => {
+            Some(Endpoint::Models { dialect, id: Some(id.replace("%2F", "/").replace("%2f", "/")) })
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn find(path: &str) -> Option<Endpoint> {
+        endpoint(path, &HeaderMap::new(), &Prefixes::default())
+    }
+
+    #[test]
+    fn knows_messages_with_and_without_a_prefix() {
+        for path in ["/v1/messages", "/anthropic/v1/messages"] {
+            let expected =
+                Endpoint::Operation { dialect: Dialect::AnthropicMessages, operation: Operation::Chat };
+            assert_eq!(find(path), Some(expected), "{path}");
+        }
+    }
+
+    #[test]
+    fn matches_paths_exactly() {
+        for path in ["/v1/chat;x/completions", "//v1/chat/completions", "/v1/chat/completions/", "/V1/embeddings", ""] {
+            assert_eq!(find(path), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn lists_models_in_the_dialect_of_the_client() {
+        let mut headers = HeaderMap::new();
+        headers.insert(ANTHROPIC_VERSION, HeaderValue::from_static("2023-06-01"));
+        let asked = endpoint("/v1/models", &headers, &Prefixes::default());
+        assert_eq!(asked, Some(Endpoint::Models { dialect: Dialect::AnthropicMessages, id: None }));
+        let one = Endpoint::Models { dialect: Dialect::OpenAiChat, id: Some("meta-llama/Llama-3".to_owned()) };
+        assert_eq!(find("/v1/models/meta-llama%2FLlama-3"), Some(one));
+    }
+}

@@ -1,0 +1,220 @@
+//! Errors, in each dialect's own shape, written by a serializer and never by hand.
+
+use bytes::{Bytes, BytesMut};
+use serde::Serialize;
+use tollgate_terms::Dialect;
+use tollgate_wire::sse;
+
+use crate::inspect::is_json;
+use crate::{anthropic_messages, cohere_rerank, openai_chat};
+
+/// Longest piece of a backend's own text that is told on to a client, in bytes.
+const TEXT_BYTES_MAX: usize = 8 << 10;
+
+/// An error to tell a client.
+#[derive(Debug, Clone, Copy)]
+pub struct ErrorBody<'a> {
+    /// Status.
+    pub status: u16,
+    /// Kind in the words of the compatible API, such as `BadRequest`. Dialects with words of their own go by status.
+    pub kind: &'a str,
+    /// What is wrong.
+    pub message: &'a str,
+    /// Short code; the status where there is none.
+    pub code: Option<&'a str>,
+    /// The member of the request that it is about.
+    pub param: Option<&'a str>,
+    /// The gateway's id of the exchange.
+    pub request_id: &'a str,
+}
+
+/// The shape of an error depends on the family of the dialect only.
+enum Family {
+    OpenAi,
+    Anthropic,
+    Cohere,
+}
+
+fn family(dialect: Dialect) -> Family {
+    match dialect {
+        Dialect::AnthropicMessages => Family::Anthropic,
+        Dialect::CohereRerank => Family::Cohere,
+        Dialect::OpenAiChat
+        | Dialect::OpenAiCompletions
+        | Dialect::OpenAiEmbeddings
+        | Dialect::OpenAiResponses
+        | Dialect::OpenAiImages
+        | Dialect::OpenAiAudio
+        | Dialect::VllmTokenize => Family::OpenAi,
+    }
+}
+
+/// A whole error body.
+pub fn encode_error(dialect: Dialect, error: &ErrorBody<'_>) -> Bytes {
+    match family(dialect) {
+        Family::OpenAi => openai_chat::error::encode(error),
+        Family::Anthropic => anthropic_messages::error::encode(error),
+        Family::Cohere => cohere_rerank::encode_error(error),
+    }
+}
+
+/// The event that ends a stream with an error. No terminal event follows it.
+pub fn encode_stream_error(dialect: Dialect, error: &ErrorBody<'_>) -> Bytes {
+    let mut out = BytesMut::new();
+    let body = encode_error(dialect, error);
+    match dialect {
+        Dialect::AnthropicMessages => sse::encode(&mut out, Some("error"), &body),
+        Dialect::OpenAiResponses => {
+            // Responses have an event of their own for it, with the members at its top level.
+            #[derive(Serialize)]
+            struct Event<'a> {
+                #[serde(rename = "type")]
+                kind: &'static str,
+                code: Option<&'a str>,
+                message: &'a str,
+                param: Option<&'a str>,
+            }
+            let event = Event { kind: "error", code: error.code, message: error.message, param: error.param };
+            sse::encode(&mut out, Some("error"), &encode(&event));
+        }
+        Dialect::OpenAiChat
+        | Dialect::OpenAiCompletions
+        | Dialect::OpenAiEmbeddings
+        | Dialect::OpenAiImages
+        | Dialect::OpenAiAudio
+        | Dialect::CohereRerank
+        | Dialect::VllmTokenize => sse::encode(&mut out, None, &body),
+    }
+    out.freeze()
+}
+
+/// Whether clients of `dialect` know the status `status`. 529 is Anthropic's own.
+pub fn knows_status(dialect: Dialect, status: u16) -> bool {
+    status != 529 || dialect == Dialect::AnthropicMessages
+}
+
+/// The error body for the client, made from the backend's. `None` when that can be passed on as it is.
+pub fn reshape_error(
+    client: Dialect,
+    backend: Dialect,
+    status: u16,
+    content_type: Option<&str>,
+    body: &[u8],
+    request_id: &str,
+) -> Option<Bytes> {
+    let told = content_type.is_some_and(is_json).then(|| Told::read(body)).flatten();
+    let same = std::mem::discriminant(&family(client)) == std::mem::discriminant(&family(backend));
+    if same && content_type.is_some_and(is_json) {
+        return None;
+    }
+    let text = text(body);
+    let code = status.to_string();
+    let (message, kind, own_code, param) = match &told {
+        Some(told) => (told.message.as_str(), told.kind.as_deref(), told.code.as_deref(), told.param.as_deref()),
+        None => (text.as_str(), None, None, None),
+    };
+    let error = ErrorBody {
+        status,
+        kind: kind.unwrap_or(backend_error_kind(backend)),
+        message,
+        // Between dialects the code is the status: their own codes mean nothing to each other.
+        code: if same { own_code.or(Some(&code)) } else { Some(&code) },
+        param,
+        request_id,
+    };
+    Some(match (family(client), kind) {
+        (Family::OpenAi, _) => openai_chat::error::encode_backend(&error),
+        (Family::Anthropic, Some(kind)) => anthropic_messages::error::encode_kind(kind, message, request_id),
+        (Family::Anthropic, None) => {
+            let kind = anthropic_messages::error::backend_kind(status);
+            anthropic_messages::error::encode_kind(kind, message, request_id)
+        }
+        (Family::Cohere, _) => cohere_rerank::encode_error(&error),
+    })
+}
+
+/// The type of an error that a backend told without one.
+fn backend_error_kind(backend: Dialect) -> &'static str {
+    match family(backend) {
+        Family::OpenAi => "OpenAIBackendError",
+        Family::Anthropic => "AnthropicBackendError",
+        Family::Cohere => "CohereBackendError",
+    }
+}
+
+/// What a backend's error says, whatever its dialect: all of them agree on the inner names.
+struct Told {
+    message: String,
+    kind: Option<String>,
+    code: Option<String>,
+    param: Option<String>,
+}
+
+impl Told {
+    fn read(body: &[u8]) -> Option<Self> {
+        let value: serde_json::Value = serde_json::from_slice(body).ok()?;
+        let error = value.get("error").filter(|error| error.is_object()).unwrap_or(&value);
+        let text = |key: &str| match error.get(key)? {
+            serde_json::Value::String(text) => Some(text.clone()),
+            serde_json::Value::Number(number) => Some(number.to_string()),
+            _ => None,
+        };
+        let message = text("message").or_else(|| value.get("error")?.as_str().map(str::to_owned))?;
+        Some(Self { message, kind: text("type"), code: text("code"), param: text("param") })
+    }
+}
+
+/// A backend's text, as far as it can be shown.
+fn text(body: &[u8]) -> String {
+    String::from_utf8_lossy(body.get(..body.len().min(TEXT_BYTES_MAX)).unwrap_or_default()).into_owned()
+}
+
+/// Serializes what cannot fail to be serialized.
+pub(crate) fn encode(value: &impl Serialize) -> Bytes {
+    serde_json::to_vec(value).unwrap_or_default().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn reshape(client: Dialect, backend: Dialect, status: u16, content_type: &str, body: &str) -> Option<Value> {
+        let bytes = reshape_error(client, backend, status, Some(content_type), body.as_bytes(), "id")?;
+        Some(serde_json::from_slice(&bytes).expect("JSON"))
+    }
+
+    #[test]
+    fn escapes_what_a_backend_said() {
+        let shaped = reshape(Dialect::OpenAiChat, Dialect::OpenAiChat, 502, "text/html", "<a href=\"x\">\n");
+        let expected = json!({"type": "error", "error": {
+            "type": "OpenAIBackendError", "message": "<a href=\"x\">\n", "code": "502"}});
+        assert_eq!(shaped, Some(expected));
+    }
+
+    #[test]
+    fn passes_json_of_the_same_dialect_on() {
+        assert_eq!(reshape(Dialect::OpenAiCompletions, Dialect::OpenAiCompletions, 400, "application/json", "{"), None);
+    }
+
+    #[test]
+    fn tells_an_openai_error_to_an_anthropic_client() {
+        let body = r#"{"error":{"type":"invalid_request_error","message":"no \"x\"","code":"c"}}"#;
+        let shaped = reshape(Dialect::AnthropicMessages, Dialect::OpenAiChat, 400, "application/json", body);
+        let expected = json!({"type": "error", "request_id": "id",
+            "error": {"type": "invalid_request_error", "message": "no \"x\""}});
+        assert_eq!(shaped, Some(expected));
+        let shaped = reshape(Dialect::AnthropicMessages, Dialect::OpenAiChat, 429, "text/plain", "slow");
+        assert_eq!(shaped.expect("a body")["error"]["type"], "rate_limit_error");
+    }
+
+    #[test]
+    fn tells_an_anthropic_error_to_an_openai_client() {
+        let body = r#"{"type":"error","error":{"type":"overloaded_error","message":"busy"},"request_id":"r"}"#;
+        let shaped = reshape(Dialect::OpenAiChat, Dialect::AnthropicMessages, 529, "application/json", body);
+        let expected =
+            json!({"type": "error", "error": {"type": "overloaded_error", "message": "busy", "code": "529"}});
+        assert_eq!(shaped, Some(expected));
+    }
+}

@@ -1,0 +1,223 @@
+//! What routing, policy and accounting need to know of a request, read in one pass and without translating it.
+
+use bytes::Bytes;
+use tollgate_terms::{Delivery, Dialect, ModelName, ModelNameError, Operation};
+use tollgate_wire::json::{self, Limits, Object};
+use tollgate_wire::multipart::{self, Part};
+
+/// Members whose size stands for the size of the prompt.
+const PROMPT_MEMBERS: [&str; 8] =
+    ["messages", "input", "prompt", "system", "instructions", "tools", "query", "documents"];
+
+/// Members that bound the answer, the newer name first.
+const OUTPUT_BOUNDS: [&str; 3] = ["max_completion_tokens", "max_output_tokens", "max_tokens"];
+
+/// The facts of a request.
+#[derive(Debug, Clone)]
+pub struct Facts {
+    /// The model asked for.
+    pub model: ModelName,
+    /// How the answer is wanted.
+    pub delivery: Delivery,
+    /// Whether the client asked for the usage of a stream.
+    pub usage_wanted: bool,
+    /// The bound that the client set on the answer.
+    pub output_tokens_max: Option<u64>,
+    /// Size of the prompt in bytes, for estimates.
+    pub prompt_bytes: u64,
+    /// Where the members are, for JSON bodies.
+    pub(crate) json: Option<Object>,
+    /// The part that holds the model, for forms.
+    pub(crate) model_part: Option<Part>,
+}
+
+/// A request that cannot be understood or not be said.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Invalid {
+    /// What kind of no this is.
+    pub kind: InvalidKind,
+    /// What is wrong.
+    pub message: String,
+    /// The member that it is about.
+    pub param: Option<String>,
+    /// Short code for programs.
+    pub code: Option<&'static str>,
+}
+
+/// The kinds of no.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InvalidKind {
+    /// 400: not well formed, or a needed member is missing.
+    BadRequest,
+    /// 415: not the kind of body that the operation takes.
+    UnsupportedMediaType,
+    /// 422: understood, but nobody here can do it.
+    Unprocessable,
+}
+
+impl Invalid {
+    /// A 400 about the whole body.
+    pub fn bad_request(message: impl Into<String>) -> Self {
+        Self { kind: InvalidKind::BadRequest, message: message.into(), param: None, code: None }
+    }
+
+    /// A 422: what `param` asks for cannot be said to the backend.
+    pub fn unprocessable(message: impl Into<String>, param: impl Into<String>) -> Self {
+        Self {
+            kind: InvalidKind::Unprocessable,
+            message: message.into(),
+            param: Some(param.into()),
+            code: Some("unsupported_value"),
+        }
+    }
+
+    /// The 400 that a malformed body is.
+    pub fn from_malformed(malformed: &json::Malformed) -> Self {
+        Self::bad_request(format!("malformed request: {malformed}"))
+    }
+
+    fn member(param: &str, message: impl Into<String>, code: &'static str) -> Self {
+        Self {
+            kind: InvalidKind::BadRequest,
+            message: message.into(),
+            param: Some(param.to_owned()),
+            code: Some(code),
+        }
+    }
+}
+
+/// Reads the facts of a request.
+///
+/// # Errors
+/// When the body is not what the operation takes, is malformed, or names no usable model.
+pub fn inspect(
+    dialect: Dialect,
+    operation: Operation,
+    content_type: Option<&str>,
+    body: &Bytes,
+) -> Result<Facts, Invalid> {
+    match operation {
+        Operation::Transcribe | Operation::Translate => inspect_form(content_type, body),
+        Operation::Chat
+        | Operation::Complete
+        | Operation::Embed
+        | Operation::CountTokens
+        | Operation::Speak
+        | Operation::Draw
+        | Operation::Rerank
+        | Operation::Tokenize => inspect_json(dialect, content_type, body),
+    }
+}
+
+fn inspect_json(dialect: Dialect, content_type: Option<&str>, body: &Bytes) -> Result<Facts, Invalid> {
+    if !content_type.is_none_or(is_json) {
+        return Err(unsupported("application/json", content_type));
+    }
+    let object = json::scan(body, Limits::default()).map_err(|malformed| Invalid::from_malformed(&malformed))?;
+    let value = |key: &str| object.get(body, key).and_then(|range| body.get(range));
+    let model = value("model").ok_or_else(|| missing_model("model is required"))?;
+    let model = json::text_value(model).ok_or_else(|| missing_model("model must be a string"))?;
+    let model = model_name(&model)?;
+    let delivery = match value("stream") {
+        Some(b"true") => Delivery::Stream,
+        None | Some(b"false" | b"null") => Delivery::Whole,
+        Some(_) => return Err(Invalid::member("stream", "stream must be true or false", "invalid_type")),
+    };
+    let usage_wanted = usage_wanted(dialect, body, &object)?;
+    let output_tokens_max = OUTPUT_BOUNDS
+        .iter()
+        .filter_map(|key| std::str::from_utf8(value(key)?).ok()?.parse().ok())
+        .next();
+    let prompt_bytes = PROMPT_MEMBERS.iter().filter_map(|key| value(key)).map(|raw| raw.len() as u64).sum();
+    Ok(Facts {
+        model,
+        delivery,
+        usage_wanted,
+        output_tokens_max,
+        prompt_bytes,
+        json: Some(object),
+        model_part: None,
+    })
+}
+
+/// Whether the client will get the usage of a stream without our asking for it.
+fn usage_wanted(dialect: Dialect, body: &[u8], object: &Object) -> Result<bool, Invalid> {
+    if !asks_for_usage(dialect) {
+        return Ok(true);
+    }
+    let Some(options) = object.get(body, "stream_options").and_then(|range| body.get(range)) else {
+        return Ok(false);
+    };
+    match options.first() {
+        Some(b'{') => {}
+        Some(b'n') => return Ok(false),
+        _ => return Err(Invalid::member("stream_options", "stream_options must be an object", "invalid_type")),
+    }
+    let wanted = object.get2(body, "stream_options", "include_usage").and_then(|range| body.get(range));
+    match wanted {
+        Some(b"true") => Ok(true),
+        None | Some(b"false" | b"null") => Ok(false),
+        Some(_) => Err(Invalid::member(
+            "stream_options.include_usage",
+            "stream_options.include_usage must be true or false",
+            "invalid_type",
+        )),
+    }
+}
+
+/// Whether streams of `dialect` tell their usage only when asked.
+pub(crate) fn asks_for_usage(dialect: Dialect) -> bool {
+    matches!(dialect, Dialect::OpenAiChat | Dialect::OpenAiCompletions)
+}
+
+fn inspect_form(content_type: Option<&str>, body: &Bytes) -> Result<Facts, Invalid> {
+    let Some(content_type) = content_type.filter(|text| multipart::boundary(text).is_some()) else {
+        return Err(unsupported("multipart/form-data with a boundary", content_type));
+    };
+    let parts = multipart::scan(content_type, body)
+        .map_err(|malformed| Invalid::bad_request(format!("malformed request: {malformed}")))?;
+    let named = |name: &'static str| parts.iter().filter(move |part| part.name == name);
+    if named("model").count() > 1 || named("stream").count() > 1 {
+        return Err(missing_model("model and stream may stand only once"));
+    }
+    let text = |part: &Part| body.get(part.value.clone()).and_then(|raw| std::str::from_utf8(raw).ok());
+    let part = named("model").next().ok_or_else(|| missing_model("model is required"))?;
+    let model = model_name(text(part).unwrap_or_default())?;
+    let delivery = match named("stream").next().and_then(text) {
+        Some("true") => Delivery::Stream,
+        _ => Delivery::Whole,
+    };
+    Ok(Facts {
+        model,
+        delivery,
+        usage_wanted: true,
+        output_tokens_max: None,
+        prompt_bytes: named("prompt").map(|part| part.value.len() as u64).sum(),
+        json: None,
+        model_part: Some(part.clone()),
+    })
+}
+
+fn model_name(text: &str) -> Result<ModelName, Invalid> {
+    ModelName::parse(text).map_err(|error: ModelNameError| missing_model(error.to_string()))
+}
+
+fn missing_model(message: impl Into<String>) -> Invalid {
+    Invalid::member("model", message, "invalid_model")
+}
+
+fn unsupported(expected: &str, found: Option<&str>) -> Invalid {
+    Invalid {
+        kind: InvalidKind::UnsupportedMediaType,
+        message: format!("expected content-type {expected}, found {}", found.unwrap_or("none")),
+        param: None,
+        code: None,
+    }
+}
+
+/// Whether a content type is JSON, by its own name or by suffix (RFC 6839).
+pub(crate) fn is_json(content_type: &str) -> bool {
+    let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    essence == "application/json" || essence == "text/json" || essence.ends_with("+json")
+}

@@ -1,0 +1,62 @@
+//! Usage as OpenAI tells it.
+//!
+//! Its own convention is the gateway's: `prompt_tokens` includes cached ones, `completion_tokens` includes reasoning.
+//! Source: `openai.types.CompletionUsage`.
+
+use serde::Deserialize;
+use tollgate_terms::Usage;
+
+use crate::observe::Count;
+
+/// The wire object, as whole answers and the last event of a stream carry it.
+#[derive(Debug, Default, Deserialize)]
+pub(crate) struct WireUsage {
+    #[serde(default)]
+    prompt_tokens: Count,
+    #[serde(default)]
+    completion_tokens: Count,
+    #[serde(default)]
+    total_tokens: Count,
+    #[serde(default)]
+    prompt_tokens_details: Option<PromptDetails>,
+    #[serde(default)]
+    completion_tokens_details: Option<CompletionDetails>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct PromptDetails {
+    #[serde(default)]
+    cached_tokens: Count,
+    /// Not OpenAI's: compatible servers in front of Anthropic models tell it.
+    #[serde(default)]
+    cache_creation_input_tokens: Count,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct CompletionDetails {
+    #[serde(default)]
+    reasoning_tokens: Count,
+}
+
+impl WireUsage {
+    /// The usage, if the object tells any.
+    pub(crate) fn usage(&self) -> Option<Usage> {
+        let (prompt, completion, total) =
+            (self.prompt_tokens.value(), self.completion_tokens.value(), self.total_tokens.value());
+        if prompt.is_none() && completion.is_none() && total.is_none() {
+            return None;
+        }
+        let prompt_details = self.prompt_tokens_details.as_ref();
+        let count = |count: Option<Count>| count.and_then(Count::value).unwrap_or(0);
+        // Where only the total is told, what it holds is the prompt: embeddings do so.
+        let input_tokens = prompt.unwrap_or_else(|| total.unwrap_or(0).saturating_sub(completion.unwrap_or(0)));
+        Some(Usage {
+            input_tokens,
+            cached_input_tokens: count(prompt_details.map(|details| details.cached_tokens)),
+            cache_creation_input_tokens: count(prompt_details.map(|details| details.cache_creation_input_tokens)),
+            output_tokens: completion.unwrap_or(0),
+            reasoning_tokens: count(self.completion_tokens_details.as_ref().map(|details| details.reasoning_tokens)),
+            provider_total_tokens: total,
+        })
+    }
+}

@@ -1,0 +1,116 @@
+//! Requests whose backend speaks the client's dialect: the client's bytes, with pointed edits.
+
+use bytes::Bytes;
+use serde::de::IgnoredAny;
+use tollgate_terms::{Dialect, ModelName};
+use tollgate_wire::json::{self, Edit};
+use tollgate_wire::multipart;
+
+use crate::inspect::{Facts, asks_for_usage};
+
+/// What to change.
+#[derive(Debug, Clone, Copy)]
+pub struct SpliceEdits<'a> {
+    /// Another model.
+    pub model: Option<&'a ModelName>,
+    /// Ask for the usage of a stream.
+    pub ask_usage: bool,
+    /// Top-level members to set, with the value as JSON text.
+    pub body_set: &'a [(String, String)],
+    /// Top-level members to remove.
+    pub body_remove: &'a [String],
+}
+
+/// The body for the backend, as pieces of which all that did not change share `body`.
+pub fn splice_request(dialect: Dialect, body: &Bytes, facts: &Facts, edits: &SpliceEdits<'_>) -> Vec<Bytes> {
+    if let (Some(part), Some(model)) = (&facts.model_part, edits.model) {
+        return multipart::replace(body, part, Bytes::copy_from_slice(model.as_str().as_bytes()));
+    }
+    let Some(object) = &facts.json else { return vec![body.clone()] };
+    let mut changes = Vec::new();
+    if let Some(model) = edits.model {
+        changes.push(Edit::Set { path: vec!["model".to_owned()], value: quote(model.as_str()) });
+    }
+    if edits.ask_usage && asks_for_usage(dialect) {
+        let path = vec!["stream_options".to_owned(), "include_usage".to_owned()];
+        changes.push(Edit::Set { path, value: Bytes::from_static(b"true") });
+    }
+    changes.extend(body_edits(edits.body_set, edits.body_remove));
+    if changes.is_empty() {
+        return vec![body.clone()];
+    }
+    json::splice(body, object, &changes)
+}
+
+/// The edits that a configured body mutation makes: removals first, so that a member in both ends up set.
+pub fn body_edits(set: &[(String, String)], remove: &[String]) -> Vec<Edit> {
+    let removed = remove.iter().map(|key| Edit::Remove { path: vec![key.clone()] });
+    let added = set.iter().map(|(key, value)| Edit::Set { path: vec![key.clone()], value: json_value(value) });
+    removed.chain(added).collect()
+}
+
+/// A configured value as JSON: as it is, or as a string where it is none.
+fn json_value(text: &str) -> Bytes {
+    match serde_json::from_str::<IgnoredAny>(text) {
+        Ok(_) => Bytes::copy_from_slice(text.as_bytes()),
+        Err(_) => quote(text),
+    }
+}
+
+fn quote(text: &str) -> Bytes {
+    Bytes::from(serde_json::Value::from(text).to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use tollgate_terms::Operation;
+
+    use super::*;
+
+    fn splice(body: &'static str, edits: &SpliceEdits<'_>) -> String {
+        let body = Bytes::from_static(body.as_bytes());
+        let facts = crate::inspect(Dialect::OpenAiChat, Operation::Chat, None, &body).expect("a good body");
+        let pieces = splice_request(Dialect::OpenAiChat, &body, &facts, edits);
+        String::from_utf8(pieces.concat()).expect("UTF-8")
+    }
+
+    const NONE: SpliceEdits<'static> =
+        SpliceEdits { model: None, ask_usage: false, body_set: &[], body_remove: &[] };
+
+    #[test]
+    fn changes_the_model_and_nothing_else() {
+        let model = ModelName::parse("b").expect("a name");
+        let edits = SpliceEdits { model: Some(&model), ..NONE };
+        assert_eq!(splice(r#"{ "x":1.0, "model" : "a","y":[ ] }"#, &edits), r#"{ "x":1.0, "model" : "b","y":[ ] }"#);
+    }
+
+    #[test]
+    fn asks_for_usage_whatever_the_client_said() {
+        let edits = SpliceEdits { ask_usage: true, ..NONE };
+        for (body, expected) in [
+            (r#"{"model":"a","stream":true}"#, r#"{"model":"a","stream":true,"stream_options":{"include_usage":true}}"#),
+            (
+                r#"{"model":"a","stream_options":{"include_usage":false}}"#,
+                r#"{"model":"a","stream_options":{"include_usage":true}}"#,
+            ),
+            (
+                r#"{"model":"a","stream_options":{"x":1}}"#,
+                r#"{"model":"a","stream_options":{"x":1,"include_usage":true}}"#,
+            ),
+            (r#"{"model":"a","stream_options":null}"#, r#"{"model":"a","stream_options":{"include_usage":true}}"#),
+        ] {
+            assert_eq!(splice(body, &edits), expected);
+        }
+    }
+
+    #[test]
+    fn mutates_the_body_as_configured() {
+        let set = [("temperature".to_owned(), "0.5".to_owned()), ("note".to_owned(), "plain text".to_owned())];
+        let remove = ["stop".to_owned(), "temperature".to_owned()];
+        let edits = SpliceEdits { body_set: &set, body_remove: &remove, ..NONE };
+        assert_eq!(
+            splice(r#"{"stop":"x","model":"a","temperature":1}"#, &edits),
+            r#"{"model":"a","temperature":0.5,"note":"plain text"}"#
+        );
+    }
+}
