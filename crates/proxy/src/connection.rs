@@ -48,7 +48,7 @@ pub(crate) async fn serve(worker: Arc<Worker>, stream: TcpStream, address: Socke
         return;
     }
     let tls = worker.serving().doors.get(&address).and_then(|door| door.tls.clone());
-    let client = Client { address, peer, is_tls: tls.is_some() };
+    let client = Client { address, peer };
     let served = match tls {
         None => match tokio::time::timeout(HEAD_TIMEOUT, begins_http2(&stream)).await {
             Ok(Ok(true)) => serve_http2(&worker, client, stream).await,

@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use tokio::sync::Notify;
 use tokio::sync::futures::OwnedNotified;
 
-const SERVING: u8 = 0;
 const DRAINING: u8 = 1;
 const CUTTING: u8 = 2;
 

@@ -30,8 +30,6 @@ pub(crate) struct Client {
     pub(crate) address: SocketAddr,
     /// Its own address.
     pub(crate) peer: SocketAddr,
-    /// Whether the connection is encrypted.
-    pub(crate) is_tls: bool,
 }
 
 /// Answers one request. Never fails: what goes wrong becomes a response.

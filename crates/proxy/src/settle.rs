@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tollgate_exchange::{Attempt, End, Ending, Exchange, Outcome, Record};
 use tollgate_policy::health::Sign;
-use tollgate_telemetry::Telemetry;
+use tollgate_telemetry::{InFlight, Telemetry};
 use tollgate_terms::{ClientFault, Fault};
 
 use crate::clock;
@@ -19,6 +19,7 @@ pub(crate) const CLIENT_CLOSED_REQUEST: u16 = 499;
 pub(crate) struct Running {
     open: Option<Open>,
     pub(crate) telemetry: Arc<Telemetry>,
+    _in_flight: InFlight,
     _drain: ExchangeGuard,
 }
 
@@ -32,7 +33,7 @@ struct Open {
 impl Running {
     pub(crate) fn new(exchange: Exchange, telemetry: Arc<Telemetry>, drain: ExchangeGuard) -> Self {
         let open = Open { exchange, records: Vec::new(), status: CLIENT_CLOSED_REQUEST, body_bytes: 0 };
-        Self { open: Some(open), telemetry, _drain: drain }
+        Self { open: Some(open), _in_flight: telemetry.enter(), telemetry, _drain: drain }
     }
 
     /// The exchange, as long as it is not settled.

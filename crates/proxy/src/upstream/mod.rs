@@ -6,5 +6,4 @@ mod pool;
 mod resolve;
 mod tls;
 
-pub(crate) use body::UpstreamBody;
 pub(crate) use pool::{Lease, Pools};

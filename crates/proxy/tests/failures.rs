@@ -1,0 +1,415 @@
+//! What clients see, and what is recorded, when backends fail: rows F7 to F26 of the failure matrix.
+
+mod support;
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use support::{
+    Act, CHAT, PATIENCE, STREAM, ScriptedBackend, Tested, body, bundle, chat_request, chunk, compiled, completion,
+    delta, free_port, header, json, last_chunk, openai, retrying, rule, sized, status, stream_end, stream_head,
+};
+use tollgate_effects::Secrets;
+
+const JSON: &str = "application/json";
+
+fn answering(script: Vec<Act>) -> ScriptedBackend {
+    ScriptedBackend::start(vec![script])
+}
+
+fn good() -> ScriptedBackend {
+    answering(vec![Act::Write(sized(200, JSON, "", completion()))])
+}
+
+fn nowhere() -> SocketAddr {
+    (Ipv4Addr::LOCALHOST, free_port()).into()
+}
+
+fn serving(backend: &ScriptedBackend) -> Tested {
+    Tested::start(rule(&["b"]), vec![openai("b", backend.address)])
+}
+
+/// A stream of these chunks, ended as `end` says.
+fn streaming(chunks: &[String], end: &[Act]) -> Vec<Act> {
+    let mut script = vec![Act::Write(stream_head())];
+    script.extend(chunks.iter().map(|text| Act::Write(chunk(text))));
+    script.extend_from_slice(end);
+    script
+}
+
+/// The in-band error of a stream, which must be its last event.
+fn in_band_error(stream: &str) -> serde_json::Value {
+    assert!(!stream.contains("[DONE]"), "{stream}");
+    let last = stream.trim_end().rsplit("\n\n").next().expect("an event");
+    let data = last.strip_prefix("data: ").unwrap_or_else(|| panic!("{stream}"));
+    let error: serde_json::Value = serde_json::from_str(data).expect("JSON");
+    assert!(error["error"]["message"].is_string(), "{stream}");
+    error
+}
+
+#[test]
+fn f7_no_backend_can_be_reached() {
+    let tested = Tested::start(rule(&["b"]), vec![openai("b", nowhere())]);
+    let response = tested.chat(CHAT);
+    assert_eq!(status(&response), 503, "{response}");
+    assert!(!response.contains("127.0.0.1"), "{response}");
+    let log = tested.log_lines(1);
+    assert_eq!(log[0]["tollgate.fault"], "unreachable", "{log:?}");
+}
+
+#[test]
+fn f7_falls_back_when_the_first_backend_cannot_be_reached() {
+    let backend = good();
+    let tested =
+        Tested::start(retrying(rule(&["a", "b"])), vec![openai("a", nowhere()), openai("b", backend.address)]);
+    let response = tested.chat(CHAT);
+    assert_eq!((status(&response), body(&response).as_str()), (200, completion()));
+    let log = tested.log_lines(1);
+    assert_eq!(log[0]["tollgate.attempts"], 2, "{log:?}");
+    assert_eq!(log[0]["gen_ai.usage.input_tokens"], 11, "{log:?}");
+}
+
+#[test]
+fn f8_a_429_comes_with_its_retry_after() {
+    let error = r#"{"error":{"message":"slow down","type":"rate_limit_error","param":null,"code":"rate_limit"}}"#;
+    let backend = answering(vec![Act::Write(sized(429, JSON, "retry-after: 7\r\n", error))]);
+    let tested = serving(&backend);
+    let response = tested.chat(CHAT);
+    assert_eq!((status(&response), header(&response, "retry-after")), (429, Some("7")), "{response}");
+    assert_eq!(body(&response), error);
+}
+
+#[test]
+fn f9_a_4xx_keeps_its_body() {
+    let error = r#"{"error":{"message":"no such tool","type":"invalid_request_error","param":"tools[0]","code":"bad"}}"#;
+    let backend = answering(vec![Act::Write(sized(422, JSON, "", error))]);
+    let tested = serving(&backend);
+    let response = tested.chat(CHAT);
+    assert_eq!((status(&response), body(&response).as_str()), (422, error));
+}
+
+#[test]
+fn f10_the_last_5xx_is_told_when_all_have_failed() {
+    let backend = answering(vec![Act::Write(sized(503, "text/html", "", "<h1>\"down\"</h1>"))]);
+    let tested = Tested::start(retrying(rule(&["b"])), vec![openai("b", backend.address)]);
+    let response = tested.chat(CHAT);
+    assert_eq!(status(&response), 503, "{response}");
+    let error = json(&response);
+    assert_eq!(error["error"]["type"], "OpenAIBackendError");
+    assert_eq!(error["error"]["message"], "<h1>\"down\"</h1>");
+    let log = tested.log_lines(1);
+    assert_eq!(log[0]["tollgate.attempts"], 4, "{log:?}");
+}
+
+#[test]
+fn f10_a_529_is_a_503_for_clients_that_do_not_know_it() {
+    let backend = answering(vec![Act::Write(sized(529, JSON, "", r#"{"error":{"message":"x"}}"#))]);
+    assert_eq!(status(&serving(&backend).chat(CHAT)), 503);
+}
+
+#[test]
+fn f11_no_first_byte_in_time_goes_to_the_next_backend() {
+    let silent = answering(vec![Act::AwaitClose]);
+    let backend = good();
+    let mut patient = retrying(rule(&["a", "b"]));
+    patient.timeouts.first_byte = Some(Duration::from_millis(100));
+    let tested =
+        Tested::start(patient, vec![openai("a", silent.address), openai("b", backend.address)]);
+    assert_eq!(status(&tested.chat(CHAT)), 200);
+    silent.closed.recv_timeout(PATIENCE).expect("the silent backend's connection closed");
+}
+
+#[test]
+fn f11_no_first_byte_at_all_is_a_504() {
+    let silent = answering(vec![Act::AwaitClose]);
+    let mut impatient = rule(&["a"]);
+    impatient.timeouts.first_byte = Some(Duration::from_millis(100));
+    let tested = Tested::start(impatient, vec![openai("a", silent.address)]);
+    assert_eq!(status(&tested.chat(CHAT)), 504);
+    let log = tested.log_lines(1);
+    assert_eq!(log[0]["tollgate.outcome"], "timeout", "{log:?}");
+}
+
+#[test]
+fn f12_an_error_as_first_event_goes_to_the_next_backend() {
+    let error = "data: {\"error\":{\"message\":\"overloaded\",\"type\":\"server_error\"}}\n\n".to_owned();
+    let failing = answering(streaming(&[error], &[Act::Write(last_chunk())]));
+    let backend = answering(streaming(&[delta("hi"), stream_end()], &[Act::Write(last_chunk())]));
+    let targets = vec![openai("a", failing.address), openai("b", backend.address)];
+    let tested = Tested::start(retrying(rule(&["a", "b"])), targets);
+    let response = tested.chat(STREAM);
+    assert_eq!(status(&response), 200);
+    assert!(body(&response).ends_with("data: [DONE]\n\n"), "{response}");
+    assert!(!response.contains("overloaded"), "{response}");
+}
+
+#[test]
+fn f13_a_stream_that_is_cut_ends_with_an_error() {
+    for end in [Act::Close, Act::Reset] {
+        let half = delta("lost")[..20].to_owned();
+        let pause = Act::Pause(Duration::from_millis(50));
+        let backend = answering(streaming(&[delta("hi"), half], &[pause, end]));
+        let tested = serving(&backend);
+        let stream = body(&tested.chat(STREAM));
+        assert!(stream.starts_with(&delta("hi")), "{stream}");
+        in_band_error(&stream);
+        let log = tested.log_lines(1);
+        assert_eq!(log[0]["tollgate.outcome"], "upstream_cut", "{log:?}");
+        assert_eq!(log[0]["tollgate.usage_source"], "estimated", "{log:?}");
+    }
+}
+
+#[test]
+fn f13_a_stream_without_its_terminal_event_ends_with_an_error() {
+    let backend = answering(streaming(&[delta("hi")], &[Act::Write(last_chunk())]));
+    let tested = serving(&backend);
+    in_band_error(&body(&tested.chat(STREAM)));
+}
+
+#[test]
+fn f14_a_stream_that_falls_silent_ends_with_an_error() {
+    let backend = answering(streaming(&[delta("hi")], &[Act::AwaitClose]));
+    let mut impatient = rule(&["b"]);
+    impatient.timeouts.stream_idle = Some(Duration::from_millis(100));
+    let tested = Tested::start(impatient, vec![openai("b", backend.address)]);
+    in_band_error(&body(&tested.chat(STREAM)));
+    backend.closed.recv_timeout(PATIENCE).expect("the backend's connection closed");
+    let log = tested.log_lines(1);
+    assert_eq!(log[0]["tollgate.outcome"], "timeout", "{log:?}");
+}
+
+#[test]
+fn f15_malformed_events_pass_through_a_splice() {
+    let junk = "data: {not json\n\n".to_owned();
+    let chunks = [delta("hi"), junk.clone(), stream_end()];
+    let backend = answering(streaming(&chunks, &[Act::Write(last_chunk())]));
+    let stream = body(&serving(&backend).chat(STREAM));
+    assert!(stream.contains(&junk) && stream.ends_with("data: [DONE]\n\n"), "{stream}");
+}
+
+#[test]
+fn f17_a_client_that_leaves_takes_the_backend_with_it() {
+    let backend = answering(streaming(&[delta("hi")], &[Act::AwaitClose]));
+    let tested = serving(&backend);
+    let mut client = tested.connect();
+    client.write_all(chat_request(STREAM).as_bytes()).expect("sent");
+    let mut byte = [0; 1024];
+    assert!(client.read(&mut byte).expect("a first read") > 0);
+    let left = Instant::now();
+    drop(client);
+    let closed = backend.closed.recv_timeout(PATIENCE).expect("the backend's connection closed");
+    assert!(closed.saturating_duration_since(left) < Duration::from_millis(100));
+    let log = tested.log_lines(1);
+    assert_eq!(log[0]["tollgate.outcome"], "client_gone", "{log:?}");
+    assert_eq!(log[0]["tollgate.usage_source"], "estimated", "{log:?}");
+}
+
+#[test]
+fn f17_a_client_that_leaves_before_the_answer_is_recorded() {
+    let backend = answering(vec![Act::AwaitClose]);
+    let tested = serving(&backend);
+    let mut client = tested.connect();
+    client.write_all(chat_request(CHAT).as_bytes()).expect("sent");
+    backend.request();
+    drop(client);
+    backend.closed.recv_timeout(PATIENCE).expect("the backend's connection closed");
+    let log = tested.log_lines(1);
+    assert_eq!(log[0]["response_code"], 499, "{log:?}");
+    assert_eq!(log[0]["tollgate.attempts"], 1, "{log:?}");
+}
+
+#[test]
+fn f18_a_slow_client_slows_the_backend_down() {
+    let big = delta(&"x".repeat(16 << 10));
+    let mut script = vec![Act::Write(stream_head())];
+    script.extend((0..4096).map(|_| Act::Write(chunk(&big))));
+    script.push(Act::AwaitClose);
+    let backend = answering(script);
+    let tested = serving(&backend);
+    let mut client = tested.connect();
+    client.write_all(chat_request(STREAM).as_bytes()).expect("sent");
+    std::thread::sleep(Duration::from_millis(500));
+    // 64 MiB were on offer; what is not in socket buffers has to be still at the backend.
+    assert!(backend.closed.try_recv().is_err());
+    drop(client);
+    let log = tested.log_lines(1);
+    let sent = log[0]["bytes_sent"].as_u64().expect("a number");
+    assert!(sent < 16 << 20, "{sent} bytes were taken for a client that read nothing");
+}
+
+#[test]
+fn f21_a_request_keeps_the_configuration_that_it_began_with() {
+    let script =
+        streaming(&[delta("old")], &[Act::Pause(Duration::from_millis(300)), Act::Write(chunk(&stream_end())), Act::Write(last_chunk())]);
+    let old = answering(script);
+    let new = good();
+    let tested = serving(&old);
+    let mut client = tested.connect();
+    client.write_all(chat_request(STREAM).as_bytes()).expect("sent");
+    old.request();
+    let reloaded = bundle(tested.address.port(), rule(&["c"]), vec![openai("c", new.address)]);
+    tested.gateway.reload(compiled(reloaded), Secrets::default()).expect("a good configuration");
+    assert_eq!(body(&tested.chat(CHAT)), completion());
+    let mut stream = String::new();
+    client.read_to_string(&mut stream).expect("the rest of the stream");
+    assert!(stream.contains("[DONE]"), "{stream}");
+}
+
+#[test]
+fn f22_a_stream_finishes_while_the_gateway_drains() {
+    let script =
+        streaming(&[delta("a")], &[Act::Pause(Duration::from_millis(300)), Act::Write(chunk(&stream_end())), Act::Write(last_chunk())]);
+    let backend = answering(script);
+    let tested = serving(&backend);
+    let mut client = tested.connect();
+    client.write_all(chat_request(STREAM).as_bytes()).expect("sent");
+    backend.request();
+    assert!(drain(&tested, PATIENCE), "the stream should have finished by itself");
+    let mut stream = String::new();
+    client.read_to_string(&mut stream).expect("the rest of the stream");
+    assert!(stream.contains("[DONE]"), "{stream}");
+    assert!(std::net::TcpStream::connect(tested.address).is_err(), "still listening");
+}
+
+#[test]
+fn f22_a_stream_that_outlives_the_grace_period_ends_with_an_error() {
+    let backend = answering(streaming(&[delta("a")], &[Act::AwaitClose]));
+    let tested = serving(&backend);
+    let mut client = tested.connect();
+    client.write_all(chat_request(STREAM).as_bytes()).expect("sent");
+    backend.request();
+    std::thread::sleep(Duration::from_millis(100));
+    assert!(!drain(&tested, Duration::from_millis(200)));
+    let mut response = String::new();
+    client.read_to_string(&mut response).expect("the rest of the stream");
+    in_band_error(&body(&response));
+    assert_eq!(tested.log_lines(1)[0]["tollgate.outcome"], "error");
+}
+
+fn drain(tested: &Tested, grace: Duration) -> bool {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+    runtime.block_on(tested.gateway.drain(grace))
+}
+
+#[test]
+fn f24_a_document_that_is_cut_is_a_502() {
+    let mut cut = sized(200, JSON, "", completion());
+    cut.truncate(cut.len() - 10);
+    let backend = answering(vec![Act::Write(cut), Act::Close]);
+    let tested = serving(&backend);
+    let response = tested.chat(CHAT);
+    assert_eq!(status(&response), 502, "{response}");
+    let log = tested.log_lines(1);
+    assert_eq!(log[0]["tollgate.outcome"], "upstream_cut", "{log:?}");
+}
+
+#[test]
+fn f25_an_empty_answer_passes_and_is_estimated() {
+    for empty in ["", "null"] {
+        let backend = answering(vec![Act::Write(sized(200, JSON, "", empty))]);
+        let tested = serving(&backend);
+        let response = tested.chat(CHAT);
+        assert_eq!((status(&response), body(&response).as_str()), (200, empty));
+        let log = tested.log_lines(1);
+        assert_eq!(log[0]["tollgate.usage_source"], "estimated", "{log:?}");
+    }
+}
+
+#[test]
+fn f26_a_gzipped_error_is_unpacked_and_shaped() {
+    use std::io::Write as _;
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(b"<html>bad \"gateway\"</html>").expect("packed");
+    let packed = encoder.finish().expect("packed");
+    let mut response = format!(
+        "HTTP/1.1 502 X\r\ncontent-type: text/html\r\ncontent-encoding: gzip\r\ncontent-length: {}\r\n\r\n",
+        packed.len()
+    )
+    .into_bytes();
+    response.extend_from_slice(&packed);
+    let backend = answering(vec![Act::Write(response)]);
+    let response = serving(&backend).chat(CHAT);
+    assert_eq!((status(&response), header(&response, "content-encoding")), (502, None), "{response}");
+    assert_eq!(json(&response)["error"]["message"], "<html>bad \"gateway\"</html>");
+}
+
+#[test]
+fn never_tries_again_once_a_byte_has_reached_the_client() {
+    let first = answering(streaming(&[delta("hi")], &[Act::Pause(Duration::from_millis(50)), Act::Reset]));
+    let second = good();
+    let targets = vec![openai("a", first.address), openai("b", second.address)];
+    let tested = Tested::start(retrying(rule(&["a", "b"])), targets);
+    in_band_error(&body(&tested.chat(STREAM)));
+    assert!(second.requests.recv_timeout(Duration::from_millis(50)).is_err());
+}
+
+#[test]
+fn makes_every_attempt_afresh_from_the_clients_own_request() {
+    let first = answering(vec![Act::Write(sized(500, JSON, "", "{}"))]);
+    let second = good();
+    let mut policy = retrying(rule(&["a", "b"]));
+    policy.targets[0].model_override = tollgate_terms::ModelName::parse("other").ok();
+    policy.targets[0].mutation.headers_set = vec![("x-first".to_owned(), "1".to_owned())];
+    let tested = Tested::start(policy, vec![openai("a", first.address), openai("b", second.address)]);
+    assert_eq!(status(&tested.chat(CHAT)), 200);
+    let (asked_first, asked_second) = (first.request(), second.request());
+    assert!(asked_first.contains(r#""model":"other""#) && header(&asked_first, "x-first") == Some("1"));
+    assert!(asked_second.ends_with(CHAT) && header(&asked_second, "x-first").is_none(), "{asked_second}");
+}
+
+#[test]
+fn keeps_forged_headers_from_the_backend() {
+    let backend = good();
+    let tested = serving(&backend);
+    let forged = chat_request(CHAT)
+        .replace("host: gateway\r\n", "host: gateway\r\nx-ai-eg-model: evil\r\nx-envoy-original-path: /\r\nx-aigw-api-key: k\r\n");
+    assert_eq!(status(&tested.send(&forged)), 200);
+    let asked = backend.request().to_ascii_lowercase();
+    for name in ["x-ai-eg", "x-envoy", "x-aigw", "evil"] {
+        assert!(!asked.contains(name), "{asked}");
+    }
+    assert!(header(&asked, "content-length").is_some(), "{asked}");
+}
+
+#[test]
+fn replaces_a_connection_that_the_backend_closed_while_it_was_idle() {
+    let backend = ScriptedBackend::start(vec![
+        vec![Act::Write(sized(200, JSON, "", completion())), Act::Close],
+        vec![Act::Write(sized(200, JSON, "", completion()))],
+    ]);
+    let tested = serving(&backend);
+    assert_eq!(status(&tested.chat(CHAT)), 200);
+    assert_eq!(status(&tested.chat(CHAT)), 200);
+}
+
+#[test]
+fn leaves_out_a_backend_that_keeps_failing() {
+    let failing = answering(vec![Act::Write(sized(500, JSON, "", "{}"))]);
+    let backend = good();
+    let mut ejected = openai("a", failing.address);
+    ejected.ejection = Some(tollgate_config::bundle::Ejection {
+        consecutive_5xx: 2,
+        consecutive_gateway_errors: 0,
+        base_time: Duration::from_secs(60),
+        max_time: Duration::from_secs(60),
+        max_ejection_percent: 100,
+    });
+    let tested = Tested::start(retrying(rule(&["a", "b"])), vec![ejected, openai("b", backend.address)]);
+    for _ in 0..5 {
+        assert_eq!(status(&tested.chat(CHAT)), 200);
+    }
+    assert_eq!(failing.requests.try_iter().count(), 2);
+}
+
+#[test]
+fn hides_the_usage_that_only_the_gateway_asked_for() {
+    let backend = answering(streaming(&[delta("hi"), stream_end()], &[Act::Write(last_chunk())]));
+    let tested = serving(&backend);
+    let stream = body(&tested.chat(STREAM));
+    assert!(!stream.contains("usage") && stream.ends_with("data: [DONE]\n\n"), "{stream}");
+    assert!(backend.request().contains(r#""stream_options":{"include_usage":true}"#));
+    let log = tested.log_lines(1);
+    assert_eq!(log[0]["gen_ai.usage.input_tokens"], 11, "{log:?}");
+    assert_eq!(log[0]["tollgate.usage_source"], "provider_final", "{log:?}");
+}
