@@ -16,7 +16,7 @@ use tollgate_wire::inflate::Inflater;
 use crate::headers;
 use crate::record::{Outcome, Record};
 use crate::refusal::{LocalReply, Refusal, client_status, fault_message, reply_headers};
-use crate::response::{Chance, Incoming, BodyKind, Receive, ResponseHead, identify, status_fault};
+use crate::response::{BodyKind, Chance, Incoming, Receive, ResponseHead, identify, status_fault};
 use crate::routed::Routed;
 use crate::stages::{DISPATCH, Draft, UpstreamRequest, run};
 use crate::step::{Answer, Need, Offered, Step};
@@ -268,7 +268,9 @@ impl Attempt {
         self.collect();
         let routed = Arc::clone(&self.routed);
         let target = routed.rule.targets.get(self.target)?;
-        let answered = self.upstream_status.is_some_and(|status| status < 400);
+        // A backend whose client left it may well have read the prompt; one that failed has charged nothing.
+        let left = matches!(&ending, Ending::Broken(Fault::Client(_))) && self.upstream_status.is_none();
+        let answered = left || self.upstream_status.is_some_and(|status| status < 400);
         let (usage, usage_source) = estimate::complete(
             self.observer.usage(),
             answered,
@@ -277,7 +279,9 @@ impl Attempt {
         );
         let (delivered, fault) = match ending {
             Ending::Delivered => (true, self.fault),
-            Ending::Broken(Fault::Client(ClientFault::Gone)) if self.observer.is_complete() => (true, self.fault),
+            Ending::Broken(Fault::Client(ClientFault::Gone)) if self.observer.is_complete() => {
+                (true, self.fault)
+            }
             Ending::Broken(fault) => (true, Some(fault)),
             Ending::GivenUp(fault) => (false, Some(fault)),
         };
@@ -299,7 +303,7 @@ impl Attempt {
             requested_model: routed.facts.model.clone(),
             upstream_model: routed.upstream_model(target).clone(),
             served_model: self.observer.served_model().cloned(),
-            outcome: fault.as_ref().map_or(Outcome::Complete, outcome),
+            outcome: fault.as_ref().map_or(Outcome::Complete, Outcome::of),
             fault: fault.as_ref().map(Fault::label),
             upstream_status: self.upstream_status,
             usage,
@@ -354,7 +358,8 @@ impl Attempt {
                     Path::Splice { hides_usage: self.asks_usage }
                 } else {
                     let context = self.answer_context();
-                    let translator = StreamTranslator::new(self.routed.dialect, self.backend_dialect, context);
+                    let translator =
+                        StreamTranslator::new(self.routed.dialect, self.backend_dialect, context);
                     Path::Hub(Box::new(translator))
                 };
                 State::AwaitEvents(Box::new(EventStream::new(path, incoming.coding.as_deref())?))
@@ -410,18 +415,6 @@ impl Attempt {
             body: Bytes::new(),
             reason: Some("internal"),
         })
-    }
-}
-
-/// The outcome that a fault makes.
-fn outcome(fault: &Fault) -> Outcome {
-    match fault {
-        Fault::Client(_) => Outcome::ClientGone,
-        Fault::Backend(BackendFault::Cut) => Outcome::UpstreamCut,
-        Fault::Backend(
-            BackendFault::FirstByteTimeout | BackendFault::IdleTimeout | BackendFault::Deadline,
-        ) => Outcome::Timeout,
-        Fault::Backend(_) | Fault::Gateway(_) => Outcome::Error,
     }
 }
 

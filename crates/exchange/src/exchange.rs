@@ -191,7 +191,9 @@ impl Exchange {
     /// The fact sheet of the exchange, once it is over.
     pub fn finish(self, end: End) -> Summary {
         let (operation, dialect, model, route) = match &self.state {
-            State::AwaitBody(await_body) => (Some(await_body.operation), Some(await_body.dialect), None, None),
+            State::AwaitBody(await_body) => {
+                (Some(await_body.operation), Some(await_body.dialect), None, None)
+            }
             State::Routed(routed) => (
                 Some(routed.operation),
                 Some(routed.dialect),
@@ -258,8 +260,7 @@ fn admit(
     if head.method != Method::POST {
         return Err(Refusal::MethodNotAllowed { allow: "POST" });
     }
-    let bytes_max =
-        snapshot.listener(&head.listener).map_or(0, |listener| listener.request_body_bytes_max);
+    let bytes_max = snapshot.listener(&head.listener).map_or(0, |listener| listener.request_body_bytes_max);
     match head.body {
         BodyFraming::Absent => Err(Refusal::LengthRequired),
         BodyFraming::Sized(bytes) if bytes > bytes_max => Err(Refusal::BodyTooLarge { bytes_max }),

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use serde::Serialize;
 use tollgate_chat::Loss;
-use tollgate_terms::{BackendName, Delivery, Dialect, ModelName, Operation, RouteName, Usage, UsageSource};
+use tollgate_terms::{
+    BackendFault, BackendName, Delivery, Dialect, Fault, ModelName, Operation, RouteName, Usage, UsageSource,
+};
 
 /// How an attempt or an exchange ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
@@ -28,6 +30,18 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// The outcome that a fault makes.
+    pub fn of(fault: &Fault) -> Self {
+        match fault {
+            Fault::Client(_) => Self::ClientGone,
+            Fault::Backend(BackendFault::Cut) => Self::UpstreamCut,
+            Fault::Backend(
+                BackendFault::FirstByteTimeout | BackendFault::IdleTimeout | BackendFault::Deadline,
+            ) => Self::Timeout,
+            Fault::Backend(_) | Fault::Gateway(_) => Self::Error,
+        }
+    }
+
     /// The outcome as a metric label and log value.
     pub fn label(self) -> &'static str {
         match self {

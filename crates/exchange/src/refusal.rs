@@ -191,7 +191,9 @@ impl Refusal {
             Self::UnknownPath { path } => format!("unsupported path: {path}"),
             Self::MethodNotAllowed { allow } => format!("method not allowed: this path takes {allow}"),
             Self::Upgrade => "protocol upgrades such as WebSocket are not supported".to_owned(),
-            Self::LengthRequired => "a request body with content-length or chunked encoding is required".to_owned(),
+            Self::LengthRequired => {
+                "a request body with content-length or chunked encoding is required".to_owned()
+            }
             Self::BodyTooLarge { bytes_max } => {
                 format!("request body is larger than the limit of {bytes_max} bytes")
             }
@@ -200,7 +202,9 @@ impl Refusal {
             Self::BadHost => "exactly one host is required".to_owned(),
             Self::Invalid(invalid) => invalid.message.clone(),
             Self::NoRoute { model, known } => no_route_message(model, known),
-            Self::Misconfigured { reason } => format!("the route that takes this request is misconfigured: {reason}"),
+            Self::Misconfigured { reason } => {
+                format!("the route that takes this request is misconfigured: {reason}")
+            }
             Self::NotServed { operation } => {
                 format!("no backend of the route that takes this request can serve {operation}")
             }
@@ -223,7 +227,8 @@ pub(crate) fn reply_headers(request_id: &str) -> HeaderMap {
 }
 
 fn no_route_message(model: &str, known: &[String]) -> String {
-    let mut message = format!("No matching route found: the model \"{model}\" is not configured in the gateway.");
+    let mut message =
+        format!("No matching route found: the model \"{model}\" is not configured in the gateway.");
     if !known.is_empty() {
         let listed: Vec<&str> = known.iter().take(KNOWN_MODELS_MAX).map(String::as_str).collect();
         message.push_str(" Configured models: ");

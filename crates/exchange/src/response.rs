@@ -114,9 +114,9 @@ pub(crate) fn status_fault(status: u16, headers: &HeaderMap) -> BackendFault {
 /// would need a clock; it is left to the client.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let milliseconds = headers::text(headers, "retry-after-ms").and_then(|text| text.trim().parse().ok());
-    milliseconds.map(Duration::from_millis).or_else(|| {
-        headers::text(headers, RETRY_AFTER)?.trim().parse().ok().map(Duration::from_secs)
-    })
+    milliseconds
+        .map(Duration::from_millis)
+        .or_else(|| headers::text(headers, RETRY_AFTER)?.trim().parse().ok().map(Duration::from_secs))
 }
 
 /// Adds the gateway's id of the exchange; a provider's own `x-request-id` stays, because its support asks for it.

@@ -129,9 +129,8 @@ fn mutate_body(draft: &mut Draft<'_>) -> Result<(), Refusal> {
 fn address(draft: &mut Draft<'_>) -> Result<(), Refusal> {
     let model = draft.routed.upstream_model(draft.target);
     let path = draft.target.backend.schema.path(draft.dialect, draft.routed.operation, model);
-    draft.request.path = path.ok_or(Refusal::NotServed {
-        operation: draft.routed.operation.metric_name(draft.routed.dialect),
-    })?;
+    draft.request.path = path
+        .ok_or(Refusal::NotServed { operation: draft.routed.operation.metric_name(draft.routed.dialect) })?;
     Ok(())
 }
 

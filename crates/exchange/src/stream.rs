@@ -49,7 +49,9 @@ pub(crate) enum Passed {
 impl EventStream {
     pub(crate) fn new(path: Path, coding: Option<&str>) -> Result<Self, BackendFault> {
         let inflater = match coding {
-            Some(coding) => Inflater::new(coding, INFLATED_BYTES_MAX).map_err(|_| BackendFault::Unreadable)?,
+            Some(coding) => {
+                Inflater::new(coding, INFLATED_BYTES_MAX).map_err(|_| BackendFault::Unreadable)?
+            }
             None => None,
         };
         Ok(Self {

@@ -11,12 +11,12 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::sync::futures::OwnedNotified;
 use tokio::time::Sleep;
-use tollgate_exchange::{Attempt, Ending, Outcome, Step};
+use tollgate_exchange::{Ending, Outcome, Step};
 use tollgate_terms::{BackendFault, ClientFault, Fault, GatewayFault};
 
 use crate::clock;
 use crate::drain::Drain;
-use crate::serving::{InFlight, Serving};
+use crate::serving::InFlight;
 use crate::settle::Running;
 use crate::upstream::Lease;
 
@@ -58,9 +58,7 @@ pub(crate) struct WholeBody {
 /// A body on its way from a backend.
 pub(crate) struct StreamBody {
     incoming: Option<Incoming>,
-    attempt: Option<Attempt>,
     running: Running,
-    serving: Arc<Serving>,
     lease: Option<Lease>,
     in_flight: Option<InFlight>,
     /// What was made before the head could be sent, or what is left to say at the end.
@@ -97,9 +95,7 @@ struct IdleTimer {
 /// Everything that a streamed body takes over from the dispatch.
 pub(crate) struct StreamParts {
     pub(crate) incoming: Incoming,
-    pub(crate) attempt: Attempt,
     pub(crate) running: Running,
-    pub(crate) serving: Arc<Serving>,
     pub(crate) lease: Lease,
     pub(crate) in_flight: InFlight,
     pub(crate) ready: Bytes,
@@ -143,9 +139,7 @@ impl StreamBody {
         });
         Self {
             incoming: Some(parts.incoming),
-            attempt: Some(parts.attempt),
             running: parts.running,
-            serving: parts.serving,
             lease: Some(parts.lease),
             in_flight: Some(parts.in_flight),
             ready: parts.ready,
@@ -199,7 +193,11 @@ impl StreamBody {
     }
 
     /// Nothing more is ready: wait a moment for more, write what is there, or see whether time is up.
-    fn on_pending(&mut self, mut gathered: Gathered, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BrokenOff>>> {
+    fn on_pending(
+        &mut self,
+        mut gathered: Gathered,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, BrokenOff>>> {
         if gathered.bytes > 0 {
             if self.yields < YIELDS_MAX {
                 self.yields += 1;
@@ -234,7 +232,7 @@ impl StreamBody {
         if let Some(idle) = &mut self.idle {
             idle.last = now;
         }
-        match self.attempt.as_mut()?.on_response_chunk(chunk, now) {
+        match self.running.attempt()?.on_response_chunk(chunk, now) {
             Step::Forward(bytes) => Some(bytes),
             Step::Hold => None,
             Step::Retry(fault) => Some(self.break_off(&fault)),
@@ -243,7 +241,7 @@ impl StreamBody {
     }
 
     fn on_end(&mut self) -> Bytes {
-        let Some(attempt) = &mut self.attempt else { return Bytes::new() };
+        let Some(attempt) = self.running.attempt() else { return Bytes::new() };
         let (bytes, fault) = attempt.on_response_end(clock::now());
         match fault {
             None => {
@@ -260,7 +258,7 @@ impl StreamBody {
 
     /// Ends the stream because of `fault`: with an in-band error where the dialect has one, else by breaking off.
     fn break_off(&mut self, fault: &Fault) -> Bytes {
-        let Some(attempt) = &mut self.attempt else { return Bytes::new() };
+        let Some(attempt) = self.running.attempt() else { return Bytes::new() };
         if attempt.is_complete() {
             // The answer was all there; only the end of the connection was not as it should be.
             self.end(Ending::Delivered, Ok(()));
@@ -281,12 +279,11 @@ impl StreamBody {
     }
 
     fn settle(&mut self, ending: Ending) {
-        let Some(attempt) = self.attempt.take() else { return };
         let fault = match &ending {
             Ending::Delivered => None,
             Ending::GivenUp(fault) | Ending::Broken(fault) => Some(fault.label()),
         };
-        let outcome = self.running.end_attempt(attempt, ending, &self.serving).unwrap_or(Outcome::Error);
+        let Some(outcome) = self.running.end_attempt(ending) else { return };
         self.verdict = Some((outcome, fault.filter(|_| outcome != Outcome::Complete)));
     }
 
@@ -366,7 +363,10 @@ impl Body for AnswerBody {
     type Data = Bytes;
     type Error = BrokenOff;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
         match self.get_mut() {
             Self::Whole(whole) => Poll::Ready(whole.take().map(|data| Ok(Frame::data(data)))),
             Self::Stream(stream) => {
@@ -392,7 +392,9 @@ impl Body for AnswerBody {
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Self::Whole(whole) => SizeHint::with_exact(whole.data.as_ref().map_or(0, |data| data.len() as u64)),
+            Self::Whole(whole) => {
+                SizeHint::with_exact(whole.data.as_ref().map_or(0, |data| data.len() as u64))
+            }
             Self::Stream(_) => SizeHint::default(),
         }
     }

@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{Response, StatusCode};
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use tollgate_exchange::{
-    Answer, Attempt, Chance, Ending, LocalReply, Need, Outcome, Receive, Refusal, ResponseHead, Routed, Step,
+    Answer, Attempt, Chance, Ending, LocalReply, Need, Outcome, Receive, ResponseHead, Routed, Step,
     UpstreamRequest,
 };
 use tollgate_policy::retry;
@@ -17,7 +18,7 @@ use tollgate_terms::{BackendFault, Fault, GatewayFault};
 use crate::answer::{AnswerBody, StreamBody, StreamParts, WholeBody};
 use crate::clock;
 use crate::collect::{Incomplete, collect};
-use crate::service::{local, refuse};
+use crate::service::{fail, local};
 use crate::serving::{InFlight, Serving};
 use crate::settle::Running;
 use crate::upstream::Lease;
@@ -26,7 +27,6 @@ use crate::worker::Worker;
 /// One exchange in its attempts.
 struct Dispatch<'a> {
     worker: &'a Worker,
-    serving: Arc<Serving>,
     routed: Arc<Routed>,
     candidates: Vec<Candidate>,
     attempts: u32,
@@ -36,19 +36,14 @@ struct Dispatch<'a> {
 /// What one attempt came to.
 enum Attempted {
     /// The client's answer.
-    Answered(Box<Answered>),
+    Answered(ResponseHead, Box<AnsweredBody>),
     /// Nothing that a client should get, unless nothing better comes.
-    Failed(Box<Attempt>, Fault),
+    Failed(Fault),
     /// A reply of the gateway's own ends the exchange.
-    Replied(Box<Attempt>, LocalReply),
+    Replied(LocalReply),
 }
 
-/// An answer, up to its body.
-struct Answered {
-    attempt: Attempt,
-    head: ResponseHead,
-    body: AnsweredBody,
-}
+/// The body of an answer.
 
 enum AnsweredBody {
     Whole(Bytes),
@@ -58,26 +53,24 @@ enum AnsweredBody {
 /// Makes attempts until one answers, the policy gives up, or time is up.
 pub(crate) async fn dispatch(
     worker: &Worker,
-    serving: Arc<Serving>,
     mut running: Running,
     routed: Arc<Routed>,
 ) -> Response<AnswerBody> {
-    let mut dispatch = Dispatch::new(worker, serving, routed, &mut running);
+    let mut dispatch = Dispatch::new(worker, routed, &mut running);
     let mut choice = dispatch.choose();
     loop {
         let Some(Choice { index, .. }) = choice else {
-            return refuse(running, &Refusal::Failed(Fault::Backend(BackendFault::Unreachable)));
+            return fail(running, &Fault::Backend(BackendFault::Unreachable));
         };
-        let fault = match dispatch.attempt(index).await {
+        let fault = match dispatch.attempt(&mut running, index).await {
             None => Fault::Gateway(GatewayFault::Internal),
-            Some(Attempted::Answered(answered)) => return dispatch.answer(running, *answered),
-            Some(Attempted::Replied(attempt, reply)) => {
-                let fault = Fault::Gateway(GatewayFault::Credential);
-                running.end_attempt(*attempt, Ending::GivenUp(fault), &dispatch.serving);
+            Some(Attempted::Answered(head, body)) => return dispatch.answer(running, head, *body),
+            Some(Attempted::Replied(reply)) => {
+                running.end_attempt(Ending::GivenUp(Fault::Gateway(GatewayFault::Credential)));
                 return local(running, reply);
             }
-            Some(Attempted::Failed(attempt, fault)) => {
-                running.end_attempt(*attempt, Ending::GivenUp(fault.clone()), &dispatch.serving);
+            Some(Attempted::Failed(fault)) => {
+                running.end_attempt(Ending::GivenUp(fault.clone()));
                 fault
             }
         };
@@ -91,7 +84,8 @@ pub(crate) async fn dispatch(
 }
 
 impl<'a> Dispatch<'a> {
-    fn new(worker: &'a Worker, serving: Arc<Serving>, routed: Arc<Routed>, running: &mut Running) -> Self {
+    fn new(worker: &'a Worker, routed: Arc<Routed>, running: &mut Running) -> Self {
+        let serving = Arc::clone(&running.serving);
         let rule = Arc::clone(routed.rule());
         let now = clock::now();
         let candidates = rule
@@ -106,7 +100,7 @@ impl<'a> Dispatch<'a> {
             .collect();
         let arrived = running.exchange().map_or(now, |exchange| exchange.arrived());
         let deadline = rule.timeouts.request.and_then(|limit| arrived.checked_add(limit));
-        Self { worker, serving, routed, candidates, attempts: 0, deadline }
+        Self { worker, routed, candidates, attempts: 0, deadline }
     }
 
     fn choose(&self) -> Option<Choice> {
@@ -138,56 +132,35 @@ impl<'a> Dispatch<'a> {
     }
 
     /// One attempt at the target `index`. `None` when there is no such target, which would be a bug.
-    async fn attempt(&mut self, index: usize) -> Option<Attempted> {
+    async fn attempt(&mut self, running: &mut Running, index: usize) -> Option<Attempted> {
         self.candidates.get_mut(index)?.tried += 1;
         self.attempts += 1;
-        let mut attempt =
-            Attempt::new(&self.routed, index, self.attempts, clock::now(), clock::unix_ms())?;
-        let request = match self.prepare(&mut attempt) {
+        let serving = Arc::clone(&running.serving);
+        let attempt = Attempt::new(&self.routed, index, self.attempts, clock::now(), clock::unix_ms())?;
+        let attempt = running.begin_attempt(attempt);
+        let request = match prepare(attempt, &serving) {
             Ok(request) => request,
-            Err(reply) => return Some(Attempted::Replied(Box::new(attempt), reply)),
+            Err(reply) => return Some(Attempted::Replied(reply)),
         };
         let backend = Arc::clone(&attempt.target()?.backend);
-        let Some(in_flight) = self.serving.backend(&backend).enter(&backend) else {
-            let fault = Fault::Backend(BackendFault::Status { status: 503, retry_after: None });
-            return Some(Attempted::Failed(Box::new(attempt), fault));
+        let Some(in_flight) = serving.backend(&backend).enter(&backend) else {
+            let fault = BackendFault::Status { status: 503, retry_after: None };
+            return Some(Attempted::Failed(Fault::Backend(fault)));
         };
         let timeouts = &self.routed.rule().timeouts;
         let head_limit = self.limit([timeouts.per_try, timeouts.first_byte]);
         let called = within(head_limit, self.worker.pools.call(&backend, &request)).await;
         let (response, lease) = match called {
             Ok(Ok(answered)) => answered,
-            Ok(Err(fault)) => return Some(Attempted::Failed(Box::new(attempt), Fault::Backend(fault))),
-            Err(fault) => return Some(Attempted::Failed(Box::new(attempt), Fault::Backend(fault))),
+            Ok(Err(fault)) | Err(fault) => return Some(Attempted::Failed(Fault::Backend(fault))),
         };
         Some(self.receive(attempt, response, lease, in_flight).await)
-    }
-
-    /// The request to the backend, with its credential.
-    fn prepare(&self, attempt: &mut Attempt) -> Result<UpstreamRequest, LocalReply> {
-        let mut step = attempt.on_dispatch();
-        loop {
-            step = match step {
-                Step::Forward(request) => return Ok(request),
-                Step::Reply(reply) => return Err(reply),
-                Step::Ask(Need::Credential { credential, offered }) => {
-                    let offered = offered.as_ref().map(|offered| offered.0.expose());
-                    let answer = match tollgate_effects::credential(&self.serving.secrets, &credential, offered) {
-                        Ok(secret) => Answer::Credential(secret),
-                        Err(_) => Answer::MissingCredential,
-                    };
-                    attempt.supply(answer)
-                }
-                // Nothing to hold or retry before dispatch: `supply` out of order tells the bug.
-                Step::Hold | Step::Retry(_) => attempt.supply(Answer::MissingCredential),
-            };
-        }
     }
 
     /// Takes in the response, up to the point where something can be sent to the client.
     async fn receive(
         &self,
-        mut attempt: Attempt,
+        attempt: &mut Attempt,
         response: Response<Incoming>,
         lease: Lease,
         in_flight: InFlight,
@@ -196,17 +169,19 @@ impl<'a> Dispatch<'a> {
         let chance = self.chance(parts.status);
         let (head, receive) = match attempt.on_response_head(parts.status, parts.headers, chance) {
             Step::Forward(forward) => forward,
-            step => return given_up(attempt, step),
+            step => return given_up(step),
         };
         match receive {
-            Receive::Whole { bytes_max } => self.receive_whole(attempt, head, incoming, lease, bytes_max).await,
+            Receive::Whole { bytes_max } => {
+                self.receive_whole(attempt, head, incoming, lease, bytes_max).await
+            }
             Receive::Stream => self.receive_stream(attempt, head, incoming, lease, in_flight).await,
         }
     }
 
     async fn receive_whole(
         &self,
-        mut attempt: Attempt,
+        attempt: &mut Attempt,
         mut head: ResponseHead,
         incoming: Incoming,
         lease: Lease,
@@ -215,53 +190,49 @@ impl<'a> Dispatch<'a> {
         let limit = self.limit([self.routed.rule().timeouts.per_try]);
         let body = match within(limit, collect(incoming, bytes_max)).await {
             Ok(Ok(body)) => body,
-            Ok(Err(Incomplete::Broken)) => return failed(attempt, BackendFault::Cut),
-            Ok(Err(Incomplete::TooLarge)) => return failed(attempt, BackendFault::TooLarge),
-            Err(fault) => return failed(attempt, fault),
+            Ok(Err(Incomplete::Broken)) => return failed(BackendFault::Cut),
+            Ok(Err(Incomplete::TooLarge)) => return failed(BackendFault::TooLarge),
+            Err(fault) => return failed(fault),
         };
         lease.release();
         match attempt.on_response_body(body, &mut head) {
-            Step::Forward(body) => {
-                Attempted::Answered(Box::new(Answered { attempt, head, body: AnsweredBody::Whole(body) }))
-            }
-            step => given_up(attempt, step),
+            Step::Forward(body) => Attempted::Answered(head, Box::new(AnsweredBody::Whole(body))),
+            step => given_up(step),
         }
     }
 
     /// Waits for the first bytes that mean something: until then another backend could still answer.
     async fn receive_stream(
         &self,
-        mut attempt: Attempt,
+        attempt: &mut Attempt,
         head: ResponseHead,
         mut incoming: Incoming,
         lease: Lease,
         in_flight: InFlight,
     ) -> Attempted {
-        use http_body_util::BodyExt;
         let timeouts = &self.routed.rule().timeouts;
         let limit = self.limit([timeouts.first_byte, timeouts.stream_idle]);
         let ready = loop {
             let frame = match within(limit, incoming.frame()).await {
                 Ok(frame) => frame,
-                Err(fault) => return failed(attempt, fault),
+                Err(fault) => return failed(fault),
             };
             let chunk = match frame {
                 Some(Ok(frame)) => match frame.into_data() {
                     Ok(chunk) => chunk,
                     Err(_) => continue,
                 },
-                Some(Err(_)) => return failed(attempt, BackendFault::Cut),
+                Some(Err(_)) => return failed(BackendFault::Cut),
                 // The end comes first: the streaming body will see it again, and knows what it means.
                 None => break Bytes::new(),
             };
             match attempt.on_response_chunk(chunk, clock::now()) {
                 Step::Forward(bytes) => break bytes,
                 Step::Hold => {}
-                step => return given_up(attempt, step),
+                step => return given_up(step),
             }
         };
-        let body = AnsweredBody::Stream { incoming, lease, in_flight, ready };
-        Attempted::Answered(Box::new(Answered { attempt, head, body }))
+        Attempted::Answered(head, Box::new(AnsweredBody::Stream { incoming, lease, in_flight, ready }))
     }
 
     /// The moment at which the first of `limits` or the deadline of the exchange is over.
@@ -276,20 +247,17 @@ impl<'a> Dispatch<'a> {
         }
     }
 
-    fn answer(self, mut running: Running, answered: Answered) -> Response<AnswerBody> {
-        let Answered { attempt, head, body } = answered;
+    fn answer(self, mut running: Running, head: ResponseHead, body: AnsweredBody) -> Response<AnswerBody> {
         running.set_status(head.status.as_u16());
         let body = match body {
             AnsweredBody::Whole(bytes) => {
-                let outcome =
-                    running.end_attempt(attempt, Ending::Delivered, &self.serving).unwrap_or(Outcome::Error);
+                let outcome = running.end_attempt(Ending::Delivered).unwrap_or(Outcome::Error);
                 let fault = (outcome != Outcome::Complete).then_some("status");
                 AnswerBody::Whole(WholeBody::new(bytes, running, outcome, fault))
             }
             AnsweredBody::Stream { incoming, lease, in_flight, ready } => {
                 let stream = StreamBody::new(StreamParts {
                     incoming,
-                    attempt,
                     running,
                     lease,
                     in_flight,
@@ -297,7 +265,6 @@ impl<'a> Dispatch<'a> {
                     idle_limit: self.routed.rule().timeouts.stream_idle,
                     deadline: self.deadline,
                     drain: Arc::clone(&self.worker.drain),
-                    serving: self.serving,
                 });
                 AnswerBody::Stream(Box::new(stream))
             }
@@ -306,6 +273,27 @@ impl<'a> Dispatch<'a> {
         *response.status_mut() = head.status;
         *response.headers_mut() = head.headers;
         response
+    }
+}
+
+/// The request to the backend, with its credential.
+fn prepare(attempt: &mut Attempt, serving: &Serving) -> Result<UpstreamRequest, LocalReply> {
+    let mut step = attempt.on_dispatch();
+    loop {
+        step = match step {
+            Step::Forward(request) => return Ok(request),
+            Step::Reply(reply) => return Err(reply),
+            Step::Ask(Need::Credential { credential, offered }) => {
+                let offered = offered.as_ref().map(|offered| offered.0.expose());
+                let answer = match tollgate_effects::credential(&serving.secrets, &credential, offered) {
+                    Ok(secret) => Answer::Credential(secret),
+                    Err(_) => Answer::MissingCredential,
+                };
+                attempt.supply(answer)
+            }
+            // There is nothing to hold or retry before dispatch: `supply` out of order tells the bug.
+            Step::Hold | Step::Retry(_) => attempt.supply(Answer::MissingCredential),
+        };
     }
 }
 
@@ -326,24 +314,17 @@ async fn within<F: Future>(limit: Limit, future: F) -> Result<F::Output, Backend
     tokio::time::timeout_at(until.into(), future).await.map_err(|_| fault)
 }
 
-fn failed(attempt: Attempt, fault: BackendFault) -> Attempted {
-    Attempted::Failed(Box::new(attempt), Fault::Backend(fault))
+fn failed(fault: BackendFault) -> Attempted {
+    Attempted::Failed(Fault::Backend(fault))
 }
 
 /// What a step that does not go forward means for the attempt.
-fn given_up<T>(attempt: Attempt, step: Step<T>) -> Attempted {
+fn given_up<T>(step: Step<T>) -> Attempted {
     match step {
-        Step::Retry(fault) => Attempted::Failed(Box::new(attempt), fault),
-        Step::Reply(reply) => Attempted::Replied(Box::new(attempt), reply),
+        Step::Retry(fault) => Attempted::Failed(fault),
+        Step::Reply(reply) => Attempted::Replied(reply),
         Step::Forward(_) | Step::Hold | Step::Ask(_) => {
-            Attempted::Failed(Box::new(attempt), Fault::Gateway(GatewayFault::Internal))
+            Attempted::Failed(Fault::Gateway(GatewayFault::Internal))
         }
-    }
-}
-
-fn fail(mut running: Running, fault: &Fault) -> Response<AnswerBody> {
-    match running.exchange().map(|exchange| exchange.fail(fault)) {
-        Some(reply) => local(running, reply),
-        None => refuse(running, &Refusal::Failed(fault.clone())),
     }
 }

@@ -126,8 +126,9 @@ fn server_config(listeners: &[&Listener], secrets: &Secrets) -> Result<Arc<Serve
             certificates.push((hostname, Arc::new(key)));
         }
     }
-    let mut config =
-        ServerConfig::builder().with_no_client_auth().with_cert_resolver(Arc::new(ByServerName { certificates }));
+    let mut config = ServerConfig::builder()
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::new(ByServerName { certificates }));
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(Arc::new(config))
 }
@@ -142,15 +143,19 @@ fn certified_key(
         reason: reason.to_string(),
     };
     let find = |secret: &SecretRef| {
-        secrets.get(secret).ok_or_else(|| DoorError::NoSecret { listener: listener.to_owned(), secret: secret.clone() })
+        secrets
+            .get(secret)
+            .ok_or_else(|| DoorError::NoSecret { listener: listener.to_owned(), secret: secret.clone() })
     };
     let chain_pem = find(&certificate.chain)?;
     let key_pem = find(&certificate.key)?;
     let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(chain_pem.expose().as_bytes())
         .collect::<Result<_, _>>()
         .map_err(|_| bad(&"the chain is not PEM"))?;
-    let key = PrivateKeyDer::from_pem_slice(key_pem.expose().as_bytes()).map_err(|_| bad(&"the key is not PEM"))?;
-    CertifiedKey::from_der(chain, key, &rustls::crypto::aws_lc_rs::default_provider()).map_err(|error| bad(&error))
+    let key =
+        PrivateKeyDer::from_pem_slice(key_pem.expose().as_bytes()).map_err(|_| bad(&"the key is not PEM"))?;
+    CertifiedKey::from_der(chain, key, &rustls::crypto::aws_lc_rs::default_provider())
+        .map_err(|error| bad(&error))
 }
 
 /// Chooses the certificate by the server name that the client asks for.

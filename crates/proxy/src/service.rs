@@ -10,7 +10,10 @@ use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use http::{HeaderValue, Request, Response, StatusCode, Version};
 use http_body::Body;
 use hyper::body::Incoming;
-use tollgate_exchange::{Arrival, BodyFraming, BodyPlan, Exchange, LocalReply, Outcome, Refusal, RequestHead};
+use tollgate_exchange::{
+    Arrival, BodyFraming, BodyPlan, Exchange, LocalReply, Outcome, Refusal, RequestHead,
+};
+use tollgate_terms::Fault;
 
 use crate::answer::{AnswerBody, WholeBody};
 use crate::clock;
@@ -33,7 +36,11 @@ pub(crate) struct Client {
 }
 
 /// Answers one request. Never fails: what goes wrong becomes a response.
-pub(crate) async fn respond(worker: Arc<Worker>, client: Client, request: Request<Incoming>) -> Response<AnswerBody> {
+pub(crate) async fn respond(
+    worker: Arc<Worker>,
+    client: Client,
+    request: Request<Incoming>,
+) -> Response<AnswerBody> {
     let telemetry = Arc::clone(&worker.telemetry);
     let draining = worker.drain.has_begun() && request.version() < Version::HTTP_2;
     let served = AssertUnwindSafe(serve(worker, client, request)).catch_unwind().await;
@@ -53,7 +60,7 @@ async fn serve(worker: Arc<Worker>, client: Client, request: Request<Incoming>) 
     let (parts, body) = request.into_parts();
     let head = head(&serving.doors, client, parts, &body);
     let (exchange, plan) = Exchange::new(&serving.snapshot, head, arrival);
-    let mut running = Running::new(exchange, Arc::clone(&worker.telemetry), worker.drain.enter());
+    let mut running = Running::new(exchange, serving, Arc::clone(&worker.telemetry), worker.drain.enter());
     let BodyPlan::Whole { bytes_max } = match plan {
         Ok(plan) => plan,
         Err(reply) => return local(running, reply),
@@ -67,15 +74,27 @@ async fn serve(worker: Arc<Worker>, client: Client, request: Request<Incoming>) 
     };
     let Some(exchange) = running.exchange() else { return internal_error() };
     match exchange.on_request_body(body) {
-        Ok(routed) => dispatch::dispatch(&worker, serving, running, routed).await,
+        Ok(routed) => dispatch::dispatch(&worker, running, routed).await,
         Err(reply) => local(running, reply),
     }
 }
 
 /// A response that the gateway gives by itself.
-pub(crate) fn local(mut running: Running, reply: LocalReply) -> Response<AnswerBody> {
-    running.set_status(reply.status.as_u16());
+pub(crate) fn local(running: Running, reply: LocalReply) -> Response<AnswerBody> {
     let outcome = if reply.reason.is_some() { Outcome::Refused } else { Outcome::Complete };
+    reply_with(running, reply, outcome)
+}
+
+/// A response that the gateway gives because every attempt failed, the last by `fault`.
+pub(crate) fn fail(mut running: Running, fault: &Fault) -> Response<AnswerBody> {
+    match running.exchange().map(|exchange| exchange.fail(fault)) {
+        Some(reply) => reply_with(running, reply, Outcome::of(fault)),
+        None => internal_error(),
+    }
+}
+
+fn reply_with(mut running: Running, reply: LocalReply, outcome: Outcome) -> Response<AnswerBody> {
+    running.set_status(reply.status.as_u16());
     let body = WholeBody::new(reply.body, running, outcome, reply.reason);
     let mut response = Response::new(AnswerBody::Whole(body));
     *response.status_mut() = reply.status;
@@ -135,7 +154,10 @@ fn host(parts: &http::request::Parts) -> Option<String> {
 
 fn framing(parts: &http::request::Parts, body: &Incoming) -> BodyFraming {
     match body.size_hint().exact() {
-        Some(0) if !parts.headers.contains_key(CONTENT_LENGTH) && !parts.headers.contains_key(TRANSFER_ENCODING) => {
+        Some(0)
+            if !parts.headers.contains_key(CONTENT_LENGTH)
+                && !parts.headers.contains_key(TRANSFER_ENCODING) =>
+        {
             BodyFraming::Absent
         }
         Some(bytes) => BodyFraming::Sized(bytes),

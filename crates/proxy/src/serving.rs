@@ -56,7 +56,8 @@ impl Serving {
 
     /// Whether `backend` may be sent to at `now`.
     pub(crate) fn is_healthy(&self, backend: &Backend, now: Instant) -> bool {
-        backend.ejection.is_none() || self.backends.get(&backend.name).is_none_or(|state| state.is_healthy(now))
+        backend.ejection.is_none()
+            || self.backends.get(&backend.name).is_none_or(|state| state.is_healthy(now))
     }
 }
 

@@ -15,9 +15,12 @@ use crate::serving::Serving;
 pub(crate) const CLIENT_CLOSED_REQUEST: u16 = 499;
 
 /// An exchange that runs, and everything that has to be settled when it ends. Dropping it unsettled means that the
-/// client is gone.
+/// client is gone, whatever was going on.
 pub(crate) struct Running {
     open: Option<Open>,
+    /// The attempt that is going on.
+    attempt: Option<Attempt>,
+    pub(crate) serving: Arc<Serving>,
     pub(crate) telemetry: Arc<Telemetry>,
     _in_flight: InFlight,
     _drain: ExchangeGuard,
@@ -31,9 +34,15 @@ struct Open {
 }
 
 impl Running {
-    pub(crate) fn new(exchange: Exchange, telemetry: Arc<Telemetry>, drain: ExchangeGuard) -> Self {
+    pub(crate) fn new(
+        exchange: Exchange,
+        serving: Arc<Serving>,
+        telemetry: Arc<Telemetry>,
+        drain: ExchangeGuard,
+    ) -> Self {
         let open = Open { exchange, records: Vec::new(), status: CLIENT_CLOSED_REQUEST, body_bytes: 0 };
-        Self { open: Some(open), _in_flight: telemetry.enter(), telemetry, _drain: drain }
+        let in_flight = telemetry.enter();
+        Self { open: Some(open), attempt: None, serving, telemetry, _in_flight: in_flight, _drain: drain }
     }
 
     /// The exchange, as long as it is not settled.
@@ -55,8 +64,19 @@ impl Running {
         }
     }
 
-    /// Ends an attempt: its record is kept, and its backend judged by it.
-    pub(crate) fn end_attempt(&mut self, attempt: Attempt, ending: Ending, serving: &Serving) -> Option<Outcome> {
+    /// Begins an attempt.
+    pub(crate) fn begin_attempt(&mut self, attempt: Attempt) -> &mut Attempt {
+        self.attempt.insert(attempt)
+    }
+
+    /// The attempt that is going on.
+    pub(crate) fn attempt(&mut self) -> Option<&mut Attempt> {
+        self.attempt.as_mut()
+    }
+
+    /// Ends the attempt that is going on: its record is kept, and its backend judged by it. Returns how it ended.
+    pub(crate) fn end_attempt(&mut self, ending: Ending) -> Option<Outcome> {
+        let attempt = self.attempt.take()?;
         let now = clock::now();
         let fault = match &ending {
             Ending::Delivered => None,
@@ -66,7 +86,7 @@ impl Running {
         let record = attempt.finish(ending, now)?;
         if let Some(backend) = backend {
             let sign = Sign::of(record.upstream_status, fault.as_ref());
-            if let Some(length) = serving.backend(&backend).observe(&backend, sign, now) {
+            if let Some(length) = self.serving.backend(&backend).observe(&backend, sign, now) {
                 self.telemetry.ejected(&backend.name);
                 tracing::warn!(backend = %backend.name, ?length, "a backend is left out for a while");
             }
@@ -95,6 +115,8 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.settle(Outcome::ClientGone, Some(Fault::Client(ClientFault::Gone).label()));
+        let gone = Fault::Client(ClientFault::Gone);
+        self.end_attempt(Ending::Broken(gone.clone()));
+        self.settle(Outcome::of(&gone), Some(gone.label()));
     }
 }

@@ -7,8 +7,9 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use support::{
-    Act, CHAT, PATIENCE, STREAM, ScriptedBackend, Tested, body, bundle, chat_request, chunk, compiled, completion,
-    delta, free_port, header, json, last_chunk, openai, retrying, rule, sized, status, stream_end, stream_head,
+    Act, CHAT, PATIENCE, STREAM, ScriptedBackend, Tested, body, bundle, chat_request, chunk, compiled,
+    completion, delta, free_port, header, json, last_chunk, openai, retrying, rule, sized, status,
+    stream_end, stream_head,
 };
 use tollgate_effects::Secrets;
 
@@ -61,8 +62,10 @@ fn f7_no_backend_can_be_reached() {
 #[test]
 fn f7_falls_back_when_the_first_backend_cannot_be_reached() {
     let backend = good();
-    let tested =
-        Tested::start(retrying(rule(&["a", "b"])), vec![openai("a", nowhere()), openai("b", backend.address)]);
+    let tested = Tested::start(
+        retrying(rule(&["a", "b"])),
+        vec![openai("a", nowhere()), openai("b", backend.address)],
+    );
     let response = tested.chat(CHAT);
     assert_eq!((status(&response), body(&response).as_str()), (200, completion()));
     let log = tested.log_lines(1);
@@ -72,7 +75,8 @@ fn f7_falls_back_when_the_first_backend_cannot_be_reached() {
 
 #[test]
 fn f8_a_429_comes_with_its_retry_after() {
-    let error = r#"{"error":{"message":"slow down","type":"rate_limit_error","param":null,"code":"rate_limit"}}"#;
+    let error =
+        r#"{"error":{"message":"slow down","type":"rate_limit_error","param":null,"code":"rate_limit"}}"#;
     let backend = answering(vec![Act::Write(sized(429, JSON, "retry-after: 7\r\n", error))]);
     let tested = serving(&backend);
     let response = tested.chat(CHAT);
@@ -114,8 +118,7 @@ fn f11_no_first_byte_in_time_goes_to_the_next_backend() {
     let backend = good();
     let mut patient = retrying(rule(&["a", "b"]));
     patient.timeouts.first_byte = Some(Duration::from_millis(100));
-    let tested =
-        Tested::start(patient, vec![openai("a", silent.address), openai("b", backend.address)]);
+    let tested = Tested::start(patient, vec![openai("a", silent.address), openai("b", backend.address)]);
     assert_eq!(status(&tested.chat(CHAT)), 200);
     silent.closed.recv_timeout(PATIENCE).expect("the silent backend's connection closed");
 }
@@ -240,8 +243,10 @@ fn f18_a_slow_client_slows_the_backend_down() {
 
 #[test]
 fn f21_a_request_keeps_the_configuration_that_it_began_with() {
-    let script =
-        streaming(&[delta("old")], &[Act::Pause(Duration::from_millis(300)), Act::Write(chunk(&stream_end())), Act::Write(last_chunk())]);
+    let script = streaming(
+        &[delta("old")],
+        &[Act::Pause(Duration::from_millis(300)), Act::Write(chunk(&stream_end())), Act::Write(last_chunk())],
+    );
     let old = answering(script);
     let new = good();
     let tested = serving(&old);
@@ -258,8 +263,10 @@ fn f21_a_request_keeps_the_configuration_that_it_began_with() {
 
 #[test]
 fn f22_a_stream_finishes_while_the_gateway_drains() {
-    let script =
-        streaming(&[delta("a")], &[Act::Pause(Duration::from_millis(300)), Act::Write(chunk(&stream_end())), Act::Write(last_chunk())]);
+    let script = streaming(
+        &[delta("a")],
+        &[Act::Pause(Duration::from_millis(300)), Act::Write(chunk(&stream_end())), Act::Write(last_chunk())],
+    );
     let backend = answering(script);
     let tested = serving(&backend);
     let mut client = tested.connect();
@@ -362,8 +369,10 @@ fn makes_every_attempt_afresh_from_the_clients_own_request() {
 fn keeps_forged_headers_from_the_backend() {
     let backend = good();
     let tested = serving(&backend);
-    let forged = chat_request(CHAT)
-        .replace("host: gateway\r\n", "host: gateway\r\nx-ai-eg-model: evil\r\nx-envoy-original-path: /\r\nx-aigw-api-key: k\r\n");
+    let forged = chat_request(CHAT).replace(
+        "host: gateway\r\n",
+        "host: gateway\r\nx-ai-eg-model: evil\r\nx-envoy-original-path: /\r\nx-aigw-api-key: k\r\n",
+    );
     assert_eq!(status(&tested.send(&forged)), 200);
     let asked = backend.request().to_ascii_lowercase();
     for name in ["x-ai-eg", "x-envoy", "x-aigw", "evil"] {

@@ -71,11 +71,8 @@ fn f2_refuses_bodies_over_the_limit_and_names_it() {
 #[test]
 fn f6_refuses_when_the_credential_of_the_backend_is_missing() {
     let backend = ScriptedBackend::start(vec![vec![]]);
-    let tested = Tested::start_with(
-        rule(&["b"]),
-        vec![keyed(openai("b", backend.address))],
-        Secrets::default(),
-    );
+    let tested =
+        Tested::start_with(rule(&["b"]), vec![keyed(openai("b", backend.address))], Secrets::default());
     let response = tested.chat(CHAT);
     assert_eq!(status(&response), 401, "{response}");
     assert_eq!(json(&response)["error"]["message"], "missing upstream credential");
@@ -139,10 +136,15 @@ fn speaks_the_dialect_of_the_path_in_errors() {
 fn lets_a_half_sent_body_go() {
     let (tested, backend) = idle_gateway();
     let mut stream = tested.connect();
-    stream.write_all(b"POST /v1/chat/completions HTTP/1.1\r\nhost: g\r\ncontent-length: 100\r\n\r\n{\"mo").expect("sent");
+    stream
+        .write_all(b"POST /v1/chat/completions HTTP/1.1\r\nhost: g\r\ncontent-length: 100\r\n\r\n{\"mo")
+        .expect("sent");
     drop(stream);
     let log = tested.log_lines(1);
     assert_eq!(log[0]["tollgate.attempts"], 0, "{log:?}");
     assert_unheard(&backend);
-    assert_eq!(body(&tested.send("GET /v1/models HTTP/1.1\r\nhost: g\r\nconnection: close\r\n\r\n")).is_empty(), false);
+    assert_eq!(
+        body(&tested.send("GET /v1/models HTTP/1.1\r\nhost: g\r\nconnection: close\r\n\r\n")).is_empty(),
+        false
+    );
 }

@@ -44,9 +44,7 @@ pub(crate) struct Target<'a> {
 pub(crate) async fn connect(target: Target<'_>) -> io::Result<Sender> {
     match target.endpoint {
         Endpoint::Unix { path } => secure(UnixStream::connect(path).await?, &target).await,
-        Endpoint::Ip { address, port } => {
-            secure(tcp(&[(*address, *port).into()]).await?, &target).await
-        }
+        Endpoint::Ip { address, port } => secure(tcp(&[(*address, *port).into()]).await?, &target).await,
         Endpoint::Fqdn { hostname, port } => {
             let addresses = target.resolver.resolve(hostname, *port).await?;
             secure(tcp(&addresses).await?, &target).await

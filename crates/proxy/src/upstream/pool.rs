@@ -161,11 +161,8 @@ impl BackendPool {
                 Some((config, name))
             }
         };
-        let endpoints = backend
-            .endpoints
-            .iter()
-            .filter_map(|endpoint| EndpointPool::new(endpoint, backend))
-            .collect();
+        let endpoints =
+            backend.endpoints.iter().filter_map(|endpoint| EndpointPool::new(endpoint, backend)).collect();
         Ok(Self { backend: Arc::clone(backend), tls, endpoints, next: AtomicUsize::new(0) })
     }
 }
@@ -218,16 +215,19 @@ impl EndpointPool {
     fn put_idle(&self, sender: http1::SendRequest<UpstreamBody>) {
         let now = clock::now();
         let mut idle = lock(&self.idle);
-        let old = idle
-            .iter()
-            .take_while(|entry| now.saturating_duration_since(entry.since) > IDLE_FOR)
-            .count();
+        let old =
+            idle.iter().take_while(|entry| now.saturating_duration_since(entry.since) > IDLE_FOR).count();
         let surplus = (idle.len() + 1).saturating_sub(IDLE_MAX);
         idle.drain(..old.max(surplus));
         idle.push(Idle { sender, since: now });
     }
 
-    fn request(&self, request: &UpstreamRequest, version: Version, scheme: Scheme) -> Option<Request<UpstreamBody>> {
+    fn request(
+        &self,
+        request: &UpstreamRequest,
+        version: Version,
+        scheme: Scheme,
+    ) -> Option<Request<UpstreamBody>> {
         let mut built = Request::new(UpstreamBody::new(&request.body));
         *built.method_mut() = request.method.clone();
         *built.headers_mut() = request.headers.clone();

@@ -28,7 +28,8 @@ pub(crate) enum TlsError {
 pub(crate) fn client_config(tls: &UpstreamTls) -> Result<Arc<ClientConfig>, TlsError> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let roots = roots(&tls.trust)?;
-    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions()?;
+    let builder =
+        ClientConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions()?;
     let mut config = if tls.subject_alt_names.is_empty() {
         builder.with_root_certificates(roots).with_no_client_auth()
     } else {

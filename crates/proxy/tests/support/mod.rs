@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 
 use tollgate_config::Snapshot;
 use tollgate_config::bundle::{
-    Backend, Bundle, Credential, CredentialKind, Endpoint, Limits, Listener, Mutation, Retry, Route, Rule, Schema,
-    SecretRef, Target, Timeouts,
+    Backend, Bundle, Credential, CredentialKind, Endpoint, Limits, Listener, Mutation, Retry, Route, Rule,
+    Schema, SecretRef, Target, Timeouts,
 };
 use tollgate_effects::Secrets;
 use tollgate_proxy::{Gateway, Options};
@@ -148,8 +148,10 @@ pub(crate) fn header<'a>(message: &'a str, name: &str) -> Option<&'a str> {
 /// A response with a content-length.
 pub(crate) fn sized(status: u16, content_type: &str, extra: &str, body: &str) -> Vec<u8> {
     let length = body.len();
-    format!("HTTP/1.1 {status} X\r\ncontent-type: {content_type}\r\n{extra}content-length: {length}\r\n\r\n{body}")
-        .into_bytes()
+    format!(
+        "HTTP/1.1 {status} X\r\ncontent-type: {content_type}\r\n{extra}content-length: {length}\r\n\r\n{body}"
+    )
+    .into_bytes()
 }
 
 /// The head of a chunked stream of events.
@@ -393,7 +395,11 @@ fn read_to_end(stream: &mut TcpStream) -> String {
 
 /// The status of a raw response.
 pub(crate) fn status(response: &str) -> u16 {
-    response.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or_else(|| panic!("{response:?}"))
+    response
+        .split(' ')
+        .nth(1)
+        .and_then(|status| status.parse().ok())
+        .unwrap_or_else(|| panic!("{response:?}"))
 }
 
 /// The body of a raw response, taken out of its chunks.
