@@ -1,1 +1,67 @@
-//! manifest
+//! Resource kinds as users write them: YAML in, typed values with positions out, custom resource definitions out.
+//!
+//! The schema of each kind is derived from its Rust type, rules in CEL included, so what [`parse`] refuses is what a
+//! cluster refuses that has the definitions of [`crds`]. References between objects are not followed here; that is
+//! `plan`'s. No file is read and no variable looked up: texts come in, and [`substitute`] is told the values.
+
+mod ai_gateway;
+mod cel_rule;
+mod check;
+mod crd;
+mod decode;
+mod envoy_gateway;
+mod finding;
+mod gateway_api;
+mod kind;
+mod kubernetes;
+mod node;
+mod object;
+mod parse;
+mod position;
+mod rules;
+mod scalar;
+mod schema;
+mod structural;
+mod substitute;
+mod suggest;
+mod words;
+mod yaml;
+
+pub use ai_gateway::{
+    AiGatewayRouteBackendRef, AiGatewayRouteMatch, AiGatewayRouteRule, AiGatewayRouteSpec,
+    AiServiceBackendSpec, AwsCredentials, AwsCredentialsFile, AwsOidcExchangeToken, AzureCredentials,
+    AzureOidcExchangeToken, BackendSecurityPolicySpec, CredentialOverride, CredentialOverrideHeaders,
+    CredentialOverrideMetadata, CredentialType, EnvironmentVariable, ExternalProcessor, ForwardProxy,
+    GatewayConfigSpec, GcpCredentials, GcpCredentialsFile, GcpOidcExchangeToken,
+    GcpServiceAccountImpersonation, GcpWorkloadIdentityFederation, HttpBodyField, HttpBodyMutation,
+    HttpHeader, HttpHeaderMutation, KubernetesContainer, LlmRequestCost, LlmRequestCostType, Oidc,
+    OidcProvider, SchemaName, SecretCredential, VersionedApiSchema,
+};
+pub use crd::crds;
+pub use envoy_gateway::{
+    AppProtocol, BackOffPolicy, BackendConnection, BackendEndpoint, BackendSpec, BackendTls,
+    BackendTrafficPolicySpec, BackendType, CircuitBreaker, ClientConnection, ClientTimeout,
+    ClientTrafficPolicySpec, ConnectionLimit, FqdnEndpoint, HealthCheck, HttpClientTimeout, HttpTimeout,
+    IpEndpoint, PassiveHealthCheck, PerEndpointCircuitBreakers, PerRetryPolicy, RequestBuffer, Retry,
+    RetryOn, RetryTrigger, TargetSelector, TcpClientTimeout, TcpTimeout, Timeout, UnixSocket,
+};
+pub use finding::{Finding, Severity};
+pub use gateway_api::{
+    AllowedRoutes, BackendObjectReference, BackendTlsPolicySpec, BackendTlsPolicyValidation, FromNamespaces,
+    GatewayAddress, GatewayClassSpec, GatewayListener, GatewaySpec, GatewayTls, HeaderMatchType,
+    HttpBackendRef, HttpHeaderMatch, HttpPathMatch, HttpQueryParamMatch, HttpRouteMatch, HttpRouteRule,
+    HttpRouteSpec, HttpRouteTimeouts, LabelSelector, LabelSelectorRequirement, LocalObjectReference,
+    LocalPolicyTargetReference, ParametersReference, ParentReference, PathMatchType, PolicyTargetReference,
+    ProtocolType, ReferenceGrantFrom, ReferenceGrantSpec, ReferenceGrantTo, RouteGroupKind, RouteNamespaces,
+    SecretObjectReference, SubjectAltName, SubjectAltNameType, TlsMode, WellKnownCaCertificates,
+};
+pub use kubernetes::{ConfigMap, DEFAULT_NAMESPACE, Metadata, NamespaceSpec, Secret};
+pub use object::{
+    AiGatewayRoute, AiServiceBackend, Backend, BackendSecurityPolicy, BackendTlsPolicy, BackendTrafficPolicy,
+    ClientTrafficPolicy, Gateway, GatewayClass, GatewayConfig, HttpRoute, Namespace, Object, ReferenceGrant,
+    Resource, Unread,
+};
+pub use parse::{Parsed, Source, parse};
+pub use position::{Located, Position};
+pub use scalar::{ByteSize, GatewayDuration, Timestamp};
+pub use substitute::{Unset, substitute};

@@ -1,0 +1,21 @@
+//! Kinds of the group `gateway.envoyproxy.io`, as far as Tollgate reads them.
+//!
+//! Their own API is larger. What it has beyond these types is named in `x-tollgate-not-served`, so that it is told
+//! apart from a mistyped field.
+
+mod backend;
+mod backend_traffic_policy;
+mod client_traffic_policy;
+
+pub use backend::{
+    AppProtocol, BackendEndpoint, BackendSpec, BackendTls, BackendType, FqdnEndpoint, IpEndpoint, UnixSocket,
+};
+pub use backend_traffic_policy::{
+    BackOffPolicy, BackendConnection, BackendTrafficPolicySpec, CircuitBreaker, HealthCheck, HttpTimeout,
+    PassiveHealthCheck, PerEndpointCircuitBreakers, PerRetryPolicy, RequestBuffer, Retry, RetryOn,
+    RetryTrigger, TargetSelector, TcpTimeout, Timeout,
+};
+pub use client_traffic_policy::{
+    ClientConnection, ClientTimeout, ClientTrafficPolicySpec, ConnectionLimit, HttpClientTimeout,
+    TcpClientTimeout,
+};
