@@ -1,7 +1,17 @@
 //! The hub between wire languages: what any dialect can say in a conversation, an answer and a stream.
 //!
-//! The hub is the union of the dialects, not their intersection. It knows no JSON shape of any vendor and no HTTP.
+//! The hub is the union of the dialects, not their intersection. It knows no JSON shape of any vendor and no HTTP. An encoder
+//! takes these types apart without `..` and matches without `_`, so whatever is added here has to be said, or recorded
+//! as a [`Loss`], by every dialect before it compiles.
 
+mod answer;
+mod block;
+mod conversation;
+mod event;
 mod loss;
 
+pub use answer::{Answer, Choice, StopReason};
+pub use block::{Block, BlockKind, CachePoint, DocumentSource, ImageSource};
+pub use conversation::{Conversation, Effort, Metadata, ResponseFormat, Role, Sampling, Thinking, Tool, ToolChoice, Turn};
+pub use event::{BlockStart, Delta, Event};
 pub use loss::{Effect, Loss, LossKind};

@@ -1,0 +1,140 @@
+//! The elements of a turn.
+
+use serde_json::Value;
+
+/// One element of a turn, of a system prompt or of a tool's result.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Block {
+    /// JSON pointer to where it stood in the source body.
+    pub origin: String,
+    /// Whether the prompt up to here is to be cached.
+    pub cache: Option<CachePoint>,
+    /// What it is.
+    pub kind: BlockKind,
+}
+
+/// A wish to cache the prompt up to a point.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CachePoint {
+    /// For how long, as the dialects write it: `5m`, `1h`.
+    pub ttl: Option<String>,
+}
+
+/// What a block is.
+#[derive(Debug, Clone, PartialEq)]
+pub enum BlockKind {
+    /// Text.
+    Text {
+        /// The text.
+        text: String,
+        /// Citations or annotations, in the source's own shape.
+        citations: Vec<Value>,
+    },
+    /// The model's own no.
+    Refusal {
+        /// What it says.
+        text: String,
+    },
+    /// The model's reasoning.
+    Thinking {
+        /// The text; may be empty where only the signature is told.
+        text: String,
+        /// Proof that it is the model's own; wanted back unchanged.
+        signature: Option<String>,
+    },
+    /// Reasoning that only the provider can read.
+    RedactedThinking {
+        /// The provider's data.
+        data: String,
+    },
+    /// The model calls a tool.
+    ToolUse {
+        /// Id of the call.
+        id: String,
+        /// Name of the tool.
+        name: String,
+        /// Its arguments: a JSON object.
+        input: Value,
+    },
+    /// What a tool came to.
+    ToolResult {
+        /// Id of the call.
+        id: String,
+        /// Text and images.
+        content: Vec<Block>,
+        /// Whether the tool failed.
+        is_error: bool,
+    },
+    /// An image.
+    Image {
+        /// Where it is.
+        source: ImageSource,
+        /// How closely to look: `low`, `high`, `auto`.
+        detail: Option<String>,
+    },
+    /// A document.
+    Document {
+        /// Where it is.
+        source: DocumentSource,
+        /// Its title or file name.
+        title: Option<String>,
+        /// What the model should know about it.
+        context: Option<String>,
+        /// Whether answers shall cite it.
+        cites: bool,
+    },
+    /// Speech.
+    Audio {
+        /// Base64.
+        data: String,
+        /// `wav`, `mp3` ...
+        format: String,
+    },
+    /// An element that only its own dialect has.
+    Foreign {
+        /// Its type, as the dialect names it.
+        name: String,
+        /// All of it.
+        value: Value,
+    },
+}
+
+/// Where an image is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ImageSource {
+    /// In the request.
+    Base64 {
+        /// `image/png` ...
+        media_type: String,
+        /// Base64.
+        data: String,
+    },
+    /// Elsewhere. The gateway passes the address on and never fetches it.
+    Url(String),
+}
+
+/// Where a document is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DocumentSource {
+    /// In the request, as a file.
+    Base64 {
+        /// `application/pdf` ...
+        media_type: String,
+        /// Base64.
+        data: String,
+    },
+    /// In the request, as text.
+    Text(String),
+    /// Elsewhere.
+    Url(String),
+    /// At the provider, under an id.
+    File(String),
+}
+
+impl Block {
+    /// A text without anything else.
+    pub fn text(origin: impl Into<String>, text: impl Into<String>) -> Self {
+        let kind = BlockKind::Text { text: text.into(), citations: Vec::new() };
+        Self { origin: origin.into(), cache: None, kind }
+    }
+}
