@@ -6,6 +6,7 @@
 
 mod endpoint;
 mod error;
+mod fields;
 mod inspect;
 mod models;
 mod observe;

@@ -1,0 +1,147 @@
+//! The members of a JSON object, taken out one by one, so that what nobody took is known.
+
+use serde_json::{Map, Value};
+use tollgate_chat::{CachePoint, Effect, Loss, LossKind};
+
+use crate::Invalid;
+
+/// Members of one object of a request or answer.
+pub(crate) struct Fields {
+    /// JSON pointer to the object.
+    pub(crate) pointer: String,
+    map: Map<String, Value>,
+}
+
+impl Fields {
+    /// The members of `value`, which must be an object.
+    pub(crate) fn of(value: Value, pointer: impl Into<String>) -> Result<Self, Invalid> {
+        let pointer = pointer.into();
+        match value {
+            Value::Object(map) => Ok(Self { pointer, map }),
+            other => Err(wrong(&pointer, "an object", &other)),
+        }
+    }
+
+    /// JSON pointer to the member `key`.
+    pub(crate) fn at(&self, key: &str) -> String {
+        format!("{}/{key}", self.pointer)
+    }
+
+    /// Takes a member out; one that is null counts as absent.
+    pub(crate) fn take(&mut self, key: &str) -> Option<Value> {
+        self.map.shift_remove(key).filter(|value| !value.is_null())
+    }
+
+    pub(crate) fn text(&mut self, key: &str) -> Result<Option<String>, Invalid> {
+        match self.take(key) {
+            None => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text)),
+            Some(other) => Err(wrong(&self.at(key), "a string", &other)),
+        }
+    }
+
+    pub(crate) fn needed_text(&mut self, key: &str) -> Result<String, Invalid> {
+        self.text(key)?.ok_or_else(|| missing(&self.at(key)))
+    }
+
+    pub(crate) fn truth(&mut self, key: &str) -> Result<Option<bool>, Invalid> {
+        match self.take(key) {
+            None => Ok(None),
+            Some(Value::Bool(truth)) => Ok(Some(truth)),
+            Some(other) => Err(wrong(&self.at(key), "true or false", &other)),
+        }
+    }
+
+    pub(crate) fn count(&mut self, key: &str) -> Result<Option<u64>, Invalid> {
+        match self.take(key) {
+            None => Ok(None),
+            Some(value) => {
+                value.as_u64().map(Some).ok_or_else(|| wrong(&self.at(key), "a whole number of at least 0", &value))
+            }
+        }
+    }
+
+    pub(crate) fn integer(&mut self, key: &str) -> Result<Option<i64>, Invalid> {
+        match self.take(key) {
+            None => Ok(None),
+            Some(value) => value.as_i64().map(Some).ok_or_else(|| wrong(&self.at(key), "a whole number", &value)),
+        }
+    }
+
+    pub(crate) fn number(&mut self, key: &str) -> Result<Option<f64>, Invalid> {
+        match self.take(key) {
+            None => Ok(None),
+            Some(value) => value.as_f64().map(Some).ok_or_else(|| wrong(&self.at(key), "a number", &value)),
+        }
+    }
+
+    pub(crate) fn list(&mut self, key: &str) -> Result<Vec<Value>, Invalid> {
+        match self.take(key) {
+            None => Ok(Vec::new()),
+            Some(Value::Array(items)) => Ok(items),
+            Some(other) => Err(wrong(&self.at(key), "an array", &other)),
+        }
+    }
+
+    pub(crate) fn object(&mut self, key: &str) -> Result<Option<Self>, Invalid> {
+        let pointer = self.at(key);
+        self.take(key).map(|value| Self::of(value, pointer)).transpose()
+    }
+
+    /// `cache_control`, which both dialects write alike.
+    pub(crate) fn cache_point(&mut self) -> Result<Option<CachePoint>, Invalid> {
+        let Some(mut control) = self.object("cache_control")? else { return Ok(None) };
+        control.take("type");
+        Ok(Some(CachePoint { ttl: control.text("ttl")? }))
+    }
+
+    /// What is left, whole.
+    pub(crate) fn into_value(self) -> Value {
+        Value::Object(self.map)
+    }
+
+    /// Records every member that nobody took as lost.
+    pub(crate) fn lose_rest(self, losses: &mut Vec<Loss>) {
+        for (key, value) in &self.map {
+            if !value.is_null() {
+                let pointer = format!("{}/{}", self.pointer, key.replace('~', "~0").replace('/', "~1"));
+                losses.push(Loss { pointer, kind: LossKind::UnknownField, effect: Effect::Meaning });
+            }
+        }
+    }
+}
+
+/// A loss.
+pub(crate) fn loss(pointer: impl Into<String>, kind: LossKind, effect: Effect) -> Loss {
+    Loss { pointer: pointer.into(), kind, effect }
+}
+
+/// A member that is not what it should be.
+pub(crate) fn wrong(pointer: &str, expected: &str, found: &Value) -> Invalid {
+    let found = match found {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "an array",
+        Value::Object(_) => "an object",
+    };
+    let mut invalid = Invalid::bad_request(format!("{pointer}: expected {expected}, found {found}"));
+    invalid.param = Some(pointer.to_owned());
+    invalid
+}
+
+/// A member that has to be there.
+pub(crate) fn missing(pointer: &str) -> Invalid {
+    let mut invalid = Invalid::bad_request(format!("{pointer} is required"));
+    invalid.param = Some(pointer.to_owned());
+    invalid
+}
+
+/// The parts of a `data:` URI with base64 content (RFC 2397): media type and data.
+pub(crate) fn data_uri(uri: &str) -> Option<(String, String)> {
+    let (head, data) = uri.strip_prefix("data:")?.split_once(',')?;
+    let media_type = head.strip_suffix(";base64")?;
+    let essence = media_type.split(';').next().unwrap_or_default();
+    Some((essence.to_owned(), data.to_owned()))
+}

@@ -1,0 +1,273 @@
+//! A chat completion request, read into the hub.
+//!
+//! Source: `openai.types.chat.CompletionCreateParams`, and the extensions of Envoy AI Gateway: `thinking`,
+//! `thinking_blocks`, `cache_control`.
+
+use serde_json::Value;
+use tollgate_chat::{
+    Block, BlockKind, Conversation, Effect, Effort, Loss, LossKind, Metadata, ResponseFormat, Role, Sampling, Thinking,
+    Tool, ToolChoice, Turn,
+};
+use tollgate_terms::Delivery;
+
+use super::parts::{self, Speaker};
+use crate::Invalid;
+use crate::fields::{Fields, loss, wrong};
+
+/// Reads a request. What the hub has no room for is recorded in `losses`.
+pub(crate) fn decode_request(body: &[u8], losses: &mut Vec<Loss>) -> Result<Conversation, Invalid> {
+    let value: Value = serde_json::from_slice(body).map_err(|error| Invalid::bad_request(error.to_string()))?;
+    let mut fields = Fields::of(value, "")?;
+    fields.take("model");
+    let (system, turns) = messages(&mut fields, losses)?;
+    let stream = fields.truth("stream")?.unwrap_or(false);
+    fields.take("stream_options");
+    let newer = fields.count("max_completion_tokens")?;
+    let older = fields.count("max_tokens")?;
+    let conversation = Conversation {
+        system,
+        turns,
+        tools: tools(&mut fields, losses)?,
+        tool_choice: tool_choice(&mut fields)?,
+        parallel_tools: fields.truth("parallel_tool_calls")?,
+        output_tokens_max: newer.or(older),
+        stop: stop(&mut fields)?,
+        sampling: sampling(&mut fields)?,
+        format: response_format(&mut fields)?,
+        thinking: thinking(&mut fields)?,
+        effort: fields.text("reasoning_effort")?.map(Effort),
+        delivery: if stream { Delivery::Stream } else { Delivery::Whole },
+        metadata: Metadata {
+            user: fields.text("user")?,
+            labels: fields.take("metadata"),
+        },
+        service_tier: fields.text("service_tier")?,
+    };
+    lose_the_rest(fields, losses);
+    Ok(conversation)
+}
+
+/// Members that only this dialect has.
+fn lose_the_rest(mut fields: Fields, losses: &mut Vec<Loss>) {
+    for (key, kind, effect) in [
+        ("prediction", LossKind::UnknownField, Effect::Cost),
+        ("verbosity", LossKind::Sampling, Effect::Meaning),
+        ("modalities", LossKind::Media, Effect::Meaning),
+        ("audio", LossKind::Media, Effect::Meaning),
+        ("web_search_options", LossKind::ServerTool, Effect::Meaning),
+        ("store", LossKind::Metadata, Effect::Cost),
+        ("safety_identifier", LossKind::Metadata, Effect::Cost),
+        ("prompt_cache_key", LossKind::CachePoint, Effect::Cost),
+        ("prompt_cache_retention", LossKind::CachePoint, Effect::Cost),
+        ("function_call", LossKind::ToolOption, Effect::Meaning),
+        ("functions", LossKind::ToolOption, Effect::Meaning),
+    ] {
+        if fields.take(key).is_some() {
+            losses.push(loss(format!("/{key}"), kind, effect));
+        }
+    }
+    fields.lose_rest(losses);
+}
+
+fn messages(fields: &mut Fields, losses: &mut Vec<Loss>) -> Result<(Vec<Block>, Vec<Turn>), Invalid> {
+    let mut system = Vec::new();
+    let mut turns: Vec<Turn> = Vec::new();
+    for (index, message) in fields.list("messages")?.into_iter().enumerate() {
+        let mut message = Fields::of(message, format!("/messages/{index}"))?;
+        let role = message.needed_text("role")?;
+        if message.take("name").is_some() {
+            losses.push(loss(message.at("name"), LossKind::Metadata, Effect::Meaning));
+        }
+        match role.as_str() {
+            // Wherever they stand: the other dialect has one place for instructions, before everything.
+            "system" | "developer" => {
+                if !turns.is_empty() {
+                    losses.push(loss(message.pointer.clone(), LossKind::UnknownField, Effect::Meaning));
+                }
+                system.extend(parts::content(&mut message, Speaker::User, losses)?);
+                message.lose_rest(losses);
+            }
+            "user" => {
+                let blocks = parts::content(&mut message, Speaker::User, losses)?;
+                push(&mut turns, Role::User, blocks);
+                message.lose_rest(losses);
+            }
+            "tool" | "function" => push(&mut turns, Role::User, vec![tool_result(message, losses)?]),
+            "assistant" => push(&mut turns, Role::Assistant, assistant(message, losses)?),
+            other => {
+                let found = Value::String(other.to_owned());
+                return Err(wrong(&message.at("role"), "system, developer, user, assistant or tool", &found));
+            }
+        }
+    }
+    Ok((system, turns))
+}
+
+/// Adds to the turn of the same side, or begins a new one: consecutive tool messages answer one assistant turn.
+fn push(turns: &mut Vec<Turn>, role: Role, blocks: Vec<Block>) {
+    match turns.last_mut() {
+        Some(turn) if turn.role == role => turn.blocks.extend(blocks),
+        _ => turns.push(Turn { role, blocks }),
+    }
+}
+
+fn tool_result(mut message: Fields, losses: &mut Vec<Loss>) -> Result<Block, Invalid> {
+    let origin = message.pointer.clone();
+    let id = message.text("tool_call_id")?.unwrap_or_default();
+    let mut cache = message.cache_point()?;
+    let mut content = parts::content(&mut message, Speaker::User, losses)?;
+    // A cache point on the last part means the end of the result.
+    cache = cache.or_else(|| content.last_mut().and_then(|block| block.cache.take()));
+    message.lose_rest(losses);
+    let is_error = content.iter().any(|block| match &block.kind {
+        BlockKind::Text { text, .. } => says_error(text),
+        _ => false,
+    });
+    Ok(Block { origin, cache, kind: BlockKind::ToolResult { id, content, is_error } })
+}
+
+/// Whether a tool's text is a JSON object with a member `error`: this dialect has no other way to say that it failed.
+fn says_error(text: &str) -> bool {
+    text.trim_start().starts_with('{')
+        && serde_json::from_str::<serde_json::Map<String, Value>>(text)
+            .is_ok_and(|map| map.get("error").is_some_and(|error| !error.is_null()))
+}
+
+fn assistant(mut message: Fields, losses: &mut Vec<Loss>) -> Result<Vec<Block>, Invalid> {
+    let mut blocks = parts::thinking_blocks(&mut message, losses)?;
+    let has_thinking = !blocks.is_empty();
+    let content = parts::content(&mut message, Speaker::Assistant, losses)?;
+    blocks.extend(content.into_iter().filter(|block| !has_thinking || !parts::is_thinking(block)));
+    if let Some(text) = message.text("refusal")? {
+        let origin = message.at("refusal");
+        blocks.push(Block { origin, cache: None, kind: BlockKind::Refusal { text } });
+    }
+    // Its text alone cannot be given back to a model that wants its signature; signed blocks come in `thinking_blocks`.
+    message.take("reasoning_content");
+    message.take("annotations");
+    for (index, call) in message.list("tool_calls")?.into_iter().enumerate() {
+        let call = Fields::of(call, format!("{}/tool_calls/{index}", message.pointer))?;
+        blocks.push(tool_call(call, losses)?);
+    }
+    if message.take("audio").is_some() {
+        losses.push(loss(message.at("audio"), LossKind::Media, Effect::Meaning));
+    }
+    message.lose_rest(losses);
+    Ok(blocks)
+}
+
+fn tool_call(mut call: Fields, losses: &mut Vec<Loss>) -> Result<Block, Invalid> {
+    let origin = call.pointer.clone();
+    let id = call.needed_text("id")?;
+    call.take("type");
+    call.take("index");
+    let cache = call.cache_point()?;
+    let Some(mut function) = call.object("function")? else {
+        return Err(Invalid::unprocessable("only calls of functions can be translated", origin));
+    };
+    let name = function.needed_text("name")?;
+    let arguments = function.text("arguments")?.unwrap_or_default();
+    let input = parts::arguments(&arguments, &function.at("arguments"), losses);
+    call.lose_rest(losses);
+    Ok(Block { origin, cache, kind: BlockKind::ToolUse { id, name, input } })
+}
+
+fn tools(fields: &mut Fields, losses: &mut Vec<Loss>) -> Result<Vec<Tool>, Invalid> {
+    let mut tools = Vec::new();
+    for (index, tool) in fields.list("tools")?.into_iter().enumerate() {
+        let origin = format!("/tools/{index}");
+        let mut tool = Fields::of(tool, origin.clone())?;
+        let kind = tool.text("type")?.unwrap_or_default();
+        if kind != "function" {
+            return Err(Invalid::unprocessable(format!("tool type {kind:?} cannot be translated"), origin));
+        }
+        let outer = tool.cache_point()?;
+        let Some(mut function) = tool.object("function")? else {
+            return Err(crate::fields::missing(&tool.at("function")));
+        };
+        tools.push(Tool {
+            name: function.needed_text("name")?,
+            description: function.text("description")?,
+            schema: function.take("parameters"),
+            strict: function.truth("strict")?,
+            cache: function.cache_point()?.or(outer),
+            origin,
+        });
+        function.lose_rest(losses);
+        tool.lose_rest(losses);
+    }
+    Ok(tools)
+}
+
+fn tool_choice(fields: &mut Fields) -> Result<Option<ToolChoice>, Invalid> {
+    match fields.take("tool_choice") {
+        None => Ok(None),
+        Some(Value::String(word)) => match word.as_str() {
+            "auto" => Ok(Some(ToolChoice::Auto)),
+            "required" => Ok(Some(ToolChoice::Required)),
+            "none" => Ok(Some(ToolChoice::Forbidden)),
+            _ => Err(wrong("/tool_choice", "auto, required, none or an object", &Value::String(word))),
+        },
+        Some(value) => {
+            let mut choice = Fields::of(value, "/tool_choice")?;
+            let Some(mut function) = choice.object("function")? else {
+                return Err(Invalid::unprocessable("only the choice of a function can be translated", "/tool_choice"));
+            };
+            Ok(Some(ToolChoice::Named(function.needed_text("name")?)))
+        }
+    }
+}
+
+fn stop(fields: &mut Fields) -> Result<Vec<String>, Invalid> {
+    match fields.take("stop") {
+        None => Ok(Vec::new()),
+        Some(Value::String(text)) => Ok(vec![text]),
+        Some(Value::Array(items)) => items
+            .into_iter()
+            .map(|item| match item {
+                Value::String(text) => Ok(text),
+                other => Err(wrong("/stop", "strings", &other)),
+            })
+            .collect(),
+        Some(other) => Err(wrong("/stop", "a string or an array of strings", &other)),
+    }
+}
+
+fn sampling(fields: &mut Fields) -> Result<Sampling, Invalid> {
+    Ok(Sampling {
+        temperature: fields.number("temperature")?,
+        top_p: fields.number("top_p")?,
+        top_k: fields.count("top_k")?,
+        frequency_penalty: fields.number("frequency_penalty")?,
+        presence_penalty: fields.number("presence_penalty")?,
+        seed: fields.integer("seed")?,
+        logit_bias: fields.take("logit_bias"),
+        logprobs: fields.truth("logprobs")?,
+        top_logprobs: fields.count("top_logprobs")?,
+        choices: fields.count("n")?,
+    })
+}
+
+fn response_format(fields: &mut Fields) -> Result<Option<ResponseFormat>, Invalid> {
+    let Some(mut format) = fields.object("response_format")? else { return Ok(None) };
+    match format.needed_text("type")?.as_str() {
+        "text" => Ok(Some(ResponseFormat::Text)),
+        "json_object" => Ok(Some(ResponseFormat::JsonObject)),
+        "json_schema" => {
+            let pointer = format.at("json_schema");
+            let mut inner = format.object("json_schema")?.ok_or_else(|| crate::fields::missing(&pointer))?;
+            Ok(Some(ResponseFormat::JsonSchema {
+                name: inner.text("name")?,
+                description: inner.text("description")?,
+                schema: inner.take("schema").unwrap_or_else(|| Value::Object(serde_json::Map::new())),
+                strict: inner.truth("strict")?,
+            }))
+        }
+        other => Err(wrong("/response_format/type", "text, json_object or json_schema", &Value::String(other.to_owned()))),
+    }
+}
+
+fn thinking(fields: &mut Fields) -> Result<Option<Thinking>, Invalid> {
+    let Some(mut thinking) = fields.object("thinking")? else { return Ok(None) };
+    super::parts::thinking(&mut thinking).map(Some)
+}

@@ -1,0 +1,155 @@
+//! Content parts of messages, which requests and answers share.
+
+use serde_json::{Map, Value};
+use tollgate_chat::{Block, BlockKind, DocumentSource, Effect, ImageSource, Loss, LossKind, Thinking};
+
+use crate::Invalid;
+use crate::fields::{Fields, data_uri, loss, wrong};
+
+/// Who speaks in a message: some parts are for one side only.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Speaker {
+    /// The user, the system, a tool.
+    User,
+    /// The model.
+    Assistant,
+}
+
+/// The content of a message: a text or a list of parts.
+pub(super) fn content(
+    message: &mut Fields,
+    speaker: Speaker,
+    losses: &mut Vec<Loss>,
+) -> Result<Vec<Block>, Invalid> {
+    let pointer = message.at("content");
+    match message.take("content") {
+        None => Ok(Vec::new()),
+        Some(Value::String(text)) if text.is_empty() => Ok(Vec::new()),
+        Some(Value::String(text)) => Ok(vec![Block::text(pointer, text)]),
+        Some(Value::Array(items)) => {
+            let mut blocks = Vec::with_capacity(items.len());
+            for (index, item) in items.into_iter().enumerate() {
+                let fields = Fields::of(item, format!("{pointer}/{index}"))?;
+                blocks.push(part(fields, speaker, losses)?);
+            }
+            Ok(blocks)
+        }
+        Some(other) => Err(wrong(&pointer, "a string or an array", &other)),
+    }
+}
+
+fn part(mut fields: Fields, speaker: Speaker, losses: &mut Vec<Loss>) -> Result<Block, Invalid> {
+    let origin = fields.pointer.clone();
+    let cache = fields.cache_point()?;
+    let name = fields.needed_text("type")?;
+    let kind = match name.as_str() {
+        "text" => BlockKind::Text { text: fields.needed_text("text")?, citations: Vec::new() },
+        "refusal" => BlockKind::Refusal { text: fields.needed_text("refusal")? },
+        "image_url" => image(&mut fields)?,
+        "file" => document(&mut fields)?,
+        "input_audio" => audio(&mut fields)?,
+        "thinking" if speaker == Speaker::Assistant => BlockKind::Thinking {
+            text: fields.text("text")?.or(fields.text("thinking")?).unwrap_or_default(),
+            signature: fields.text("signature")?,
+        },
+        "redacted_thinking" if speaker == Speaker::Assistant => BlockKind::RedactedThinking {
+            data: fields.text("redactedContent")?.or(fields.text("data")?).unwrap_or_default(),
+        },
+        _ => return Ok(Block { origin, cache, kind: BlockKind::Foreign { name, value: fields.into_value() } }),
+    };
+    fields.lose_rest(losses);
+    Ok(Block { origin, cache, kind })
+}
+
+fn image(fields: &mut Fields) -> Result<BlockKind, Invalid> {
+    let pointer = fields.at("image_url");
+    let mut image = fields.object("image_url")?.ok_or_else(|| crate::fields::missing(&pointer))?;
+    let url = image.needed_text("url")?;
+    let detail = image.text("detail")?;
+    // A PDF behind an image part is what clients without a file part send.
+    if let Some((media_type, data)) = data_uri(&url) {
+        if media_type == "application/pdf" {
+            let source = DocumentSource::Base64 { media_type, data };
+            return Ok(BlockKind::Document { source, title: None, context: None, cites: false });
+        }
+        return Ok(BlockKind::Image { source: ImageSource::Base64 { media_type, data }, detail });
+    }
+    if url.split(['?', '#']).next().is_some_and(|path| path.to_ascii_lowercase().ends_with(".pdf")) {
+        let source = DocumentSource::Url(url);
+        return Ok(BlockKind::Document { source, title: None, context: None, cites: false });
+    }
+    Ok(BlockKind::Image { source: ImageSource::Url(url), detail })
+}
+
+fn document(fields: &mut Fields) -> Result<BlockKind, Invalid> {
+    let pointer = fields.at("file");
+    let mut file = fields.object("file")?.ok_or_else(|| crate::fields::missing(&pointer))?;
+    let title = file.text("filename")?;
+    let source = match (file.text("file_data")?, file.text("file_id")?) {
+        (Some(data), _) => match data_uri(&data) {
+            Some((media_type, data)) => DocumentSource::Base64 { media_type, data },
+            None => DocumentSource::Base64 { media_type: "application/pdf".to_owned(), data },
+        },
+        (None, Some(id)) => DocumentSource::File(id),
+        (None, None) => return Err(crate::fields::missing(&file.at("file_data"))),
+    };
+    Ok(BlockKind::Document { source, title, context: None, cites: false })
+}
+
+fn audio(fields: &mut Fields) -> Result<BlockKind, Invalid> {
+    let pointer = fields.at("input_audio");
+    let mut audio = fields.object("input_audio")?.ok_or_else(|| crate::fields::missing(&pointer))?;
+    Ok(BlockKind::Audio { data: audio.needed_text("data")?, format: audio.needed_text("format")? })
+}
+
+/// `thinking_blocks`: signed reasoning, in Anthropic's own shape.
+pub(super) fn thinking_blocks(message: &mut Fields, losses: &mut Vec<Loss>) -> Result<Vec<Block>, Invalid> {
+    let pointer = message.at("thinking_blocks");
+    let mut blocks = Vec::new();
+    for (index, item) in message.list("thinking_blocks")?.into_iter().enumerate() {
+        let origin = format!("{pointer}/{index}");
+        let mut fields = Fields::of(item, origin.clone())?;
+        let kind = match fields.text("type")?.as_deref() {
+            Some("redacted_thinking") => {
+                BlockKind::RedactedThinking { data: fields.text("data")?.unwrap_or_default() }
+            }
+            _ => BlockKind::Thinking {
+                text: fields.text("thinking")?.unwrap_or_default(),
+                signature: fields.text("signature")?,
+            },
+        };
+        fields.lose_rest(losses);
+        blocks.push(Block { origin, cache: None, kind });
+    }
+    Ok(blocks)
+}
+
+/// Whether a block is reasoning.
+pub(super) fn is_thinking(block: &Block) -> bool {
+    matches!(block.kind, BlockKind::Thinking { .. } | BlockKind::RedactedThinking { .. })
+}
+
+/// The arguments of a call, which this dialect writes as text that should be a JSON object.
+pub(super) fn arguments(text: &str, pointer: &str, losses: &mut Vec<Loss>) -> Value {
+    if text.trim().is_empty() {
+        return Value::Object(Map::new());
+    }
+    match serde_json::from_str::<Value>(text) {
+        Ok(value @ Value::Object(_)) => value,
+        _ => {
+            losses.push(loss(pointer, LossKind::ToolOption, Effect::Meaning));
+            Value::Object(Map::new())
+        }
+    }
+}
+
+/// `thinking`, in Anthropic's own shape, which this dialect's extensions borrow.
+pub(crate) fn thinking(fields: &mut Fields) -> Result<Thinking, Invalid> {
+    let display = fields.text("display")?;
+    match fields.needed_text("type")?.as_str() {
+        "enabled" => Ok(Thinking::Enabled { budget_tokens: fields.count("budget_tokens")?, display }),
+        "adaptive" => Ok(Thinking::Adaptive { display }),
+        "disabled" => Ok(Thinking::Disabled),
+        other => Err(wrong(&fields.at("type"), "enabled, adaptive or disabled", &Value::String(other.to_owned()))),
+    }
+}
