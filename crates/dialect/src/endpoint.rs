@@ -155,7 +155,9 @@ mod tests {
 
     #[test]
     fn matches_paths_exactly() {
-        for path in ["/v1/chat;x/completions", "//v1/chat/completions", "/v1/chat/completions/", "/V1/embeddings", ""] {
+        for path in
+            ["/v1/chat;x/completions", "//v1/chat/completions", "/v1/chat/completions/", "/V1/embeddings", ""]
+        {
             assert_eq!(find(path), None, "{path}");
         }
     }
@@ -166,7 +168,8 @@ mod tests {
         headers.insert(ANTHROPIC_VERSION, HeaderValue::from_static("2023-06-01"));
         let asked = endpoint("/v1/models", &headers, &Prefixes::default());
         assert_eq!(asked, Some(Endpoint::Models { dialect: Dialect::AnthropicMessages, id: None }));
-        let one = Endpoint::Models { dialect: Dialect::OpenAiChat, id: Some("meta-llama/Llama-3".to_owned()) };
+        let one =
+            Endpoint::Models { dialect: Dialect::OpenAiChat, id: Some("meta-llama/Llama-3".to_owned()) };
         assert_eq!(find("/v1/models/meta-llama%2FLlama-3"), Some(one));
     }
 }

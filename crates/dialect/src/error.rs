@@ -110,7 +110,9 @@ pub fn reshape_error(
     let text = text(body);
     let code = status.to_string();
     let (message, kind, own_code, param) = match &told {
-        Some(told) => (told.message.as_str(), told.kind.as_deref(), told.code.as_deref(), told.param.as_deref()),
+        Some(told) => {
+            (told.message.as_str(), told.kind.as_deref(), told.code.as_deref(), told.param.as_deref())
+        }
         None => (text.as_str(), None, None, None),
     };
     let error = ErrorBody {
@@ -180,7 +182,13 @@ mod tests {
 
     use super::*;
 
-    fn reshape(client: Dialect, backend: Dialect, status: u16, content_type: &str, body: &str) -> Option<Value> {
+    fn reshape(
+        client: Dialect,
+        backend: Dialect,
+        status: u16,
+        content_type: &str,
+        body: &str,
+    ) -> Option<Value> {
         let bytes = reshape_error(client, backend, status, Some(content_type), body.as_bytes(), "id")?;
         Some(serde_json::from_slice(&bytes).expect("JSON"))
     }
@@ -195,7 +203,10 @@ mod tests {
 
     #[test]
     fn passes_json_of_the_same_dialect_on() {
-        assert_eq!(reshape(Dialect::OpenAiCompletions, Dialect::OpenAiCompletions, 400, "application/json", "{"), None);
+        assert_eq!(
+            reshape(Dialect::OpenAiCompletions, Dialect::OpenAiCompletions, 400, "application/json", "{"),
+            None
+        );
     }
 
     #[test]
@@ -211,7 +222,8 @@ mod tests {
 
     #[test]
     fn tells_an_anthropic_error_to_an_openai_client() {
-        let body = r#"{"type":"error","error":{"type":"overloaded_error","message":"busy"},"request_id":"r"}"#;
+        let body =
+            r#"{"type":"error","error":{"type":"overloaded_error","message":"busy"},"request_id":"r"}"#;
         let shaped = reshape(Dialect::OpenAiChat, Dialect::AnthropicMessages, 529, "application/json", body);
         let expected =
             json!({"type": "error", "error": {"type": "overloaded_error", "message": "busy", "code": "529"}});

@@ -55,16 +55,19 @@ impl Fields {
     pub(crate) fn count(&mut self, key: &str) -> Result<Option<u64>, Invalid> {
         match self.take(key) {
             None => Ok(None),
-            Some(value) => {
-                value.as_u64().map(Some).ok_or_else(|| wrong(&self.at(key), "a whole number of at least 0", &value))
-            }
+            Some(value) => value
+                .as_u64()
+                .map(Some)
+                .ok_or_else(|| wrong(&self.at(key), "a whole number of at least 0", &value)),
         }
     }
 
     pub(crate) fn integer(&mut self, key: &str) -> Result<Option<i64>, Invalid> {
         match self.take(key) {
             None => Ok(None),
-            Some(value) => value.as_i64().map(Some).ok_or_else(|| wrong(&self.at(key), "a whole number", &value)),
+            Some(value) => {
+                value.as_i64().map(Some).ok_or_else(|| wrong(&self.at(key), "a whole number", &value))
+            }
         }
     }
 
@@ -114,6 +117,14 @@ impl Fields {
 /// A loss.
 pub(crate) fn loss(pointer: impl Into<String>, kind: LossKind, effect: Effect) -> Loss {
     Loss { pointer: pointer.into(), kind, effect }
+}
+
+/// Records a loss of a stream, where the same one may come with every event.
+pub(crate) fn lose_once(pointer: String, kind: LossKind, effect: Effect, losses: &mut Vec<Loss>) {
+    let loss = Loss { pointer, kind, effect };
+    if !losses.contains(&loss) {
+        losses.push(loss);
+    }
 }
 
 /// A member that is not what it should be.

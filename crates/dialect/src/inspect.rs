@@ -114,7 +114,8 @@ fn inspect_json(dialect: Dialect, content_type: Option<&str>, body: &Bytes) -> R
     if !content_type.is_none_or(is_json) {
         return Err(unsupported("application/json", content_type));
     }
-    let object = json::scan(body, Limits::default()).map_err(|malformed| Invalid::from_malformed(&malformed))?;
+    let object =
+        json::scan(body, Limits::default()).map_err(|malformed| Invalid::from_malformed(&malformed))?;
     let value = |key: &str| object.get(body, key).and_then(|range| body.get(range));
     let model = value("model").ok_or_else(|| missing_model("model is required"))?;
     let model = json::text_value(model).ok_or_else(|| missing_model("model must be a string"))?;
@@ -125,10 +126,8 @@ fn inspect_json(dialect: Dialect, content_type: Option<&str>, body: &Bytes) -> R
         Some(_) => return Err(Invalid::member("stream", "stream must be true or false", "invalid_type")),
     };
     let usage_wanted = usage_wanted(dialect, body, &object)?;
-    let output_tokens_max = OUTPUT_BOUNDS
-        .iter()
-        .filter_map(|key| std::str::from_utf8(value(key)?).ok()?.parse().ok())
-        .next();
+    let output_tokens_max =
+        OUTPUT_BOUNDS.iter().filter_map(|key| std::str::from_utf8(value(key)?).ok()?.parse().ok()).next();
     let prompt_bytes = PROMPT_MEMBERS.iter().filter_map(|key| value(key)).map(|raw| raw.len() as u64).sum();
     Ok(Facts {
         model,
@@ -152,7 +151,9 @@ fn usage_wanted(dialect: Dialect, body: &[u8], object: &Object) -> Result<bool, 
     match options.first() {
         Some(b'{') => {}
         Some(b'n') => return Ok(false),
-        _ => return Err(Invalid::member("stream_options", "stream_options must be an object", "invalid_type")),
+        _ => {
+            return Err(Invalid::member("stream_options", "stream_options must be an object", "invalid_type"));
+        }
     }
     let wanted = object.get2(body, "stream_options", "include_usage").and_then(|range| body.get(range));
     match wanted {

@@ -69,7 +69,12 @@ fn openai<'a>(model: &ModelEntry<'a>) -> OpenAiModel<'a> {
 }
 
 fn anthropic<'a>(model: &ModelEntry<'a>) -> AnthropicModel<'a> {
-    AnthropicModel { id: model.id, kind: "model", display_name: model.id, created_at: rfc3339(model.created_s) }
+    AnthropicModel {
+        id: model.id,
+        kind: "model",
+        display_name: model.id,
+        created_at: rfc3339(model.created_s),
+    }
 }
 
 fn encode(value: &impl Serialize) -> Bytes {

@@ -12,8 +12,8 @@ use tollgate_terms::{Delivery, Dialect, ModelName, Operation, Usage, UsageSource
 use tollgate_wire::sse::Frame;
 
 use crate::{
-    anthropic_messages, cohere_rerank, openai_audio, openai_chat, openai_embeddings, openai_images, openai_responses,
-    vllm_tokenize,
+    anthropic_messages, cohere_rerank, openai_audio, openai_chat, openai_embeddings, openai_images,
+    openai_responses, vllm_tokenize,
 };
 
 /// What a frame turned out to be.

@@ -44,7 +44,8 @@ impl WireUsage {
             return None;
         }
         let cached = self.input_tokens_details.as_ref().and_then(|details| details.cached_tokens.value());
-        let reasoning = self.output_tokens_details.as_ref().and_then(|details| details.reasoning_tokens.value());
+        let reasoning =
+            self.output_tokens_details.as_ref().and_then(|details| details.reasoning_tokens.value());
         Some(Usage {
             input_tokens: input.unwrap_or(0),
             cached_input_tokens: cached.unwrap_or(0),

@@ -45,7 +45,8 @@ pub fn splice_request(dialect: Dialect, body: &Bytes, facts: &Facts, edits: &Spl
 /// The edits that a configured body mutation makes: removals first, so that a member in both ends up set.
 pub fn body_edits(set: &[(String, String)], remove: &[String]) -> Vec<Edit> {
     let removed = remove.iter().map(|key| Edit::Remove { path: vec![key.clone()] });
-    let added = set.iter().map(|(key, value)| Edit::Set { path: vec![key.clone()], value: json_value(value) });
+    let added =
+        set.iter().map(|(key, value)| Edit::Set { path: vec![key.clone()], value: json_value(value) });
     removed.chain(added).collect()
 }
 
@@ -81,14 +82,20 @@ mod tests {
     fn changes_the_model_and_nothing_else() {
         let model = ModelName::parse("b").expect("a name");
         let edits = SpliceEdits { model: Some(&model), ..NONE };
-        assert_eq!(splice(r#"{ "x":1.0, "model" : "a","y":[ ] }"#, &edits), r#"{ "x":1.0, "model" : "b","y":[ ] }"#);
+        assert_eq!(
+            splice(r#"{ "x":1.0, "model" : "a","y":[ ] }"#, &edits),
+            r#"{ "x":1.0, "model" : "b","y":[ ] }"#
+        );
     }
 
     #[test]
     fn asks_for_usage_whatever_the_client_said() {
         let edits = SpliceEdits { ask_usage: true, ..NONE };
         for (body, expected) in [
-            (r#"{"model":"a","stream":true}"#, r#"{"model":"a","stream":true,"stream_options":{"include_usage":true}}"#),
+            (
+                r#"{"model":"a","stream":true}"#,
+                r#"{"model":"a","stream":true,"stream_options":{"include_usage":true}}"#,
+            ),
             (
                 r#"{"model":"a","stream_options":{"include_usage":false}}"#,
                 r#"{"model":"a","stream_options":{"include_usage":true}}"#,
@@ -97,7 +104,10 @@ mod tests {
                 r#"{"model":"a","stream_options":{"x":1}}"#,
                 r#"{"model":"a","stream_options":{"x":1,"include_usage":true}}"#,
             ),
-            (r#"{"model":"a","stream_options":null}"#, r#"{"model":"a","stream_options":{"include_usage":true}}"#),
+            (
+                r#"{"model":"a","stream_options":null}"#,
+                r#"{"model":"a","stream_options":{"include_usage":true}}"#,
+            ),
         ] {
             assert_eq!(splice(body, &edits), expected);
         }
@@ -105,7 +115,8 @@ mod tests {
 
     #[test]
     fn mutates_the_body_as_configured() {
-        let set = [("temperature".to_owned(), "0.5".to_owned()), ("note".to_owned(), "plain text".to_owned())];
+        let set =
+            [("temperature".to_owned(), "0.5".to_owned()), ("note".to_owned(), "plain text".to_owned())];
         let remove = ["stop".to_owned(), "temperature".to_owned()];
         let edits = SpliceEdits { body_set: &set, body_remove: &remove, ..NONE };
         assert_eq!(

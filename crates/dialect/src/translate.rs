@@ -52,7 +52,12 @@ pub struct TranslatedAnswer {
 ///
 /// # Errors
 /// When it cannot be understood, or asks for what the backend's dialect has no words for.
-pub fn translate_request(client: Dialect, backend: Dialect, body: &[u8], model: &ModelName) -> Result<Encoded, Invalid> {
+pub fn translate_request(
+    client: Dialect,
+    backend: Dialect,
+    body: &[u8],
+    model: &ModelName,
+) -> Result<Encoded, Invalid> {
     let _ = (client, backend, body, model);
     Err(Invalid::unprocessable("no translation", "model"))
 }

@@ -5,18 +5,20 @@
 
 use serde_json::Value;
 use tollgate_chat::{
-    Block, BlockKind, Conversation, Effect, Effort, Loss, LossKind, Metadata, ResponseFormat, Role, Sampling, Thinking,
-    Tool, ToolChoice, Turn,
+    Block, BlockKind, Conversation, Effect, Effort, Loss, LossKind, Metadata, ResponseFormat, Role, Sampling,
+    Thinking, Tool, ToolChoice, Turn,
 };
 use tollgate_terms::Delivery;
 
 use super::parts::{self, Speaker};
+use super::says_error;
 use crate::Invalid;
 use crate::fields::{Fields, loss, wrong};
 
 /// Reads a request. What the hub has no room for is recorded in `losses`.
 pub(crate) fn decode_request(body: &[u8], losses: &mut Vec<Loss>) -> Result<Conversation, Invalid> {
-    let value: Value = serde_json::from_slice(body).map_err(|error| Invalid::bad_request(error.to_string()))?;
+    let value: Value =
+        serde_json::from_slice(body).map_err(|error| Invalid::bad_request(error.to_string()))?;
     let mut fields = Fields::of(value, "")?;
     fields.take("model");
     let (system, turns) = messages(&mut fields, losses)?;
@@ -37,10 +39,7 @@ pub(crate) fn decode_request(body: &[u8], losses: &mut Vec<Loss>) -> Result<Conv
         thinking: thinking(&mut fields)?,
         effort: fields.text("reasoning_effort")?.map(Effort),
         delivery: if stream { Delivery::Stream } else { Delivery::Whole },
-        metadata: Metadata {
-            user: fields.text("user")?,
-            labels: fields.take("metadata"),
-        },
+        metadata: Metadata { user: fields.text("user")?, labels: fields.take("metadata") },
         service_tier: fields.text("service_tier")?,
     };
     lose_the_rest(fields, losses);
@@ -126,13 +125,6 @@ fn tool_result(mut message: Fields, losses: &mut Vec<Loss>) -> Result<Block, Inv
     Ok(Block { origin, cache, kind: BlockKind::ToolResult { id, content, is_error } })
 }
 
-/// Whether a tool's text is a JSON object with a member `error`: this dialect has no other way to say that it failed.
-fn says_error(text: &str) -> bool {
-    text.trim_start().starts_with('{')
-        && serde_json::from_str::<serde_json::Map<String, Value>>(text)
-            .is_ok_and(|map| map.get("error").is_some_and(|error| !error.is_null()))
-}
-
 fn assistant(mut message: Fields, losses: &mut Vec<Loss>) -> Result<Vec<Block>, Invalid> {
     let mut blocks = parts::thinking_blocks(&mut message, losses)?;
     let has_thinking = !blocks.is_empty();
@@ -211,7 +203,10 @@ fn tool_choice(fields: &mut Fields) -> Result<Option<ToolChoice>, Invalid> {
         Some(value) => {
             let mut choice = Fields::of(value, "/tool_choice")?;
             let Some(mut function) = choice.object("function")? else {
-                return Err(Invalid::unprocessable("only the choice of a function can be translated", "/tool_choice"));
+                return Err(Invalid::unprocessable(
+                    "only the choice of a function can be translated",
+                    "/tool_choice",
+                ));
             };
             Ok(Some(ToolChoice::Named(function.needed_text("name")?)))
         }
@@ -263,7 +258,11 @@ fn response_format(fields: &mut Fields) -> Result<Option<ResponseFormat>, Invali
                 strict: inner.truth("strict")?,
             }))
         }
-        other => Err(wrong("/response_format/type", "text, json_object or json_schema", &Value::String(other.to_owned()))),
+        other => Err(wrong(
+            "/response_format/type",
+            "text, json_object or json_schema",
+            &Value::String(other.to_owned()),
+        )),
     }
 }
 

@@ -90,7 +90,8 @@ fn is_error(data: &[u8]) -> bool {
         choices: Option<IgnoredAny>,
     }
     memmem::find(data.get(..data.len().min(64)).unwrap_or_default(), b"\"error\"").is_some()
-        && serde_json::from_slice::<ErrorEvent>(data).is_ok_and(|event| event.error.is_some() && event.choices.is_none())
+        && serde_json::from_slice::<ErrorEvent>(data)
+            .is_ok_and(|event| event.error.is_some() && event.choices.is_none())
 }
 
 /// Whether `key` stands in `data` with a value that is not null.

@@ -55,7 +55,9 @@ fn part(mut fields: Fields, speaker: Speaker, losses: &mut Vec<Loss>) -> Result<
         "redacted_thinking" if speaker == Speaker::Assistant => BlockKind::RedactedThinking {
             data: fields.text("redactedContent")?.or(fields.text("data")?).unwrap_or_default(),
         },
-        _ => return Ok(Block { origin, cache, kind: BlockKind::Foreign { name, value: fields.into_value() } }),
+        _ => {
+            return Ok(Block { origin, cache, kind: BlockKind::Foreign { name, value: fields.into_value() } });
+        }
     };
     fields.lose_rest(losses);
     Ok(Block { origin, cache, kind })
@@ -150,6 +152,24 @@ pub(crate) fn thinking(fields: &mut Fields) -> Result<Thinking, Invalid> {
         "enabled" => Ok(Thinking::Enabled { budget_tokens: fields.count("budget_tokens")?, display }),
         "adaptive" => Ok(Thinking::Adaptive { display }),
         "disabled" => Ok(Thinking::Disabled),
-        other => Err(wrong(&fields.at("type"), "enabled, adaptive or disabled", &Value::String(other.to_owned()))),
+        other => {
+            Err(wrong(&fields.at("type"), "enabled, adaptive or disabled", &Value::String(other.to_owned())))
+        }
     }
+}
+
+/// A block of `thinking_blocks` in an answer, read leniently.
+pub(super) fn thinking_kind(value: &Value) -> BlockKind {
+    let text = |key: &str| value.get(key).and_then(Value::as_str).map(str::to_owned);
+    if value.get("type").is_some_and(|kind| kind == "redacted_thinking") {
+        return BlockKind::RedactedThinking { data: text("data").unwrap_or_default() };
+    }
+    BlockKind::Thinking { text: text("thinking").unwrap_or_default(), signature: text("signature") }
+}
+
+/// The text of `reasoning_content`: a string, or an object around one.
+pub(super) fn reasoning_text(value: &Value) -> Option<String> {
+    let text = value.as_str().or_else(|| value.get("text")?.as_str());
+    let text = text.or_else(|| value.get("reasoningText")?.get("text")?.as_str());
+    text.map(str::to_owned)
 }

@@ -4,6 +4,7 @@
 //! Source: `openai.types.CompletionUsage`.
 
 use serde::Deserialize;
+use serde_json::{Value, json};
 use tollgate_terms::Usage;
 
 use crate::observe::Count;
@@ -49,14 +50,42 @@ impl WireUsage {
         let prompt_details = self.prompt_tokens_details.as_ref();
         let count = |count: Option<Count>| count.and_then(Count::value).unwrap_or(0);
         // Where only the total is told, what it holds is the prompt: embeddings do so.
-        let input_tokens = prompt.unwrap_or_else(|| total.unwrap_or(0).saturating_sub(completion.unwrap_or(0)));
+        let input_tokens =
+            prompt.unwrap_or_else(|| total.unwrap_or(0).saturating_sub(completion.unwrap_or(0)));
         Some(Usage {
             input_tokens,
             cached_input_tokens: count(prompt_details.map(|details| details.cached_tokens)),
-            cache_creation_input_tokens: count(prompt_details.map(|details| details.cache_creation_input_tokens)),
+            cache_creation_input_tokens: count(
+                prompt_details.map(|details| details.cache_creation_input_tokens),
+            ),
             output_tokens: completion.unwrap_or(0),
-            reasoning_tokens: count(self.completion_tokens_details.as_ref().map(|details| details.reasoning_tokens)),
+            reasoning_tokens: count(
+                self.completion_tokens_details.as_ref().map(|details| details.reasoning_tokens),
+            ),
             provider_total_tokens: total,
         })
     }
+}
+
+/// The usage, as answers and the last chunk of a stream tell it.
+pub(crate) fn encode_usage(usage: &Usage) -> Value {
+    let Usage {
+        input_tokens,
+        cached_input_tokens,
+        cache_creation_input_tokens,
+        output_tokens,
+        reasoning_tokens,
+        provider_total_tokens: _,
+    } = *usage;
+    let mut prompt_details = json!({"cached_tokens": cached_input_tokens});
+    if cache_creation_input_tokens > 0 {
+        prompt_details["cache_creation_input_tokens"] = cache_creation_input_tokens.into();
+    }
+    json!({
+        "prompt_tokens": input_tokens,
+        "completion_tokens": output_tokens,
+        "total_tokens": usage.total_tokens(),
+        "prompt_tokens_details": prompt_details,
+        "completion_tokens_details": {"reasoning_tokens": reasoning_tokens},
+    })
 }

@@ -1,0 +1,172 @@
+//! A whole chat completion, read into the hub.
+//!
+//! Source: `openai.types.chat.ChatCompletion`, and what compatible servers add to it: `reasoning_content`, `reasoning`,
+//! `thinking_blocks`. Read leniently: a provider's nonsense beside the answer must not cost the client the answer.
+
+use serde::Deserialize;
+use serde_json::Value;
+use tollgate_chat::{Answer, Block, BlockKind, Choice, Effect, Loss, LossKind, StopReason};
+
+use super::parts;
+use super::usage::WireUsage;
+use crate::Unreadable;
+use crate::fields::loss;
+use crate::observe::Count;
+
+#[derive(Deserialize)]
+struct Body {
+    #[serde(default)]
+    id: Option<String>,
+    #[serde(default)]
+    model: Option<String>,
+    #[serde(default)]
+    created: Count,
+    choices: Vec<WireChoice>,
+    #[serde(default)]
+    usage: Option<WireUsage>,
+    #[serde(default)]
+    service_tier: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct WireChoice {
+    #[serde(default)]
+    message: Message,
+    #[serde(default)]
+    finish_reason: Option<String>,
+    #[serde(default)]
+    logprobs: Option<Value>,
+}
+
+#[derive(Default, Deserialize)]
+struct Message {
+    #[serde(default)]
+    content: Option<Value>,
+    #[serde(default)]
+    refusal: Option<String>,
+    #[serde(default)]
+    reasoning_content: Option<Value>,
+    #[serde(default)]
+    reasoning: Option<Value>,
+    #[serde(default)]
+    thinking_blocks: Option<Vec<Value>>,
+    #[serde(default)]
+    tool_calls: Option<Vec<Call>>,
+    #[serde(default)]
+    annotations: Option<Vec<Value>>,
+    #[serde(default)]
+    audio: Option<Value>,
+}
+
+#[derive(Deserialize)]
+struct Call {
+    #[serde(default)]
+    id: Option<String>,
+    #[serde(default)]
+    function: Function,
+}
+
+#[derive(Default, Deserialize)]
+struct Function {
+    #[serde(default)]
+    name: Option<String>,
+    #[serde(default)]
+    arguments: Option<String>,
+}
+
+/// Reads an answer. What the hub has no room for is recorded in `losses`.
+pub(crate) fn decode_answer(body: &[u8], losses: &mut Vec<Loss>) -> Result<Answer, Unreadable> {
+    let body: Body = serde_json::from_slice(body).map_err(|error| Unreadable(error.to_string()))?;
+    let choices =
+        body.choices.into_iter().enumerate().map(|(index, wire)| choice(index, wire, losses)).collect();
+    Ok(Answer {
+        id: body.id.unwrap_or_default(),
+        model: body.model,
+        created_s: body.created.value(),
+        choices,
+        usage: body.usage.and_then(|usage| usage.usage()),
+        service_tier: body.service_tier,
+    })
+}
+
+fn choice(index: usize, wire: WireChoice, losses: &mut Vec<Loss>) -> Choice {
+    let origin = format!("/choices/{index}/message");
+    let message = wire.message;
+    let mut blocks =
+        thinking(&origin, message.thinking_blocks, message.reasoning_content.or(message.reasoning));
+    blocks.extend(content(&origin, message.content, message.annotations.unwrap_or_default()));
+    if let Some(text) = message.refusal.filter(|text| !text.is_empty()) {
+        blocks.push(Block {
+            origin: format!("{origin}/refusal"),
+            cache: None,
+            kind: BlockKind::Refusal { text },
+        });
+    }
+    if message.audio.is_some() {
+        losses.push(loss(format!("{origin}/audio"), LossKind::Media, Effect::Meaning));
+    }
+    let mut calls = 0;
+    for (index, call) in message.tool_calls.unwrap_or_default().into_iter().enumerate() {
+        calls += 1;
+        let origin = format!("{origin}/tool_calls/{index}");
+        let arguments = call.function.arguments.unwrap_or_default();
+        let kind = BlockKind::ToolUse {
+            id: call.id.unwrap_or_default(),
+            name: call.function.name.unwrap_or_default(),
+            input: parts::arguments(&arguments, &format!("{origin}/function/arguments"), losses),
+        };
+        blocks.push(Block { origin, cache: None, kind });
+    }
+    Choice { blocks, stop: stop_reason(wire.finish_reason.as_deref(), calls > 0), logprobs: wire.logprobs }
+}
+
+fn thinking(origin: &str, signed: Option<Vec<Value>>, plain: Option<Value>) -> Vec<Block> {
+    let signed: Vec<Block> = signed
+        .unwrap_or_default()
+        .into_iter()
+        .enumerate()
+        .map(|(index, value)| Block {
+            origin: format!("{origin}/thinking_blocks/{index}"),
+            cache: None,
+            kind: parts::thinking_kind(&value),
+        })
+        .collect();
+    if !signed.is_empty() {
+        return signed;
+    }
+    let text = plain.as_ref().and_then(parts::reasoning_text).filter(|text| !text.is_empty());
+    text.map(|text| Block {
+        origin: format!("{origin}/reasoning_content"),
+        cache: None,
+        kind: BlockKind::Thinking { text, signature: None },
+    })
+    .into_iter()
+    .collect()
+}
+
+/// The text: one string, or parts as some servers write it.
+fn content(origin: &str, content: Option<Value>, citations: Vec<Value>) -> Option<Block> {
+    let text = match content? {
+        Value::String(text) => text,
+        Value::Array(parts) => {
+            parts.iter().filter_map(|part| part.get("text").and_then(Value::as_str)).collect::<String>()
+        }
+        _ => return None,
+    };
+    let kind = BlockKind::Text { text, citations };
+    let is_empty = matches!(&kind, BlockKind::Text { text, .. } if text.is_empty());
+    (!is_empty).then(|| Block { origin: format!("{origin}/content"), cache: None, kind })
+}
+
+/// Why the model stopped. A server that does not say, or says what nobody knows, had nothing more to say.
+pub(super) fn stop_reason(word: Option<&str>, called_tools: bool) -> StopReason {
+    match word {
+        // Some servers say `stop` after calls; the client has to run them all the same.
+        Some("tool_calls" | "function_call") => StopReason::ToolUse,
+        None | Some("stop") if called_tools => StopReason::ToolUse,
+        None | Some("stop") => StopReason::EndOfTurn,
+        Some("length") => StopReason::OutputLimit,
+        Some("content_filter") => StopReason::Refusal,
+        Some(other) => StopReason::Other(other.to_owned()),
+    }
+}

@@ -1,0 +1,234 @@
+//! The messages of a chat completion request.
+//!
+//! Source: `openai.types.chat.ChatCompletionMessageParam`. A message with one text is a plain string, which the most servers take.
+
+use serde_json::{Value, json};
+use tollgate_chat::{Block, BlockKind, DocumentSource, Effect, ImageSource, Loss, LossKind, Role, Turn};
+
+use super::encode_request::{Members, lose_cache_point};
+use super::says_error;
+use crate::Invalid;
+use crate::fields::loss;
+
+/// Instructions and turns.
+pub(super) fn messages(
+    system: Vec<Block>,
+    turns: Vec<Turn>,
+    losses: &mut Vec<Loss>,
+) -> Result<Vec<Value>, Invalid> {
+    let mut out = Vec::with_capacity(turns.len() + 1);
+    if !system.is_empty() {
+        out.push(json!({"role": "system", "content": joined_text(system, losses)?}));
+    }
+    for Turn { role, blocks } in turns {
+        match role {
+            Role::User => push_user(&mut out, blocks, losses)?,
+            Role::Assistant => out.extend(assistant(blocks, losses)?),
+        }
+    }
+    if out.is_empty() {
+        return Err(Invalid::bad_request("messages: at least one is required"));
+    }
+    Ok(out)
+}
+
+/// Texts as one: several places for instructions are one here.
+fn joined_text(blocks: Vec<Block>, losses: &mut Vec<Loss>) -> Result<String, Invalid> {
+    let mut texts = Vec::with_capacity(blocks.len());
+    for Block { origin, cache, kind } in blocks {
+        lose_cache_point(&origin, cache.as_ref(), losses);
+        let BlockKind::Text { text, citations } = kind else {
+            return Err(Invalid::unprocessable(
+                "only text can stand here for the backend of this model",
+                origin,
+            ));
+        };
+        lose_citations(&origin, &citations, losses);
+        texts.push(text);
+    }
+    Ok(texts.join("\n"))
+}
+
+fn push_user(out: &mut Vec<Value>, blocks: Vec<Block>, losses: &mut Vec<Loss>) -> Result<(), Invalid> {
+    let mut parts = Vec::new();
+    let mut is_said = false;
+    for block in blocks {
+        let Block { origin, cache, kind } = block;
+        lose_cache_point(&origin, cache.as_ref(), losses);
+        match kind {
+            BlockKind::ToolResult { id, content, is_error } => {
+                let (text, media) = tool_result(&origin, content, is_error, losses)?;
+                out.push(json!({"role": "tool", "tool_call_id": id, "content": text}));
+                parts.extend(media);
+                is_said = true;
+            }
+            kind => parts.push(user_part(origin, kind, losses)?),
+        }
+    }
+    if !parts.is_empty() || !is_said {
+        out.push(json!({"role": "user", "content": content(parts)}));
+    }
+    Ok(())
+}
+
+/// A single text as a plain string, all else as parts.
+fn content(mut parts: Vec<Value>) -> Value {
+    match parts.as_mut_slice() {
+        [] => "".into(),
+        [part] if part.get("type").is_some_and(|kind| kind == "text") => {
+            part.get_mut("text").map(Value::take).unwrap_or_default()
+        }
+        _ => Value::Array(parts),
+    }
+}
+
+/// The text of a result, and what else is in it: a tool message holds text only, so images follow in the user's message.
+fn tool_result(
+    origin: &str,
+    content: Vec<Block>,
+    is_error: bool,
+    losses: &mut Vec<Loss>,
+) -> Result<(String, Vec<Value>), Invalid> {
+    let mut texts = Vec::new();
+    let mut media = Vec::new();
+    for Block { origin, cache, kind } in content {
+        lose_cache_point(&origin, cache.as_ref(), losses);
+        match kind {
+            BlockKind::Text { text, citations } => {
+                lose_citations(&origin, &citations, losses);
+                texts.push(text);
+            }
+            kind => {
+                losses.push(loss(origin.clone(), LossKind::Media, Effect::Meaning));
+                media.push(user_part(origin, kind, losses)?);
+            }
+        }
+    }
+    let text = texts.join("\n");
+    if is_error && !says_error(&text) {
+        losses.push(loss(format!("{origin}/is_error"), LossKind::ToolOption, Effect::Meaning));
+    }
+    Ok((text, media))
+}
+
+fn user_part(origin: String, kind: BlockKind, losses: &mut Vec<Loss>) -> Result<Value, Invalid> {
+    match kind {
+        BlockKind::Text { text, citations } => {
+            lose_citations(&origin, &citations, losses);
+            Ok(json!({"type": "text", "text": text}))
+        }
+        BlockKind::Refusal { text } => Ok(json!({"type": "text", "text": text})),
+        BlockKind::Image { source, detail } => {
+            let mut image = Members::default();
+            image.set("url", Some(image_url(source)));
+            image.set("detail", detail);
+            Ok(json!({"type": "image_url", "image_url": image.map}))
+        }
+        BlockKind::Document { source, title, context, cites } => {
+            if context.is_some() {
+                losses.push(loss(format!("{origin}/context"), LossKind::Media, Effect::Meaning));
+            }
+            if cites {
+                losses.push(loss(format!("{origin}/citations"), LossKind::Citation, Effect::Meaning));
+            }
+            document(origin, source, title)
+        }
+        BlockKind::Audio { data, format } => {
+            Ok(json!({"type": "input_audio", "input_audio": {"data": data, "format": format}}))
+        }
+        BlockKind::Thinking { .. }
+        | BlockKind::RedactedThinking { .. }
+        | BlockKind::ToolUse { .. }
+        | BlockKind::ToolResult { .. } => {
+            Err(Invalid::unprocessable("this element cannot stand in a user's message", origin))
+        }
+        BlockKind::Foreign { name, value: _ } => {
+            Err(Invalid::unprocessable(format!("the backend of this model has no element {name:?}"), origin))
+        }
+    }
+}
+
+fn image_url(source: ImageSource) -> String {
+    match source {
+        ImageSource::Base64 { media_type, data } => format!("data:{media_type};base64,{data}"),
+        ImageSource::Url(url) => url,
+    }
+}
+
+fn document(origin: String, source: DocumentSource, title: Option<String>) -> Result<Value, Invalid> {
+    match source {
+        DocumentSource::Base64 { media_type, data } => {
+            let mut file = Members::default();
+            // The name is needed beside the data, and tells the format.
+            file.set("filename", Some(title.unwrap_or_else(|| "document.pdf".to_owned())));
+            file.set("file_data", Some(format!("data:{media_type};base64,{data}")));
+            Ok(json!({"type": "file", "file": file.map}))
+        }
+        DocumentSource::Text(text) => {
+            let text = title.map_or_else(|| text.clone(), |title| format!("{title}\n\n{text}"));
+            Ok(json!({"type": "text", "text": text}))
+        }
+        DocumentSource::File(id) => Ok(json!({"type": "file", "file": {"file_id": id}})),
+        DocumentSource::Url(_) => {
+            Err(Invalid::unprocessable("the backend of this model takes no documents by URL", origin))
+        }
+    }
+}
+
+/// The model's message; none where nothing is left to say.
+fn assistant(blocks: Vec<Block>, losses: &mut Vec<Loss>) -> Result<Option<Value>, Invalid> {
+    let mut parts = Vec::new();
+    let mut calls = Vec::new();
+    let mut refusal: Option<String> = None;
+    for Block { origin, cache, kind } in blocks {
+        lose_cache_point(&origin, cache.as_ref(), losses);
+        match kind {
+            BlockKind::Text { text, citations } => {
+                lose_citations(&origin, &citations, losses);
+                parts.push(json!({"type": "text", "text": text}));
+            }
+            BlockKind::Refusal { text } => refusal.get_or_insert_default().push_str(&text),
+            BlockKind::Thinking { text, signature } => {
+                let mut part = Members::default();
+                part.set("type", Some("thinking"));
+                part.set("text", Some(text));
+                part.set("signature", signature);
+                parts.push(part.value());
+            }
+            BlockKind::RedactedThinking { data } => {
+                parts.push(json!({"type": "redacted_thinking", "redactedContent": data}));
+            }
+            BlockKind::ToolUse { id, name, input } => {
+                let function = json!({"name": name, "arguments": input.to_string()});
+                calls.push(json!({"id": id, "type": "function", "function": function}));
+            }
+            BlockKind::Foreign { name: _, value: _ } => {
+                losses.push(loss(origin, LossKind::ServerTool, Effect::Meaning));
+            }
+            BlockKind::Image { .. } | BlockKind::Document { .. } | BlockKind::Audio { .. } => {
+                losses.push(loss(origin, LossKind::Media, Effect::Meaning));
+            }
+            BlockKind::ToolResult { .. } => {
+                return Err(Invalid::unprocessable(
+                    "a tool result cannot stand in the model's message",
+                    origin,
+                ));
+            }
+        }
+    }
+    if parts.is_empty() && calls.is_empty() && refusal.is_none() {
+        return Ok(None);
+    }
+    let mut message = Members::default();
+    message.set("role", Some("assistant"));
+    message.set("content", (!parts.is_empty()).then(|| content(parts)));
+    message.set("refusal", refusal);
+    message.set("tool_calls", (!calls.is_empty()).then_some(calls));
+    Ok(Some(message.value()))
+}
+
+fn lose_citations(origin: &str, citations: &[Value], losses: &mut Vec<Loss>) {
+    if !citations.is_empty() {
+        losses.push(loss(format!("{origin}/citations"), LossKind::Citation, Effect::Meaning));
+    }
+}

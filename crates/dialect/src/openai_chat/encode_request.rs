@@ -1,0 +1,192 @@
+//! A conversation, said as a chat completion request.
+//!
+//! Source: `openai.types.chat.CompletionCreateParams`. Reasoning goes out as compatible servers take it: `thinking` beside
+//! the messages and parts of type `thinking` in them.
+
+use bytes::Bytes;
+use serde_json::{Map, Value, json};
+use tollgate_chat::{
+    CachePoint, Conversation, Effect, Effort, Loss, LossKind, Metadata, ResponseFormat, Sampling, Thinking,
+    Tool, ToolChoice,
+};
+use tollgate_terms::{Delivery, ModelName};
+
+use super::encode_messages::messages;
+use crate::Invalid;
+use crate::error::encode;
+use crate::fields::loss;
+
+/// The name of a demanded schema that has none: this dialect needs one.
+const SCHEMA_NAME: &str = "answer";
+
+/// The body. What it does not say is recorded in `losses`.
+pub(crate) fn encode_request(
+    conversation: Conversation,
+    model: &ModelName,
+    losses: &mut Vec<Loss>,
+) -> Result<Bytes, Invalid> {
+    let Conversation {
+        system,
+        turns,
+        tools,
+        tool_choice,
+        parallel_tools,
+        output_tokens_max,
+        stop,
+        sampling,
+        format,
+        thinking,
+        effort,
+        delivery,
+        metadata,
+        service_tier,
+    } = conversation;
+    let mut body = Members::default();
+    body.set("model", Some(model.as_str()));
+    body.set("messages", Some(messages(system, turns, losses)?));
+    body.set("max_completion_tokens", output_tokens_max);
+    if !stop.is_empty() {
+        body.set("stop", Some(stop));
+    }
+    set_sampling(&mut body, sampling, losses);
+    if !tools.is_empty() {
+        let tools: Vec<Value> = tools.into_iter().map(|tool| encode_tool(tool, losses)).collect();
+        body.set("tools", Some(tools));
+        body.set("tool_choice", tool_choice.map(encode_tool_choice));
+        body.set("parallel_tool_calls", parallel_tools);
+    }
+    body.set("response_format", format.map(encode_format));
+    body.set("thinking", thinking.map(encode_thinking));
+    body.set("reasoning_effort", effort.map(|effort| encode_effort(effort, losses)));
+    let Metadata { user, labels } = metadata;
+    body.set("user", user);
+    body.set("metadata", labels);
+    body.set("service_tier", service_tier.map(encode_service_tier));
+    if delivery == Delivery::Stream {
+        body.set("stream", Some(true));
+        // The encoder of the client's dialect always needs the usage.
+        body.set("stream_options", Some(json!({"include_usage": true})));
+    }
+    Ok(encode(&body.map))
+}
+
+/// Members of an object, in the order in which they are set.
+#[derive(Default)]
+pub(super) struct Members {
+    pub(super) map: Map<String, Value>,
+}
+
+impl Members {
+    /// Sets a member, unless there is nothing to say.
+    pub(super) fn set(&mut self, key: &str, value: Option<impl Into<Value>>) {
+        if let Some(value) = value {
+            self.map.insert(key.to_owned(), value.into());
+        }
+    }
+
+    /// The object.
+    pub(super) fn value(self) -> Value {
+        Value::Object(self.map)
+    }
+}
+
+fn set_sampling(body: &mut Members, sampling: Sampling, losses: &mut Vec<Loss>) {
+    let Sampling {
+        temperature,
+        top_p,
+        top_k,
+        frequency_penalty,
+        presence_penalty,
+        seed,
+        logit_bias,
+        logprobs,
+        top_logprobs,
+        choices,
+    } = sampling;
+    body.set("temperature", temperature);
+    body.set("top_p", top_p);
+    body.set("frequency_penalty", frequency_penalty);
+    body.set("presence_penalty", presence_penalty);
+    body.set("seed", seed);
+    body.set("logit_bias", logit_bias);
+    body.set("logprobs", logprobs);
+    body.set("top_logprobs", top_logprobs);
+    body.set("n", choices);
+    if top_k.is_some() {
+        losses.push(loss("/top_k", LossKind::Sampling, Effect::Meaning));
+    }
+}
+
+fn encode_tool(tool: Tool, losses: &mut Vec<Loss>) -> Value {
+    let Tool { origin, name, description, schema, strict, cache } = tool;
+    lose_cache_point(&origin, cache.as_ref(), losses);
+    let mut function = Members::default();
+    function.set("name", Some(name));
+    function.set("description", description);
+    function.set("parameters", schema);
+    function.set("strict", strict);
+    json!({"type": "function", "function": function.map})
+}
+
+fn encode_tool_choice(choice: ToolChoice) -> Value {
+    match choice {
+        ToolChoice::Auto => "auto".into(),
+        ToolChoice::Required => "required".into(),
+        ToolChoice::Forbidden => "none".into(),
+        ToolChoice::Named(name) => json!({"type": "function", "function": {"name": name}}),
+    }
+}
+
+fn encode_format(format: ResponseFormat) -> Value {
+    match format {
+        ResponseFormat::Text => json!({"type": "text"}),
+        ResponseFormat::JsonObject => json!({"type": "json_object"}),
+        ResponseFormat::JsonSchema { name, description, schema, strict } => {
+            let mut inner = Members::default();
+            inner.set("name", Some(name.unwrap_or_else(|| SCHEMA_NAME.to_owned())));
+            inner.set("description", description);
+            inner.set("schema", Some(schema));
+            inner.set("strict", strict);
+            json!({"type": "json_schema", "json_schema": inner.map})
+        }
+    }
+}
+
+fn encode_thinking(thinking: Thinking) -> Value {
+    let mut members = Members::default();
+    match thinking {
+        Thinking::Enabled { budget_tokens, display } => {
+            members.set("type", Some("enabled"));
+            members.set("budget_tokens", budget_tokens);
+            members.set("display", display);
+        }
+        Thinking::Adaptive { display } => {
+            members.set("type", Some("adaptive"));
+            members.set("display", display);
+        }
+        Thinking::Disabled => members.set("type", Some("disabled")),
+    }
+    members.value()
+}
+
+/// `max` is Anthropic's alone; `xhigh` is the highest here.
+fn encode_effort(effort: Effort, losses: &mut Vec<Loss>) -> String {
+    let Effort(word) = effort;
+    if word == "max" {
+        losses.push(loss("/output_config/effort", LossKind::Thinking, Effect::Meaning));
+        return "xhigh".to_owned();
+    }
+    word
+}
+
+/// Anthropic's `standard_only` is `default` here; `auto` is the same in both.
+fn encode_service_tier(tier: String) -> String {
+    if tier == "standard_only" { "default".to_owned() } else { tier }
+}
+
+/// Records a cache point: this dialect's providers cache as they see fit.
+pub(super) fn lose_cache_point(origin: &str, cache: Option<&CachePoint>, losses: &mut Vec<Loss>) {
+    if cache.is_some() {
+        losses.push(loss(format!("{origin}/cache_control"), LossKind::CachePoint, Effect::Cost));
+    }
+}

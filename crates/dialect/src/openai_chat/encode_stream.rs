@@ -1,0 +1,305 @@
+//! A streamed answer, said as chunks of a chat completion.
+//!
+//! Source: `openai.types.chat.ChatCompletionChunk`. Reasoning goes out as compatible servers do: its text in
+//! `reasoning_content`, and the same text and its signature in `thinking_blocks`.
+
+use bytes::BytesMut;
+use serde::Serialize;
+use serde_json::Value;
+use tollgate_chat::{BlockStart, Delta, Effect, Event, Loss, LossKind};
+use tollgate_terms::{Dialect, Usage};
+use tollgate_wire::sse;
+
+use super::encode_answer::finish_reason;
+use super::usage::encode_usage;
+use crate::error::encode;
+use crate::fields::lose_once;
+use crate::{AnswerContext, ErrorBody, encode_stream_error};
+
+#[derive(Serialize)]
+struct Chunk<'a> {
+    id: &'a str,
+    object: &'static str,
+    created: u64,
+    model: &'a str,
+    choices: &'a [WireChoice<'a>],
+    /// There with null in each chunk but the last, where the client asked for usage.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    usage: Option<Option<Value>>,
+}
+
+#[derive(Serialize)]
+struct WireChoice<'a> {
+    index: usize,
+    delta: WireDelta<'a>,
+    logprobs: Option<()>,
+    finish_reason: Option<&'static str>,
+}
+
+#[derive(Default, Serialize)]
+struct WireDelta<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    role: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    content: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refusal: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reasoning_content: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    thinking_blocks: Option<[ThinkingBlock<'a>; 1]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tool_calls: Option<[WireCall<'a>; 1]>,
+}
+
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum ThinkingBlock<'a> {
+    Thinking {
+        thinking: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        signature: Option<&'a str>,
+    },
+    RedactedThinking {
+        data: &'a str,
+    },
+}
+
+#[derive(Serialize)]
+struct WireCall<'a> {
+    index: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<&'a str>,
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    kind: Option<&'static str>,
+    function: WireFunction<'a>,
+}
+
+#[derive(Serialize)]
+struct WireFunction<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'a str>,
+    arguments: &'a str,
+}
+
+/// Says one stream.
+#[derive(Debug)]
+pub(crate) struct StreamEncoder {
+    context: AnswerContext,
+    id: String,
+    model: String,
+    created_s: u64,
+    usage: Option<Usage>,
+    /// Whether each choice has been begun.
+    choices: Vec<bool>,
+    open: Vec<OpenBlock>,
+    /// Calls so far, by choice.
+    calls: Vec<(usize, usize)>,
+    has_ended: bool,
+}
+
+/// A block that has begun and not stopped.
+#[derive(Debug)]
+struct OpenBlock {
+    choice: usize,
+    block: usize,
+    kind: OpenKind,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum OpenKind {
+    Text,
+    Refusal,
+    Thinking,
+    /// The number of the call in its choice.
+    Call(usize),
+    Nothing,
+}
+
+impl StreamEncoder {
+    /// An encoder for one stream.
+    pub(crate) fn new(context: AnswerContext) -> Self {
+        Self {
+            id: context.fallback_id.clone(),
+            model: context.requested_model.as_str().to_owned(),
+            created_s: context.created_s,
+            context,
+            usage: None,
+            choices: Vec::new(),
+            open: Vec::new(),
+            calls: Vec::new(),
+            has_ended: false,
+        }
+    }
+
+    /// Says one event. What it does not say is recorded in `losses`.
+    pub(crate) fn event(&mut self, event: Event, out: &mut BytesMut, losses: &mut Vec<Loss>) {
+        if self.has_ended {
+            return;
+        }
+        match event {
+            Event::Start { id, model, created_s, usage } => {
+                if !id.is_empty() {
+                    self.id = id;
+                }
+                self.model = model.unwrap_or_else(|| std::mem::take(&mut self.model));
+                self.created_s = created_s.unwrap_or(self.created_s);
+                self.usage = usage;
+                self.begin(0, out);
+            }
+            Event::BlockStart { choice, block, start } => self.start(choice, block, start, out, losses),
+            Event::BlockDelta { choice, block, delta } => self.delta(choice, block, &delta, out, losses),
+            Event::BlockStop { choice, block } => {
+                self.open.retain(|open| (open.choice, open.block) != (choice, block));
+            }
+            Event::Stop { choice, reason } => {
+                self.begin(choice, out);
+                let finish_reason = Some(finish_reason(&reason, losses));
+                self.chunk(choice, WireDelta::default(), finish_reason, out);
+            }
+            Event::Usage(usage) => self.usage = Some(usage),
+            // A comment would do for the line, but some clients count only events towards their read timeout.
+            Event::Ping if self.choices.is_empty() => {}
+            Event::Ping => self.chunk(0, WireDelta::default(), None, out),
+            Event::Error { kind, message } => self.error(&kind, &message, out),
+            Event::End => self.end(out),
+        }
+    }
+
+    fn start(
+        &mut self,
+        choice: usize,
+        block: usize,
+        start: BlockStart,
+        out: &mut BytesMut,
+        losses: &mut Vec<Loss>,
+    ) {
+        self.begin(choice, out);
+        let kind = match start {
+            BlockStart::Text => OpenKind::Text,
+            BlockStart::Refusal => OpenKind::Refusal,
+            BlockStart::Thinking => OpenKind::Thinking,
+            BlockStart::RedactedThinking { data } => {
+                let thinking_blocks = Some([ThinkingBlock::RedactedThinking { data: &data }]);
+                self.chunk(choice, WireDelta { thinking_blocks, ..WireDelta::default() }, None, out);
+                OpenKind::Nothing
+            }
+            BlockStart::ToolUse { id, name } => {
+                let index = self.next_call(choice);
+                let function = WireFunction { name: Some(&name), arguments: "" };
+                let call = WireCall { index, id: Some(&id), kind: Some("function"), function };
+                self.chunk(choice, WireDelta { tool_calls: Some([call]), ..WireDelta::default() }, None, out);
+                OpenKind::Call(index)
+            }
+            BlockStart::Foreign { name } => {
+                lose_once(format!("/content/{block}/{name}"), LossKind::ServerTool, Effect::Meaning, losses);
+                OpenKind::Nothing
+            }
+        };
+        self.open.push(OpenBlock { choice, block, kind });
+    }
+
+    fn delta(&self, choice: usize, block: usize, delta: &Delta, out: &mut BytesMut, losses: &mut Vec<Loss>) {
+        let open = self.open.iter().find(|open| (open.choice, open.block) == (choice, block));
+        let kind = open.map_or(OpenKind::Nothing, |open| open.kind);
+        let wire = match (kind, delta) {
+            (OpenKind::Text, Delta::Text(text)) => WireDelta { content: Some(text), ..WireDelta::default() },
+            (OpenKind::Refusal, Delta::Text(text)) => {
+                WireDelta { refusal: Some(text), ..WireDelta::default() }
+            }
+            (OpenKind::Thinking, Delta::Text(text)) => WireDelta {
+                reasoning_content: Some(text),
+                thinking_blocks: Some([ThinkingBlock::Thinking { thinking: text, signature: None }]),
+                ..WireDelta::default()
+            },
+            (OpenKind::Thinking, Delta::Signature(signature)) => WireDelta {
+                thinking_blocks: Some([ThinkingBlock::Thinking { thinking: "", signature: Some(signature) }]),
+                ..WireDelta::default()
+            },
+            (OpenKind::Call(index), Delta::Input(arguments)) => {
+                let function = WireFunction { name: None, arguments };
+                let call = WireCall { index, id: None, kind: None, function };
+                WireDelta { tool_calls: Some([call]), ..WireDelta::default() }
+            }
+            (_, Delta::Citation(_)) => {
+                lose_once(format!("/content/{block}/citations"), LossKind::Citation, Effect::Meaning, losses);
+                return;
+            }
+            // A delta that does not fit its block, or a block that has no words here.
+            (_, Delta::Text(_) | Delta::Input(_) | Delta::Signature(_)) => return,
+        };
+        self.chunk(choice, wire, None, out);
+    }
+
+    /// The first chunk of a choice says who speaks.
+    fn begin(&mut self, choice: usize, out: &mut BytesMut) {
+        if self.choices.len() <= choice {
+            self.choices.resize(choice + 1, false);
+        }
+        if let Some(begun) = self.choices.get_mut(choice)
+            && !*begun
+        {
+            *begun = true;
+            let delta = WireDelta { role: Some("assistant"), content: Some(""), ..WireDelta::default() };
+            self.chunk(choice, delta, None, out);
+        }
+    }
+
+    fn next_call(&mut self, choice: usize) -> usize {
+        match self.calls.iter_mut().find(|(of, _)| *of == choice) {
+            Some((_, count)) => {
+                *count += 1;
+                *count
+            }
+            None => {
+                self.calls.push((choice, 0));
+                0
+            }
+        }
+    }
+
+    fn error(&mut self, kind: &str, message: &str, out: &mut BytesMut) {
+        self.has_ended = true;
+        let error = ErrorBody {
+            status: 502,
+            kind,
+            message,
+            code: None,
+            param: None,
+            request_id: &self.context.fallback_id,
+        };
+        out.extend_from_slice(&encode_stream_error(Dialect::OpenAiChat, &error));
+    }
+
+    fn end(&mut self, out: &mut BytesMut) {
+        self.has_ended = true;
+        if self.context.usage_wanted {
+            let usage = encode_usage(&self.usage.unwrap_or_default());
+            self.write(&[], Some(Some(usage)), out);
+        }
+        sse::encode(out, None, b"[DONE]");
+    }
+
+    fn chunk(
+        &self,
+        index: usize,
+        delta: WireDelta<'_>,
+        finish_reason: Option<&'static str>,
+        out: &mut BytesMut,
+    ) {
+        let choice = WireChoice { index, delta, logprobs: None, finish_reason };
+        self.write(&[choice], self.context.usage_wanted.then_some(None), out);
+    }
+
+    fn write(&self, choices: &[WireChoice<'_>], usage: Option<Option<Value>>, out: &mut BytesMut) {
+        let chunk = Chunk {
+            id: &self.id,
+            object: "chat.completion.chunk",
+            created: self.created_s,
+            model: &self.model,
+            choices,
+            usage,
+        };
+        sse::encode(out, None, &encode(&chunk));
+    }
+}
