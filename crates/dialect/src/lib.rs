@@ -7,6 +7,8 @@
 mod endpoint;
 mod error;
 mod fields;
+#[cfg(test)]
+mod fold;
 mod inspect;
 mod models;
 mod observe;

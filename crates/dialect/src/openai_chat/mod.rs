@@ -11,6 +11,8 @@ pub(crate) mod error;
 mod json_end;
 pub(crate) mod observe;
 mod parts;
+#[cfg(test)]
+mod tests;
 pub(crate) mod usage;
 
 use serde_json::{Map, Value};

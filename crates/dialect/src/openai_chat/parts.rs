@@ -56,7 +56,11 @@ fn part(mut fields: Fields, speaker: Speaker, losses: &mut Vec<Loss>) -> Result<
             data: fields.text("redactedContent")?.or(fields.text("data")?).unwrap_or_default(),
         },
         _ => {
-            return Ok(Block { origin, cache, kind: BlockKind::Foreign { name, value: fields.into_value() } });
+            return Ok(Block {
+                origin,
+                cache,
+                kind: BlockKind::Foreign { name, value: fields.into_value() },
+            });
         }
     };
     fields.lose_rest(losses);
