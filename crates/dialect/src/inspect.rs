@@ -152,7 +152,11 @@ fn usage_wanted(dialect: Dialect, body: &[u8], object: &Object) -> Result<bool, 
         Some(b'{') => {}
         Some(b'n') => return Ok(false),
         _ => {
-            return Err(Invalid::member("stream_options", "stream_options must be an object", "invalid_type"));
+            return Err(Invalid::member(
+                "stream_options",
+                "stream_options must be an object",
+                "invalid_type",
+            ));
         }
     }
     let wanted = object.get2(body, "stream_options", "include_usage").and_then(|range| body.get(range));

@@ -358,8 +358,8 @@ impl Attempt {
                     Path::Splice { hides_usage: self.asks_usage }
                 } else {
                     let context = self.answer_context();
-                    let translator =
-                        StreamTranslator::new(self.routed.dialect, self.backend_dialect, context);
+                    let translator = StreamTranslator::new(self.routed.dialect, self.backend_dialect, context)
+                        .ok_or(BackendFault::Unreadable)?;
                     Path::Hub(Box::new(translator))
                 };
                 State::AwaitEvents(Box::new(EventStream::new(path, incoming.coding.as_deref())?))

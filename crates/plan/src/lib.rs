@@ -1,6 +1,74 @@
-//! plan
+//! From what people wrote to what can be served: [`plan`] makes a `config::Bundle` of the objects of a [`World`].
+//!
+//! It follows every reference, asks for every grant and fills in every default. What cannot be served disables itself and is
+//! named in a diagnostic; its neighbours serve on. This crate reads no file and no variable itself: those of the environment come to
+//! [`environment()`] as plain data.
 
+mod attach;
+mod backend;
+mod backend_traffic;
 mod base_url;
+mod client_traffic;
+mod cost;
+mod credential;
 mod environment;
+mod findings;
+mod gateway;
+mod grant;
+mod index;
+mod listener_tls;
+mod mutation;
+mod retry;
+mod route;
+mod selector;
+mod target;
+mod upstream_tls;
+mod world;
+
+use std::collections::BTreeMap;
+
+use tollgate_config::{Bundle, Diagnostic};
 
 pub use environment::{Environment, EnvironmentError, environment};
+pub use world::{World, secrets};
+
+use backend_traffic::TrafficPolicies;
+use findings::Findings;
+use index::Index;
+use route::Routes;
+
+/// What became of a world.
+#[derive(Debug, Default)]
+pub struct Plan {
+    /// What can be served.
+    pub bundle: Bundle,
+    /// What cannot, or has no effect, in the order found.
+    pub diagnostics: Vec<Diagnostic>,
+    /// Objects with a reference that leads nowhere, as `Kind namespace/name`, and why, as a reason of Gateway API's condition
+    /// `ResolvedRefs`.
+    pub unresolved: BTreeMap<String, &'static str>,
+}
+
+/// Plans a world. Pure: the same objects make the same plan.
+pub fn plan(world: &World) -> Plan {
+    let mut findings = Findings::default();
+    let index = Index::new(world, &mut findings);
+    let listeners = gateway::listeners(&index, world.default_address, &mut findings);
+    gateway::check_configs(&index, &mut findings);
+    for config in index.gateway_configs.iter() {
+        let costs = &config.spec.global_llm_request_costs;
+        cost::check(&config.id, "spec.globalLLMRequestCosts", costs, &mut findings);
+    }
+    for route in index.http_routes.iter() {
+        findings.warning(&route.id, "", "not served: requests are routed by AIGatewayRoutes");
+    }
+    let backends = backend::backends(&index, &mut findings);
+    let traffic = TrafficPolicies::resolve(&index, &mut findings);
+    let routes =
+        Routes { index: &index, listeners: &listeners.planned, backends: &backends, traffic: &traffic };
+    let (routes, used) = routes.plan(&mut findings);
+    let backends = used.into_iter().map(|(name, (backend, _))| (name, backend)).collect();
+    let bundle = Bundle { listeners: listeners.bundle, routes, backends };
+    let unresolved = findings.take_unresolved();
+    Plan { bundle, diagnostics: findings.into_diagnostics(), unresolved }
+}

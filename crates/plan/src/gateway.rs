@@ -1,0 +1,294 @@
+//! Gateways: which of them are ours, and where they listen.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use tollgate_config::bundle;
+use tollgate_manifest::{
+    ClientTrafficPolicySpec, GatewayConfigSpec, GatewayListener, GatewaySpec, ProtocolType, TlsMode,
+};
+
+use crate::findings::Findings;
+use crate::index::{Index, Item};
+use crate::{client_traffic, listener_tls};
+
+/// The controller whose GatewayClasses are ours: the name that manifests for Envoy AI Gateway have already.
+const CONTROLLER: &str = "gateway.envoyproxy.io/gatewayclass-controller";
+
+/// The annotation of a Gateway that names its GatewayConfig.
+const GATEWAY_CONFIG: &str = "aigateway.envoyproxy.io/gateway-config";
+
+/// Where requests are taken when there is no Gateway at all.
+const DEFAULT_PORT: u16 = 1975;
+
+/// A listener of a Gateway that is served.
+#[derive(Debug)]
+pub(crate) struct PlannedListener<'a> {
+    /// The Gateway; `None` for the listener that is there when no Gateway is.
+    pub(crate) origin: Option<Origin<'a>>,
+    /// Host name that requests must have, lower case.
+    pub(crate) hostname: Option<String>,
+    /// Names of the listeners in the bundle: one for each address.
+    pub(crate) names: Vec<String>,
+}
+
+/// Where a listener is written.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Origin<'a> {
+    pub(crate) gateway: &'a Item<'a, GatewaySpec>,
+    pub(crate) listener: &'a GatewayListener,
+    pub(crate) config: Option<&'a Item<'a, GatewayConfigSpec>>,
+}
+
+/// All listeners, as resolved and as written.
+#[derive(Debug, Default)]
+pub(crate) struct Listeners<'a> {
+    pub(crate) planned: Vec<PlannedListener<'a>>,
+    pub(crate) bundle: Vec<bundle::Listener>,
+}
+
+/// Plans the listeners of every Gateway that is ours.
+pub(crate) fn listeners<'a>(
+    index: &'a Index<'a>,
+    default_address: IpAddr,
+    findings: &mut Findings,
+) -> Listeners<'a> {
+    let mut listeners = Listeners::default();
+    check_classes(index, findings);
+    if index.gateways.is_empty() {
+        listeners.add_default(default_address);
+        return listeners;
+    }
+    let policies = client_traffic::policies(index, findings);
+    // Older Gateways keep their place when a younger one wants it too.
+    let mut gateways: Vec<_> = index.gateways.iter().collect();
+    gateways.sort_by_key(|gateway| gateway.age());
+    for gateway in gateways {
+        if !is_ours(index, gateway, findings) {
+            continue;
+        }
+        let addresses = addresses(gateway, default_address, findings);
+        let config = config(index, gateway, findings);
+        for (at, listener) in gateway.spec.listeners.iter().enumerate() {
+            let origin = Origin { gateway, listener, config };
+            listeners.add(
+                index,
+                origin,
+                at,
+                &addresses,
+                policies.effective(gateway, &listener.name),
+                findings,
+            );
+        }
+    }
+    listeners
+}
+
+fn check_classes(index: &Index<'_>, findings: &mut Findings) {
+    for class in index.gateway_classes.iter() {
+        if class.spec.controller_name == CONTROLLER && class.spec.parameters_ref.is_some() {
+            findings.warning(&class.id, "spec.parametersRef", "has no effect on the embedded data plane");
+        }
+    }
+}
+
+/// Whether `gateway` is of a class of ours. A class that is not there counts as ours, so that a Gateway is enough.
+fn is_ours(index: &Index<'_>, gateway: &Item<'_, GatewaySpec>, findings: &mut Findings) -> bool {
+    const PATH: &str = "spec.gatewayClassName";
+    let name = &gateway.spec.gateway_class_name;
+    match index.gateway_classes.iter().find(|class| class.id.name == *name) {
+        None => {
+            findings.warning(&gateway.id, PATH, format!("no GatewayClass {name:?}: served all the same"));
+            true
+        }
+        Some(class) if class.spec.controller_name == CONTROLLER => true,
+        Some(class) => {
+            let other = &class.spec.controller_name;
+            findings.warning(&gateway.id, PATH, format!("not served here: its class belongs to {other:?}"));
+            false
+        }
+    }
+}
+
+fn addresses(gateway: &Item<'_, GatewaySpec>, default: IpAddr, findings: &mut Findings) -> Vec<IpAddr> {
+    let written = &gateway.spec.addresses;
+    if written.is_empty() {
+        return vec![default];
+    }
+    let mut addresses = Vec::new();
+    for (at, address) in written.iter().enumerate() {
+        let path = format!("spec.addresses[{at}]");
+        let is_ip = address.kind.as_deref().is_none_or(|kind| kind == "IPAddress");
+        match address.value.as_deref() {
+            Some(value) if is_ip => match value.parse() {
+                Ok(ip) if !addresses.contains(&ip) => addresses.push(ip),
+                Ok(_) => findings.warning(&gateway.id, path, format!("{value:?} stands here twice")),
+                Err(_) => {
+                    findings.error(
+                        &gateway.id,
+                        path + ".value",
+                        format!("expected an IP address, found {value:?}"),
+                    );
+                }
+            },
+            None if is_ip => addresses.push(default),
+            _ => findings.error(
+                &gateway.id,
+                path + ".type",
+                "expected IPAddress, the only type that is served",
+            ),
+        }
+    }
+    addresses
+}
+
+/// The GatewayConfig that `gateway` names, in its own namespace.
+fn config<'a>(
+    index: &'a Index<'a>,
+    gateway: &Item<'a, GatewaySpec>,
+    findings: &mut Findings,
+) -> Option<&'a Item<'a, GatewayConfigSpec>> {
+    let name = gateway.metadata.annotations.get(GATEWAY_CONFIG)?;
+    let config = index.gateway_configs.get(&gateway.id.namespace, name);
+    if config.is_none() {
+        let path = format!("metadata.annotations[{GATEWAY_CONFIG:?}]");
+        let message = format!("no GatewayConfig {name:?} in namespace {:?}", gateway.id.namespace);
+        findings.error(&gateway.id, path, message);
+    }
+    config
+}
+
+impl<'a> Listeners<'a> {
+    /// Adds the listener that takes requests when there is no Gateway.
+    fn add_default(&mut self, address: IpAddr) {
+        let name = "default/tollgate/http".to_owned();
+        self.bundle.push(bundle::Listener {
+            name: name.clone(),
+            address,
+            port: DEFAULT_PORT,
+            hostname: None,
+            tls: None,
+            request_body_bytes_max: client_traffic::REQUEST_BODY_BYTES_MAX,
+        });
+        self.planned.push(PlannedListener { origin: None, hostname: None, names: vec![name] });
+    }
+
+    /// Adds a listener at each address, unless it cannot be served.
+    fn add(
+        &mut self,
+        index: &'a Index<'a>,
+        origin: Origin<'a>,
+        at: usize,
+        addresses: &[IpAddr],
+        policy: Option<&Item<'a, ClientTrafficPolicySpec>>,
+        findings: &mut Findings,
+    ) {
+        let Some(tls) = tls(index, origin, at, findings) else { return };
+        let hostname = origin.listener.hostname.as_ref().map(|name| name.to_ascii_lowercase());
+        let full_name = format!("{}/{}", origin.gateway.full_name(), origin.listener.name);
+        let mut names = Vec::new();
+        for (nth, &address) in addresses.iter().enumerate() {
+            let name = if nth == 0 { full_name.clone() } else { format!("{full_name}@{address}") };
+            let listener = bundle::Listener {
+                name: name.clone(),
+                address,
+                port: origin.listener.port,
+                hostname: hostname.clone(),
+                tls: tls.clone(),
+                request_body_bytes_max: client_traffic::request_body_bytes_max(policy),
+            };
+            if let Some(conflict) = self.conflict(&listener) {
+                findings.error(&origin.gateway.id, format!("spec.listeners[{at}]"), conflict);
+                continue;
+            }
+            self.bundle.push(listener);
+            names.push(name);
+        }
+        if !names.is_empty() {
+            self.planned.push(PlannedListener { origin: Some(origin), hostname, names });
+        }
+    }
+
+    /// Why `listener` cannot be served beside those that are there already.
+    fn conflict(&self, listener: &bundle::Listener) -> Option<String> {
+        let overlap = |a: IpAddr, b: IpAddr| a == b || a.is_unspecified() || b.is_unspecified();
+        let on_same_port = |other: &&bundle::Listener| {
+            other.port == listener.port && overlap(other.address, listener.address)
+        };
+        self.bundle.iter().filter(on_same_port).find_map(|other| {
+            let (port, name) = (other.port, &other.name);
+            if other.address != listener.address {
+                return Some(format!(
+                    "port {port} of every address and of one is taken twice, here and by {name}"
+                ));
+            }
+            if other.tls.is_some() != listener.tls.is_some() {
+                return Some(format!(
+                    "port {port} cannot be with and without TLS: {name} has it the other way"
+                ));
+            }
+            (other.hostname == listener.hostname)
+                .then(|| format!("port {port} and host name are taken by {name}"))
+        })
+    }
+}
+
+/// The TLS of a listener: `None` when it cannot be served, `Some(None)` when it is cleartext.
+fn tls(
+    index: &Index<'_>,
+    origin: Origin<'_>,
+    at: usize,
+    findings: &mut Findings,
+) -> Option<Option<bundle::ListenerTls>> {
+    let gateway = &origin.gateway.id;
+    match origin.listener.protocol {
+        ProtocolType::Http => Some(None),
+        ProtocolType::Https => {
+            let Some(tls) = &origin.listener.tls else {
+                findings.error(gateway, format!("spec.listeners[{at}]"), "expected tls with protocol HTTPS");
+                return None;
+            };
+            if tls.mode == TlsMode::Passthrough {
+                let path = format!("spec.listeners[{at}].tls.mode");
+                findings.error(gateway, path, "Passthrough is not served: the gateway has to read requests");
+                return None;
+            }
+            listener_tls::resolve(index, origin.gateway, at, tls, findings).map(Some)
+        }
+        ProtocolType::Tls | ProtocolType::Tcp | ProtocolType::Udp => {
+            let path = format!("spec.listeners[{at}].protocol");
+            findings.error(gateway, path, "expected HTTP or HTTPS, the only protocols that are served");
+            None
+        }
+    }
+}
+
+/// What a GatewayConfig has that the embedded data plane does not serve.
+pub(crate) fn check_configs(index: &Index<'_>, findings: &mut Findings) {
+    for config in index.gateway_configs.iter() {
+        if config.spec.ext_proc.is_some() {
+            findings.warning(&config.id, "spec.extProc", "has an effect on the Envoy data plane only");
+        }
+        if config.spec.forward_proxy.is_some() {
+            findings.error(
+                &config.id,
+                "spec.forwardProxy",
+                "not served yet: backends are reached without a proxy",
+            );
+        }
+    }
+}
+
+/// Names by which a route can find listeners: those of one Gateway.
+pub(crate) fn by_gateway<'a, 'p>(
+    planned: &'p [PlannedListener<'a>],
+) -> BTreeMap<(&'a str, &'a str), Vec<&'p PlannedListener<'a>>> {
+    let mut found: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for listener in planned {
+        if let Some(origin) = listener.origin {
+            let id = &origin.gateway.id;
+            found.entry((id.namespace.as_str(), id.name.as_str())).or_default().push(listener);
+        }
+    }
+    found
+}

@@ -1,0 +1,148 @@
+//! The objects of a world, by kind and name.
+
+use std::collections::BTreeMap;
+
+use tollgate_manifest::{
+    AiGatewayRouteSpec, AiServiceBackendSpec, BackendSecurityPolicySpec, BackendSpec, BackendTlsPolicySpec,
+    BackendTrafficPolicySpec, ClientTrafficPolicySpec, ConfigMap, GatewayClassSpec, GatewayConfigSpec,
+    GatewaySpec, HttpRouteSpec, Metadata, NamespaceSpec, Object, ReferenceGrantSpec, Resource, Secret,
+};
+
+use crate::World;
+use crate::findings::{Findings, ObjectId};
+
+/// One object.
+#[derive(Debug)]
+pub(crate) struct Item<'a, S> {
+    pub(crate) id: ObjectId,
+    pub(crate) metadata: &'a Metadata,
+    pub(crate) spec: &'a S,
+}
+
+impl<S> Item<'_, S> {
+    /// `namespace/name`.
+    pub(crate) fn full_name(&self) -> String {
+        format!("{}/{}", self.id.namespace, self.id.name)
+    }
+
+    /// When it was made, Unix seconds; objects without a time count as the oldest.
+    pub(crate) fn created_at(&self) -> i64 {
+        self.metadata.creation_timestamp.map_or(0, |at| at.unix_seconds())
+    }
+
+    /// Who comes first in a conflict, as Gateway API says: the older, then by name.
+    pub(crate) fn age(&self) -> (i64, &str, &str) {
+        (self.created_at(), &self.id.namespace, &self.id.name)
+    }
+}
+
+/// All objects of one kind, by namespace and name.
+#[derive(Debug)]
+pub(crate) struct Items<'a, S>(BTreeMap<(String, String), Item<'a, S>>);
+
+impl<S> Default for Items<'_, S> {
+    fn default() -> Self {
+        Self(BTreeMap::new())
+    }
+}
+
+impl<'a, S> Items<'a, S> {
+    pub(crate) fn get(&self, namespace: &str, name: &str) -> Option<&Item<'a, S>> {
+        self.0.get(&(namespace.to_owned(), name.to_owned()))
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Item<'a, S>> {
+        self.0.values()
+    }
+
+    pub(crate) fn in_namespace(&self, namespace: &str) -> impl Iterator<Item = &Item<'a, S>> {
+        self.iter().filter(move |item| item.id.namespace == namespace)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn add(&mut self, kind: &'static str, metadata: &'a Metadata, spec: &'a S, findings: &mut Findings) {
+        let id = ObjectId { kind, namespace: metadata.namespace.clone(), name: metadata.name.clone() };
+        match self.0.entry((metadata.namespace.clone(), metadata.name.clone())) {
+            std::collections::btree_map::Entry::Vacant(place) => {
+                place.insert(Item { id, metadata, spec });
+            }
+            std::collections::btree_map::Entry::Occupied(_) => {
+                findings.error(&id, "", "defined more than once: the first definition counts");
+            }
+        }
+    }
+}
+
+/// All objects.
+#[derive(Default)]
+pub(crate) struct Index<'a> {
+    pub(crate) gateway_classes: Items<'a, GatewayClassSpec>,
+    pub(crate) gateways: Items<'a, GatewaySpec>,
+    pub(crate) http_routes: Items<'a, HttpRouteSpec>,
+    pub(crate) reference_grants: Items<'a, ReferenceGrantSpec>,
+    pub(crate) backend_tls_policies: Items<'a, BackendTlsPolicySpec>,
+    pub(crate) ai_gateway_routes: Items<'a, AiGatewayRouteSpec>,
+    pub(crate) ai_service_backends: Items<'a, AiServiceBackendSpec>,
+    pub(crate) backend_security_policies: Items<'a, BackendSecurityPolicySpec>,
+    pub(crate) gateway_configs: Items<'a, GatewayConfigSpec>,
+    pub(crate) backends: Items<'a, BackendSpec>,
+    pub(crate) backend_traffic_policies: Items<'a, BackendTrafficPolicySpec>,
+    pub(crate) client_traffic_policies: Items<'a, ClientTrafficPolicySpec>,
+    pub(crate) namespaces: Items<'a, NamespaceSpec>,
+    pub(crate) config_maps: Items<'a, ConfigMap>,
+    pub(crate) secrets: Items<'a, Secret>,
+}
+
+impl<'a> Index<'a> {
+    /// Sorts the objects of `world`.
+    pub(crate) fn new(world: &'a World, findings: &mut Findings) -> Self {
+        let mut index = Self::default();
+        for object in &world.objects {
+            index.add(&object.value, findings);
+        }
+        index
+    }
+
+    fn add(&mut self, object: &'a Object, findings: &mut Findings) {
+        fn put<'a, S>(
+            items: &mut Items<'a, S>,
+            kind: &'static str,
+            resource: &'a Resource<S>,
+            findings: &mut Findings,
+        ) {
+            items.add(kind, &resource.metadata, &resource.spec, findings);
+        }
+        match object {
+            Object::GatewayClass(it) => put(&mut self.gateway_classes, "GatewayClass", it, findings),
+            Object::Gateway(it) => put(&mut self.gateways, "Gateway", it, findings),
+            Object::HttpRoute(it) => put(&mut self.http_routes, "HTTPRoute", it, findings),
+            Object::ReferenceGrant(it) => put(&mut self.reference_grants, "ReferenceGrant", it, findings),
+            Object::BackendTlsPolicy(it) => {
+                put(&mut self.backend_tls_policies, "BackendTLSPolicy", it, findings)
+            }
+            Object::AiGatewayRoute(it) => put(&mut self.ai_gateway_routes, "AIGatewayRoute", it, findings),
+            Object::AiServiceBackend(it) => {
+                put(&mut self.ai_service_backends, "AIServiceBackend", it, findings)
+            }
+            Object::BackendSecurityPolicy(it) => {
+                put(&mut self.backend_security_policies, "BackendSecurityPolicy", it, findings);
+            }
+            Object::GatewayConfig(it) => put(&mut self.gateway_configs, "GatewayConfig", it, findings),
+            Object::Backend(it) => put(&mut self.backends, "Backend", it, findings),
+            Object::BackendTrafficPolicy(it) => {
+                put(&mut self.backend_traffic_policies, "BackendTrafficPolicy", it, findings);
+            }
+            Object::ClientTrafficPolicy(it) => {
+                put(&mut self.client_traffic_policies, "ClientTrafficPolicy", it, findings);
+            }
+            Object::Namespace(it) => put(&mut self.namespaces, "Namespace", it, findings),
+            Object::ConfigMap(it) => self.config_maps.add("ConfigMap", &it.metadata, it, findings),
+            Object::Secret(it) => self.secrets.add("Secret", &it.metadata, it, findings),
+            // Findings of the manifest name them.
+            Object::Unsupported(_) | Object::Invalid(_) => {}
+        }
+    }
+}

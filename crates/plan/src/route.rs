@@ -1,0 +1,260 @@
+//! AIGatewayRoute: its rules, and which backends they send to.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tollgate_config::bundle::{self, HeaderMatch, Match, Target, TextMatch, Timeouts};
+use tollgate_manifest::{
+    AiGatewayRouteBackendRef, AiGatewayRouteMatch, AiGatewayRouteRule, AiGatewayRouteSpec, GatewayDuration,
+    HeaderMatchType,
+};
+use tollgate_terms::{BackendName, ModelName, RouteName};
+
+use crate::attach::Attachment;
+use crate::backend::{Backends, PlannedBackend};
+use crate::backend_traffic::{Traffic, TrafficPolicies, Upstream};
+use crate::cost;
+use crate::findings::{Findings, Unresolved};
+use crate::gateway::{Origin, PlannedListener};
+use crate::grant::{self, AI_BACKEND, AI_ROUTE};
+use crate::index::{Index, Item};
+use crate::mutation::{self, Place};
+
+/// `owned_by` of models whose rule does not say, as in Envoy AI Gateway.
+const OWNER_DEFAULT: &str = "Envoy AI Gateway";
+
+/// How long a rule without `timeouts.request` waits for an answer to begin. Envoy AI Gateway bounds the whole exchange so and cuts
+/// long streams with it; here only who writes a bound gets one on the whole.
+const FIRST_BYTE_DEFAULT: Duration = Duration::from_secs(60);
+
+/// Plans routes.
+pub(crate) struct Routes<'a> {
+    pub(crate) index: &'a Index<'a>,
+    pub(crate) listeners: &'a [PlannedListener<'a>],
+    pub(crate) backends: &'a Backends,
+    pub(crate) traffic: &'a TrafficPolicies<'a>,
+}
+
+/// Backends that some rule sends to, as they stand in the bundle.
+pub(crate) type Used = BTreeMap<BackendName, (bundle::Backend, Upstream)>;
+
+impl<'a> Routes<'a> {
+    /// Every route, older ones first, and the backends that they use.
+    pub(crate) fn plan(&self, findings: &mut Findings) -> (Vec<bundle::Route>, Used) {
+        let attachment = Attachment::new(self.index, self.listeners);
+        let mut used = Used::new();
+        let mut items: Vec<_> = self.index.ai_gateway_routes.iter().collect();
+        items.sort_by_key(|route| route.age());
+        let mut routes = Vec::new();
+        for route in items {
+            let attached = attachment.listeners(route, findings);
+            cost::check(&route.id, "spec.llmRequestCosts", &route.spec.llm_request_costs, findings);
+            // Listeners with other defaults get a route of their own.
+            for (gateway, listeners) in self.by_defaults(&attached) {
+                routes.push(self.route(route, &gateway, &listeners, &mut used, findings));
+            }
+            if attached.is_empty() {
+                // Its mistakes are worth telling all the same.
+                self.route(route, &Defaults::default(), &[], &mut Used::new(), findings);
+            }
+        }
+        (routes, used)
+    }
+
+    /// Listeners by what their Gateway says for every route.
+    fn by_defaults<'p>(
+        &self,
+        attached: &[&'p PlannedListener<'a>],
+    ) -> Vec<(Defaults<'a>, Vec<&'p PlannedListener<'a>>)> {
+        let mut groups: Vec<(Defaults<'a>, Vec<&PlannedListener<'a>>)> = Vec::new();
+        for listener in attached {
+            let defaults = self.defaults(listener.origin.as_ref());
+            match groups.iter_mut().find(|(other, _)| *other == defaults) {
+                Some((_, listeners)) => listeners.push(listener),
+                None => groups.push((defaults, vec![listener])),
+            }
+        }
+        groups
+    }
+
+    fn defaults(&self, origin: Option<&Origin<'a>>) -> Defaults<'a> {
+        let Some(origin) = origin else { return Defaults::default() };
+        let costs = origin.config.map_or(&[][..], |config| &config.spec.global_llm_request_costs);
+        Defaults { policy: self.traffic.of_listener(origin), costs }
+    }
+
+    fn route(
+        &self,
+        route: &Item<'_, AiGatewayRouteSpec>,
+        defaults: &Defaults<'_>,
+        listeners: &[&PlannedListener<'_>],
+        used: &mut Used,
+        findings: &mut Findings,
+    ) -> bundle::Route {
+        let rules = route.spec.rules.iter().enumerate();
+        bundle::Route {
+            name: RouteName::new(route.full_name()),
+            listeners: listeners.iter().flat_map(|listener| listener.names.iter().cloned()).collect(),
+            hostnames: route.spec.hostnames.iter().map(|name| name.to_ascii_lowercase()).collect(),
+            created_at: route.created_at(),
+            rules: rules.map(|(at, rule)| self.rule(route, at, rule, defaults, used, findings)).collect(),
+            costs: cost::merge(&route.spec.llm_request_costs, defaults.costs),
+        }
+    }
+
+    fn rule(
+        &self,
+        route: &Item<'_, AiGatewayRouteSpec>,
+        at: usize,
+        rule: &AiGatewayRouteRule,
+        defaults: &Defaults<'_>,
+        used: &mut Used,
+        findings: &mut Findings,
+    ) -> bundle::Rule {
+        let traffic = self.traffic.of_rule(&route.id, rule.name.as_deref(), defaults.policy);
+        let mut targets = Vec::new();
+        let mut first_mistake = None;
+        for (nth, reference) in rule.backend_refs.iter().enumerate() {
+            let path = format!("spec.rules[{at}].backendRefs[{nth}]");
+            match self.target(route, &path, reference, findings) {
+                Ok((target, backend)) => {
+                    use_backend(backend, &traffic.upstream, used, findings);
+                    targets.push(target);
+                }
+                Err(message) => {
+                    first_mistake.get_or_insert(message);
+                }
+            }
+        }
+        // Where others remain they serve; a rule that has lost all of its backends says why.
+        let broken = first_mistake.filter(|_| targets.iter().all(|target| target.weight == 0));
+        bundle::Rule {
+            name: rule.name.clone(),
+            matches: rule.matches.iter().map(resolve_match).collect(),
+            targets,
+            timeouts: timeouts(rule, &traffic),
+            retry: traffic.retry,
+            models_owned_by: rule.models_owned_by.clone().unwrap_or_else(|| OWNER_DEFAULT.to_owned()),
+            models_created_at: rule
+                .models_created_at
+                .map_or_else(|| route.created_at(), |at| at.unix_seconds()),
+            broken,
+        }
+    }
+
+    fn target(
+        &self,
+        route: &Item<'_, AiGatewayRouteSpec>,
+        path: &str,
+        reference: &AiGatewayRouteBackendRef,
+        findings: &mut Findings,
+    ) -> Result<(Target, &'a PlannedBackend), String> {
+        let place = Place { object: &route.id, path: &format!("{path}.") };
+        let (headers, body) = (reference.header_mutation.as_ref(), reference.body_mutation.as_ref());
+        // Looked at whether the backend is there or not, so that all mistakes show at once.
+        let mutation = mutation::resolve(place, headers, body, findings);
+        let model_override = model_override(reference).inspect_err(|message| {
+            findings.error(&route.id, format!("{path}.modelNameOverride"), message.as_str());
+        });
+        let backend = self.backend(route, path, reference, findings)?;
+        let target = Target {
+            backend: backend.backend.name.clone(),
+            priority: reference.priority,
+            weight: u32::try_from(reference.weight).unwrap_or(0),
+            model_override: model_override?,
+            mutation: mutation::merge(mutation?, &backend.mutation),
+        };
+        Ok((target, backend))
+    }
+
+    fn backend(
+        &self,
+        route: &Item<'_, AiGatewayRouteSpec>,
+        path: &str,
+        reference: &AiGatewayRouteBackendRef,
+        findings: &mut Findings,
+    ) -> Result<&'a PlannedBackend, String> {
+        let name = &reference.name;
+        let own_namespace = &route.id.namespace;
+        let namespace = reference.namespace.as_ref().unwrap_or(own_namespace);
+        let mut fail = |reason, field: &str, message: String| {
+            findings.unresolved(&route.id, format!("{path}{field}"), reason, message.clone());
+            message
+        };
+        if let Some(kind) = reference.kind.as_deref().filter(|kind| *kind != AI_BACKEND.name) {
+            return Err(fail(Unresolved::InvalidKind, ".kind", format!("{kind} is not served yet")));
+        }
+        if !grant::permits(self.index, (AI_ROUTE, own_namespace), (AI_BACKEND, namespace, name)) {
+            let message =
+                format!("no ReferenceGrant in {namespace:?} lets this route use AIServiceBackend {name:?}");
+            return Err(fail(Unresolved::RefNotPermitted, ".namespace", message));
+        }
+        match self.backends.get(&(namespace.clone(), name.clone())) {
+            Some(Ok(backend)) => Ok(backend),
+            Some(Err(message)) => Err(format!("AIServiceBackend \"{namespace}/{name}\": {message}")),
+            None => {
+                let message = format!("no AIServiceBackend \"{namespace}/{name}\"");
+                Err(fail(Unresolved::BackendNotFound, ".name", message))
+            }
+        }
+    }
+}
+
+/// What a Gateway says for the routes on it.
+#[derive(Debug, Default, PartialEq)]
+struct Defaults<'a> {
+    policy: Option<&'a crate::findings::ObjectId>,
+    costs: &'a [tollgate_manifest::LlmRequestCost],
+}
+
+fn model_override(reference: &AiGatewayRouteBackendRef) -> Result<Option<ModelName>, String> {
+    let name = reference.model_name_override.as_deref().filter(|name| !name.is_empty());
+    name.map(|name| ModelName::parse(name).map_err(|error| error.to_string())).transpose()
+}
+
+/// Puts a backend into the bundle, with the bounds of the policy over the rule that uses it.
+fn use_backend(planned: &PlannedBackend, upstream: &Upstream, used: &mut Used, findings: &mut Findings) {
+    match used.get(&planned.backend.name) {
+        Some((_, other)) if !other.asks_the_same(upstream) => {
+            // One backend has one set of bounds; the rule that came first has set them.
+            let name = |upstream: &Upstream| match &upstream.policy {
+                Some(policy) => policy.to_string(),
+                None => "a rule without a policy".to_owned(),
+            };
+            let message =
+                format!("its bounds are those of {}; {} has no effect", name(other), name(upstream));
+            findings.warning(&planned.id, "", message);
+        }
+        Some(_) => {}
+        None => {
+            let Upstream { policy: _, limits, ejection, connect_timeout } = upstream.clone();
+            let backend = bundle::Backend { limits, ejection, connect_timeout, ..planned.backend.clone() };
+            used.insert(planned.backend.name.clone(), (backend, upstream.clone()));
+        }
+    }
+}
+
+fn resolve_match(written: &AiGatewayRouteMatch) -> Match {
+    let header = |header: &tollgate_manifest::HttpHeaderMatch| HeaderMatch {
+        name: header.name.to_ascii_lowercase(),
+        value: match header.kind {
+            HeaderMatchType::Exact => TextMatch::Exact(header.value.clone()),
+            HeaderMatchType::RegularExpression => TextMatch::RegularExpression(header.value.clone()),
+        },
+    };
+    Match { headers: written.headers.iter().map(header).collect() }
+}
+
+/// The rule's own bounds over those of the policy. A zero duration is no bound.
+fn timeouts(rule: &AiGatewayRouteRule, traffic: &Traffic) -> Timeouts {
+    let get = |duration: Option<GatewayDuration>| duration.map(GatewayDuration::get);
+    let own = rule.timeouts.as_ref();
+    let request = own.and_then(|own| get(own.request)).or(traffic.request);
+    let bound = |duration: Option<Duration>| duration.filter(|duration| !duration.is_zero());
+    Timeouts {
+        request: bound(request),
+        per_try: bound(own.and_then(|own| get(own.backend_request)).or(traffic.per_try)),
+        first_byte: request.is_none().then_some(FIRST_BYTE_DEFAULT),
+        stream_idle: bound(get(rule.stream_idle_timeout).or(traffic.stream_idle)),
+    }
+}

@@ -1,0 +1,193 @@
+//! What the policies of Envoy Gateway are about: Gateways, routes, and sections of them.
+
+use std::collections::BTreeMap;
+
+use tollgate_manifest::{GatewaySpec, PolicyTargetReference, TargetSelector};
+
+use crate::findings::{Findings, ObjectId};
+use crate::grant::{AI_ROUTE, GATEWAY, GATEWAY_API, HTTP_ROUTE};
+use crate::index::{Index, Item};
+use crate::selector::selects;
+
+/// What a policy is about, within the namespace that it shares with it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Scope {
+    Gateway,
+    Route,
+}
+
+/// Policies of one kind, by what they are about.
+#[derive(Debug)]
+pub(crate) struct Policies<'a, S> {
+    by_target: BTreeMap<(Scope, String, String, Option<String>), &'a Item<'a, S>>,
+}
+
+/// How a policy names what it is about; the three spellings are one list.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Targets<'a> {
+    pub(crate) target_ref: Option<&'a PolicyTargetReference>,
+    pub(crate) target_refs: &'a [PolicyTargetReference],
+    pub(crate) selectors: &'a [TargetSelector],
+}
+
+/// Whether routes can be meant, or Gateways only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reach {
+    GatewaysAndRoutes,
+    Gateways,
+}
+
+impl<'a, S> Policies<'a, S> {
+    /// Sorts `policies` by what they are about. Of several about the same, the oldest counts.
+    pub(crate) fn attach(
+        index: &Index<'_>,
+        policies: impl Iterator<Item = &'a Item<'a, S>>,
+        targets: impl Fn(&'a S) -> Targets<'a>,
+        reach: Reach,
+        findings: &mut Findings,
+    ) -> Self {
+        let mut policies: Vec<_> = policies.collect();
+        policies.sort_by_key(|policy| policy.age());
+        let mut attached = Self { by_target: BTreeMap::new() };
+        for policy in policies {
+            let targets = targets(policy.spec);
+            let single = targets.target_ref.map(|target| ("spec.targetRef".to_owned(), target));
+            let listed = targets
+                .target_refs
+                .iter()
+                .enumerate()
+                .map(|(at, one)| (format!("spec.targetRefs[{at}]"), one));
+            for (path, target) in single.into_iter().chain(listed) {
+                attached.attach_one(index, policy, &path, target, reach, findings);
+            }
+            for (at, selector) in targets.selectors.iter().enumerate() {
+                let path = format!("spec.targetSelectors[{at}]");
+                for target in selected(index, &policy.id, selector) {
+                    attached.attach_one(index, policy, &path, &target, reach, findings);
+                }
+            }
+        }
+        attached
+    }
+
+    fn attach_one(
+        &mut self,
+        index: &Index<'_>,
+        policy: &'a Item<'a, S>,
+        path: &str,
+        target: &PolicyTargetReference,
+        reach: Reach,
+        findings: &mut Findings,
+    ) {
+        let namespace = &policy.id.namespace;
+        let scope = match resolve(index, namespace, target, reach) {
+            Ok(scope) => scope,
+            Err(message) => return findings.error(&policy.id, path, message),
+        };
+        let key = (scope, namespace.clone(), target.name.clone(), target.section_name.clone());
+        match self.by_target.get(&key) {
+            // A policy may name an HTTPRoute and the AIGatewayRoute that makes it: the same thing twice.
+            Some(other) if other.id == policy.id => {}
+            Some(other) => {
+                let message =
+                    format!("has no effect on {} {:?}: {} is older", target.kind, target.name, other.id);
+                findings.error(&policy.id, path, message);
+            }
+            None => {
+                self.by_target.insert(key, policy);
+            }
+        }
+    }
+
+    /// The policy about `listener` of `gateway`.
+    pub(crate) fn effective(
+        &self,
+        gateway: &Item<'_, GatewaySpec>,
+        listener: &str,
+    ) -> Option<&'a Item<'a, S>> {
+        self.most_specific(Scope::Gateway, &gateway.id, Some(listener))
+    }
+
+    /// The policy about the rule called `rule` of `route`.
+    pub(crate) fn of_route(&self, route: &ObjectId, rule: Option<&str>) -> Option<&'a Item<'a, S>> {
+        self.most_specific(Scope::Route, route, rule)
+    }
+
+    fn most_specific(&self, scope: Scope, id: &ObjectId, section: Option<&str>) -> Option<&'a Item<'a, S>> {
+        let key = |section: Option<&str>| {
+            (scope.clone(), id.namespace.clone(), id.name.clone(), section.map(str::to_owned))
+        };
+        let of_section = section.and_then(|section| self.by_target.get(&key(Some(section))));
+        of_section.or_else(|| self.by_target.get(&key(None))).copied()
+    }
+}
+
+fn resolve(
+    index: &Index<'_>,
+    namespace: &str,
+    target: &PolicyTargetReference,
+    reach: Reach,
+) -> Result<Scope, String> {
+    let (kind, name) = (&target.kind, &target.name);
+    let scope = if GATEWAY.is(&target.group, kind) {
+        Scope::Gateway
+    } else if reach == Reach::GatewaysAndRoutes
+        && (HTTP_ROUTE.is(&target.group, kind) || AI_ROUTE.is(&target.group, kind))
+    {
+        Scope::Route
+    } else {
+        let expected = match reach {
+            Reach::Gateways => "a Gateway",
+            Reach::GatewaysAndRoutes => "a Gateway, HTTPRoute or AIGatewayRoute",
+        };
+        return Err(format!("expected {expected}, found {kind} of group {:?}", target.group));
+    };
+    let sections: Option<Vec<&str>> = match scope {
+        Scope::Gateway => index
+            .gateways
+            .get(namespace, name)
+            .map(|gateway| gateway.spec.listeners.iter().map(|listener| listener.name.as_str()).collect()),
+        // The HTTPRoute that Envoy AI Gateway makes of an AIGatewayRoute has its name, so both name the latter.
+        Scope::Route => match index.ai_gateway_routes.get(namespace, name) {
+            Some(route) => Some(route.spec.rules.iter().filter_map(|rule| rule.name.as_deref()).collect()),
+            None => index
+                .http_routes
+                .get(namespace, name)
+                .map(|route| route.spec.rules.iter().filter_map(|rule| rule.name.as_deref()).collect()),
+        },
+    };
+    let sections = sections.ok_or_else(|| format!("no {kind} {name:?} in namespace {namespace:?}"))?;
+    match target.section_name.as_deref() {
+        Some(section) if !sections.contains(&section) => {
+            Err(format!("no section {section:?} in {kind} {name:?}"))
+        }
+        _ => Ok(scope),
+    }
+}
+
+/// The objects in the namespace of `policy` whose labels meet `selector`.
+fn selected(index: &Index<'_>, policy: &ObjectId, selector: &TargetSelector) -> Vec<PolicyTargetReference> {
+    let group = selector.group.as_deref().unwrap_or(GATEWAY_API);
+    let namespace = &policy.namespace;
+    let meets = |labels: &BTreeMap<String, String>| {
+        selects(&selector.match_labels, &selector.match_expressions, labels)
+    };
+    let names: Vec<&str> = if GATEWAY.is(group, &selector.kind) {
+        let gateways = index.gateways.in_namespace(namespace);
+        gateways.filter(|one| meets(&one.metadata.labels)).map(|one| one.id.name.as_str()).collect()
+    } else if HTTP_ROUTE.is(group, &selector.kind) || AI_ROUTE.is(group, &selector.kind) {
+        let routes = index.ai_gateway_routes.in_namespace(namespace);
+        routes.filter(|one| meets(&one.metadata.labels)).map(|one| one.id.name.as_str()).collect()
+    } else {
+        Vec::new()
+    };
+    names
+        .into_iter()
+        .map(|name| PolicyTargetReference {
+            group: group.to_owned(),
+            kind: selector.kind.clone(),
+            name: name.to_owned(),
+            section_name: None,
+        })
+        .collect()
+}
