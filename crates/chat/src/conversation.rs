@@ -146,6 +146,8 @@ pub enum Thinking {
         /// How to show it.
         display: Option<String>,
     },
+    /// Only between calls of tools.
+    BetweenTools,
     /// None.
     Disabled,
 }

@@ -156,3 +156,23 @@ pub(crate) fn data_uri(uri: &str) -> Option<(String, String)> {
     let essence = media_type.split(';').next().unwrap_or_default();
     Some((essence.to_owned(), data.to_owned()))
 }
+
+/// Members of an object, in the order in which they are set.
+#[derive(Default)]
+pub(crate) struct Members {
+    pub(crate) map: Map<String, Value>,
+}
+
+impl Members {
+    /// Sets a member, unless there is nothing to say.
+    pub(crate) fn set(&mut self, key: &str, value: Option<impl Into<Value>>) {
+        if let Some(value) = value {
+            self.map.insert(key.to_owned(), value.into());
+        }
+    }
+
+    /// The object.
+    pub(crate) fn value(self) -> Value {
+        Value::Object(self.map)
+    }
+}

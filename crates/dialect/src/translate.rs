@@ -1,15 +1,46 @@
-//! Between dialects, through the hub.
+//! Between dialects, through the hub: decode with one dialect's words, encode with the other's.
+//!
+//! Whole answers and streams take the same two steps; a stream takes them event by event. What could not be said comes back as losses.
 
 use bytes::{Bytes, BytesMut};
-use tollgate_chat::Loss;
+use tollgate_chat::{Answer, Conversation, Event, Loss};
 use tollgate_terms::{Dialect, ModelName, Operation};
 use tollgate_wire::sse::Frame;
 
-use crate::Invalid;
+use crate::{Invalid, anthropic_messages, openai_chat};
+
+/// Most losses that are told of one translation: a request of a megabyte may hold a hundred thousand.
+const LOSSES_MAX: usize = 100;
+
+/// A dialect that the hub reads and says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Side {
+    OpenAiChat,
+    AnthropicMessages,
+}
+
+impl Side {
+    fn of(dialect: Dialect) -> Option<Self> {
+        match dialect {
+            Dialect::OpenAiChat => Some(Self::OpenAiChat),
+            Dialect::AnthropicMessages => Some(Self::AnthropicMessages),
+            Dialect::OpenAiCompletions
+            | Dialect::OpenAiEmbeddings
+            | Dialect::OpenAiResponses
+            | Dialect::OpenAiImages
+            | Dialect::OpenAiAudio
+            | Dialect::CohereRerank
+            | Dialect::VllmTokenize => None,
+        }
+    }
+}
 
 /// Whether `operation` asked in `client` can be said in `backend`.
-pub fn can_translate(_client: Dialect, _backend: Dialect, _operation: Operation) -> bool {
-    false
+pub fn can_translate(client: Dialect, backend: Dialect, operation: Operation) -> bool {
+    operation == Operation::Chat
+        && Side::of(client).is_some()
+        && Side::of(backend).is_some()
+        && client != backend
 }
 
 /// A body in another dialect.
@@ -17,7 +48,7 @@ pub fn can_translate(_client: Dialect, _backend: Dialect, _operation: Operation)
 pub struct Encoded {
     /// The body.
     pub body: Bytes,
-    /// What it does not say.
+    /// What it does not say; the first hundred.
     pub losses: Vec<Loss>,
 }
 
@@ -44,7 +75,7 @@ pub struct AnswerContext {
 pub struct TranslatedAnswer {
     /// The body.
     pub body: Bytes,
-    /// What it does not say.
+    /// What it does not say; the first hundred.
     pub losses: Vec<Loss>,
 }
 
@@ -58,8 +89,19 @@ pub fn translate_request(
     body: &[u8],
     model: &ModelName,
 ) -> Result<Encoded, Invalid> {
-    let _ = (client, backend, body, model);
-    Err(Invalid::unprocessable("no translation", "model"))
+    let untold = || Invalid::unprocessable("this operation cannot be translated", "");
+    let (client, backend) = (Side::of(client).ok_or_else(untold)?, Side::of(backend).ok_or_else(untold)?);
+    let mut losses = Vec::new();
+    let conversation: Conversation = match client {
+        Side::OpenAiChat => openai_chat::decode_request(body, &mut losses)?,
+        Side::AnthropicMessages => anthropic_messages::decode_request(body, &mut losses)?,
+    };
+    let body = match backend {
+        Side::OpenAiChat => openai_chat::encode_request(conversation, model, &mut losses)?,
+        Side::AnthropicMessages => anthropic_messages::encode_request(conversation, model, &mut losses)?,
+    };
+    losses.truncate(LOSSES_MAX);
+    Ok(Encoded { body, losses })
 }
 
 /// Says a whole answer in the client's dialect.
@@ -72,39 +114,95 @@ pub fn translate_answer(
     body: &[u8],
     context: &AnswerContext,
 ) -> Result<TranslatedAnswer, Unreadable> {
-    let _ = (client, backend, body, context);
-    Err(Unreadable("no translation".to_owned()))
+    let untold = || Unreadable("this operation cannot be translated".to_owned());
+    let (client, backend) = (Side::of(client).ok_or_else(untold)?, Side::of(backend).ok_or_else(untold)?);
+    let mut losses = Vec::new();
+    let answer: Answer = match backend {
+        Side::OpenAiChat => openai_chat::decode_answer(body, &mut losses)?,
+        Side::AnthropicMessages => anthropic_messages::decode_answer(body, &mut losses)?,
+    };
+    let body = match client {
+        Side::OpenAiChat => openai_chat::encode_answer(answer, context, &mut losses),
+        Side::AnthropicMessages => anthropic_messages::encode_answer(answer, context, &mut losses),
+    };
+    losses.truncate(LOSSES_MAX);
+    Ok(TranslatedAnswer { body, losses })
 }
 
 /// Says a streamed answer in the client's dialect, event by event.
 #[derive(Debug)]
 pub struct StreamTranslator {
+    decoder: Decoder,
+    encoder: Encoder,
+    events: Vec<Event>,
     losses: Vec<Loss>,
 }
 
+#[derive(Debug)]
+enum Decoder {
+    OpenAiChat(openai_chat::StreamDecoder),
+    AnthropicMessages(anthropic_messages::StreamDecoder),
+}
+
+#[derive(Debug)]
+enum Encoder {
+    OpenAiChat(openai_chat::StreamEncoder),
+    AnthropicMessages(anthropic_messages::StreamEncoder),
+}
+
 impl StreamTranslator {
-    /// A translator for one stream.
-    pub fn new(_client: Dialect, _backend: Dialect, _context: AnswerContext) -> Self {
-        Self { losses: Vec::new() }
+    /// A translator for one stream; `None` where there are no words between the two.
+    pub fn new(client: Dialect, backend: Dialect, context: AnswerContext) -> Option<Self> {
+        let decoder = match Side::of(backend)? {
+            Side::OpenAiChat => Decoder::OpenAiChat(openai_chat::StreamDecoder::new()),
+            Side::AnthropicMessages => Decoder::AnthropicMessages(anthropic_messages::StreamDecoder::new()),
+        };
+        let encoder = match Side::of(client)? {
+            Side::OpenAiChat => Encoder::OpenAiChat(openai_chat::StreamEncoder::new(context)),
+            Side::AnthropicMessages => {
+                Encoder::AnthropicMessages(anthropic_messages::StreamEncoder::new(context))
+            }
+        };
+        Some(Self { decoder, encoder, events: Vec::new(), losses: Vec::new() })
     }
 
     /// Takes in one event.
     ///
     /// # Errors
     /// When the stream cannot go on after it.
-    pub fn frame(&mut self, _frame: &Frame, _out: &mut BytesMut) -> Result<(), Unreadable> {
-        Err(Unreadable("no translation".to_owned()))
+    pub fn frame(&mut self, frame: &Frame, out: &mut BytesMut) -> Result<(), Unreadable> {
+        let read = match &mut self.decoder {
+            Decoder::OpenAiChat(decoder) => decoder.frame(frame, &mut self.events),
+            Decoder::AnthropicMessages(decoder) => decoder.frame(frame, &mut self.events),
+        };
+        self.say(out);
+        read
     }
 
     /// Takes in the end.
     ///
     /// # Errors
     /// When the stream ended before it was complete.
-    pub fn finish(&mut self, _out: &mut BytesMut) -> Result<(), Unreadable> {
-        Ok(())
+    pub fn finish(&mut self, out: &mut BytesMut) -> Result<(), Unreadable> {
+        let read = match &mut self.decoder {
+            Decoder::OpenAiChat(decoder) => decoder.finish(&mut self.events),
+            Decoder::AnthropicMessages(decoder) => decoder.finish(),
+        };
+        self.say(out);
+        read
     }
 
-    /// What the stream does not say.
+    fn say(&mut self, out: &mut BytesMut) {
+        for event in self.events.drain(..) {
+            match &mut self.encoder {
+                Encoder::OpenAiChat(encoder) => encoder.event(event, out, &mut self.losses),
+                Encoder::AnthropicMessages(encoder) => encoder.event(event, out, &mut self.losses),
+            }
+        }
+        self.losses.truncate(LOSSES_MAX);
+    }
+
+    /// What the stream does not say; the first hundred.
     pub fn losses(&self) -> &[Loss] {
         &self.losses
     }

@@ -4,6 +4,7 @@
 //! Source: `anthropic.types.Usage`.
 
 use serde::Deserialize;
+use serde_json::{Value, json};
 use tollgate_terms::Usage;
 
 use crate::observe::Count;
@@ -59,4 +60,29 @@ impl WireUsage {
             provider_total_tokens: None,
         })
     }
+}
+
+/// The usage, as answers and the last event of a stream tell it.
+pub(crate) fn encode_usage(usage: &Usage) -> Value {
+    let Usage {
+        input_tokens,
+        cached_input_tokens,
+        cache_creation_input_tokens,
+        output_tokens,
+        reasoning_tokens,
+        provider_total_tokens: _,
+    } = *usage;
+    let fresh = input_tokens.saturating_sub(cached_input_tokens).saturating_sub(cache_creation_input_tokens);
+    let mut wire = json!({
+        "input_tokens": fresh,
+        "cache_creation_input_tokens": cache_creation_input_tokens,
+        "cache_read_input_tokens": cached_input_tokens,
+        "output_tokens": output_tokens,
+    });
+    if reasoning_tokens > 0
+        && let Some(wire) = wire.as_object_mut()
+    {
+        wire.insert("output_tokens_details".to_owned(), json!({"thinking_tokens": reasoning_tokens}));
+    }
+    wire
 }

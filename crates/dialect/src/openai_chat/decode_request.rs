@@ -13,6 +13,7 @@ use tollgate_terms::Delivery;
 use super::parts::{self, Speaker};
 use super::says_error;
 use crate::Invalid;
+use crate::anthropic_messages::decode_thinking;
 use crate::fields::{Fields, loss, wrong};
 
 /// Reads a request. What the hub has no room for is recorded in `losses`.
@@ -268,5 +269,5 @@ fn response_format(fields: &mut Fields) -> Result<Option<ResponseFormat>, Invali
 
 fn thinking(fields: &mut Fields) -> Result<Option<Thinking>, Invalid> {
     let Some(mut thinking) = fields.object("thinking")? else { return Ok(None) };
-    super::parts::thinking(&mut thinking).map(Some)
+    decode_thinking(&mut thinking).map(Some)
 }

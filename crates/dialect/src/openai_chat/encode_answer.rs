@@ -7,11 +7,10 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use tollgate_chat::{Answer, Block, BlockKind, Choice, Effect, Loss, LossKind, StopReason};
 
-use super::encode_request::Members;
 use super::usage::encode_usage;
 use crate::AnswerContext;
 use crate::error::encode;
-use crate::fields::loss;
+use crate::fields::{Members, loss};
 
 /// The body. What it does not say is recorded in `losses`.
 pub(crate) fn encode_answer(answer: Answer, context: &AnswerContext, losses: &mut Vec<Loss>) -> Bytes {

@@ -5,10 +5,10 @@
 use serde_json::{Value, json};
 use tollgate_chat::{Block, BlockKind, DocumentSource, Effect, ImageSource, Loss, LossKind, Role, Turn};
 
-use super::encode_request::{Members, lose_cache_point};
+use super::encode_request::lose_cache_point;
 use super::says_error;
 use crate::Invalid;
-use crate::fields::loss;
+use crate::fields::{Members, loss};
 
 /// Instructions and turns.
 pub(super) fn messages(

@@ -4,17 +4,18 @@
 //! the messages and parts of type `thinking` in them.
 
 use bytes::Bytes;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use tollgate_chat::{
-    CachePoint, Conversation, Effect, Effort, Loss, LossKind, Metadata, ResponseFormat, Sampling, Thinking,
-    Tool, ToolChoice,
+    CachePoint, Conversation, Effect, Effort, Loss, LossKind, Metadata, ResponseFormat, Sampling, Tool,
+    ToolChoice,
 };
 use tollgate_terms::{Delivery, ModelName};
 
 use super::encode_messages::messages;
 use crate::Invalid;
+use crate::anthropic_messages::encode_thinking;
 use crate::error::encode;
-use crate::fields::loss;
+use crate::fields::{Members, loss};
 
 /// The name of a demanded schema that has none: this dialect needs one.
 const SCHEMA_NAME: &str = "answer";
@@ -68,26 +69,6 @@ pub(crate) fn encode_request(
         body.set("stream_options", Some(json!({"include_usage": true})));
     }
     Ok(encode(&body.map))
-}
-
-/// Members of an object, in the order in which they are set.
-#[derive(Default)]
-pub(super) struct Members {
-    pub(super) map: Map<String, Value>,
-}
-
-impl Members {
-    /// Sets a member, unless there is nothing to say.
-    pub(super) fn set(&mut self, key: &str, value: Option<impl Into<Value>>) {
-        if let Some(value) = value {
-            self.map.insert(key.to_owned(), value.into());
-        }
-    }
-
-    /// The object.
-    pub(super) fn value(self) -> Value {
-        Value::Object(self.map)
-    }
 }
 
 fn set_sampling(body: &mut Members, sampling: Sampling, losses: &mut Vec<Loss>) {
@@ -150,23 +131,6 @@ fn encode_format(format: ResponseFormat) -> Value {
             json!({"type": "json_schema", "json_schema": inner.map})
         }
     }
-}
-
-fn encode_thinking(thinking: Thinking) -> Value {
-    let mut members = Members::default();
-    match thinking {
-        Thinking::Enabled { budget_tokens, display } => {
-            members.set("type", Some("enabled"));
-            members.set("budget_tokens", budget_tokens);
-            members.set("display", display);
-        }
-        Thinking::Adaptive { display } => {
-            members.set("type", Some("adaptive"));
-            members.set("display", display);
-        }
-        Thinking::Disabled => members.set("type", Some("disabled")),
-    }
-    members.value()
 }
 
 /// `max` is Anthropic's alone; `xhigh` is the highest here.

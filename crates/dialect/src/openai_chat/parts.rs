@@ -1,7 +1,7 @@
 //! Content parts of messages, which requests and answers share.
 
 use serde_json::{Map, Value};
-use tollgate_chat::{Block, BlockKind, DocumentSource, Effect, ImageSource, Loss, LossKind, Thinking};
+use tollgate_chat::{Block, BlockKind, DocumentSource, Effect, ImageSource, Loss, LossKind};
 
 use crate::Invalid;
 use crate::fields::{Fields, data_uri, loss, wrong};
@@ -145,19 +145,6 @@ pub(super) fn arguments(text: &str, pointer: &str, losses: &mut Vec<Loss>) -> Va
         _ => {
             losses.push(loss(pointer, LossKind::ToolOption, Effect::Meaning));
             Value::Object(Map::new())
-        }
-    }
-}
-
-/// `thinking`, in Anthropic's own shape, which this dialect's extensions borrow.
-pub(crate) fn thinking(fields: &mut Fields) -> Result<Thinking, Invalid> {
-    let display = fields.text("display")?;
-    match fields.needed_text("type")?.as_str() {
-        "enabled" => Ok(Thinking::Enabled { budget_tokens: fields.count("budget_tokens")?, display }),
-        "adaptive" => Ok(Thinking::Adaptive { display }),
-        "disabled" => Ok(Thinking::Disabled),
-        other => {
-            Err(wrong(&fields.at("type"), "enabled, adaptive or disabled", &Value::String(other.to_owned())))
         }
     }
 }

@@ -1,0 +1,164 @@
+//! A whole message of the model: read into the hub, and said.
+//!
+//! Source: `anthropic.types.Message`.
+
+use bytes::Bytes;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tollgate_chat::{Answer, Block, BlockKind, Choice, Effect, Loss, LossKind, StopReason};
+
+use super::usage::{WireUsage, encode_usage};
+use crate::error::encode;
+use crate::fields::{Members, loss};
+use crate::{AnswerContext, Unreadable};
+
+#[derive(Deserialize)]
+struct Body {
+    #[serde(default)]
+    id: Option<String>,
+    #[serde(default)]
+    model: Option<String>,
+    content: Vec<Value>,
+    #[serde(default)]
+    stop_reason: Option<String>,
+    #[serde(default)]
+    stop_sequence: Option<String>,
+    #[serde(default)]
+    usage: Option<WireUsage>,
+}
+
+/// Reads an answer, leniently. What the hub has no room for is recorded in `losses`.
+pub(crate) fn decode_answer(body: &[u8], losses: &mut Vec<Loss>) -> Result<Answer, Unreadable> {
+    let _ = losses;
+    let body: Body = serde_json::from_slice(body).map_err(|error| Unreadable(error.to_string()))?;
+    let blocks = body.content.into_iter().enumerate().map(|(index, value)| Block {
+        origin: format!("/content/{index}"),
+        cache: None,
+        kind: decode_block(value),
+    });
+    let choice = Choice {
+        blocks: blocks.collect(),
+        stop: stop_reason(body.stop_reason.as_deref(), body.stop_sequence),
+        logprobs: None,
+    };
+    Ok(Answer {
+        id: body.id.unwrap_or_default(),
+        model: body.model,
+        created_s: None,
+        choices: vec![choice],
+        usage: body.usage.and_then(|usage| usage.usage(None)),
+        service_tier: None,
+    })
+}
+
+/// A block of an answer, whole or as it begins in a stream.
+pub(super) fn decode_block(value: Value) -> BlockKind {
+    let text = |key: &str| value.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let name = text("type");
+    match name.as_str() {
+        "text" => {
+            let citations = value.get("citations").and_then(Value::as_array).cloned().unwrap_or_default();
+            BlockKind::Text { text: text("text"), citations }
+        }
+        "thinking" => {
+            let signature = Some(text("signature")).filter(|signature| !signature.is_empty());
+            BlockKind::Thinking { text: text("thinking"), signature }
+        }
+        "redacted_thinking" => BlockKind::RedactedThinking { data: text("data") },
+        "tool_use" => BlockKind::ToolUse {
+            id: text("id"),
+            name: text("name"),
+            input: value.get("input").cloned().unwrap_or_else(|| json!({})),
+        },
+        _ => BlockKind::Foreign { name, value },
+    }
+}
+
+/// Why the model stopped. A server that does not say had nothing more to say.
+pub(super) fn stop_reason(word: Option<&str>, sequence: Option<String>) -> StopReason {
+    match word {
+        None | Some("end_turn") => StopReason::EndOfTurn,
+        Some("stop_sequence") => StopReason::StopSequence(sequence),
+        Some("max_tokens") => StopReason::OutputLimit,
+        Some("model_context_window_exceeded") => StopReason::ContextLimit,
+        Some("tool_use") => StopReason::ToolUse,
+        Some("refusal") => StopReason::Refusal,
+        Some("pause_turn") => StopReason::Pause,
+        Some(other) => StopReason::Other(other.to_owned()),
+    }
+}
+
+/// The words for a reason: `stop_reason` and `stop_sequence`.
+pub(super) fn stop_words(stop: StopReason, losses: &mut Vec<Loss>) -> (&'static str, Option<String>) {
+    match stop {
+        // Which text ended the answer is not told by every dialect, and this one does not name a reason without it.
+        StopReason::EndOfTurn | StopReason::StopSequence(None) => ("end_turn", None),
+        StopReason::StopSequence(Some(sequence)) => ("stop_sequence", Some(sequence)),
+        StopReason::OutputLimit => ("max_tokens", None),
+        StopReason::ContextLimit => ("model_context_window_exceeded", None),
+        StopReason::ToolUse => ("tool_use", None),
+        StopReason::Refusal => ("refusal", None),
+        StopReason::Pause => ("pause_turn", None),
+        StopReason::Other(_) => {
+            losses.push(loss("/choices/0/finish_reason", LossKind::UnknownField, Effect::Meaning));
+            ("end_turn", None)
+        }
+    }
+}
+
+/// The body. What it does not say is recorded in `losses`.
+pub(crate) fn encode_answer(answer: Answer, context: &AnswerContext, losses: &mut Vec<Loss>) -> Bytes {
+    let Answer { id, model, created_s: _, choices, usage, service_tier: _ } = answer;
+    if choices.len() > 1 {
+        losses.push(loss("/choices/1", LossKind::Choices, Effect::Meaning));
+    }
+    let choice = choices.into_iter().next();
+    let Choice { blocks, stop, logprobs } =
+        choice.unwrap_or(Choice { blocks: Vec::new(), stop: StopReason::EndOfTurn, logprobs: None });
+    if logprobs.is_some() {
+        losses.push(loss("/choices/0/logprobs", LossKind::Logprobs, Effect::Meaning));
+    }
+    let content: Vec<Value> = blocks.into_iter().filter_map(|block| encode_block(block, losses)).collect();
+    let (stop_reason, stop_sequence) = stop_words(stop, losses);
+    let mut body = Members::default();
+    body.set("id", Some(if id.is_empty() { context.fallback_id.clone() } else { id }));
+    body.set("type", Some("message"));
+    body.set("role", Some("assistant"));
+    body.set("model", Some(model.unwrap_or_else(|| context.requested_model.as_str().to_owned())));
+    body.set("content", Some(content));
+    body.set("stop_reason", Some(stop_reason));
+    body.set("stop_sequence", Some(stop_sequence));
+    body.set("usage", Some(encode_usage(&usage.unwrap_or_default())));
+    encode(&body.map)
+}
+
+fn encode_block(block: Block, losses: &mut Vec<Loss>) -> Option<Value> {
+    let Block { origin, cache: _, kind } = block;
+    match kind {
+        BlockKind::Text { text, citations } => {
+            if !citations.is_empty() {
+                losses.push(loss(format!("{origin}/annotations"), LossKind::Citation, Effect::Meaning));
+            }
+            Some(json!({"type": "text", "text": text}))
+        }
+        BlockKind::Refusal { text } => Some(json!({"type": "text", "text": text})),
+        BlockKind::Thinking { text, signature } => {
+            Some(json!({"type": "thinking", "thinking": text, "signature": signature.unwrap_or_default()}))
+        }
+        BlockKind::RedactedThinking { data } => Some(json!({"type": "redacted_thinking", "data": data})),
+        BlockKind::ToolUse { id, name, input } => {
+            Some(json!({"type": "tool_use", "id": id, "name": name, "input": input}))
+        }
+        BlockKind::Foreign { name: _, value: _ } => {
+            losses.push(loss(origin, LossKind::ServerTool, Effect::Meaning));
+            None
+        }
+        BlockKind::ToolResult { .. }
+        | BlockKind::Image { .. }
+        | BlockKind::Document { .. }
+        | BlockKind::Audio { .. } => {
+            losses.push(loss(origin, LossKind::Media, Effect::Meaning));
+            None
+        }
+    }
+}

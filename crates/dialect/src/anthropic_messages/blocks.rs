@@ -1,0 +1,122 @@
+//! Content blocks of requests, read into the hub.
+//!
+//! Source: `anthropic.types.ContentBlockParam`.
+
+use serde_json::{Map, Value};
+use tollgate_chat::{Block, BlockKind, DocumentSource, Effect, ImageSource, Loss, LossKind};
+
+use crate::Invalid;
+use crate::fields::{Fields, loss, missing, wrong};
+
+/// The content of a message, a system prompt or a tool's result: a text or a list of blocks.
+pub(super) fn content(owner: &mut Fields, key: &str, losses: &mut Vec<Loss>) -> Result<Vec<Block>, Invalid> {
+    let pointer = owner.at(key);
+    match owner.take(key) {
+        None => Ok(Vec::new()),
+        Some(Value::String(text)) if text.is_empty() => Ok(Vec::new()),
+        Some(Value::String(text)) => Ok(vec![Block::text(pointer, text)]),
+        Some(Value::Array(items)) => {
+            let items = items.into_iter().enumerate();
+            items
+                .map(|(index, item)| block(Fields::of(item, format!("{pointer}/{index}"))?, losses))
+                .collect()
+        }
+        Some(other) => Err(wrong(&pointer, "a string or an array", &other)),
+    }
+}
+
+fn block(mut fields: Fields, losses: &mut Vec<Loss>) -> Result<Block, Invalid> {
+    let origin = fields.pointer.clone();
+    let cache = fields.cache_point()?;
+    let name = fields.needed_text("type")?;
+    let kind = match name.as_str() {
+        "text" => BlockKind::Text { text: fields.needed_text("text")?, citations: fields.list("citations")? },
+        "thinking" => BlockKind::Thinking {
+            text: fields.needed_text("thinking")?,
+            signature: fields.text("signature")?.filter(|signature| !signature.is_empty()),
+        },
+        "redacted_thinking" => BlockKind::RedactedThinking { data: fields.needed_text("data")? },
+        "tool_use" => BlockKind::ToolUse {
+            id: fields.needed_text("id")?,
+            name: fields.needed_text("name")?,
+            input: fields.take("input").unwrap_or_else(|| Value::Object(Map::new())),
+        },
+        "tool_result" => BlockKind::ToolResult {
+            id: fields.needed_text("tool_use_id")?,
+            content: content(&mut fields, "content", losses)?,
+            is_error: fields.truth("is_error")?.unwrap_or(false),
+        },
+        "image" => match image(&mut fields)? {
+            Some(source) => BlockKind::Image { source, detail: None },
+            None => return foreign(origin, cache, name, fields),
+        },
+        "document" => match document(&mut fields, losses)? {
+            Some(source) => BlockKind::Document {
+                source,
+                title: fields.text("title")?,
+                context: fields.text("context")?,
+                cites: cites(&mut fields)?,
+            },
+            None => return foreign(origin, cache, name, fields),
+        },
+        _ => return foreign(origin, cache, name, fields),
+    };
+    // Who called a tool says nothing about the call.
+    fields.take("caller");
+    fields.lose_rest(losses);
+    Ok(Block { origin, cache, kind })
+}
+
+fn foreign(
+    origin: String,
+    cache: Option<tollgate_chat::CachePoint>,
+    name: String,
+    fields: Fields,
+) -> Result<Block, Invalid> {
+    Ok(Block { origin, cache, kind: BlockKind::Foreign { name, value: fields.into_value() } })
+}
+
+fn image(fields: &mut Fields) -> Result<Option<ImageSource>, Invalid> {
+    let pointer = fields.at("source");
+    let mut source = fields.object("source")?.ok_or_else(|| missing(&pointer))?;
+    match source.needed_text("type")?.as_str() {
+        "base64" => Ok(Some(ImageSource::Base64 {
+            media_type: source.needed_text("media_type")?,
+            data: source.needed_text("data")?,
+        })),
+        "url" => Ok(Some(ImageSource::Url(source.needed_text("url")?))),
+        _ => Ok(None),
+    }
+}
+
+fn document(fields: &mut Fields, losses: &mut Vec<Loss>) -> Result<Option<DocumentSource>, Invalid> {
+    let pointer = fields.at("source");
+    let mut source = fields.object("source")?.ok_or_else(|| missing(&pointer))?;
+    match source.needed_text("type")?.as_str() {
+        "base64" => Ok(Some(DocumentSource::Base64 {
+            media_type: source.needed_text("media_type")?,
+            data: source.needed_text("data")?,
+        })),
+        "text" => Ok(Some(DocumentSource::Text(source.needed_text("data")?))),
+        "url" => Ok(Some(DocumentSource::Url(source.needed_text("url")?))),
+        "file" => Ok(Some(DocumentSource::File(source.needed_text("file_id")?))),
+        "content" => {
+            let mut texts = Vec::new();
+            for block in content(&mut source, "content", losses)? {
+                match block.kind {
+                    BlockKind::Text { text, .. } => texts.push(text),
+                    _ => losses.push(loss(block.origin, LossKind::Media, Effect::Meaning)),
+                }
+            }
+            Ok(Some(DocumentSource::Text(texts.join("\n"))))
+        }
+        _ => Ok(None),
+    }
+}
+
+fn cites(fields: &mut Fields) -> Result<bool, Invalid> {
+    match fields.object("citations")? {
+        Some(mut citations) => Ok(citations.truth("enabled")?.unwrap_or(false)),
+        None => Ok(false),
+    }
+}

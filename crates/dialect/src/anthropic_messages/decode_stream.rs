@@ -1,0 +1,207 @@
+//! A streamed message, read into the hub event by event.
+//!
+//! Source: `anthropic.types.RawMessageStreamEvent`.
+
+use serde::Deserialize;
+use serde_json::Value;
+use tollgate_chat::{BlockKind, BlockStart, Delta, Event};
+use tollgate_terms::Usage;
+use tollgate_wire::sse::Frame;
+
+use super::answer::{decode_block, stop_reason};
+use super::usage::WireUsage;
+use crate::Unreadable;
+
+#[derive(Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum Wire {
+    MessageStart {
+        message: Message,
+    },
+    ContentBlockStart {
+        index: usize,
+        content_block: Value,
+    },
+    ContentBlockDelta {
+        index: usize,
+        delta: WireDelta,
+    },
+    ContentBlockStop {
+        index: usize,
+    },
+    MessageDelta {
+        #[serde(default)]
+        delta: MessageDelta,
+        #[serde(default)]
+        usage: Option<WireUsage>,
+    },
+    MessageStop,
+    Ping,
+    Error {
+        #[serde(default)]
+        error: WireError,
+    },
+    /// The API adds events; clients are to pass over what they do not know.
+    #[serde(other)]
+    Unknown,
+}
+
+#[derive(Deserialize)]
+struct Message {
+    #[serde(default)]
+    id: Option<String>,
+    #[serde(default)]
+    model: Option<String>,
+    #[serde(default)]
+    usage: Option<WireUsage>,
+}
+
+#[derive(Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum WireDelta {
+    TextDelta {
+        text: String,
+    },
+    InputJsonDelta {
+        partial_json: String,
+    },
+    ThinkingDelta {
+        thinking: String,
+    },
+    SignatureDelta {
+        signature: String,
+    },
+    CitationsDelta {
+        citation: Value,
+    },
+    #[serde(other)]
+    Unknown,
+}
+
+#[derive(Default, Deserialize)]
+struct MessageDelta {
+    #[serde(default)]
+    stop_reason: Option<String>,
+    #[serde(default)]
+    stop_sequence: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+struct WireError {
+    #[serde(rename = "type", default)]
+    kind: String,
+    #[serde(default)]
+    message: String,
+}
+
+/// Reads one stream.
+#[derive(Debug, Default)]
+pub(crate) struct StreamDecoder {
+    usage: Option<Usage>,
+    has_ended: bool,
+}
+
+impl StreamDecoder {
+    /// A decoder for one stream.
+    pub(crate) fn new() -> Self {
+        Self::default()
+    }
+
+    /// Reads one event of the stream.
+    pub(crate) fn frame(&mut self, frame: &Frame, out: &mut Vec<Event>) -> Result<(), Unreadable> {
+        let data = frame.data();
+        if self.has_ended {
+            return Ok(());
+        }
+        if data.trim_ascii().is_empty() {
+            out.push(Event::Ping);
+            return Ok(());
+        }
+        let wire: Wire = serde_json::from_slice(&data).map_err(|error| Unreadable(error.to_string()))?;
+        match wire {
+            Wire::MessageStart { message } => {
+                self.usage = message.usage.and_then(|usage| usage.usage(None));
+                let id = message.id.unwrap_or_default();
+                out.push(Event::Start { id, model: message.model, created_s: None, usage: self.usage });
+            }
+            Wire::ContentBlockStart { index, content_block } => block_start(index, content_block, out),
+            Wire::ContentBlockDelta { index, delta } => out.extend(block_delta(index, delta)),
+            Wire::ContentBlockStop { index } => out.push(Event::BlockStop { choice: 0, block: index }),
+            Wire::MessageDelta { delta, usage } => {
+                if let Some(usage) = usage.and_then(|usage| usage.usage(self.usage)) {
+                    self.usage = Some(usage);
+                    out.push(Event::Usage(usage));
+                }
+                if delta.stop_reason.is_some() {
+                    let reason = stop_reason(delta.stop_reason.as_deref(), delta.stop_sequence);
+                    out.push(Event::Stop { choice: 0, reason });
+                }
+            }
+            Wire::MessageStop => {
+                self.has_ended = true;
+                out.push(Event::End);
+            }
+            Wire::Ping => out.push(Event::Ping),
+            Wire::Error { error } => {
+                self.has_ended = true;
+                out.push(Event::Error { kind: error.kind, message: error.message });
+            }
+            Wire::Unknown => {}
+        }
+        Ok(())
+    }
+
+    /// Reads the end of the body, which has to be the end of the message.
+    pub(crate) fn finish(&self) -> Result<(), Unreadable> {
+        if self.has_ended {
+            Ok(())
+        } else {
+            Err(Unreadable("the stream ended before the message did".to_owned()))
+        }
+    }
+}
+
+/// A block begins; what it holds already is told as its first delta.
+fn block_start(block: usize, content: Value, out: &mut Vec<Event>) {
+    let mut deltas = Vec::new();
+    let start = match decode_block(content) {
+        BlockKind::Text { text, citations } => {
+            deltas.push(Delta::Text(text));
+            deltas.extend(citations.into_iter().map(Delta::Citation));
+            BlockStart::Text
+        }
+        BlockKind::Thinking { text, signature } => {
+            deltas.push(Delta::Text(text));
+            deltas.extend(signature.map(Delta::Signature));
+            BlockStart::Thinking
+        }
+        BlockKind::RedactedThinking { data } => BlockStart::RedactedThinking { data },
+        BlockKind::ToolUse { id, name, input } => {
+            // The API begins with an empty object and tells the input in deltas; others tell it here.
+            if input.as_object().is_some_and(|input| !input.is_empty()) {
+                deltas.push(Delta::Input(input.to_string()));
+            }
+            BlockStart::ToolUse { id, name }
+        }
+        BlockKind::Foreign { name, value: _ } => BlockStart::Foreign { name },
+        BlockKind::Refusal { .. }
+        | BlockKind::ToolResult { .. }
+        | BlockKind::Image { .. }
+        | BlockKind::Document { .. }
+        | BlockKind::Audio { .. } => return,
+    };
+    out.push(Event::BlockStart { choice: 0, block, start });
+    let deltas = deltas.into_iter().filter(|delta| !matches!(delta, Delta::Text(text) if text.is_empty()));
+    out.extend(deltas.map(|delta| Event::BlockDelta { choice: 0, block, delta }));
+}
+
+fn block_delta(block: usize, delta: WireDelta) -> Option<Event> {
+    let delta = match delta {
+        WireDelta::TextDelta { text } | WireDelta::ThinkingDelta { thinking: text } => Delta::Text(text),
+        WireDelta::InputJsonDelta { partial_json } => Delta::Input(partial_json),
+        WireDelta::SignatureDelta { signature } => Delta::Signature(signature),
+        WireDelta::CitationsDelta { citation } => Delta::Citation(citation),
+        WireDelta::Unknown => return None,
+    };
+    Some(Event::BlockDelta { choice: 0, block, delta })
+}

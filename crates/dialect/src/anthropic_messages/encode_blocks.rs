@@ -1,0 +1,173 @@
+//! The system prompt and the messages of a messages request.
+//!
+//! Source: `anthropic.types.MessageParam` and `ContentBlockParam`.
+
+use serde_json::{Value, json};
+use tollgate_chat::{
+    Block, BlockKind, CachePoint, DocumentSource, Effect, ImageSource, Loss, LossKind, Role, Turn,
+};
+
+use super::encode_request::cache_control;
+use crate::Invalid;
+use crate::fields::{Members, loss};
+
+/// Instructions.
+pub(super) fn system_blocks(blocks: Vec<Block>, losses: &mut Vec<Loss>) -> Result<Vec<Value>, Invalid> {
+    blocks
+        .into_iter()
+        .map(|Block { origin, cache, kind }| match kind {
+            BlockKind::Text { text, citations } => {
+                lose_citations(&origin, &citations, losses);
+                Ok(with_cache(members([("type", "text".into()), ("text", text.into())]), cache))
+            }
+            _ => Err(Invalid::unprocessable(
+                "instructions hold nothing but text at the backend of this model",
+                origin,
+            )),
+        })
+        .collect()
+}
+
+/// The messages. Neighbours of one side are one message, and a message with nothing in it is none.
+pub(super) fn turns(turns: Vec<Turn>, losses: &mut Vec<Loss>) -> Result<Vec<Value>, Invalid> {
+    let mut out: Vec<(Role, Vec<Value>)> = Vec::with_capacity(turns.len());
+    for Turn { role, mut blocks } in turns {
+        if role == Role::User {
+            // What the tools came to stands before what the user says of it.
+            blocks.sort_by_key(|block| !matches!(block.kind, BlockKind::ToolResult { .. }));
+        }
+        let mut encoded = Vec::with_capacity(blocks.len());
+        for block in blocks {
+            encoded.extend(encode_block(block, role, losses)?);
+        }
+        match out.last_mut() {
+            Some((last, said)) if *last == role => said.extend(encoded),
+            _ => out.push((role, encoded)),
+        }
+    }
+    let said = out.into_iter().filter(|(_, blocks)| !blocks.is_empty());
+    Ok(said.map(|(role, blocks)| json!({"role": role_word(role), "content": blocks})).collect())
+}
+
+fn role_word(role: Role) -> &'static str {
+    match role {
+        Role::User => "user",
+        Role::Assistant => "assistant",
+    }
+}
+
+/// One block; none where there are no words for it and the loss can be borne.
+fn encode_block(block: Block, role: Role, losses: &mut Vec<Loss>) -> Result<Option<Value>, Invalid> {
+    let Block { origin, cache, kind } = block;
+    let value = match kind {
+        // The API refuses empty texts.
+        BlockKind::Text { text, citations: _ } if text.is_empty() => return Ok(None),
+        BlockKind::Text { text, citations } => {
+            let mut text = members([("type", "text".into()), ("text", text.into())]);
+            text.set("citations", (!citations.is_empty()).then_some(citations));
+            text
+        }
+        BlockKind::Refusal { text } => members([("type", "text".into()), ("text", text.into())]),
+        BlockKind::Thinking { text, signature: Some(signature) } => {
+            members([("type", "thinking".into()), ("thinking", text.into()), ("signature", signature.into())])
+        }
+        BlockKind::Thinking { text: _, signature: None } => {
+            // The API takes reasoning back only with its signature.
+            losses.push(loss(origin, LossKind::Thinking, Effect::Meaning));
+            return Ok(None);
+        }
+        BlockKind::RedactedThinking { data } => {
+            members([("type", "redacted_thinking".into()), ("data", data.into())])
+        }
+        BlockKind::ToolUse { id, name, input } => {
+            members([("type", "tool_use".into()), ("id", id.into()), ("name", name.into()), ("input", input)])
+        }
+        BlockKind::ToolResult { id, content, is_error } => tool_result(id, content, is_error, losses)?,
+        BlockKind::Image { source, detail } => {
+            if detail.is_some_and(|detail| detail != "auto") {
+                losses.push(loss(format!("{origin}/image_url/detail"), LossKind::Media, Effect::Cost));
+            }
+            members([("type", "image".into()), ("source", image(&origin, source)?)])
+        }
+        BlockKind::Document { source, title, context, cites } => {
+            let mut document = members([("type", "document".into()), ("source", document_source(source))]);
+            document.set("title", title);
+            document.set("context", context);
+            document.set("citations", cites.then(|| json!({"enabled": true})));
+            document
+        }
+        BlockKind::Audio { .. } => {
+            return Err(Invalid::unprocessable("the backend of this model takes no audio", origin));
+        }
+        BlockKind::Foreign { name: _, value: _ } if role == Role::Assistant => {
+            losses.push(loss(origin, LossKind::ServerTool, Effect::Meaning));
+            return Ok(None);
+        }
+        BlockKind::Foreign { name, value: _ } => {
+            let message = format!("the backend of this model has no element {name:?}");
+            return Err(Invalid::unprocessable(message, origin));
+        }
+    };
+    Ok(Some(with_cache(value, cache)))
+}
+
+fn tool_result(
+    id: String,
+    content: Vec<Block>,
+    is_error: bool,
+    losses: &mut Vec<Loss>,
+) -> Result<Members, Invalid> {
+    let mut blocks = Vec::with_capacity(content.len());
+    for block in content {
+        blocks.extend(encode_block(block, Role::User, losses)?);
+    }
+    let mut result = members([("type", "tool_result".into()), ("tool_use_id", id.into())]);
+    result.set("content", (!blocks.is_empty()).then_some(blocks));
+    result.set("is_error", is_error.then_some(true));
+    Ok(result)
+}
+
+fn image(origin: &str, source: ImageSource) -> Result<Value, Invalid> {
+    match source {
+        ImageSource::Base64 { media_type, data } => match media_type.as_str() {
+            "image/jpeg" | "image/png" | "image/gif" | "image/webp" => {
+                Ok(json!({"type": "base64", "media_type": media_type, "data": data}))
+            }
+            other => Err(Invalid::unprocessable(
+                format!("the backend of this model takes images as jpeg, png, gif or webp, not as {other:?}"),
+                origin,
+            )),
+        },
+        ImageSource::Url(url) => Ok(json!({"type": "url", "url": url})),
+    }
+}
+
+fn document_source(source: DocumentSource) -> Value {
+    match source {
+        DocumentSource::Base64 { media_type, data } => {
+            json!({"type": "base64", "media_type": media_type, "data": data})
+        }
+        DocumentSource::Text(text) => json!({"type": "text", "media_type": "text/plain", "data": text}),
+        DocumentSource::Url(url) => json!({"type": "url", "url": url}),
+        DocumentSource::File(id) => json!({"type": "file", "file_id": id}),
+    }
+}
+
+fn members<const N: usize>(pairs: [(&str, Value); N]) -> Members {
+    let mut members = Members::default();
+    for (key, value) in pairs {
+        members.set(key, Some(value));
+    }
+    members
+}
+
+fn with_cache(mut members: Members, cache: Option<CachePoint>) -> Value {
+    members.set("cache_control", cache.map(cache_control));
+    members.value()
+}
+
+fn lose_citations(origin: &str, citations: &[Value], losses: &mut Vec<Loss>) {
+    if !citations.is_empty() {
+        losses.push(loss(format!("{origin}/citations"), LossKind::Citation, Effect::Meaning));
+    }
+}

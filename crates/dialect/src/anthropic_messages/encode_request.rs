@@ -1,0 +1,215 @@
+//! A conversation, said as a messages request.
+//!
+//! Source: `anthropic.types.MessageCreateParams`.
+
+use bytes::Bytes;
+use serde_json::{Value, json};
+use tollgate_chat::{
+    CachePoint, Conversation, Effect, Effort, Loss, LossKind, Metadata, ResponseFormat, Sampling, Thinking,
+    Tool, ToolChoice,
+};
+use tollgate_terms::{Delivery, ModelName};
+
+use super::encode_blocks::{system_blocks, turns as encode_turns};
+use super::encode_thinking;
+use crate::Invalid;
+use crate::error::encode;
+use crate::fields::{Members, loss};
+
+/// Longest answer where the client set no bound: this dialect needs one, and every model of its provider can write this much.
+const OUTPUT_TOKENS_DEFAULT: u64 = 4096;
+
+/// The body. What it does not say is recorded in `losses`.
+pub(crate) fn encode_request(
+    conversation: Conversation,
+    model: &ModelName,
+    losses: &mut Vec<Loss>,
+) -> Result<Bytes, Invalid> {
+    let Conversation {
+        system,
+        turns,
+        tools,
+        tool_choice,
+        parallel_tools,
+        output_tokens_max,
+        stop,
+        sampling,
+        format,
+        thinking,
+        effort,
+        delivery,
+        metadata,
+        service_tier,
+    } = conversation;
+    let turns = encode_turns(turns, losses)?;
+    if turns.is_empty() {
+        return Err(Invalid::bad_request("messages: at least one from the user is required"));
+    }
+    let (thinking, effort) = effort_or_none(thinking, effort, losses);
+    let mut body = Members::default();
+    body.set("model", Some(model.as_str()));
+    body.set("max_tokens", Some(output_tokens_max.unwrap_or(OUTPUT_TOKENS_DEFAULT)));
+    if !system.is_empty() {
+        body.set("system", Some(system_blocks(system, losses)?));
+    }
+    body.set("messages", Some(turns));
+    set_sampling(&mut body, sampling, losses)?;
+    if !stop.is_empty() {
+        body.set("stop_sequences", Some(stop));
+    }
+    if !tools.is_empty() {
+        body.set("tools", Some(tools.into_iter().map(encode_tool).collect::<Vec<_>>()));
+        body.set("tool_choice", encode_tool_choice(tool_choice, parallel_tools));
+    }
+    body.set("thinking", thinking.map(with_budget).map(encode_thinking));
+    body.set("output_config", output_config(effort, format, losses));
+    let Metadata { user, labels } = metadata;
+    body.set("metadata", user.map(|user| json!({"user_id": user})));
+    if labels.is_some() {
+        losses.push(loss("/metadata", LossKind::Metadata, Effect::Cost));
+    }
+    body.set("service_tier", service_tier.and_then(|tier| encode_service_tier(&tier, losses)));
+    if delivery == Delivery::Stream {
+        body.set("stream", Some(true));
+    }
+    Ok(encode(&body.map))
+}
+
+fn set_sampling(body: &mut Members, sampling: Sampling, losses: &mut Vec<Loss>) -> Result<(), Invalid> {
+    let Sampling {
+        temperature,
+        top_p,
+        top_k,
+        frequency_penalty,
+        presence_penalty,
+        seed,
+        logit_bias,
+        logprobs,
+        top_logprobs,
+        choices,
+    } = sampling;
+    if let Some(temperature) = temperature.filter(|value| !(0.0..=1.0).contains(value)) {
+        let message =
+            format!("temperature {temperature} is outside of 0 to 1, which the backend of this model takes");
+        return Err(Invalid::unprocessable(message, "temperature"));
+    }
+    if let Some(choices) = choices.filter(|choices| *choices > 1) {
+        let message = format!("{choices} choices: the backend of this model gives one");
+        return Err(Invalid::unprocessable(message, "n"));
+    }
+    body.set("temperature", temperature);
+    body.set("top_p", top_p);
+    body.set("top_k", top_k);
+    // Zero and false ask for what happens anyway.
+    let wanted = |value: Option<f64>| value.is_some_and(|value| value != 0.0);
+    for (is_lost, pointer, kind) in [
+        (wanted(frequency_penalty), "/frequency_penalty", LossKind::Sampling),
+        (wanted(presence_penalty), "/presence_penalty", LossKind::Sampling),
+        (seed.is_some(), "/seed", LossKind::Sampling),
+        (logit_bias.is_some(), "/logit_bias", LossKind::Sampling),
+        (logprobs == Some(true), "/logprobs", LossKind::Logprobs),
+        (top_logprobs.is_some(), "/top_logprobs", LossKind::Logprobs),
+    ] {
+        if is_lost {
+            losses.push(loss(pointer, kind, Effect::Meaning));
+        }
+    }
+    Ok(())
+}
+
+fn encode_tool(tool: Tool) -> Value {
+    let Tool { origin: _, name, description, schema, strict, cache } = tool;
+    let mut members = Members::default();
+    members.set("name", Some(name));
+    members.set("description", description);
+    members.set("input_schema", Some(schema.unwrap_or_else(|| json!({"type": "object", "properties": {}}))));
+    members.set("strict", strict);
+    members.set("cache_control", cache.map(cache_control));
+    members.value()
+}
+
+fn encode_tool_choice(choice: Option<ToolChoice>, parallel: Option<bool>) -> Option<Value> {
+    let mut members = Members::default();
+    match choice {
+        None if parallel != Some(false) => return None,
+        None | Some(ToolChoice::Auto) => members.set("type", Some("auto")),
+        Some(ToolChoice::Required) => members.set("type", Some("any")),
+        Some(ToolChoice::Named(name)) => {
+            members.set("type", Some("tool"));
+            members.set("name", Some(name));
+        }
+        // Without calls there are none at once.
+        Some(ToolChoice::Forbidden) => return Some(json!({"type": "none"})),
+    }
+    members.set("disable_parallel_tool_use", parallel.map(|parallel| !parallel));
+    Some(members.value())
+}
+
+/// `none` is no effort here but no thinking; `minimal` has no word.
+fn effort_or_none(
+    thinking: Option<Thinking>,
+    effort: Option<Effort>,
+    losses: &mut Vec<Loss>,
+) -> (Option<Thinking>, Option<String>) {
+    match effort.map(|Effort(word)| word) {
+        Some(word) if word == "none" => (thinking.or(Some(Thinking::Disabled)), None),
+        Some(word) if word == "minimal" => {
+            losses.push(loss("/reasoning_effort", LossKind::Thinking, Effect::Meaning));
+            (thinking, Some("low".to_owned()))
+        }
+        word => (thinking, word),
+    }
+}
+
+/// `enabled` needs a budget; without one the model decides.
+fn with_budget(thinking: Thinking) -> Thinking {
+    match thinking {
+        Thinking::Enabled { budget_tokens: None, display } => Thinking::Adaptive { display },
+        other => other,
+    }
+}
+
+fn output_config(
+    effort: Option<String>,
+    format: Option<ResponseFormat>,
+    losses: &mut Vec<Loss>,
+) -> Option<Value> {
+    let mut members = Members::default();
+    members.set("effort", effort);
+    match format {
+        None | Some(ResponseFormat::Text) => {}
+        Some(ResponseFormat::JsonObject) => {
+            losses.push(loss("/response_format", LossKind::ResponseFormat, Effect::Meaning));
+        }
+        // The name says nothing to the model, and the schema always holds to the letter.
+        Some(ResponseFormat::JsonSchema { name: _, description, schema, strict: _ }) => {
+            if description.is_some() {
+                let pointer = "/response_format/json_schema/description";
+                losses.push(loss(pointer, LossKind::ResponseFormat, Effect::Meaning));
+            }
+            members.set("format", Some(json!({"type": "json_schema", "schema": schema})));
+        }
+    }
+    (!members.map.is_empty()).then(|| members.value())
+}
+
+/// OpenAI's `default` is the standard tier alone; it has no word for `flex` and `priority`, which are bought otherwise.
+fn encode_service_tier(tier: &str, losses: &mut Vec<Loss>) -> Option<&'static str> {
+    match tier {
+        "auto" => Some("auto"),
+        "default" | "standard_only" => Some("standard_only"),
+        _ => {
+            losses.push(loss("/service_tier", LossKind::ServiceTier, Effect::Cost));
+            None
+        }
+    }
+}
+
+/// A cache point.
+pub(super) fn cache_control(cache: CachePoint) -> Value {
+    let CachePoint { ttl } = cache;
+    let mut members = Members::default();
+    members.set("type", Some("ephemeral"));
+    members.set("ttl", ttl);
+    members.value()
+}

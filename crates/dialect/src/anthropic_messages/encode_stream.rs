@@ -1,0 +1,231 @@
+//! A streamed answer, said as the events of a message.
+//!
+//! Source: `anthropic.types.RawMessageStreamEvent`. Blocks come one after the other, numbered without gaps. The hub may mix the
+//! deltas of several blocks, so what belongs to a later block waits until the one before it has stopped.
+
+use std::collections::VecDeque;
+
+use bytes::BytesMut;
+use serde_json::{Value, json};
+use tollgate_chat::{BlockStart, Delta, Effect, Event, Loss, LossKind, StopReason};
+use tollgate_terms::{Dialect, Usage};
+use tollgate_wire::sse;
+
+use super::answer::stop_words;
+use super::usage::encode_usage;
+use crate::error::encode;
+use crate::fields::lose_once;
+use crate::{AnswerContext, ErrorBody, encode_stream_error};
+
+/// Says one stream.
+#[derive(Debug)]
+pub(crate) struct StreamEncoder {
+    context: AnswerContext,
+    usage: Option<Usage>,
+    stop: Option<StopReason>,
+    /// Blocks that have not been said to the end: the first one is being said, the others wait.
+    blocks: VecDeque<Pending>,
+    /// The number of the next block to begin.
+    next_index: usize,
+    has_begun: bool,
+    has_ended: bool,
+}
+
+/// A block that goes on, or waits for its turn.
+#[derive(Debug)]
+struct Pending {
+    /// Its number in the hub.
+    block: usize,
+    start: BlockStart,
+    /// Its number in the message, once it has begun.
+    index: Option<usize>,
+    /// What waits to be said.
+    deltas: Vec<Delta>,
+    has_stopped: bool,
+}
+
+impl StreamEncoder {
+    /// An encoder for one stream.
+    pub(crate) fn new(context: AnswerContext) -> Self {
+        Self {
+            context,
+            usage: None,
+            stop: None,
+            blocks: VecDeque::new(),
+            next_index: 0,
+            has_begun: false,
+            has_ended: false,
+        }
+    }
+
+    /// Says one event. What it does not say is recorded in `losses`.
+    pub(crate) fn event(&mut self, event: Event, out: &mut BytesMut, losses: &mut Vec<Loss>) {
+        if self.has_ended {
+            return;
+        }
+        match event {
+            Event::Start { id, model, created_s: _, usage } => {
+                self.usage = usage;
+                self.begin(id, model, out);
+            }
+            Event::BlockStart { choice, .. } | Event::BlockDelta { choice, .. } if choice > 0 => {
+                lose_once("/choices/1".to_owned(), LossKind::Choices, Effect::Meaning, losses);
+            }
+            Event::BlockStop { choice, .. } | Event::Stop { choice, .. } if choice > 0 => {}
+            Event::BlockStart { choice: _, block, start: BlockStart::Foreign { name } } => {
+                lose_once(
+                    format!("/choices/0/{block}/{name}"),
+                    LossKind::ServerTool,
+                    Effect::Meaning,
+                    losses,
+                );
+            }
+            Event::BlockStart { choice: _, block, start } => {
+                let pending = Pending { block, start, index: None, deltas: Vec::new(), has_stopped: false };
+                self.blocks.push_back(pending);
+                self.say(out);
+            }
+            Event::BlockDelta { choice: _, block, delta: Delta::Citation(_) } => {
+                lose_once(
+                    format!("/choices/0/{block}/annotations"),
+                    LossKind::Citation,
+                    Effect::Meaning,
+                    losses,
+                );
+            }
+            Event::BlockDelta { choice: _, block, delta } => {
+                if let Some(pending) = self.blocks.iter_mut().find(|pending| pending.block == block) {
+                    pending.deltas.push(delta);
+                    self.say(out);
+                }
+            }
+            Event::BlockStop { choice: _, block } => {
+                if let Some(pending) = self.blocks.iter_mut().find(|pending| pending.block == block) {
+                    pending.has_stopped = true;
+                    self.say(out);
+                }
+            }
+            // The usage may come after the reason, and both are one event here.
+            Event::Stop { choice: _, reason } => self.stop = Some(reason),
+            Event::Usage(usage) => self.usage = Some(usage),
+            Event::Ping if self.has_begun => write(out, "ping", &json!({"type": "ping"})),
+            Event::Ping => {}
+            Event::Error { kind, message } => self.error(&kind, &message, out),
+            Event::End => self.end(out, losses),
+        }
+    }
+
+    fn begin(&mut self, id: String, model: Option<String>, out: &mut BytesMut) {
+        if self.has_begun {
+            return;
+        }
+        self.has_begun = true;
+        let id = if id.is_empty() { self.context.fallback_id.clone() } else { id };
+        let model = model.unwrap_or_else(|| self.context.requested_model.as_str().to_owned());
+        let message = json!({
+            "id": id,
+            "type": "message",
+            "role": "assistant",
+            "model": model,
+            "content": [],
+            "stop_reason": null,
+            "stop_sequence": null,
+            "usage": encode_usage(&self.usage.unwrap_or_default()),
+        });
+        write(out, "message_start", &json!({"type": "message_start", "message": message}));
+    }
+
+    /// Says all that can be said: the first block as far as it is known, the next one when that one has stopped.
+    fn say(&mut self, out: &mut BytesMut) {
+        self.begin(String::new(), None, out);
+        while let Some(pending) = self.blocks.front_mut() {
+            let index = match pending.index {
+                Some(index) => index,
+                None => {
+                    let index = self.next_index;
+                    self.next_index += 1;
+                    pending.index = Some(index);
+                    let block = begun(&pending.start);
+                    let event =
+                        json!({"type": "content_block_start", "index": index, "content_block": block});
+                    write(out, "content_block_start", &event);
+                    index
+                }
+            };
+            for delta in pending.deltas.drain(..) {
+                if let Some(delta) = said(&pending.start, delta) {
+                    let event = json!({"type": "content_block_delta", "index": index, "delta": delta});
+                    write(out, "content_block_delta", &event);
+                }
+            }
+            if !pending.has_stopped {
+                return;
+            }
+            write(out, "content_block_stop", &json!({"type": "content_block_stop", "index": index}));
+            self.blocks.pop_front();
+        }
+    }
+
+    fn error(&mut self, kind: &str, message: &str, out: &mut BytesMut) {
+        self.has_ended = true;
+        let error = ErrorBody {
+            status: 502,
+            kind,
+            message,
+            code: None,
+            param: None,
+            request_id: &self.context.fallback_id,
+        };
+        out.extend_from_slice(&encode_stream_error(Dialect::AnthropicMessages, &error));
+    }
+
+    fn end(&mut self, out: &mut BytesMut, losses: &mut Vec<Loss>) {
+        self.begin(String::new(), None, out);
+        self.blocks.iter_mut().for_each(|pending| pending.has_stopped = true);
+        self.say(out);
+        self.has_ended = true;
+        let (stop_reason, stop_sequence) =
+            stop_words(self.stop.take().unwrap_or(StopReason::EndOfTurn), losses);
+        let event = json!({
+            "type": "message_delta",
+            "delta": {"stop_reason": stop_reason, "stop_sequence": stop_sequence},
+            "usage": encode_usage(&self.usage.unwrap_or_default()),
+        });
+        write(out, "message_delta", &event);
+        write(out, "message_stop", &json!({"type": "message_stop"}));
+    }
+}
+
+/// A block as it begins.
+fn begun(start: &BlockStart) -> Value {
+    match start {
+        BlockStart::Text | BlockStart::Refusal => json!({"type": "text", "text": ""}),
+        BlockStart::Thinking => json!({"type": "thinking", "thinking": "", "signature": ""}),
+        BlockStart::RedactedThinking { data } => json!({"type": "redacted_thinking", "data": data}),
+        BlockStart::ToolUse { id, name } => json!({"type": "tool_use", "id": id, "name": name, "input": {}}),
+        BlockStart::Foreign { name } => json!({"type": name}),
+    }
+}
+
+/// More of a block; nothing where it does not fit.
+fn said(start: &BlockStart, delta: Delta) -> Option<Value> {
+    match (start, delta) {
+        (BlockStart::Text | BlockStart::Refusal, Delta::Text(text)) => {
+            Some(json!({"type": "text_delta", "text": text}))
+        }
+        (BlockStart::Thinking, Delta::Text(text)) => {
+            Some(json!({"type": "thinking_delta", "thinking": text}))
+        }
+        (BlockStart::Thinking, Delta::Signature(signature)) => {
+            Some(json!({"type": "signature_delta", "signature": signature}))
+        }
+        (BlockStart::ToolUse { .. }, Delta::Input(text)) => {
+            Some(json!({"type": "input_json_delta", "partial_json": text}))
+        }
+        (_, Delta::Text(_) | Delta::Signature(_) | Delta::Input(_) | Delta::Citation(_)) => None,
+    }
+}
+
+fn write(out: &mut BytesMut, event: &str, data: &Value) {
+    sse::encode(out, Some(event), &encode(data));
+}

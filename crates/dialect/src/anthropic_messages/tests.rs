@@ -1,0 +1,247 @@
+//! Laws of the dialect: what is read and said again is the same, and a stream folds to the whole answer.
+
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+use serde_json::{Map, Value};
+use tollgate_chat::{
+    Answer, Block, BlockKind, BlockStart, CachePoint, Choice, Conversation, Delta, DocumentSource, Effort,
+    Event, ImageSource, Metadata, ResponseFormat, Role, Sampling, StopReason, Thinking, Tool, ToolChoice,
+    Turn,
+};
+use tollgate_terms::{Delivery, ModelName, Usage};
+
+use super::*;
+use crate::AnswerContext;
+use crate::fold::{Fold, frames, unfold};
+
+fn object() -> impl Strategy<Value = Value> {
+    vec(("[a-z]{1,6}", prop_oneof![any::<i32>().prop_map(Value::from), ".{0,8}".prop_map(Value::from)]), 0..3)
+        .prop_map(|members| Value::Object(members.into_iter().collect::<Map<_, _>>()))
+}
+
+fn cache() -> impl Strategy<Value = Option<CachePoint>> {
+    option::of(option::of("1h").prop_map(|ttl| CachePoint { ttl }))
+}
+
+fn text() -> impl Strategy<Value = BlockKind> {
+    ".{1,20}".prop_map(|text| BlockKind::Text { text, citations: Vec::new() })
+}
+
+fn block(kind: impl Strategy<Value = BlockKind>) -> impl Strategy<Value = Block> {
+    (kind, cache()).prop_map(|(kind, cache)| Block { origin: String::new(), cache, kind })
+}
+
+fn user_blocks() -> impl Strategy<Value = Vec<Block>> {
+    let image = "[a-zA-Z0-9+/]{4,12}".prop_map(|data| BlockKind::Image {
+        source: ImageSource::Base64 { media_type: "image/png".to_owned(), data },
+        detail: None,
+    });
+    let document = ("[a-z]{1,8}", option::of(".{1,8}"), any::<bool>()).prop_map(|(text, title, cites)| {
+        BlockKind::Document { source: DocumentSource::Text(text), title, context: None, cites }
+    });
+    let result = ("[a-z0-9]{1,8}", vec(block(text()), 0..2), any::<bool>())
+        .prop_map(|(id, content, is_error)| BlockKind::ToolResult { id, content, is_error });
+    let said = block(prop_oneof![4 => text(), 1 => image, 1 => document]);
+    (vec(block(result), 0..3), vec(said, 1..4))
+        .prop_map(|(results, said)| results.into_iter().chain(said).collect())
+}
+
+fn assistant_blocks() -> impl Strategy<Value = Vec<Block>> {
+    let thinking = (".{0,12}", "[a-z0-9]{4,8}")
+        .prop_map(|(text, signature)| BlockKind::Thinking { text, signature: Some(signature) });
+    let redacted = "[a-z0-9]{1,8}".prop_map(|data| BlockKind::RedactedThinking { data });
+    let call = ("[a-z0-9]{1,8}", "[a-z_]{1,8}", object()).prop_map(|(id, name, input)| BlockKind::ToolUse {
+        id,
+        name,
+        input,
+    });
+    vec(prop_oneof![thinking, redacted, text(), call], 1..5).prop_map(|kinds| {
+        kinds.into_iter().map(|kind| Block { origin: String::new(), cache: None, kind }).collect()
+    })
+}
+
+prop_compose! {
+    fn conversation()(
+        system in vec(block(text()), 0..3),
+        pairs in vec((user_blocks(), assistant_blocks()), 1..3),
+        tools in vec(("[a-z_]{1,12}", option::of(".{1,12}"), object(), option::of(any::<bool>()), cache()), 0..3),
+        choice in prop_oneof![
+            Just(ToolChoice::Auto), Just(ToolChoice::Required), "[a-z]{1,8}".prop_map(ToolChoice::Named),
+        ],
+        (output_tokens_max, top_k) in (any::<u64>(), option::of(any::<u64>())),
+        temperature in option::of(0.0..1.0_f64),
+        stop in vec(".{1,4}", 0..3),
+        schema in option::of(object()),
+        thinking in option::of(prop_oneof![
+            any::<u64>().prop_map(|tokens| Thinking::Enabled { budget_tokens: Some(tokens), display: None }),
+            Just(Thinking::Adaptive { display: Some("omitted".to_owned()) }),
+            Just(Thinking::BetweenTools),
+            Just(Thinking::Disabled),
+        ]),
+        effort in option::of(prop_oneof![Just("low"), Just("max")]),
+        streams in any::<bool>(),
+        user in option::of(".{1,8}"),
+    ) -> Conversation {
+        let pair = |(user, assistant)| {
+            [Turn { role: Role::User, blocks: user }, Turn { role: Role::Assistant, blocks: assistant }]
+        };
+        let has_tools = !tools.is_empty();
+        let tool = |(name, description, schema, strict, cache)| {
+            Tool { origin: String::new(), name, description, schema: Some(schema), strict, cache }
+        };
+        Conversation {
+            system,
+            turns: pairs.into_iter().flat_map(pair).collect(),
+            tools: tools.into_iter().map(tool).collect(),
+            tool_choice: has_tools.then_some(choice),
+            parallel_tools: has_tools.then_some(streams),
+            output_tokens_max: Some(output_tokens_max),
+            stop,
+            sampling: Sampling { temperature, top_k, ..Sampling::default() },
+            format: schema.map(|schema| {
+                ResponseFormat::JsonSchema { name: None, description: None, schema, strict: None }
+            }),
+            thinking,
+            effort: effort.map(|word| Effort(word.to_owned())),
+            delivery: if streams { Delivery::Stream } else { Delivery::Whole },
+            metadata: Metadata { user, labels: None },
+            service_tier: Some("auto".to_owned()),
+        }
+    }
+}
+
+fn context() -> AnswerContext {
+    AnswerContext {
+        requested_model: ModelName::parse("asked").expect("a name"),
+        created_s: 7,
+        fallback_id: "fallback".to_owned(),
+        usage_wanted: true,
+    }
+}
+
+prop_compose! {
+    fn answer()(
+        blocks in assistant_blocks(),
+        stop in prop_oneof![
+            Just(StopReason::EndOfTurn), Just(StopReason::OutputLimit), Just(StopReason::ContextLimit),
+            Just(StopReason::ToolUse), Just(StopReason::Refusal), Just(StopReason::Pause),
+            ".{1,4}".prop_map(|text| StopReason::StopSequence(Some(text))),
+        ],
+        counts in (0..1_000_000_u64, 0..1_000_000_u64, 0..1_000_000_u64, 1..1_000_000_u64),
+    ) -> Answer {
+        let (fresh, read, written, output_tokens) = counts;
+        let usage = Usage {
+            input_tokens: fresh + read + written,
+            cached_input_tokens: read,
+            cache_creation_input_tokens: written,
+            output_tokens,
+            reasoning_tokens: output_tokens / 2,
+            provider_total_tokens: None,
+        };
+        Answer {
+            id: "id".to_owned(),
+            model: Some("served".to_owned()),
+            created_s: None,
+            choices: vec![Choice { blocks, stop, logprobs: None }],
+            usage: Some(usage),
+            service_tier: None,
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_request_read_and_said_again_is_the_same(conversation in conversation()) {
+        let model = ModelName::parse("m").expect("a name");
+        let mut losses = Vec::new();
+        let said = encode_request(conversation, &model, &mut losses).expect("words for all of it");
+        let read = decode_request(&said, &mut losses).expect("what was said");
+        let again = encode_request(read, &model, &mut losses).expect("words for all of it");
+        prop_assert_eq!(&said, &again);
+        prop_assert_eq!(losses, []);
+    }
+
+    #[test]
+    fn an_answer_read_and_said_again_is_the_same(answer in answer()) {
+        let mut losses = Vec::new();
+        let said = encode_answer(answer, &context(), &mut losses);
+        let read = decode_answer(&said, &mut losses).expect("what was said");
+        let again = encode_answer(read, &context(), &mut losses);
+        prop_assert_eq!(&said, &again);
+        prop_assert_eq!(losses, []);
+    }
+
+    #[test]
+    fn a_stream_folds_to_the_whole_answer(answer in answer(), cut in any::<prop::sample::Index>()) {
+        let mut losses = Vec::new();
+        let whole = encode_answer(answer.clone(), &context(), &mut losses);
+        let mut encoder = StreamEncoder::new(context());
+        let mut stream = bytes::BytesMut::new();
+        unfold(&answer).into_iter().for_each(|event| encoder.event(event, &mut stream, &mut losses));
+        let mut decoder = StreamDecoder::new();
+        let mut events = Vec::new();
+        for frame in frames(&stream, cut.index(stream.len())) {
+            decoder.frame(&frame, &mut events).expect("what was said");
+        }
+        decoder.finish().expect("an end");
+        let mut fold = Fold::default();
+        events.into_iter().for_each(|event| fold.take(event));
+        let folded = encode_answer(fold.answer(), &context(), &mut losses);
+        prop_assert_eq!(whole, folded);
+        prop_assert_eq!(losses, []);
+    }
+
+    #[test]
+    fn nonsense_is_refused_and_never_a_panic(bytes in vec(any::<u8>(), 0..200)) {
+        let mut losses = Vec::new();
+        let _ = decode_request(&bytes, &mut losses);
+        let _ = decode_answer(&bytes, &mut losses);
+        for frame in frames(&bytes, 0) {
+            let _ = StreamDecoder::new().frame(&frame, &mut Vec::new());
+        }
+    }
+}
+
+#[test]
+fn mixed_blocks_come_one_after_the_other() {
+    let start = |block, start| Event::BlockStart { choice: 0, block, start };
+    let delta =
+        |block, text: &str| Event::BlockDelta { choice: 0, block, delta: Delta::Input(text.to_owned()) };
+    let call = |id: &str| BlockStart::ToolUse { id: id.to_owned(), name: id.to_owned() };
+    let mut encoder = StreamEncoder::new(context());
+    let mut stream = bytes::BytesMut::new();
+    for event in [
+        start(0, call("a")),
+        delta(0, "{\"x\":"),
+        start(1, call("b")),
+        delta(1, "{}"),
+        delta(0, "1}"),
+        Event::BlockStop { choice: 0, block: 0 },
+        Event::BlockStop { choice: 0, block: 1 },
+        Event::Stop { choice: 0, reason: StopReason::ToolUse },
+        Event::End,
+    ] {
+        encoder.event(event, &mut stream, &mut Vec::new());
+    }
+    let said: Vec<String> = frames(&stream, 0)
+        .iter()
+        .map(|frame| {
+            let event: Value = serde_json::from_slice(&frame.data()).expect("JSON");
+            format!("{} {}", event["type"].as_str().expect("a type"), event["index"])
+        })
+        .collect();
+    let expected = [
+        "message_start null",
+        "content_block_start 0",
+        "content_block_delta 0",
+        "content_block_delta 0",
+        "content_block_stop 0",
+        "content_block_start 1",
+        "content_block_delta 1",
+        "content_block_stop 1",
+        "message_delta null",
+        "message_stop null",
+    ];
+    assert_eq!(said, expected);
+}

@@ -1,0 +1,44 @@
+//! `thinking`, the wish for reasoning. OpenAI-compatible servers have borrowed it.
+//!
+//! Source: `anthropic.types.ThinkingConfigParam`.
+
+use serde_json::Value;
+use tollgate_chat::Thinking;
+
+use crate::Invalid;
+use crate::fields::{Fields, Members, wrong};
+
+/// Reads the object.
+pub(crate) fn decode_thinking(fields: &mut Fields) -> Result<Thinking, Invalid> {
+    let display = fields.text("display")?;
+    match fields.needed_text("type")?.as_str() {
+        "enabled" => Ok(Thinking::Enabled { budget_tokens: fields.count("budget_tokens")?, display }),
+        "adaptive" => Ok(Thinking::Adaptive { display }),
+        "between_tools" => Ok(Thinking::BetweenTools),
+        "disabled" => Ok(Thinking::Disabled),
+        other => Err(wrong(
+            &fields.at("type"),
+            "enabled, adaptive, between_tools or disabled",
+            &Value::String(other.to_owned()),
+        )),
+    }
+}
+
+/// Says the object.
+pub(crate) fn encode_thinking(thinking: Thinking) -> Value {
+    let mut members = Members::default();
+    match thinking {
+        Thinking::Enabled { budget_tokens, display } => {
+            members.set("type", Some("enabled"));
+            members.set("budget_tokens", budget_tokens);
+            members.set("display", display);
+        }
+        Thinking::Adaptive { display } => {
+            members.set("type", Some("adaptive"));
+            members.set("display", display);
+        }
+        Thinking::BetweenTools => members.set("type", Some("between_tools")),
+        Thinking::Disabled => members.set("type", Some("disabled")),
+    }
+    members.value()
+}
