@@ -63,26 +63,40 @@ pub struct Unread {
 
 /// Any object. It has no Debug, since it may be a Secret; `Display` is `Kind namespace/name`.
 #[derive(Clone)]
-#[expect(missing_docs, reason = "each variant is the type of its name")]
 #[expect(
     clippy::large_enum_variant,
     reason = "there are few objects, and they live as long as a plan is made"
 )]
 pub enum Object {
+    /// Where clients connect.
     Gateway(Gateway),
+    /// Who serves the Gateways of a class.
     GatewayClass(GatewayClass),
+    /// Which requests go where, without knowing of models.
     HttpRoute(HttpRoute),
+    /// Who may refer across namespaces to objects of this one.
     ReferenceGrant(ReferenceGrant),
+    /// Which requests go to which models.
     AiGatewayRoute(AiGatewayRoute),
+    /// A place that serves models.
     AiServiceBackend(AiServiceBackend),
+    /// How the gateway proves itself to backends.
     BackendSecurityPolicy(BackendSecurityPolicy),
+    /// Settings of a whole Gateway.
     GatewayConfig(GatewayConfig),
+    /// Network addresses.
     Backend(Backend),
+    /// TLS towards a backend.
     BackendTlsPolicy(BackendTlsPolicy),
+    /// Retries, timeouts and bounds towards backends.
     BackendTrafficPolicy(BackendTrafficPolicy),
+    /// Bounds towards clients.
     ClientTrafficPolicy(ClientTrafficPolicy),
+    /// Texts that nobody may see.
     Secret(Secret),
+    /// Texts that are no secret.
     ConfigMap(ConfigMap),
+    /// A namespace and its labels.
     Namespace(Namespace),
     /// Of a kind that is not served, or not known; a warning says which.
     Unsupported(Unread),

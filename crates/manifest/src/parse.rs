@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use serde_json::Value;
+
 use crate::check::check;
 use crate::finding::{Finding, Findings, Severity};
 use crate::kind::{self, KINDS, Kind, NOT_SERVED, OWN_GROUP, Scope};
@@ -176,8 +178,8 @@ fn read_kind(kind: &Kind, node: &Node, unread: Unread, findings: &mut Findings) 
     if findings.errors() > errors_before {
         return Object::Invalid(unread);
     }
-    if let (Scope::Cluster, Some(metadata)) = (kind.scope, document.get_mut("metadata")) {
-        metadata["namespace"] = "".into();
+    if let (Scope::Cluster, Some(Value::Object(metadata))) = (kind.scope, document.get_mut("metadata")) {
+        metadata.insert("namespace".to_owned(), "".into());
     }
     match (kind.decode)(document) {
         Ok(object) => object,

@@ -4,7 +4,7 @@
 pub(crate) fn decode(text: &str) -> Option<Vec<u8>> {
     let symbols: Vec<u8> = text.bytes().filter(|byte| !matches!(byte, b'\n' | b'\r')).collect();
     let padding = symbols.iter().rev().take_while(|byte| **byte == b'=').count();
-    if padding > 2 || symbols.len() % 4 != 0 {
+    if padding > 2 || !symbols.len().is_multiple_of(4) {
         return None;
     }
     let (digits, _) = symbols.split_at_checked(symbols.len() - padding)?;

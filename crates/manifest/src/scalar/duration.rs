@@ -82,7 +82,8 @@ impl JsonSchema for GatewayDuration {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "pattern": DURATION })
+        // The bound says nothing new; Kubernetes needs it to know what rules on a duration cost at most.
+        json_schema!({ "type": "string", "pattern": DURATION, "maxLength": 28 })
     }
 }
 

@@ -59,10 +59,10 @@ fn unix_seconds(text: &str) -> Option<i64> {
     let (year, month, day) = (field(date, 0, 4)?, field(date, 5, 2)?, field(date, 8, 2)?);
     let (hour, minute, second) = (field(time, 0, 2)?, field(time, 3, 2)?, field(time, 6, 2)?);
     let punctuated = date.len() == 10
-        && date.bytes().nth(4) == Some(b'-')
-        && date.bytes().nth(7) == Some(b'-')
-        && time.bytes().nth(2) == Some(b':')
-        && time.bytes().nth(5) == Some(b':');
+        && date.as_bytes().get(4) == Some(&b'-')
+        && date.as_bytes().get(7) == Some(&b'-')
+        && time.as_bytes().get(2) == Some(&b':')
+        && time.as_bytes().get(5) == Some(&b':');
     let in_range = (1..=12).contains(&month)
         && (1..=days_in(year, month)).contains(&day)
         && hour < 24
@@ -93,7 +93,7 @@ fn offset_seconds(rest: &str) -> Option<i64> {
         _ => return None,
     };
     let (hours, minutes) = (field(zone, 1, 2)?, field(zone, 4, 2)?);
-    let well_formed = zone.len() == 6 && zone.bytes().nth(3) == Some(b':') && hours < 24 && minutes < 60;
+    let well_formed = zone.len() == 6 && zone.as_bytes().get(3) == Some(&b':') && hours < 24 && minutes < 60;
     well_formed.then_some(sign * (hours * 3_600 + minutes * 60))
 }
 
