@@ -181,7 +181,7 @@ pub(crate) struct RunArguments {
     /// Address to listen on for clients; 0.0.0.0 lets other machines in
     #[arg(long, env = "TOLLGATE_ADDRESS", hide_env_values = true, default_value = "127.0.0.1")]
     pub(crate) address: IpAddr,
-    /// Port to listen on, instead of that of the one listener there is; 0 takes a free one
+    /// Port to listen on, instead of the one that the listeners name; 0 takes a free one
     #[arg(long, env = "TOLLGATE_PORT", hide_env_values = true)]
     pub(crate) port: Option<u16>,
     /// Address for operators: /metrics, /healthz, /readyz, /config

@@ -3,7 +3,7 @@
 use std::fmt::{self, Write};
 
 use serde::Serialize;
-use tollgate_config::Severity;
+use tollgate_config::{Diagnostic, Severity};
 
 use crate::paint::{Paint, Tint, harmless};
 use crate::sources::Source;
@@ -91,7 +91,11 @@ impl Finding {
         Some(place)
     }
 
+    /// The line as written, unless it may be one of a Secret.
     fn source_line<'a>(&self, sources: &'a [Source]) -> Option<&'a str> {
+        if self.object.starts_with("Secret ") {
+            return None;
+        }
         let file = self.file.as_deref()?;
         let source = sources.iter().find(|source| source.name == file)?;
         source.text.lines().nth(self.line?.checked_sub(1)?)
@@ -128,6 +132,31 @@ impl fmt::Display for Tally {
             (errors, warnings) => {
                 write!(f, "{} and {}", counted(errors, "error"), counted(warnings, "warning"))
             }
+        }
+    }
+}
+
+impl From<Diagnostic> for Finding {
+    /// A finding whose place is not known, or that was written nowhere.
+    fn from(diagnostic: Diagnostic) -> Self {
+        let Diagnostic { object, path, severity, message } = diagnostic;
+        Self { file: None, line: None, column: None, severity, object, path, message }
+    }
+}
+
+impl From<tollgate_manifest::Finding> for Finding {
+    fn from(finding: tollgate_manifest::Finding) -> Self {
+        Self {
+            file: Some(finding.file),
+            line: usize::try_from(finding.line).ok(),
+            column: usize::try_from(finding.column).ok(),
+            severity: match finding.severity {
+                tollgate_manifest::Severity::Warning => Severity::Warning,
+                tollgate_manifest::Severity::Error => Severity::Error,
+            },
+            object: finding.object,
+            path: finding.path,
+            message: finding.message,
         }
     }
 }
