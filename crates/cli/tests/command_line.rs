@@ -18,8 +18,19 @@ fn tollgate(arguments: &[&str]) -> Output {
 /// Exit code, standard output and standard error in one text.
 fn shown(output: &Output) -> String {
     let code = output.status.code().expect("an exit code");
-    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("UTF-8");
+    let text = |bytes: &[u8]| -> String {
+        let text = String::from_utf8(bytes.to_vec()).expect("UTF-8");
+        text.split_inclusive('\n').map(timeless).collect()
+    };
     format!("{}--- stderr\n{}--- exit code {code}\n", text(&output.stdout), text(&output.stderr))
+}
+
+/// A line without the time that lines of the log begin with.
+fn timeless(line: &str) -> &str {
+    match line.split_once("Z ") {
+        Some((time, rest)) if time.starts_with("20") && !time.contains(' ') => rest,
+        _ => line,
+    }
 }
 
 fn compare(name: &str, arguments: &[&str]) {

@@ -132,6 +132,14 @@ fn decoded<S: DeserializeOwned>(
     resource(document).map(object)
 }
 
+/// A Namespace, whose `spec` may be left out.
+fn namespace(mut document: Value) -> Result<Object, DecodeError> {
+    if let Some(document) = document.as_object_mut() {
+        document.entry("spec").or_insert_with(|| json!({}));
+    }
+    decoded(document, Object::Namespace)
+}
+
 const V1BETA1: &[&str] = &["v1beta1"];
 const V1ALPHA1: &[&str] = &["v1alpha1"];
 /// Versions of a kind of Gateway API that became stable without a change of shape.
@@ -242,8 +250,7 @@ pub(crate) static KINDS: [Kind; 19] = [
     ),
     Kind::new(CORE, "Secret", &["v1"], flat::<SecretText>, secret),
     Kind::new(CORE, "ConfigMap", &["v1"], flat::<ConfigMapText>, config_map),
-    Kind::new(CORE, "Namespace", &["v1"], namespace_body, |document| decoded(document, Object::Namespace))
-        .in_cluster(),
+    Kind::new(CORE, "Namespace", &["v1"], namespace_body, namespace).in_cluster(),
 ];
 
 /// Kinds of the wider system that are not served yet.
