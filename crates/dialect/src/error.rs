@@ -126,13 +126,24 @@ pub fn reshape_error(
     };
     Some(match (family(client), kind) {
         (Family::OpenAi, _) => openai_chat::error::encode_backend(&error),
-        (Family::Anthropic, Some(kind)) => anthropic_messages::error::encode_kind(kind, message, request_id),
+        (Family::Anthropic, Some(kind)) => {
+            let kind = anthropic_messages::error::known_kind(kind, status);
+            anthropic_messages::error::encode_kind(kind, message, request_id)
+        }
         (Family::Anthropic, None) => {
             let kind = anthropic_messages::error::backend_kind(status);
             anthropic_messages::error::encode_kind(kind, message, request_id)
         }
         (Family::Cohere, _) => cohere_rerank::encode_error(&error),
     })
+}
+
+/// The response header that clients of `dialect` take the id of a request from.
+pub fn request_id_header(dialect: Dialect) -> &'static str {
+    match family(dialect) {
+        Family::OpenAi | Family::Cohere => "x-request-id",
+        Family::Anthropic => "request-id",
+    }
 }
 
 /// The type of an error that a backend told without one.

@@ -25,7 +25,9 @@ mod openai_responses;
 mod vllm_tokenize;
 
 pub use endpoint::{Endpoint, Prefixes, endpoint, error_dialect};
-pub use error::{ErrorBody, encode_error, encode_stream_error, knows_status, reshape_error};
+pub use error::{
+    ErrorBody, encode_error, encode_stream_error, knows_status, request_id_header, reshape_error,
+};
 pub use inspect::{Facts, Invalid, InvalidKind, inspect};
 pub use models::{ModelEntry, encode_model, encode_models};
 pub use observe::{Observer, Seen};

@@ -339,7 +339,7 @@ impl Attempt {
 
     fn response_head(&self, incoming: &Incoming, mut headers: HeaderMap) -> ResponseHead {
         headers::clean_response(&mut headers);
-        identify(&mut headers, &self.routed.request_id);
+        identify(&mut headers, self.routed.dialect, &self.routed.request_id);
         if incoming.body == BodyKind::Events {
             headers.remove(CONTENT_ENCODING);
             if !self.is_splice() {
@@ -358,8 +358,9 @@ impl Attempt {
                     Path::Splice { hides_usage: self.asks_usage }
                 } else {
                     let context = self.answer_context();
-                    let translator = StreamTranslator::new(self.routed.dialect, self.backend_dialect, context)
-                        .ok_or(BackendFault::Unreadable)?;
+                    let translator =
+                        StreamTranslator::new(self.routed.dialect, self.backend_dialect, context)
+                            .ok_or(BackendFault::Unreadable)?;
                     Path::Hub(Box::new(translator))
                 };
                 State::AwaitEvents(Box::new(EventStream::new(path, incoming.coding.as_deref())?))
@@ -411,7 +412,7 @@ impl Attempt {
     fn internal<T>(&self) -> Step<T> {
         Step::Reply(LocalReply {
             status: StatusCode::INTERNAL_SERVER_ERROR,
-            headers: reply_headers(&self.routed.request_id),
+            headers: reply_headers(self.routed.dialect, &self.routed.request_id),
             body: Bytes::new(),
             reason: Some("internal"),
         })

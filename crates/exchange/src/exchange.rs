@@ -294,7 +294,7 @@ fn models(
             tollgate_dialect::encode_model(dialect, &entry)
         }
     };
-    Ok(LocalReply { status: StatusCode::OK, headers: reply_headers(request_id), body, reason: None })
+    Ok(LocalReply { status: StatusCode::OK, headers: reply_headers(dialect, request_id), body, reason: None })
 }
 
 fn known_models(snapshot: &Snapshot, listener: &str, host: &str) -> Vec<String> {

@@ -6,6 +6,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use tollgate_dialect::{ErrorBody, Invalid, InvalidKind, encode_error};
 use tollgate_terms::{BackendFault, Dialect, Fault, GatewayFault};
 
+use crate::response::identify;
+
 /// The gateway's own id of an exchange, on every response.
 pub(crate) const GATEWAY_REQUEST_ID: HeaderName = HeaderName::from_static("x-tollgate-request-id");
 
@@ -101,7 +103,7 @@ impl Refusal {
             param,
             request_id,
         };
-        let mut headers = reply_headers(request_id);
+        let mut headers = reply_headers(dialect, request_id);
         match self {
             Self::MethodNotAllowed { allow } => {
                 headers.insert(ALLOW, HeaderValue::from_static(allow));
@@ -112,6 +114,13 @@ impl Refusal {
             }
             Self::Overloaded => {
                 headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+            }
+            Self::Failed(Fault::Backend(BackendFault::Status { retry_after: Some(wait), .. })) => {
+                // Rounded up: who comes a moment early is refused again.
+                headers.insert(
+                    RETRY_AFTER,
+                    wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0)).into(),
+                );
             }
             _ => {}
         }
@@ -216,13 +225,10 @@ impl Refusal {
 }
 
 /// Headers that every local reply has.
-pub(crate) fn reply_headers(request_id: &str) -> HeaderMap {
-    let mut headers = HeaderMap::with_capacity(4);
+pub(crate) fn reply_headers(dialect: Dialect, request_id: &str) -> HeaderMap {
+    let mut headers = HeaderMap::with_capacity(5);
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    if let Ok(id) = HeaderValue::from_str(request_id) {
-        headers.insert(REQUEST_ID, id.clone());
-        headers.insert(GATEWAY_REQUEST_ID, id);
-    }
+    identify(&mut headers, dialect, request_id);
     headers
 }
 

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
-use http::{HeaderMap, HeaderValue, StatusCode};
-use tollgate_terms::{BackendFault, Delivery, Operation};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use tollgate_terms::{BackendFault, Delivery, Dialect, Operation};
 
 use crate::headers;
 use crate::refusal::{GATEWAY_REQUEST_ID, REQUEST_ID};
@@ -119,9 +119,12 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
         .or_else(|| headers::text(headers, RETRY_AFTER)?.trim().parse().ok().map(Duration::from_secs))
 }
 
-/// Adds the gateway's id of the exchange; a provider's own `x-request-id` stays, because its support asks for it.
-pub(crate) fn identify(headers: &mut HeaderMap, request_id: &str) {
+/// Adds the gateway's id of the exchange, in the header that clients of `dialect` read as well; a provider's own id stays there,
+/// because its support asks for it.
+pub(crate) fn identify(headers: &mut HeaderMap, dialect: Dialect, request_id: &str) {
     let Ok(id) = HeaderValue::from_str(request_id) else { return };
-    headers.entry(REQUEST_ID).or_insert_with(|| id.clone());
+    for name in [REQUEST_ID, HeaderName::from_static(tollgate_dialect::request_id_header(dialect))] {
+        headers.entry(name).or_insert_with(|| id.clone());
+    }
     headers.insert(GATEWAY_REQUEST_ID, id);
 }

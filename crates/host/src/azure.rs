@@ -27,7 +27,12 @@ const SEGMENT: &AsciiSet = &CONTROLS
     .add(b'|')
     .add(b'}');
 
-pub(crate) fn path(version: &str, dialect: Dialect, operation: Operation, model: &ModelName) -> Option<String> {
+pub(crate) fn path(
+    version: &str,
+    dialect: Dialect,
+    operation: Operation,
+    model: &ModelName,
+) -> Option<String> {
     let suffix = suffix(dialect, operation)?;
     let version = utf8_percent_encode(version, SEGMENT);
     Some(match dialect {

@@ -87,7 +87,9 @@ impl Schema {
     /// Adds the headers that this host requires and removes those that only another vendor understands.
     pub fn adjust_headers(&self, headers: &mut HeaderMap) {
         match self {
-            Self::OpenAi { .. } | Self::AzureOpenAi { .. } | Self::Cohere { .. } => anthropic::remove_headers(headers),
+            Self::OpenAi { .. } | Self::AzureOpenAi { .. } | Self::Cohere { .. } => {
+                anthropic::remove_headers(headers)
+            }
             Self::Anthropic { .. } => anthropic::require_headers(headers),
         }
     }

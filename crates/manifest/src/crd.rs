@@ -126,7 +126,8 @@ fn for_kubernetes(schema: &mut Value) {
     if let Some(Value::Object(properties)) = schema.get_mut("properties") {
         properties.values_mut().for_each(for_kubernetes);
         for field in not_served.iter().flat_map(Value::as_array).flatten().filter_map(Value::as_str) {
-            let anything = json!({ "description": "Not served.", "x-kubernetes-preserve-unknown-fields": true });
+            let anything =
+                json!({ "description": "Not served.", "x-kubernetes-preserve-unknown-fields": true });
             properties.insert(field.to_owned(), anything);
         }
     }

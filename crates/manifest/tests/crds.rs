@@ -26,7 +26,8 @@ fn definitions_are_as_they_were() {
 fn one_version_is_stored_and_the_other_deprecated() {
     for definition in crds() {
         let versions = definition["spec"]["versions"].as_array().expect("versions");
-        let names: Vec<_> = versions.iter().map(|version| version["name"].as_str().expect("a name")).collect();
+        let names: Vec<_> =
+            versions.iter().map(|version| version["name"].as_str().expect("a name")).collect();
         let stored: Vec<_> = versions.iter().map(|version| version["storage"] == true).collect();
         let deprecated: Vec<_> = versions.iter().map(|version| version["deprecated"] == true).collect();
         assert_eq!(names, ["v1alpha1", "v1beta1"]);
@@ -85,8 +86,7 @@ fn assert_structural(schema: &Value, path: &str) {
     if let Some(keys) = schema.get("x-kubernetes-list-map-keys") {
         let items = &schema["items"];
         for key in keys.as_array().expect("keys") {
-            let is_required =
-                items["required"].as_array().is_some_and(|required| required.contains(key));
+            let is_required = items["required"].as_array().is_some_and(|required| required.contains(key));
             let has_default = items["properties"][key.as_str().expect("a name")].get("default").is_some();
             assert!(is_required || has_default, "{path}: list key {key} may be absent");
         }
@@ -99,7 +99,10 @@ fn assert_structural(schema: &Value, path: &str) {
     for (name, inner) in schema.get("properties").and_then(Value::as_object).into_iter().flatten() {
         assert_structural(inner, &format!("{path}.{name}"));
         let has_words = inner.get("description").is_some_and(Value::is_string);
-        assert!(has_words || name == "metadata" || path.contains("status"), "{path}.{name}: has no description");
+        assert!(
+            has_words || name == "metadata" || path.contains("status"),
+            "{path}.{name}: has no description"
+        );
     }
     for inner in ["items", "additionalProperties"] {
         if let Some(inner) = schema.get(inner) {

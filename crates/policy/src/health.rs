@@ -80,7 +80,8 @@ impl Health {
 
     fn eject(&mut self, policy: &Ejection, now: Instant) -> Duration {
         self.ejections = self.ejections.saturating_add(1);
-        let length = policy.base_time.saturating_mul(self.ejections).min(policy.max_time.max(policy.base_time));
+        let length =
+            policy.base_time.saturating_mul(self.ejections).min(policy.max_time.max(policy.base_time));
         self.ejected_until = now.checked_add(length);
         self.consecutive_5xx = 0;
         self.consecutive_gateway_errors = 0;
@@ -148,7 +149,10 @@ mod tests {
     #[test]
     fn blames_the_backend_only_for_its_own_faults() {
         assert_eq!(Sign::of(None, Some(&Fault::Client(tollgate_terms::ClientFault::Gone))), None);
-        assert_eq!(Sign::of(None, Some(&Fault::Backend(BackendFault::Unreachable))), Some(Sign::GatewayError));
+        assert_eq!(
+            Sign::of(None, Some(&Fault::Backend(BackendFault::Unreachable))),
+            Some(Sign::GatewayError)
+        );
         assert_eq!(Sign::of(Some(429), None), Some(Sign::Well));
         assert_eq!(Sign::of(Some(500), None), Some(Sign::ServerError));
     }

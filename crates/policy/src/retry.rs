@@ -109,7 +109,8 @@ mod tests {
         let policy = policy();
         for (retry_number, ceiling_ms) in [(1, 100), (2, 200), (3, 400), (9, 1000)] {
             for roll in [0, 1, 77, u64::MAX] {
-                let waited = wait(&policy, &status(500, None), retry_number, false, None, roll).expect("a wait");
+                let waited =
+                    wait(&policy, &status(500, None), retry_number, false, None, roll).expect("a wait");
                 assert!(waited <= Duration::from_millis(ceiling_ms));
             }
         }

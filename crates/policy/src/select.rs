@@ -66,7 +66,10 @@ fn within(
     roll: u64,
 ) -> Option<Choice> {
     let in_tier = || {
-        candidates.iter().enumerate().filter(|(_, candidate)| candidate.priority == priority && eligible(candidate))
+        candidates
+            .iter()
+            .enumerate()
+            .filter(|(_, candidate)| candidate.priority == priority && eligible(candidate))
     };
     let tried = in_tier().map(|(_, candidate)| candidate.tried).min()?;
     let standing = || in_tier().filter(|(_, candidate)| candidate.tried == tried);
@@ -91,7 +94,11 @@ mod tests {
     }
 
     /// The order in which a failing exchange visits the candidates.
-    fn visits(mut candidates: Vec<Candidate>, attempts_per_priority: Option<u32>, count: usize) -> Vec<usize> {
+    fn visits(
+        mut candidates: Vec<Candidate>,
+        attempts_per_priority: Option<u32>,
+        count: usize,
+    ) -> Vec<usize> {
         (0..count)
             .filter_map(|_| {
                 let choice = select(&candidates, attempts_per_priority, 0)?;

@@ -39,7 +39,9 @@ impl ModelName {
     pub fn parse(text: &str) -> Result<Self, ModelNameError> {
         match text.len() {
             0 => Err(ModelNameError::Empty),
-            1..=MODEL_NAME_BYTES_MAX if text.bytes().all(|byte| byte.is_ascii_graphic()) => Ok(Self(text.into())),
+            1..=MODEL_NAME_BYTES_MAX if text.bytes().all(|byte| byte.is_ascii_graphic()) => {
+                Ok(Self(text.into()))
+            }
             1..=MODEL_NAME_BYTES_MAX => Err(ModelNameError::NotVisible),
             _ => Err(ModelNameError::TooLong),
         }
@@ -132,7 +134,9 @@ mod tests {
 
     #[test]
     fn accepts_names_of_every_provider() {
-        for name in ["gpt-4o", "arn:aws:bedrock:us-east-1::foundation-model/x", "meta-llama/Llama-3.1-8B", "m@latest"] {
+        for name in
+            ["gpt-4o", "arn:aws:bedrock:us-east-1::foundation-model/x", "meta-llama/Llama-3.1-8B", "m@latest"]
+        {
             assert_eq!(ModelName::parse(name).map(|parsed| parsed.to_string()), Ok(name.to_owned()));
         }
     }

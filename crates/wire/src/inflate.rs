@@ -104,8 +104,7 @@ impl Inflater {
     }
 
     fn give(&mut self, unpacked: &[u8], out: &mut BytesMut) -> Result<(), InflateError> {
-        self.bytes_left =
-            self.bytes_left.checked_sub(unpacked.len() as u64).ok_or(InflateError::TooLarge)?;
+        self.bytes_left = self.bytes_left.checked_sub(unpacked.len() as u64).ok_or(InflateError::TooLarge)?;
         match &mut self.inner {
             Some(inner) => inner.push(unpacked, out),
             None => {
@@ -121,9 +120,10 @@ impl Layer {
         match coding.to_ascii_lowercase().as_str() {
             "gzip" | "x-gzip" => Ok(Self::Gzip(MultiGzDecoder::new(Sink::new(out_bytes_max)))),
             "deflate" => Ok(Self::Deflate(Deflate::Undecided { out_bytes_max })),
-            "br" => {
-                Ok(Self::Brotli(Box::new(DecompressorWriter::new(Sink::new(out_bytes_max), BROTLI_BUFFER_BYTES))))
-            }
+            "br" => Ok(Self::Brotli(Box::new(DecompressorWriter::new(
+                Sink::new(out_bytes_max),
+                BROTLI_BUFFER_BYTES,
+            )))),
             "zstd" => Ok(Self::Zstd(Box::new(Zstd::new(out_bytes_max)))),
             _ => Err(Unsupported(coding.to_owned())),
         }
@@ -220,8 +220,7 @@ impl Sink {
 
 impl Write for Sink {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-        self.bytes_left =
-            self.bytes_left.checked_sub(data.len() as u64).ok_or(io::ErrorKind::StorageFull)?;
+        self.bytes_left = self.bytes_left.checked_sub(data.len() as u64).ok_or(io::ErrorKind::StorageFull)?;
         self.data.extend_from_slice(data);
         Ok(data.len())
     }
@@ -284,7 +283,11 @@ mod tests {
         ] {
             let bytes: Vec<&[u8]> = packed.chunks(1).collect();
             assert_eq!(unpack(coding, &bytes, 1000).as_deref(), Ok(TEXT), "{coding}");
-            assert_eq!(unpack(coding, &[&packed[..packed.len() - 5]], 1000), Err(InflateError::Truncated), "{coding}");
+            assert_eq!(
+                unpack(coding, &[&packed[..packed.len() - 5]], 1000),
+                Err(InflateError::Truncated),
+                "{coding}"
+            );
         }
     }
 }

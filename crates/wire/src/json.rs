@@ -128,16 +128,14 @@ impl Object {
 }
 
 fn find<'a>(members: &'a [Member], text: &[u8], key: &str) -> Option<&'a Member> {
-    members.iter().find(|member| text.get(member.key.clone()).is_some_and(|raw| key_of(raw) == key.as_bytes()))
+    members
+        .iter()
+        .find(|member| text.get(member.key.clone()).is_some_and(|raw| key_of(raw) == key.as_bytes()))
 }
 
 /// A key without its escapes.
 fn key_of(raw: &[u8]) -> Cow<'_, [u8]> {
-    if raw.contains(&b'\\') {
-        Cow::Owned(unescape(raw).into_bytes())
-    } else {
-        Cow::Borrowed(raw)
-    }
+    if raw.contains(&b'\\') { Cow::Owned(unescape(raw).into_bytes()) } else { Cow::Borrowed(raw) }
 }
 
 /// The text of a JSON string literal, quotes included in `raw`. `None` when `raw` is not one.
@@ -245,7 +243,8 @@ impl Changes {
         match position(object, text, key) {
             Some((index, member)) => {
                 self.removed.retain(|&removed| removed != index);
-                self.replaced.retain(|(range, _)| range.start < member.value.start || range.end > member.value.end);
+                self.replaced
+                    .retain(|(range, _)| range.start < member.value.start || range.end > member.value.end);
                 self.replaced.push((member.value.clone(), value));
             }
             None => {
@@ -277,8 +276,9 @@ impl Changes {
             [key] => {
                 self.added.retain(|(added, _)| added != key);
                 if let Some((index, member)) = position(object, text, key) {
-                    self.replaced
-                        .retain(|(range, _)| range.start < member.value.start || range.end > member.value.end);
+                    self.replaced.retain(|(range, _)| {
+                        range.start < member.value.start || range.end > member.value.end
+                    });
                     self.removed.push(index);
                 }
             }

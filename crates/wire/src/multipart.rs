@@ -106,7 +106,10 @@ pub fn scan(content_type: &str, body: &[u8]) -> Result<Vec<Part>, Malformed> {
 pub fn replace(body: &Bytes, part: &Part, value: Bytes) -> Vec<Bytes> {
     let end = part.value.end.min(body.len());
     let start = part.value.start.min(end);
-    vec![body.slice(..start), value, body.slice(end..)]
+    let rest = body.slice(end..);
+    // An empty part may share its line end with the delimiter behind it; a part with a value cannot.
+    let line_end = if rest.starts_with(b"\r\n") { Bytes::new() } else { Bytes::from_static(b"\r\n") };
+    vec![body.slice(..start), value, line_end, rest]
 }
 
 fn part(head: &[u8], value: Range<usize>) -> Result<Part, Malformed> {

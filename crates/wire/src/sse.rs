@@ -72,18 +72,19 @@ impl Decoder {
     }
 
     /// The next piece, if one is there.
-    #[expect(clippy::should_implement_trait, reason = "an iterator would end for good; this one goes on after a push")]
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "an iterator would end for good; this one goes on after a push"
+    )]
     pub fn next(&mut self) -> Option<Piece> {
         if self.find_end() {
             let raw = self.take(self.looked);
             self.line_is_empty = true;
             self.ended = false;
             self.after_cr = false;
-            return Some(if std::mem::take(&mut self.oversize) {
-                Piece::Oversize(raw)
-            } else {
-                Piece::Frame(Frame { raw })
-            });
+            // Also when it came whole: what a frame is must not depend on how the stream was cut.
+            let is_oversize = std::mem::take(&mut self.oversize) || raw.len() > self.frame_bytes_max;
+            return Some(if is_oversize { Piece::Oversize(raw) } else { Piece::Frame(Frame { raw }) });
         }
         let size = self.held.len() + self.chunk.len();
         if size == 0 {
@@ -202,8 +203,8 @@ impl Frame {
     /// Names and values of its fields. The space behind the colon is optional.
     fn fields(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         let text = self.raw.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&self.raw);
-        text.split(|&byte| byte == b'\n' || byte == b'\r').filter(|line| !line.is_empty()).filter_map(|line| {
-            match memchr::memchr(b':', line) {
+        text.split(|&byte| byte == b'\n' || byte == b'\r').filter(|line| !line.is_empty()).filter_map(
+            |line| match memchr::memchr(b':', line) {
                 Some(0) => None,
                 Some(colon) => {
                     let (name, value) = line.split_at(colon);
@@ -211,8 +212,8 @@ impl Frame {
                     Some((name, value.strip_prefix(b" ").unwrap_or(value)))
                 }
                 None => Some((line, &b""[..])),
-            }
-        })
+            },
+        )
     }
 }
 
@@ -280,11 +281,8 @@ mod tests {
         for end in ["\n", "\r", "\r\n"] {
             let text = "event: a\ndata:1\ndata: 2\n\n: ping\n\ndata\n\n".replace('\n', end);
             let read = meanings(&pieces(&[text.as_bytes()], 1000));
-            let expected = vec![
-                (Some(b"a".to_vec()), b"1\n2".to_vec()),
-                (None, Vec::new()),
-                (None, Vec::new()),
-            ];
+            let expected =
+                vec![(Some(b"a".to_vec()), b"1\n2".to_vec()), (None, Vec::new()), (None, Vec::new())];
             assert_eq!(read, expected, "{end:?}");
         }
     }
@@ -292,7 +290,10 @@ mod tests {
     #[test]
     fn passes_an_event_over_the_limit_as_it_comes() {
         let read = pieces(&[b"data: 123456", b"7890\n", b"\ndata: 1\n\n"], 10);
-        assert!(matches!(read.as_slice(), [Piece::Oversize(_), Piece::Oversize(_), Piece::Oversize(_), Piece::Frame(_)]));
+        assert!(matches!(
+            read.as_slice(),
+            [Piece::Oversize(_), Piece::Oversize(_), Piece::Oversize(_), Piece::Frame(_)]
+        ));
     }
 
     #[test]

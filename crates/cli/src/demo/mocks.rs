@@ -58,11 +58,11 @@ spec:
 "
         );
         text += &rule("gpt-4o-mini", "{name: openai}");
-        text += &rule("claude-sonnet-4-5", "{name: anthropic}");
+        text += &rule("claude-sonnet-5", "{name: anthropic}");
         text += &rule(
             "always-on",
             "{name: openai, modelNameOverride: gpt-4o-mini--503}, \
-             {name: anthropic, modelNameOverride: claude-sonnet-4-5, priority: 1}",
+             {name: anthropic, modelNameOverride: claude-sonnet-5, priority: 1}",
         );
         text += &backend("openai", "OpenAI", "APIKey", "apiKey", openai);
         text += &backend("anthropic", "Anthropic", "AnthropicAPIKey", "anthropicAPIKey", anthropic);

@@ -230,7 +230,7 @@ fn invitation(address: SocketAddr, admin: SocketAddr, paint: Paint) -> String {
     -d '{{\"model\": \"gpt-4o-mini\", \"messages\": [{{\"role\": \"user\", \"content\": \"Hello\"}}]}}'
 
   curl -N http://{address}/v1/chat/completions -H 'content-type: application/json' \\
-    -d '{{\"model\": \"claude-sonnet-4-5\", \"stream\": true, \"messages\": [{{\"role\": \"user\", \"content\": \"Hello\"}}]}}'
+    -d '{{\"model\": \"claude-sonnet-5\", \"stream\": true, \"messages\": [{{\"role\": \"user\", \"content\": \"Hello\"}}]}}'
 
   curl http://{address}/v1/models
   curl http://{admin}/metrics

@@ -48,7 +48,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         plain(
             "OpenAI client, Anthropic server",
             CHAT,
-            json!({"model": "claude-sonnet-4-5", "stream": true, "messages": messages}),
+            json!({"model": "claude-sonnet-5", "stream": true, "messages": messages}),
             "data: [DONE]",
         ),
         plain(

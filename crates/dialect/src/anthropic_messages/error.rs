@@ -48,6 +48,23 @@ fn kind(status: u16) -> &'static str {
     }
 }
 
+/// Anthropic's own name for an error that another dialect calls `kind`; the same where both have it.
+pub(crate) fn known_kind(kind: &str, status: u16) -> &str {
+    const KNOWN: [&str; 10] = [
+        "api_error",
+        "authentication_error",
+        "billing_error",
+        "invalid_request_error",
+        "not_found_error",
+        "overloaded_error",
+        "permission_error",
+        "rate_limit_error",
+        "request_too_large",
+        "timeout_error",
+    ];
+    if KNOWN.contains(&kind) { kind } else { self::kind(status) }
+}
+
 /// The name for the status of another dialect's backend that told no type, as Envoy AI Gateway names it.
 pub(crate) fn backend_kind(status: u16) -> &'static str {
     match status {

@@ -65,7 +65,9 @@ impl Zstd {
             // What stands behind the frame, its checksum first, is of no interest.
             return Ok((!source.is_empty()).then_some(source.len()));
         }
-        let Some(block) = block_length(source).filter(|&length| length <= source.len()) else { return Ok(None) };
+        let Some(block) = block_length(source).filter(|&length| length <= source.len()) else {
+            return Ok(None);
+        };
         let block = source.get(..block).unwrap_or_default();
         let mut target = vec![0; BLOCK_BYTES_MAX];
         let (read, mut written) =
@@ -78,7 +80,8 @@ impl Zstd {
             if written == 0 {
                 return Ok(Some(read.max(1)));
             }
-            written = std::io::Read::read(&mut self.decoder, &mut target).map_err(|_| InflateError::Corrupt)?;
+            written =
+                std::io::Read::read(&mut self.decoder, &mut target).map_err(|_| InflateError::Corrupt)?;
         }
     }
 }

@@ -219,9 +219,10 @@ impl Scanner<'_> {
     fn refuse_duplicates(&self, members: &[Member]) -> Result<(), Malformed> {
         let key = |member: &Member| key_of(self.text.get(member.key.clone()).unwrap_or_default());
         let duplicate = if members.len() <= COMPARED_MAX {
-            members.iter().enumerate().find(|(index, member)| {
-                members.iter().take(*index).any(|before| key(before) == key(member))
-            })
+            members
+                .iter()
+                .enumerate()
+                .find(|(index, member)| members.iter().take(*index).any(|before| key(before) == key(member)))
         } else {
             let mut seen = HashSet::with_capacity(members.len());
             members.iter().enumerate().find(|(_, member)| !seen.insert(key(member)))
@@ -245,7 +246,8 @@ fn plain_run(bytes: &[u8]) -> usize {
     let special = |byte: u8| byte == b'"' || byte == b'\\' || byte < 0x20;
     let (blocks, _) = bytes.as_chunks::<32>();
     // Without an early exit inside a block, the compiler compares the whole block at once.
-    let whole = blocks.iter().take_while(|block| !block.iter().fold(false, |any, &byte| any | special(byte))).count();
+    let whole =
+        blocks.iter().take_while(|block| !block.iter().fold(false, |any, &byte| any | special(byte))).count();
     let skipped = whole * 32;
     let rest = bytes.get(skipped..).unwrap_or_default();
     skipped + rest.iter().position(|&byte| special(byte)).unwrap_or(rest.len())
