@@ -3,6 +3,7 @@
 //! Knows how the repository is laid out; must not know what the gateway does.
 
 mod bless;
+mod conformance;
 mod crds;
 mod test;
 mod tidy;
@@ -29,6 +30,8 @@ enum Task {
     Tidy,
     /// Rewrite the golden files from what the code does now; review the diff
     Bless(bless::Options),
+    /// Run the cases and recorded exchanges of a folder through the binary
+    Conformance(conformance::Options),
     /// Write the custom resource definitions, generated from the types, to a folder
     Crds(crds::Options),
 }
@@ -56,6 +59,7 @@ fn run(task: Task) -> Result<Outcome> {
         Task::Test(options) => test::run(&root, &options),
         Task::Tidy => tidy::run(&root),
         Task::Bless(options) => bless::run(&root, &options),
+        Task::Conformance(options) => conformance::run(&root, &options),
         Task::Crds(options) => crds::run(&root, &options),
     }
 }

@@ -23,7 +23,10 @@ const COOKIE: HeaderName = HeaderName::from_static("cookie");
 
 /// Beginnings of the names that belong to the gateway. A client's or backend's values under them are never believed
 /// and never passed on.
-const OWNED_PREFIXES: [&str; 4] = ["x-ai-eg-", "x-envoy-", "x-aigw-", "x-tollgate-"];
+const OWNED_PREFIXES: [&str; 3] = ["x-ai-eg-", "x-aigw-", "x-tollgate-"];
+
+/// What instructs an Envoy on the way, which no client may do. In a provider's answer it tells how long that took, and passes.
+const ENVOY_PREFIX: &str = "x-envoy-";
 
 /// Further names that belong to the gateway.
 const OWNED: [HeaderName; 1] = [HeaderName::from_static("x-gateway-destination-endpoint")];
@@ -43,14 +46,14 @@ pub(crate) fn clean_request(headers: &mut HeaderMap) {
     for name in [HOST, CONTENT_LENGTH, EXPECT, PROXY_AUTHORIZATION, COOKIE] {
         headers.remove(name);
     }
-    remove_owned(headers);
+    remove_where(headers, |name| is_owned(name) || name.as_str().starts_with(ENVOY_PREFIX));
 }
 
 /// Takes away what must not reach a client.
 pub(crate) fn clean_response(headers: &mut HeaderMap) {
     remove_hop_by_hop(headers);
     headers.remove(CONTENT_LENGTH);
-    remove_owned(headers);
+    remove_where(headers, is_owned);
 }
 
 /// Asks for an answer that can be read as it comes.
@@ -104,9 +107,9 @@ fn remove_hop_by_hop(headers: &mut HeaderMap) {
     }
 }
 
-fn remove_owned(headers: &mut HeaderMap) {
-    let owned: Vec<HeaderName> = headers.keys().filter(|name| is_owned(name)).cloned().collect();
-    for name in &owned {
+fn remove_where(headers: &mut HeaderMap, is_unwanted: impl Fn(&HeaderName) -> bool) {
+    let unwanted: Vec<HeaderName> = headers.keys().filter(|name| is_unwanted(name)).cloned().collect();
+    for name in &unwanted {
         headers.remove(name);
     }
 }
