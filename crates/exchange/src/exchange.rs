@@ -142,7 +142,7 @@ impl Exchange {
     ///
     /// # Errors
     /// The reply to give instead of calling a backend.
-    pub fn on_request_body(&mut self, body: Bytes) -> Result<Arc<Routed>, LocalReply> {
+    pub fn on_request_body(&mut self, body: Bytes) -> Result<Arc<Routed>, Box<LocalReply>> {
         self.request_body_bytes = body.len() as u64;
         let dialect = self.dialect();
         let routed = match std::mem::replace(&mut self.state, State::Answered { dialect }) {
@@ -155,7 +155,7 @@ impl Exchange {
                 self.state = State::Routed(Arc::clone(&routed));
                 Ok(routed)
             }
-            Err(refusal) => Err(self.refuse(&refusal)),
+            Err(refusal) => Err(Box::new(self.refuse(&refusal))),
         }
     }
 

@@ -75,7 +75,7 @@ async fn serve(worker: Arc<Worker>, client: Client, request: Request<Incoming>) 
     let Some(exchange) = running.exchange() else { return internal_error() };
     match exchange.on_request_body(body) {
         Ok(routed) => dispatch::dispatch(&worker, running, routed).await,
-        Err(reply) => local(running, reply),
+        Err(reply) => local(running, *reply),
     }
 }
 

@@ -1,11 +1,9 @@
 //! What the gateway refuses before any backend hears of it: rows F1, F2, F6 of the failure matrix, and their kin.
 
-mod support;
-
 use std::io::Write;
 use std::time::Duration;
 
-use support::{CHAT, ScriptedBackend, Tested, body, chat_request, header, json, keyed, openai, rule, status};
+use crate::support::{CHAT, ScriptedBackend, Tested, body, chat_request, header, json, keyed, openai, rule, status};
 use tollgate_effects::Secrets;
 
 fn idle_gateway() -> (Tested, ScriptedBackend) {

@@ -1,12 +1,10 @@
 //! What clients see, and what is recorded, when backends fail: rows F7 to F26 of the failure matrix.
 
-mod support;
-
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use support::{
+use crate::support::{
     Act, CHAT, PATIENCE, STREAM, ScriptedBackend, Tested, body, bundle, chat_request, chunk, compiled,
     completion, delta, free_port, header, json, last_chunk, openai, retrying, rule, sized, status,
     stream_end, stream_head,

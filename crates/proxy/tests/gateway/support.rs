@@ -2,7 +2,6 @@
 //! client that sees the raw response.
 
 #![expect(clippy::disallowed_methods, reason = "tests measure time")]
-#![allow(dead_code, clippy::allow_attributes, reason = "each test binary uses a part of this")]
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -321,12 +320,15 @@ impl Tested {
     }
 
     pub(crate) fn start_with(rule: Rule, backends: Vec<Backend>, secrets: Secrets) -> Self {
+        Self::start_bundle(bundle(free_port(), rule, backends), secrets)
+    }
+
+    pub(crate) fn start_bundle(bundle: Bundle, secrets: Secrets) -> Self {
         let log = tempfile::tempdir().expect("a folder");
         let mut options = tollgate_telemetry::Options::new("test");
         options.access_log = AccessLog::File(log.path().join("access.log"));
         let telemetry = Arc::new(Telemetry::new(options).expect("telemetry"));
-        let port = free_port();
-        let snapshot = compiled(bundle(port, rule, backends));
+        let snapshot = compiled(bundle);
         let gateway = Gateway::start(&Options { workers: 1 }, snapshot, secrets, Arc::clone(&telemetry))
             .expect("a gateway");
         let address = gateway.addresses()[0];
