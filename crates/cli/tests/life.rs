@@ -1,6 +1,6 @@
 //! The gateway's life as a process: it starts, follows its files, and drains.
 
-#![expect(clippy::expect_used, reason = "a test may end at once")]
+#![expect(clippy::expect_used, clippy::panic, reason = "a test may end at once")]
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};

@@ -30,7 +30,7 @@ const YIELDS_MAX: u8 = 3;
 /// The body of a response to a client.
 pub(crate) enum AnswerBody {
     /// All at hand.
-    Whole(WholeBody),
+    Whole(Box<WholeBody>),
     /// On its way from a backend.
     Stream(Box<StreamBody>),
 }
@@ -38,12 +38,8 @@ pub(crate) enum AnswerBody {
 impl AnswerBody {
     /// A body that belongs to no exchange.
     pub(crate) fn fixed(data: &'static [u8]) -> Self {
-        Self::Whole(WholeBody {
-            data: Some(Bytes::from_static(data)),
-            running: None,
-            outcome: Outcome::Error,
-            fault: None,
-        })
+        let data = Some(Bytes::from_static(data));
+        Self::Whole(Box::new(WholeBody { data, running: None, outcome: Outcome::Error, fault: None }))
     }
 }
 

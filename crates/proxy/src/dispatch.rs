@@ -40,11 +40,10 @@ enum Attempted {
     /// Nothing that a client should get, unless nothing better comes.
     Failed(Fault),
     /// A reply of the gateway's own ends the exchange.
-    Replied(LocalReply),
+    Replied(Box<LocalReply>),
 }
 
 /// The body of an answer.
-
 enum AnsweredBody {
     Whole(Bytes),
     Stream { incoming: Incoming, lease: Lease, in_flight: InFlight, ready: Bytes },
@@ -67,7 +66,7 @@ pub(crate) async fn dispatch(
             Some(Attempted::Answered(head, body)) => return dispatch.answer(running, head, *body),
             Some(Attempted::Replied(reply)) => {
                 running.end_attempt(Ending::GivenUp(Fault::Gateway(GatewayFault::Credential)));
-                return local(running, reply);
+                return local(running, *reply);
             }
             Some(Attempted::Failed(fault)) => {
                 running.end_attempt(Ending::GivenUp(fault.clone()));
@@ -253,7 +252,7 @@ impl<'a> Dispatch<'a> {
             AnsweredBody::Whole(bytes) => {
                 let outcome = running.end_attempt(Ending::Delivered).unwrap_or(Outcome::Error);
                 let fault = (outcome != Outcome::Complete).then_some("status");
-                AnswerBody::Whole(WholeBody::new(bytes, running, outcome, fault))
+                AnswerBody::Whole(Box::new(WholeBody::new(bytes, running, outcome, fault)))
             }
             AnsweredBody::Stream { incoming, lease, in_flight, ready } => {
                 let stream = StreamBody::new(StreamParts {
@@ -277,12 +276,12 @@ impl<'a> Dispatch<'a> {
 }
 
 /// The request to the backend, with its credential.
-fn prepare(attempt: &mut Attempt, serving: &Serving) -> Result<UpstreamRequest, LocalReply> {
+fn prepare(attempt: &mut Attempt, serving: &Serving) -> Result<UpstreamRequest, Box<LocalReply>> {
     let mut step = attempt.on_dispatch();
     loop {
         step = match step {
             Step::Forward(request) => return Ok(request),
-            Step::Reply(reply) => return Err(reply),
+            Step::Reply(reply) => return Err(Box::new(reply)),
             Step::Ask(Need::Credential { credential, offered }) => {
                 let offered = offered.as_ref().map(|offered| offered.0.expose());
                 let answer = match tollgate_effects::credential(&serving.secrets, &credential, offered) {
@@ -322,7 +321,7 @@ fn failed(fault: BackendFault) -> Attempted {
 fn given_up<T>(step: Step<T>) -> Attempted {
     match step {
         Step::Retry(fault) => Attempted::Failed(fault),
-        Step::Reply(reply) => Attempted::Replied(reply),
+        Step::Reply(reply) => Attempted::Replied(Box::new(reply)),
         Step::Forward(_) | Step::Hold | Step::Ask(_) => {
             Attempted::Failed(Fault::Gateway(GatewayFault::Internal))
         }

@@ -96,7 +96,7 @@ pub(crate) fn fail(mut running: Running, fault: &Fault) -> Response<AnswerBody> 
 fn reply_with(mut running: Running, reply: LocalReply, outcome: Outcome) -> Response<AnswerBody> {
     running.set_status(reply.status.as_u16());
     let body = WholeBody::new(reply.body, running, outcome, reply.reason);
-    let mut response = Response::new(AnswerBody::Whole(body));
+    let mut response = Response::new(AnswerBody::Whole(Box::new(body)));
     *response.status_mut() = reply.status;
     *response.headers_mut() = reply.headers;
     response

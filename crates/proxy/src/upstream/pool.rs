@@ -128,7 +128,7 @@ impl Pools {
             http2_cleartext: pool.backend.http2_cleartext,
             resolver: &self.resolver,
         };
-        let connected = tokio::time::timeout(pool.backend.connect_timeout, connect(target)).await;
+        let connected = tokio::time::timeout(pool.backend.connect_timeout, Box::pin(connect(target))).await;
         let sender = match connected {
             Ok(Ok(sender)) => sender,
             Ok(Err(error)) => {

@@ -1,5 +1,12 @@
 //! The gateway as clients and backends meet it: over sockets, to the byte.
 
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "a test may end at once, and measures time"
+)]
+
 mod failures;
 mod refusals;
 mod support;

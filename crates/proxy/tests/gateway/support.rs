@@ -1,8 +1,6 @@
 //! What the failure tests share: backends that follow a script to the byte, a gateway built from plain data, and a
 //! client that sees the raw response.
 
-#![expect(clippy::disallowed_methods, reason = "tests measure time")]
-
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};

@@ -14,8 +14,8 @@ use tollgate_effects::Secrets;
 use tollgate_terms::Secret;
 
 use crate::support::{
-    Act, CHAT, STREAM, ScriptedBackend, Tested, body, bundle, chat_request, chunk, compiled, completion, delta,
-    free_port, json, last_chunk, openai, rule, sized, status, stream_end, stream_head,
+    Act, CHAT, STREAM, ScriptedBackend, Tested, body, bundle, chat_request, chunk, compiled, completion,
+    delta, free_port, json, last_chunk, openai, rule, sized, status, stream_end, stream_head,
 };
 
 const NAME: &str = "models.test";
