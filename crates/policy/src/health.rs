@@ -106,6 +106,7 @@ pub fn may_eject(ejected: usize, total: usize, policy: &Ejection) -> bool {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "a test needs some instant")]
 mod tests {
     use super::*;
 
