@@ -1,5 +1,7 @@
 //! Which rule serves a request: host names, precedence, conditions, and what is broken.
 
+#![expect(clippy::expect_used, reason = "a test may end at once")]
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 

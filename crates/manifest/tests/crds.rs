@@ -1,5 +1,7 @@
 //! Goldens of the custom resource definitions, and the rules of Kubernetes for structural schemas.
 
+#![expect(clippy::expect_used, clippy::panic, reason = "a test may end at once")]
+
 use std::path::Path;
 use std::{env, fs};
 

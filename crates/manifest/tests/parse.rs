@@ -1,5 +1,7 @@
 //! Goldens of parsing: `golden/parse/*.in.yaml`, and the findings and objects that come of each.
 
+#![expect(clippy::expect_used, reason = "a test may end at once")]
+
 use std::path::Path;
 use std::{env, fs};
 
