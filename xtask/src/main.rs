@@ -2,6 +2,7 @@
 //!
 //! Knows how the repository is laid out; must not know what the gateway does.
 
+mod bench;
 mod bless;
 mod conformance;
 mod crds;
@@ -30,6 +31,8 @@ enum Task {
     Tidy,
     /// Rewrite the golden files from what the code does now; review the diff
     Bless(bless::Options),
+    /// Measure the gateway beside a pass-through Envoy, and write docs/performance.md
+    Bench(bench::Options),
     /// Run the cases and recorded exchanges of a folder through the binary
     Conformance(conformance::Options),
     /// Write the custom resource definitions, generated from the types, to a folder
@@ -59,6 +62,7 @@ fn run(task: Task) -> Result<Outcome> {
         Task::Test(options) => test::run(&root, &options),
         Task::Tidy => tidy::run(&root),
         Task::Bless(options) => bless::run(&root, &options),
+        Task::Bench(options) => bench::run(&root, &options),
         Task::Conformance(options) => conformance::run(&root, &options),
         Task::Crds(options) => crds::run(&root, &options),
     }

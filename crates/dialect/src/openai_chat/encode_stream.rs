@@ -104,6 +104,8 @@ struct OpenBlock {
     choice: usize,
     block: usize,
     kind: OpenKind,
+    /// Whether anything of it has been said.
+    is_said: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -149,9 +151,7 @@ impl StreamEncoder {
             }
             Event::BlockStart { choice, block, start } => self.start(choice, block, start, out, losses),
             Event::BlockDelta { choice, block, delta } => self.delta(choice, block, &delta, out, losses),
-            Event::BlockStop { choice, block } => {
-                self.open.retain(|open| (open.choice, open.block) != (choice, block));
-            }
+            Event::BlockStop { choice, block } => self.stop(choice, block, out),
             Event::Stop { choice, reason } => {
                 self.begin(choice, out);
                 let finish_reason = Some(finish_reason(&reason, losses));
@@ -196,12 +196,22 @@ impl StreamEncoder {
                 OpenKind::Nothing
             }
         };
-        self.open.push(OpenBlock { choice, block, kind });
+        self.open.push(OpenBlock { choice, block, kind, is_said: false });
     }
 
-    fn delta(&self, choice: usize, block: usize, delta: &Delta, out: &mut BytesMut, losses: &mut Vec<Loss>) {
-        let open = self.open.iter().find(|open| (open.choice, open.block) == (choice, block));
-        let kind = open.map_or(OpenKind::Nothing, |open| open.kind);
+    fn delta(
+        &mut self,
+        choice: usize,
+        block: usize,
+        delta: &Delta,
+        out: &mut BytesMut,
+        losses: &mut Vec<Loss>,
+    ) {
+        let open = self.open.iter_mut().find(|open| (open.choice, open.block) == (choice, block));
+        let kind = open.map_or(OpenKind::Nothing, |open| {
+            open.is_said |= !matches!(delta, Delta::Input(text) if text.is_empty());
+            open.kind
+        });
         let wire = match (kind, delta) {
             (OpenKind::Text, Delta::Text(text)) => WireDelta { content: Some(text), ..WireDelta::default() },
             (OpenKind::Refusal, Delta::Text(text)) => {
@@ -229,6 +239,21 @@ impl StreamEncoder {
             (_, Delta::Text(_) | Delta::Input(_) | Delta::Signature(_)) => return,
         };
         self.chunk(choice, wire, None, out);
+    }
+
+    fn stop(&mut self, choice: usize, block: usize, out: &mut BytesMut) {
+        let at = self.open.iter().position(|open| (open.choice, open.block) == (choice, block));
+        let Some(open) = at.map(|at| self.open.swap_remove(at)) else { return };
+        if let OpenBlock { kind: OpenKind::Call(index), is_said: false, .. } = open {
+            // A call without arguments says nothing of them; clients here parse what they got as JSON.
+            let call = WireCall {
+                index,
+                id: None,
+                kind: None,
+                function: WireFunction { name: None, arguments: "{}" },
+            };
+            self.chunk(choice, WireDelta { tool_calls: Some([call]), ..WireDelta::default() }, None, out);
+        }
     }
 
     /// The first chunk of a choice says who speaks.

@@ -1,0 +1,114 @@
+//! Goldens of translation: `golden/translate/<case>/`, whose name begins with the two dialects.
+//!
+//! `request.json` goes from the first dialect to the second; `answer.json` and `stream.sse` come back. Beside each stands
+//! what became of it, `*.out.*`, and in `losses.txt` what could not be said. `cargo xtask bless` rewrites them.
+
+#![expect(clippy::expect_used, clippy::panic, reason = "a test may end at once")]
+
+use std::fs;
+use std::path::Path;
+
+use bytes::{Bytes, BytesMut};
+use tollgate_dialect::{AnswerContext, StreamTranslator, translate_answer, translate_request};
+use tollgate_terms::{Dialect, ModelName};
+use tollgate_wire::sse::{Decoder, Piece};
+
+fn context() -> AnswerContext {
+    AnswerContext {
+        requested_model: ModelName::parse("asked").expect("a name"),
+        created_s: 1_767_225_600,
+        fallback_id: "the-id-of-the-request".to_owned(),
+        usage_wanted: true,
+    }
+}
+
+fn dialects(case: &str) -> (Dialect, Dialect) {
+    if case.starts_with("openai_to_anthropic") {
+        (Dialect::OpenAiChat, Dialect::AnthropicMessages)
+    } else if case.starts_with("anthropic_to_openai") {
+        (Dialect::AnthropicMessages, Dialect::OpenAiChat)
+    } else {
+        panic!("{case}: which dialects?")
+    }
+}
+
+fn compare(path: &Path, got: &str) {
+    if std::env::var_os("TOLLGATE_BLESS").is_some() {
+        fs::write(path, got).expect("the golden is written");
+    }
+    let want = fs::read_to_string(path).unwrap_or_default();
+    assert_eq!(got, want, "{}: run `cargo xtask bless` to accept", path.display());
+}
+
+fn pretty(body: &[u8]) -> String {
+    let value: serde_json::Value = serde_json::from_slice(body).expect("JSON");
+    serde_json::to_string_pretty(&value).expect("JSON") + "\n"
+}
+
+fn request(folder: &Path, client: Dialect, backend: Dialect, losses: &mut Vec<String>) {
+    let Ok(body) = fs::read(folder.join("request.json")) else { return };
+    let model = ModelName::parse("upstream-model").expect("a name");
+    let got = match translate_request(client, backend, &body, &model) {
+        Ok(encoded) => {
+            losses.extend(encoded.losses.iter().map(|loss| format!("request {loss:?}")));
+            pretty(&encoded.body)
+        }
+        Err(invalid) => format!("\"{:?}: {}\"\n", invalid.kind, invalid.message),
+    };
+    compare(&folder.join("request.out.json"), &got);
+}
+
+fn answer(folder: &Path, client: Dialect, backend: Dialect, losses: &mut Vec<String>) {
+    let Ok(body) = fs::read(folder.join("answer.json")) else { return };
+    let got = translate_answer(client, backend, &body, &context()).expect("an answer");
+    losses.extend(got.losses.iter().map(|loss| format!("answer {loss:?}")));
+    compare(&folder.join("answer.out.json"), &pretty(&got.body));
+}
+
+/// The translated stream, with the input cut into chunks of `size` bytes.
+fn translated(input: &[u8], size: usize, client: Dialect, backend: Dialect) -> (String, Vec<String>) {
+    let mut translator = StreamTranslator::new(client, backend, context()).expect("words between the two");
+    let mut decoder = Decoder::new(1 << 20);
+    let mut out = BytesMut::new();
+    for chunk in input.chunks(size) {
+        decoder.push(Bytes::copy_from_slice(chunk));
+        while let Some(piece) = decoder.next() {
+            if let Piece::Frame(frame) = piece {
+                translator.frame(&frame, &mut out).expect("an event");
+            }
+        }
+    }
+    let end = translator.finish(&mut out).err().map(|error| format!(": {error}\n")).unwrap_or_default();
+    let losses = translator.losses().iter().map(|loss| format!("stream {loss:?}")).collect();
+    (String::from_utf8_lossy(&out).into_owned() + &end, losses)
+}
+
+fn stream(folder: &Path, client: Dialect, backend: Dialect, losses: &mut Vec<String>) {
+    let Ok(input) = fs::read(folder.join("stream.sse")) else { return };
+    let (whole, lost) = translated(&input, input.len(), client, backend);
+    for size in [1, 7, 100] {
+        let (cut, _) = translated(&input, size, client, backend);
+        assert_eq!(cut, whole, "{}: cut into {size} bytes", folder.display());
+    }
+    losses.extend(lost);
+    compare(&folder.join("stream.out.sse"), &whole);
+}
+
+#[test]
+fn translations_are_as_they_were() {
+    let goldens = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/translate");
+    let mut seen = 0;
+    for entry in fs::read_dir(&goldens).expect("the goldens") {
+        let folder = entry.expect("a case").path();
+        let name = folder.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let (client, backend) = dialects(name);
+        let mut losses = Vec::new();
+        request(&folder, client, backend, &mut losses);
+        answer(&folder, client, backend, &mut losses);
+        stream(&folder, client, backend, &mut losses);
+        let losses: String = losses.iter().map(|loss| format!("{loss}\n")).collect();
+        compare(&folder.join("losses.txt"), &losses);
+        seen += 1;
+    }
+    assert!(seen > 0);
+}

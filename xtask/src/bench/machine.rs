@@ -1,0 +1,202 @@
+//! Programs on cores, their ports and their memory.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use serde::de::DeserializeOwned;
+
+/// The core of the load and of the backend.
+pub(super) const LOAD_CORE: usize = 0;
+
+/// Nothing here waits longer.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A program to be started.
+pub(super) struct Program {
+    path: PathBuf,
+    arguments: Vec<String>,
+    core: usize,
+}
+
+/// A program that runs; it ends when dropped.
+pub(super) struct Running {
+    child: Child,
+    out: BufReader<ChildStdout>,
+    /// Held open: some programs run until it ends.
+    _input: ChildStdin,
+}
+
+impl Program {
+    pub(super) fn new(path: PathBuf, arguments: &[&str]) -> Self {
+        let arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
+        Self { path, arguments, core: LOAD_CORE }
+    }
+
+    pub(super) fn on_core(self, core: usize) -> Self {
+        Self { core, ..self }
+    }
+
+    pub(super) fn start(self) -> Result<Running> {
+        // Ten thousand streams are twenty thousand sockets of the gateway.
+        let script = "ulimit -n \"$(ulimit -Hn)\"; exec taskset --cpu-list \"$0\" \"$@\"";
+        let mut child = Command::new("sh")
+            .args(["-c", script, &self.core.to_string()])
+            .arg(&self.path)
+            .args(&self.arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .with_context(|| format!("cannot start {}", self.path.display()))?;
+        let out = BufReader::new(child.stdout.take().context("no output")?);
+        let input = child.stdin.take().context("no input")?;
+        Ok(Running { child, out, _input: input })
+    }
+}
+
+impl Running {
+    /// Id of the process; `exec` keeps it through shell and taskset.
+    pub(super) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub(super) fn wait_for_line(&mut self, begin: &str) -> Result<String> {
+        let mut line = String::new();
+        self.out.read_line(&mut line)?;
+        if line.starts_with(begin) { Ok(line) } else { bail!("expected {begin:?}, got {line:?}") }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The stand-ins, on the core of the load.
+pub(super) fn testkit(root: &Path, arguments: &[&str]) -> Program {
+    Program::new(root.join("target/release/tollgate-testkit"), arguments)
+}
+
+/// Runs a program to its end and reads the line of JSON that it prints.
+pub(super) fn json_line<T: DeserializeOwned>(program: Program) -> Result<T> {
+    let mut running = program.start()?;
+    let line = running.wait_for_line("{")?;
+    Ok(serde_json::from_str(&line)?)
+}
+
+pub(super) fn free_port() -> Result<u16> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
+}
+
+/// Memory of a process that is in RAM, in bytes.
+pub(super) fn resident_bytes(id: u32) -> Result<f64> {
+    let status = fs::read_to_string(format!("/proc/{id}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+    let kilobytes: f64 = line.trim().trim_end_matches(" kB").parse()?;
+    Ok(kilobytes * 1024.0)
+}
+
+pub(super) fn build(root: &Path) -> Result<()> {
+    let packages = ["build", "--release", "--package", "tollgate-cli", "--package", "tollgate-testkit"];
+    let status = Command::new("cargo").current_dir(root).args(packages).status()?;
+    if status.success() { Ok(()) } else { bail!("the binaries do not build") }
+}
+
+/// Resources that send every model to the backend at `port`. The port of the gateway is a variable.
+pub(super) fn write_resources(root: &Path, port: u16) -> Result<PathBuf> {
+    let text = format!(
+        "apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {{name: bench}}
+spec: {{gatewayClassName: tollgate, listeners: [{{name: http, protocol: HTTP, port: ${{BENCH_PORT}}}}]}}
+---
+apiVersion: aigateway.envoyproxy.io/v1beta1
+kind: AIGatewayRoute
+metadata: {{name: bench}}
+spec: {{parentRefs: [{{name: bench}}], rules: [{{backendRefs: [{{name: mock}}]}}]}}
+---
+apiVersion: aigateway.envoyproxy.io/v1beta1
+kind: AIServiceBackend
+metadata: {{name: mock}}
+spec: {{schema: {{name: OpenAI}}, backendRef: {{group: gateway.envoyproxy.io, kind: Backend, name: mock}}}}
+---
+apiVersion: gateway.envoyproxy.io/v1alpha1
+kind: Backend
+metadata: {{name: mock}}
+spec: {{endpoints: [{{ip: {{address: 127.0.0.1, port: {port}}}}}]}}
+"
+    );
+    let folder = root.join("target/bench");
+    fs::create_dir_all(&folder)?;
+    let path = folder.join("gateway.yaml");
+    fs::write(&path, text)?;
+    Ok(path)
+}
+
+/// A server under measurement.
+pub(super) struct Server {
+    running: Running,
+    pub(super) port: u16,
+    /// From its start to the first answer with status 200.
+    pub(super) first_answer: Duration,
+}
+
+impl Server {
+    pub(super) fn id(&self) -> u32 {
+        self.running.id()
+    }
+}
+
+/// The gateway, with one worker and its access log off: Envoy has none either.
+pub(super) fn gateway(root: &Path, resources: &Path) -> Result<Server> {
+    let (port, admin) = (free_port()?, free_port()?);
+    let text = fs::read_to_string(resources)?.replace("${BENCH_PORT}", &port.to_string());
+    let path = resources.with_file_name(format!("gateway-{port}.yaml"));
+    fs::write(&path, text)?;
+    let admin = format!("127.0.0.1:{admin}");
+    let path = path.to_string_lossy().into_owned();
+    let arguments = ["run", "--workers", "1", "--access-log", "off", "--admin-address", &admin, &path];
+    serve(super::measured(Program::new(root.join("target/release/tollgate"), &arguments)), port)
+}
+
+/// Starts a server and waits until it answers a chat.
+pub(super) fn serve(program: Program, port: u16) -> Result<Server> {
+    let began = Instant::now();
+    let mut running = program.start()?;
+    while !answers(port) {
+        if began.elapsed() > PATIENCE {
+            bail!("no answer at port {port}");
+        }
+        if let Some(status) = running.child.try_wait()? {
+            bail!("the server has ended with {status}");
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    Ok(Server { running, port, first_answer: began.elapsed() })
+}
+
+fn answers(port: u16) -> bool {
+    let body = r#"{"model":"m","messages":[]}"#;
+    let ask = || -> std::io::Result<String> {
+        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        let length = body.len();
+        write!(
+            stream,
+            "POST /v1/chat/completions HTTP/1.1\r\nhost: bench\r\nconnection: close\r\n\
+             content-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
+        )?;
+        let mut answer = [0; 12];
+        stream.read_exact(&mut answer)?;
+        Ok(String::from_utf8_lossy(&answer).into_owned())
+    };
+    ask().is_ok_and(|answer| answer.ends_with("200"))
+}
