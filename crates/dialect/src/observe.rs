@@ -1,7 +1,7 @@
 //! An answer, seen in passing: its usage, its model, its first token, its end. Never changes a byte.
 //!
-//! Frames of text come by the thousand, so they are not parsed: a search for the few words that matter decides
-//! whether a frame needs a closer look. Numbers are read leniently, since a provider's nonsense must not end a stream:
+//! Frames of text come by the thousand, so they are not parsed: one walk over their members decides whether a frame
+//! needs a closer look. Numbers are read leniently, since a provider's nonsense must not end a stream:
 //! what is no count is not counted.
 
 use std::borrow::Cow;
@@ -9,6 +9,7 @@ use std::borrow::Cow;
 use serde::de::{Deserializer, IgnoredAny, Visitor};
 use serde::{Deserialize, de};
 use tollgate_terms::{Delivery, Dialect, ModelName, Operation, Usage, UsageSource};
+use tollgate_wire::json;
 use tollgate_wire::sse::Frame;
 
 use crate::{
@@ -149,17 +150,14 @@ impl Tally {
     }
 }
 
-/// Length of the JSON string that begins at `text`, behind its opening quote.
-pub(crate) fn string_length(text: &[u8]) -> usize {
-    let mut at = 0;
-    while let Some(found) = memchr::memchr2(b'"', b'\\', text.get(at..).unwrap_or_default()) {
-        at += found;
-        if text.get(at) == Some(&b'"') {
-            return at;
-        }
-        at += 2;
-    }
-    text.len()
+/// Bytes of the strings in `data` that are values of one of `keys`, at any depth.
+pub(crate) fn text_bytes(data: &[u8], keys: &[&[u8]]) -> usize {
+    json::members(data).filter(|(key, _)| keys.contains(key)).map(|(_, value)| string_bytes(value)).sum()
+}
+
+/// Bytes of the string that `value` begins with; 0 where it is none.
+pub(crate) fn string_bytes(value: &[u8]) -> usize {
+    value.strip_prefix(b"\"").map_or(0, json::string_length)
 }
 
 /// A number of tokens as providers write it: anything that is no whole number of at least 0 is none.

@@ -30,8 +30,6 @@ pub(crate) enum Path {
 pub(crate) struct EventStream {
     decoder: Decoder,
     inflater: Option<Inflater>,
-    /// Bytes handed to the decoder that have not come out as pieces.
-    held_bytes: usize,
     path: Path,
     begun: bool,
     first_token_at: Option<Instant>,
@@ -57,7 +55,6 @@ impl EventStream {
         Ok(Self {
             decoder: Decoder::new(FRAME_BYTES_MAX),
             inflater,
-            held_bytes: 0,
             path,
             begun: false,
             first_token_at: None,
@@ -73,23 +70,20 @@ impl EventStream {
         now: Instant,
     ) -> Result<Passed, BackendFault> {
         let chunk = self.inflate(chunk)?;
-        let was_aligned = self.held_bytes == 0;
-        self.held_bytes += chunk.len();
-        self.decoder.push(chunk.clone());
-        let mut out = Outgoing::new(chunk.len());
+        let mut out =
+            if self.decoder.is_empty() { Outgoing::verbatim(chunk.clone()) } else { Outgoing::new() };
+        self.decoder.push(chunk);
         while let Some(piece) = self.decoder.next() {
-            self.held_bytes = self.held_bytes.saturating_sub(raw_length(&piece));
             if let Passed::ErrorFirst = self.pass(piece, observer, now, &mut out)? {
                 return Ok(Passed::ErrorFirst);
             }
         }
-        let whole = was_aligned && self.held_bytes == 0;
-        Ok(Passed::Bytes(if whole && out.is_verbatim() { chunk } else { out.into_bytes() }))
+        Ok(Passed::Bytes(out.into_bytes()))
     }
 
     /// Takes in the end of the backend's body.
     pub(crate) fn end(&mut self, observer: &mut Observer, now: Instant) -> Result<Bytes, BackendFault> {
-        let mut out = Outgoing::new(0);
+        let mut out = Outgoing::new();
         if let Some(mut inflater) = self.inflater.take() {
             let mut rest = BytesMut::new();
             inflater.finish(&mut rest).map_err(|_| BackendFault::Cut)?;
@@ -109,7 +103,7 @@ impl EventStream {
         if let Path::Hub(translator) = &mut self.path {
             let mut translated = BytesMut::new();
             translator.finish(&mut translated).map_err(|_| BackendFault::Cut)?;
-            out.write(&translated);
+            out.write(translated.freeze());
         }
         Ok(out.into_bytes())
     }
@@ -173,12 +167,12 @@ impl EventStream {
         // Comments before the first event keep a line alive; they commit to nothing.
         self.begun |= !matches!(seen, Seen::Other) || !frame.is_comment_only();
         match &mut self.path {
-            Path::Splice { hides_usage: true } if seen == Seen::UsageOnly => out.hide(),
+            Path::Splice { hides_usage: true } if seen == Seen::UsageOnly => out.write(Bytes::new()),
             Path::Splice { .. } => out.pass(&frame.raw),
             Path::Hub(translator) => {
                 let mut translated = BytesMut::new();
                 translator.frame(frame, &mut translated).map_err(|_| BackendFault::Unreadable)?;
-                out.write(&translated);
+                out.write(translated.freeze());
             }
         }
         Ok(Passed::Bytes(Bytes::new()))
@@ -206,7 +200,7 @@ impl EventStream {
             Path::Hub(translator) => {
                 let mut translated = BytesMut::new();
                 translator.frame(&frame, &mut translated).map_err(|_| BackendFault::Unreadable)?;
-                out.write(&translated);
+                out.write(translated.freeze());
                 self.last_token_at = self.last_token_at.map(|_| now);
             }
         }
@@ -214,57 +208,56 @@ impl EventStream {
     }
 }
 
-/// The length of a piece as it came.
-fn raw_length(piece: &Piece) -> usize {
-    match piece {
-        Piece::Frame(frame) => frame.raw.len(),
-        Piece::Oversize(raw) | Piece::Tail(raw) => raw.len(),
-    }
-}
-
 /// Bytes on their way to the client. Nothing is copied until something differs from what came in.
-struct Outgoing {
-    /// Frames that went through as they are, not copied yet.
-    verbatim: Vec<Bytes>,
-    changed: bool,
-    capacity: usize,
+enum Outgoing {
+    /// The first `bytes` bytes of what came in, as they are.
+    Verbatim { chunk: Bytes, bytes: usize },
+    /// These, one after the other.
+    Pieces(Vec<Bytes>),
 }
 
 impl Outgoing {
-    fn new(capacity: usize) -> Self {
-        Self { verbatim: Vec::new(), changed: false, capacity }
+    /// For frames that do not begin where `push` was given bytes.
+    fn new() -> Self {
+        Self::Pieces(Vec::new())
     }
 
+    /// For frames that are `chunk`, from its beginning on.
+    fn verbatim(chunk: Bytes) -> Self {
+        Self::Verbatim { chunk, bytes: 0 }
+    }
+
+    /// Passes on the next frame.
     fn pass(&mut self, raw: &Bytes) {
-        self.verbatim.push(raw.clone());
-    }
-
-    fn hide(&mut self) {
-        self.changed = true;
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        self.changed = true;
-        if !bytes.is_empty() {
-            self.verbatim.push(Bytes::copy_from_slice(bytes));
+        match self {
+            Self::Verbatim { bytes, .. } => *bytes += raw.len(),
+            Self::Pieces(pieces) => pieces.push(raw.clone()),
         }
     }
 
-    fn is_verbatim(&self) -> bool {
-        !self.changed
+    /// Says `said` in place of the next frame.
+    fn write(&mut self, said: Bytes) {
+        if let Self::Verbatim { chunk, bytes } = self {
+            *self = Self::Pieces(vec![chunk.slice(..*bytes)]);
+        }
+        if let Self::Pieces(pieces) = self {
+            pieces.push(said);
+        }
     }
 
-    fn into_bytes(mut self) -> Bytes {
-        match self.verbatim.len() {
-            0 => Bytes::new(),
-            1 => self.verbatim.pop().unwrap_or_default(),
-            _ => {
-                let mut joined = BytesMut::with_capacity(self.capacity);
-                for piece in &self.verbatim {
-                    joined.extend_from_slice(piece);
-                }
-                joined.freeze()
-            }
+    fn into_bytes(self) -> Bytes {
+        let mut pieces = match self {
+            Self::Verbatim { chunk, bytes } => return chunk.slice(..bytes),
+            Self::Pieces(pieces) => pieces,
+        };
+        pieces.retain(|piece| !piece.is_empty());
+        if pieces.len() < 2 {
+            return pieces.pop().unwrap_or_default();
         }
+        let mut joined = BytesMut::with_capacity(pieces.iter().map(Bytes::len).sum());
+        for piece in &pieces {
+            joined.extend_from_slice(piece);
+        }
+        joined.freeze()
     }
 }

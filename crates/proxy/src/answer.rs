@@ -3,12 +3,11 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use tokio::sync::futures::OwnedNotified;
 use tokio::time::Sleep;
 use tollgate_exchange::{Ending, Outcome, Step};
@@ -18,13 +17,13 @@ use crate::clock;
 use crate::drain::Drain;
 use crate::serving::InFlight;
 use crate::settle::Running;
-use crate::upstream::Lease;
+use crate::upstream::Inbound;
 
 /// Most bytes of a stream that are joined into one write.
 const WRITE_BYTES_MAX: usize = 64 << 10;
 
-/// How often a stream lets other tasks run before it writes what it has, in case more is about to be ready: events
-/// that came together leave in one write. Measured: one yield gains nothing, three gain 3.8 times on a burst.
+/// How often a stream on a connection that another task drives lets that task run, without anything new coming, before it
+/// writes what it has: events that came together leave in one write.
 const YIELDS_MAX: u8 = 3;
 
 /// The body of a response to a client.
@@ -53,13 +52,14 @@ pub(crate) struct WholeBody {
 
 /// A body on its way from a backend.
 pub(crate) struct StreamBody {
-    incoming: Option<Incoming>,
+    inbound: Option<Inbound>,
     running: Running,
-    lease: Option<Lease>,
     in_flight: Option<InFlight>,
-    /// What was made before the head could be sent, or what is left to say at the end.
-    ready: Bytes,
+    /// What leaves with the next write.
+    gathered: Gathered,
     yields: u8,
+    /// What leaves together with the head.
+    first: Option<Polled>,
     idle: Option<IdleTimer>,
     deadline: Option<Pin<Box<Sleep>>>,
     drain: Arc<Drain>,
@@ -68,6 +68,9 @@ pub(crate) struct StreamBody {
     /// How the exchange ended, until its last bytes are counted.
     verdict: Option<(Outcome, Option<&'static str>)>,
 }
+
+/// What a poll of a streamed body gives: bytes, a break, or the end.
+type Polled = Option<Result<Bytes, BrokenOff>>;
 
 /// How far a streamed body has come.
 enum State {
@@ -90,9 +93,8 @@ struct IdleTimer {
 
 /// Everything that a streamed body takes over from the dispatch.
 pub(crate) struct StreamParts {
-    pub(crate) incoming: Incoming,
+    pub(crate) inbound: Inbound,
     pub(crate) running: Running,
-    pub(crate) lease: Lease,
     pub(crate) in_flight: InFlight,
     pub(crate) ready: Bytes,
     pub(crate) idle_limit: Option<Duration>,
@@ -134,12 +136,12 @@ impl StreamBody {
             sleep: Box::pin(tokio::time::sleep(limit)),
         });
         Self {
-            incoming: Some(parts.incoming),
+            inbound: Some(parts.inbound),
             running: parts.running,
-            lease: Some(parts.lease),
             in_flight: Some(parts.in_flight),
-            ready: parts.ready,
+            gathered: Gathered::new(parts.ready),
             yields: 0,
+            first: None,
             idle,
             deadline: parts.deadline.map(|deadline| Box::pin(tokio::time::sleep_until(deadline.into()))),
             cut: parts.drain.cut_signal(),
@@ -149,65 +151,63 @@ impl StreamBody {
         }
     }
 
-    fn poll_bytes(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BrokenOff>>> {
-        if let State::Ended(result) = &mut self.state {
-            return Poll::Ready(match std::mem::replace(result, Ok(())) {
-                Ok(()) => None,
-                Err(broken) => Some(Err(broken)),
-            });
-        }
-        let mut gathered = Gathered::new(std::mem::take(&mut self.ready));
-        loop {
-            if gathered.bytes >= WRITE_BYTES_MAX {
-                return Poll::Ready(self.emit(gathered));
-            }
-            let polled = match &mut self.incoming {
-                Some(incoming) => Pin::new(incoming).poll_frame(cx),
-                None => Poll::Ready(None),
-            };
-            match polled {
-                Poll::Ready(Some(Ok(frame))) => {
-                    let Ok(chunk) = frame.into_data() else { continue };
-                    if let Some(bytes) = self.on_chunk(chunk) {
-                        gathered.push(bytes);
-                    }
-                    if matches!(self.state, State::Ended(_)) {
-                        return Poll::Ready(self.emit(gathered));
-                    }
-                }
-                Poll::Ready(Some(Err(_))) => {
-                    gathered.push(self.break_off(&Fault::Backend(BackendFault::Cut)));
-                    return Poll::Ready(self.emit(gathered));
-                }
-                Poll::Ready(None) => {
-                    gathered.push(self.on_end());
-                    return Poll::Ready(self.emit(gathered));
-                }
-                Poll::Pending => return self.on_pending(gathered, cx),
-            }
-        }
+    /// Gathers what can leave together with the head, so that a short answer takes one write.
+    pub(crate) async fn begin(mut self) -> Self {
+        self.first = Some(std::future::poll_fn(|cx| self.poll_guarded(cx)).await);
+        self
     }
 
-    /// Nothing more is ready: wait a moment for more, write what is there, or see whether time is up.
-    fn on_pending(
-        &mut self,
-        mut gathered: Gathered,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Bytes, BrokenOff>>> {
-        if gathered.bytes > 0 {
-            if self.yields < YIELDS_MAX {
-                self.yields += 1;
-                self.ready = gathered.join();
-                cx.waker().wake_by_ref();
-                return Poll::Pending;
-            }
-            self.yields = 0;
-            return Poll::Ready(self.emit(gathered));
+    /// A bug that panics ends this stream only.
+    fn poll_guarded(&mut self, cx: &mut Context<'_>) -> Poll<Polled> {
+        catch_unwind(AssertUnwindSafe(|| self.poll_bytes(cx))).unwrap_or_else(|_| {
+            self.running.telemetry.panicked();
+            let bytes = self.break_off(&Fault::Gateway(GatewayFault::Internal));
+            self.gathered.push(bytes);
+            Poll::Ready(self.emit())
+        })
+    }
+
+    fn poll_bytes(&mut self, cx: &mut Context<'_>) -> Poll<Polled> {
+        if let State::Ended(result) = &mut self.state {
+            return Poll::Ready(std::mem::replace(result, Ok(())).err().map(Err));
         }
-        self.yields = 0;
-        let Some(fault) = self.poll_limits(cx) else { return Poll::Pending };
-        gathered.push(self.break_off(&fault));
-        Poll::Ready(self.emit(gathered))
+        while self.gathered.bytes < WRITE_BYTES_MAX {
+            let polled = match &mut self.inbound {
+                Some(inbound) => Pin::new(inbound).poll_frame(cx),
+                None => Poll::Ready(None),
+            };
+            let bytes = match polled {
+                Poll::Ready(Some(Ok(frame))) => {
+                    let Ok(chunk) = frame.into_data() else { continue };
+                    self.yields = 0;
+                    self.on_chunk(chunk).unwrap_or_default()
+                }
+                Poll::Ready(Some(Err(_))) => self.break_off(&Fault::Backend(BackendFault::Cut)),
+                Poll::Ready(None) => self.on_end(),
+                Poll::Pending if self.is_more_likely(cx) => return Poll::Pending,
+                Poll::Pending if self.gathered.bytes > 0 => break,
+                Poll::Pending => match self.poll_limits(cx) {
+                    None => return Poll::Pending,
+                    Some(fault) => self.break_off(&fault),
+                },
+            };
+            self.gathered.push(bytes);
+            if matches!(self.state, State::Ended(_)) {
+                break;
+            }
+        }
+        Poll::Ready(self.emit())
+    }
+
+    /// Whether to wait a moment for more before writing what is there.
+    fn is_more_likely(&mut self, cx: &Context<'_>) -> bool {
+        let lags_behind = self.inbound.as_ref().is_some_and(Inbound::lags_behind);
+        let waits = lags_behind && self.gathered.bytes > 0 && self.yields < YIELDS_MAX;
+        if waits {
+            self.yields += 1;
+            cx.waker().wake_by_ref();
+        }
+        waits
     }
 
     fn poll_limits(&mut self, cx: &mut Context<'_>) -> Option<Fault> {
@@ -241,8 +241,8 @@ impl StreamBody {
         let (bytes, fault) = attempt.on_response_end(clock::now());
         match fault {
             None => {
-                if let Some(lease) = self.lease.take() {
-                    lease.release();
+                if let Some(inbound) = self.inbound.take() {
+                    inbound.release();
                 }
                 self.end(Ending::Delivered, Ok(()));
             }
@@ -268,8 +268,7 @@ impl StreamBody {
 
     fn end(&mut self, ending: Ending, result: Result<(), BrokenOff>) {
         self.state = State::Ended(result);
-        self.incoming = None;
-        self.lease = None;
+        self.inbound = None;
         self.in_flight = None;
         self.settle(ending);
     }
@@ -291,8 +290,9 @@ impl StreamBody {
         }
     }
 
-    fn emit(&mut self, gathered: Gathered) -> Option<Result<Bytes, BrokenOff>> {
-        let bytes = gathered.join();
+    fn emit(&mut self) -> Polled {
+        self.yields = 0;
+        let bytes = self.gathered.join();
         if !bytes.is_empty() {
             return Some(Ok(bytes));
         }
@@ -325,6 +325,7 @@ impl IdleTimer {
 }
 
 /// Pieces that leave together.
+#[derive(Default)]
 struct Gathered {
     pieces: Vec<Bytes>,
     bytes: usize,
@@ -332,8 +333,9 @@ struct Gathered {
 
 impl Gathered {
     fn new(first: Bytes) -> Self {
-        let bytes = first.len();
-        Self { pieces: if bytes > 0 { vec![first] } else { Vec::new() }, bytes }
+        let mut gathered = Self::default();
+        gathered.push(first);
+        gathered
     }
 
     fn push(&mut self, piece: Bytes) {
@@ -343,13 +345,15 @@ impl Gathered {
         }
     }
 
-    fn join(mut self) -> Bytes {
+    /// Takes everything out, as one piece.
+    fn join(&mut self) -> Bytes {
+        let bytes = std::mem::take(&mut self.bytes);
         if self.pieces.len() < 2 {
             return self.pieces.pop().unwrap_or_default();
         }
-        let mut joined = BytesMut::with_capacity(self.bytes);
-        for piece in &self.pieces {
-            joined.extend_from_slice(piece);
+        let mut joined = BytesMut::with_capacity(bytes);
+        for piece in self.pieces.drain(..) {
+            joined.extend_from_slice(&piece);
         }
         joined.freeze()
     }
@@ -366,13 +370,10 @@ impl Body for AnswerBody {
         match self.get_mut() {
             Self::Whole(whole) => Poll::Ready(whole.take().map(|data| Ok(Frame::data(data)))),
             Self::Stream(stream) => {
-                // A bug that panics ends this stream only.
-                let polled = catch_unwind(AssertUnwindSafe(|| stream.poll_bytes(cx))).unwrap_or_else(|_| {
-                    stream.running.telemetry.panicked();
-                    let bytes = stream.break_off(&Fault::Gateway(GatewayFault::Internal));
-                    Poll::Ready(Some(if bytes.is_empty() { Err(BrokenOff) } else { Ok(bytes) }))
-                });
-                let Poll::Ready(item) = polled else { return Poll::Pending };
+                let item = match stream.first.take() {
+                    Some(first) => first,
+                    None => ready!(stream.poll_guarded(cx)),
+                };
                 stream.sent(item.as_ref().and_then(|result| result.as_ref().ok()).map_or(0, Bytes::len));
                 Poll::Ready(item.map(|result| result.map(Frame::data)))
             }
@@ -382,7 +383,7 @@ impl Body for AnswerBody {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Whole(whole) => whole.data.is_none(),
-            Self::Stream(stream) => matches!(stream.state, State::Ended(Ok(()))) && stream.ready.is_empty(),
+            Self::Stream(stream) => matches!(stream.state, State::Ended(Ok(()))) && stream.first.is_none(),
         }
     }
 

@@ -5,7 +5,10 @@ use http_body::Body;
 use http_body_util::BodyExt;
 
 /// Largest buffer made at once on the word of a `content-length`. Beyond it memory follows the bytes that arrive.
-const TRUSTED_BYTES: u64 = 64 << 10;
+const TRUSTED_BYTES: usize = 64 << 10;
+
+/// Most bytes that are made room for, on the word of a `content-length`, for each one that has arrived.
+const TRUSTED_FACTOR: usize = 16;
 
 /// Why a body is not whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,19 +40,20 @@ where
             first = data;
             continue;
         }
-        if rest.is_empty() {
-            rest.reserve(capacity(expected, first.len() + data.len()));
-            rest.extend_from_slice(&first);
-            first = Bytes::new();
+        if rest.capacity() - rest.len() < first.len() + data.len() {
+            let at_hand = first.len() + rest.len() + data.len();
+            rest.reserve(capacity(expected, at_hand) - rest.len());
         }
+        rest.extend_from_slice(&std::mem::take(&mut first));
         rest.extend_from_slice(&data);
     }
     Ok(if rest.is_empty() { first } else { rest.freeze() })
 }
 
+/// Room for the whole body, as far as its length can be trusted.
 fn capacity(expected: u64, at_hand: usize) -> usize {
-    let trusted = expected.min(TRUSTED_BYTES.max(4 * at_hand as u64));
-    usize::try_from(trusted).unwrap_or(0).max(at_hand)
+    let trusted = TRUSTED_BYTES.max(at_hand.saturating_mul(TRUSTED_FACTOR));
+    usize::try_from(expected).unwrap_or(usize::MAX).min(trusted).max(at_hand)
 }
 
 #[cfg(test)]

@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::{Response, StatusCode};
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
 use tollgate_exchange::{
     Answer, Attempt, Chance, Ending, LocalReply, Need, Outcome, Receive, ResponseHead, Routed, Step,
     UpstreamRequest,
@@ -21,7 +20,7 @@ use crate::collect::{Incomplete, collect};
 use crate::service::{fail, local};
 use crate::serving::{InFlight, Serving};
 use crate::settle::Running;
-use crate::upstream::Lease;
+use crate::upstream::Inbound;
 use crate::worker::Worker;
 
 /// One exchange in its attempts.
@@ -46,7 +45,7 @@ enum Attempted {
 /// The body of an answer.
 enum AnsweredBody {
     Whole(Bytes),
-    Stream { incoming: Incoming, lease: Lease, in_flight: InFlight, ready: Bytes },
+    Stream { inbound: Inbound, in_flight: InFlight, ready: Bytes },
 }
 
 /// Makes attempts until one answers, the policy gives up, or time is up.
@@ -63,7 +62,7 @@ pub(crate) async fn dispatch(
         };
         let fault = match dispatch.attempt(&mut running, index).await {
             None => Fault::Gateway(GatewayFault::Internal),
-            Some(Attempted::Answered(head, body)) => return dispatch.answer(running, head, *body),
+            Some(Attempted::Answered(head, body)) => return dispatch.answer(running, head, *body).await,
             Some(Attempted::Replied(reply)) => {
                 running.end_attempt(Ending::GivenUp(Fault::Gateway(GatewayFault::Credential)));
                 return local(running, *reply);
@@ -149,32 +148,29 @@ impl<'a> Dispatch<'a> {
         let timeouts = &self.routed.rule().timeouts;
         let head_limit = self.limit([timeouts.per_try, timeouts.first_byte]);
         let called = within(head_limit, self.worker.pools.call(&backend, &request)).await;
-        let (response, lease) = match called {
+        let response = match called {
             Ok(Ok(answered)) => answered,
             Ok(Err(fault)) | Err(fault) => return Some(Attempted::Failed(Fault::Backend(fault))),
         };
-        Some(self.receive(attempt, response, lease, in_flight).await)
+        Some(self.receive(attempt, response, in_flight).await)
     }
 
     /// Takes in the response, up to the point where something can be sent to the client.
     async fn receive(
         &self,
         attempt: &mut Attempt,
-        response: Response<Incoming>,
-        lease: Lease,
+        response: Response<Inbound>,
         in_flight: InFlight,
     ) -> Attempted {
-        let (parts, incoming) = response.into_parts();
+        let (parts, inbound) = response.into_parts();
         let chance = self.chance(parts.status);
         let (head, receive) = match attempt.on_response_head(parts.status, parts.headers, chance) {
             Step::Forward(forward) => forward,
             step => return given_up(step),
         };
         match receive {
-            Receive::Whole { bytes_max } => {
-                self.receive_whole(attempt, head, incoming, lease, bytes_max).await
-            }
-            Receive::Stream => self.receive_stream(attempt, head, incoming, lease, in_flight).await,
+            Receive::Whole { bytes_max } => self.receive_whole(attempt, head, inbound, bytes_max).await,
+            Receive::Stream => self.receive_stream(attempt, head, inbound, in_flight).await,
         }
     }
 
@@ -182,18 +178,17 @@ impl<'a> Dispatch<'a> {
         &self,
         attempt: &mut Attempt,
         mut head: ResponseHead,
-        incoming: Incoming,
-        lease: Lease,
+        mut inbound: Inbound,
         bytes_max: u64,
     ) -> Attempted {
         let limit = self.limit([self.routed.rule().timeouts.per_try]);
-        let body = match within(limit, collect(incoming, bytes_max)).await {
+        let body = match within(limit, collect(&mut inbound, bytes_max)).await {
             Ok(Ok(body)) => body,
             Ok(Err(Incomplete::Broken)) => return failed(BackendFault::Cut),
             Ok(Err(Incomplete::TooLarge)) => return failed(BackendFault::TooLarge),
             Err(fault) => return failed(fault),
         };
-        lease.release();
+        inbound.release();
         match attempt.on_response_body(body, &mut head) {
             Step::Forward(body) => Attempted::Answered(head, Box::new(AnsweredBody::Whole(body))),
             step => given_up(step),
@@ -205,14 +200,13 @@ impl<'a> Dispatch<'a> {
         &self,
         attempt: &mut Attempt,
         head: ResponseHead,
-        mut incoming: Incoming,
-        lease: Lease,
+        mut inbound: Inbound,
         in_flight: InFlight,
     ) -> Attempted {
         let timeouts = &self.routed.rule().timeouts;
         let limit = self.limit([timeouts.first_byte, timeouts.stream_idle]);
         let ready = loop {
-            let frame = match within(limit, incoming.frame()).await {
+            let frame = match within(limit, inbound.frame()).await {
                 Ok(frame) => frame,
                 Err(fault) => return failed(fault),
             };
@@ -231,7 +225,7 @@ impl<'a> Dispatch<'a> {
                 step => return given_up(step),
             }
         };
-        Attempted::Answered(head, Box::new(AnsweredBody::Stream { incoming, lease, in_flight, ready }))
+        Attempted::Answered(head, Box::new(AnsweredBody::Stream { inbound, in_flight, ready }))
     }
 
     /// The moment at which the first of `limits` or the deadline of the exchange is over.
@@ -246,7 +240,12 @@ impl<'a> Dispatch<'a> {
         }
     }
 
-    fn answer(self, mut running: Running, head: ResponseHead, body: AnsweredBody) -> Response<AnswerBody> {
+    async fn answer(
+        self,
+        mut running: Running,
+        head: ResponseHead,
+        body: AnsweredBody,
+    ) -> Response<AnswerBody> {
         running.set_status(head.status.as_u16());
         let body = match body {
             AnsweredBody::Whole(bytes) => {
@@ -254,18 +253,17 @@ impl<'a> Dispatch<'a> {
                 let fault = (outcome != Outcome::Complete).then_some("status");
                 AnswerBody::Whole(Box::new(WholeBody::new(bytes, running, outcome, fault)))
             }
-            AnsweredBody::Stream { incoming, lease, in_flight, ready } => {
+            AnsweredBody::Stream { inbound, in_flight, ready } => {
                 let stream = StreamBody::new(StreamParts {
-                    incoming,
+                    inbound,
                     running,
-                    lease,
                     in_flight,
                     ready,
                     idle_limit: self.routed.rule().timeouts.stream_idle,
                     deadline: self.deadline,
                     drain: Arc::clone(&self.worker.drain),
                 });
-                AnswerBody::Stream(Box::new(stream))
+                AnswerBody::Stream(Box::new(stream.begin().await))
             }
         };
         let mut response = Response::new(body);

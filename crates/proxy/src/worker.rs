@@ -20,6 +20,9 @@ use crate::upstream::Pools;
 /// Pause after a failed accept: running out of file descriptors must not become a busy loop.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// How often unused connections are looked at.
+const SWEEP_EVERY: Duration = Duration::from_secs(10);
+
 /// What one worker thread has, and what it shares with the others.
 pub(crate) struct Worker {
     serving: Arc<ArcSwap<Serving>>,
@@ -41,10 +44,15 @@ impl Worker {
     /// Serves until the channel of changes closes.
     pub(crate) async fn run(self: Arc<Self>, mut changes: watch::Receiver<u64>) {
         let mut accepting: BTreeMap<SocketAddr, AbortHandle> = BTreeMap::new();
+        let mut sweep = tokio::time::interval(SWEEP_EVERY);
+        self.follow(&mut accepting);
         loop {
-            self.follow(&mut accepting);
             tokio::select! {
-                changed = changes.changed() => if changed.is_err() { return },
+                changed = changes.changed() => match changed {
+                    Ok(()) => self.follow(&mut accepting),
+                    Err(_) => return,
+                },
+                _ = sweep.tick() => self.pools.sweep(),
                 () = self.drain.begun() => break,
             }
         }

@@ -9,8 +9,10 @@ use std::ops::Range;
 use bytes::Bytes;
 
 use self::scanner::{DEPTH_MAX, Scanner};
+pub use self::walk::{members, string_length};
 
 mod scanner;
+mod walk;
 
 /// Bounds on a text.
 #[derive(Debug, Clone, Copy)]

@@ -71,6 +71,11 @@ impl Decoder {
         }
     }
 
+    /// Whether nothing is held: what is pushed next begins a new event.
+    pub fn is_empty(&self) -> bool {
+        self.held.is_empty() && self.chunk.is_empty() && !self.oversize
+    }
+
     /// The next piece, if one is there.
     #[expect(
         clippy::should_implement_trait,
@@ -203,18 +208,29 @@ impl Frame {
     /// Names and values of its fields. The space behind the colon is optional.
     fn fields(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         let text = self.raw.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&self.raw);
-        text.split(|&byte| byte == b'\n' || byte == b'\r').filter(|line| !line.is_empty()).filter_map(
-            |line| match memchr::memchr(b':', line) {
-                Some(0) => None,
-                Some(colon) => {
-                    let (name, value) = line.split_at(colon);
-                    let value = value.get(1..).unwrap_or_default();
-                    Some((name, value.strip_prefix(b" ").unwrap_or(value)))
-                }
-                None => Some((line, &b""[..])),
-            },
-        )
+        lines(text).filter(|line| !line.is_empty()).filter_map(|line| match memchr::memchr(b':', line) {
+            Some(0) => None,
+            Some(colon) => {
+                let (name, value) = line.split_at(colon);
+                let value = value.get(1..).unwrap_or_default();
+                Some((name, value.strip_prefix(b" ").unwrap_or(value)))
+            }
+            None => Some((line, &b""[..])),
+        })
     }
+}
+
+/// The lines of `text`, each without its end. A CR and the LF behind it have an empty line between them.
+fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let (line, behind) = rest.split_at(memchr::memchr2(b'\n', b'\r', rest).unwrap_or(rest.len()));
+        rest = behind.get(1..).unwrap_or_default();
+        Some(line)
+    })
 }
 
 /// Writes one event. Line breaks in `event` become spaces and `data` is split at its own, so that nothing in either

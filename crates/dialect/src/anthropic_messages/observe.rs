@@ -2,16 +2,15 @@
 
 use std::borrow::Cow;
 
-use memchr::memmem;
 use serde::Deserialize;
 use tollgate_terms::Usage;
 use tollgate_wire::sse::Frame;
 
 use super::usage::WireUsage;
-use crate::observe::{Count, Seen, Tally, string_length};
+use crate::observe::{Count, Seen, Tally, text_bytes};
 
-/// Beginnings of answer text in an event or body.
-const TEXTS: [&[u8]; 3] = [b"\"text\":\"", b"\"thinking\":\"", b"\"partial_json\":\""];
+/// Members that hold answer text, in an event or a body.
+const TEXTS: [&[u8]; 3] = [b"text", b"thinking", b"partial_json"];
 
 #[derive(Deserialize)]
 struct Body<'a> {
@@ -39,7 +38,7 @@ struct CountBody {
 
 /// Sees a whole message.
 pub(crate) fn body(tally: &mut Tally, body: &[u8]) {
-    tally.output(texts_length(body));
+    tally.output(text_bytes(body, &TEXTS));
     if let Ok(read) = serde_json::from_slice::<Body<'_>>(body) {
         tally.serve(read.model.as_deref());
         tally.finish(read.usage.and_then(|usage| usage.usage(None)));
@@ -56,7 +55,7 @@ pub(crate) fn count_body(tally: &mut Tally, body: &[u8]) {
 pub(crate) fn event(tally: &mut Tally, frame: &Frame, data: &[u8]) -> Seen {
     // Text comes by the thousand and is not parsed; its event line says what it is.
     if frame.event() == Some(b"content_block_delta") {
-        tally.output(texts_length(data));
+        tally.output(text_bytes(data, &TEXTS));
         return Seen::Content;
     }
     let Ok(read) = serde_json::from_slice::<Event<'_>>(data) else { return Seen::Other };
@@ -78,23 +77,11 @@ pub(crate) fn event(tally: &mut Tally, frame: &Frame, data: &[u8]) -> Seen {
             Seen::Terminal
         }
         "content_block_delta" => {
-            tally.output(texts_length(data));
+            tally.output(text_bytes(data, &TEXTS));
             Seen::Content
         }
         "content_block_start" | "content_block_stop" => Seen::Content,
         "error" => Seen::Error,
         _ => Seen::Other,
     }
-}
-
-/// Bytes of answer text in `data`.
-fn texts_length(data: &[u8]) -> usize {
-    TEXTS
-        .iter()
-        .map(|begin| {
-            memmem::find_iter(data, begin)
-                .map(|at| string_length(data.get(at + begin.len()..).unwrap_or_default()))
-                .sum::<usize>()
-        })
-        .sum()
 }

@@ -2,22 +2,15 @@
 
 use std::borrow::Cow;
 
-use memchr::memmem;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
+use tollgate_wire::json;
 
 use super::usage::WireUsage;
-use crate::observe::{Seen, Tally, string_length};
+use crate::observe::{Seen, Tally, string_bytes, text_bytes};
 
-/// Beginnings of answer text in an event.
-const TEXTS: [&[u8]; 6] = [
-    b"\"content\":\"",
-    b"\"text\":\"",
-    b"\"arguments\":\"",
-    b"\"reasoning_content\":\"",
-    b"\"reasoning\":\"",
-    b"\"refusal\":\"",
-];
+/// Members that hold answer text, in an event or a body.
+const TEXTS: [&[u8]; 6] = [b"content", b"text", b"arguments", b"reasoning_content", b"reasoning", b"refusal"];
 
 /// The frame of a whole answer.
 #[derive(Deserialize)]
@@ -46,7 +39,7 @@ struct ModelEvent<'a> {
 
 /// Sees a whole answer.
 pub(crate) fn body(tally: &mut Tally, body: &[u8]) {
-    tally.output(texts_length(body));
+    tally.output(text_bytes(body, &TEXTS));
     if let Ok(read) = serde_json::from_slice::<Body<'_>>(body) {
         tally.serve(read.model.as_deref());
         tally.finish(read.usage.and_then(|usage| usage.usage()));
@@ -60,19 +53,20 @@ pub(crate) fn event(tally: &mut Tally, data: &[u8]) -> Seen {
         tally.is_complete = true;
         return Seen::Terminal;
     }
-    if is_error(data) {
+    let glance = Glance::at(data);
+    if glance.error && is_error(data) {
         return Seen::Error;
     }
     if tally.served_model.is_none() {
         let Ok(read) = serde_json::from_slice::<ModelEvent<'_>>(data) else { return Seen::Other };
         tally.serve(read.model.as_deref());
     }
-    tally.output(texts_length(data));
-    if has_value(data, b"\"finish_reason\":") {
+    tally.output(glance.text_bytes);
+    if glance.finish {
         // Some servers end a stream without `[DONE]`; the answer is whole all the same.
         tally.is_complete = true;
     }
-    if !has_value(data, b"\"usage\":") {
+    if !glance.usage {
         return if data.starts_with(b"{") && data.ends_with(b"}") { Seen::Content } else { Seen::Other };
     }
     let Ok(read) = serde_json::from_slice::<UsageEvent>(data) else { return Seen::Other };
@@ -82,6 +76,33 @@ pub(crate) fn event(tally: &mut Tally, data: &[u8]) -> Seen {
     if has_choices { Seen::Content } else { Seen::UsageOnly }
 }
 
+/// What a walk over the members of an event tells: whether it needs a closer look.
+#[derive(Default)]
+struct Glance {
+    text_bytes: usize,
+    /// Whether these members stand anywhere with a value that is not null.
+    error: bool,
+    finish: bool,
+    usage: bool,
+}
+
+impl Glance {
+    fn at(data: &[u8]) -> Self {
+        let mut glance = Self::default();
+        for (key, value) in json::members(data) {
+            let told = !value.starts_with(b"null");
+            match key {
+                b"error" => glance.error |= told,
+                b"finish_reason" => glance.finish |= told,
+                b"usage" => glance.usage |= told,
+                text if TEXTS.contains(&text) => glance.text_bytes += string_bytes(value),
+                _ => {}
+            }
+        }
+        glance
+    }
+}
+
 /// Whether the event is an error: OpenAI and its kin send an object with `error` and nothing of a chunk.
 fn is_error(data: &[u8]) -> bool {
     #[derive(Deserialize)]
@@ -89,27 +110,6 @@ fn is_error(data: &[u8]) -> bool {
         error: Option<IgnoredAny>,
         choices: Option<IgnoredAny>,
     }
-    memmem::find(data.get(..data.len().min(64)).unwrap_or_default(), b"\"error\"").is_some()
-        && serde_json::from_slice::<ErrorEvent>(data)
-            .is_ok_and(|event| event.error.is_some() && event.choices.is_none())
-}
-
-/// Whether `key` stands in `data` with a value that is not null.
-fn has_value(data: &[u8], key: &[u8]) -> bool {
-    memmem::find_iter(data, key).any(|at| {
-        let value = data.get(at + key.len()..).unwrap_or_default().trim_ascii_start();
-        !value.starts_with(b"null")
-    })
-}
-
-/// Bytes of answer text in `data`.
-fn texts_length(data: &[u8]) -> usize {
-    TEXTS
-        .iter()
-        .map(|begin| {
-            memmem::find_iter(data, begin)
-                .map(|at| string_length(data.get(at + begin.len()..).unwrap_or_default()))
-                .sum::<usize>()
-        })
-        .sum()
+    serde_json::from_slice::<ErrorEvent>(data)
+        .is_ok_and(|event| event.error.is_some() && event.choices.is_none())
 }

@@ -13,6 +13,7 @@ use tokio_rustls::TlsConnector;
 use tollgate_config::bundle::Endpoint;
 
 use super::body::UpstreamBody;
+use super::http1::Http1;
 use super::resolve::Resolver;
 
 /// Size that reads from a backend begin with. Small, because a streaming connection keeps it for as long as it lives.
@@ -24,7 +25,7 @@ const BUFFER_BYTES_MAX: usize = 256 << 10;
 /// A connection that requests can be sent on.
 pub(crate) enum Sender {
     /// One request at a time.
-    Http1(http1::SendRequest<UpstreamBody>),
+    Http1(Http1),
     /// Many at a time.
     Http2(http2::SendRequest<UpstreamBody>),
 }
@@ -37,7 +38,7 @@ pub(crate) struct Target<'a> {
     pub(crate) resolver: &'a Resolver,
 }
 
-/// Connects, and spawns the task that drives the connection.
+/// Connects, and for HTTP/2 spawns the task that drives the connection.
 ///
 /// # Errors
 /// When the name has no address, no address takes the connection, or a handshake fails.
@@ -90,12 +91,7 @@ where
         .handshake(TokioIo::new(stream))
         .await
         .map_err(io::Error::other)?;
-    tokio::spawn(async move {
-        if let Err(error) = connection.await {
-            tracing::debug!(%error, "connection to a backend ended");
-        }
-    });
-    Ok(Sender::Http1(sender))
+    Ok(Sender::Http1(Http1::new(sender, until_ended(connection))))
 }
 
 async fn http2<S>(stream: S) -> io::Result<Sender>
@@ -109,10 +105,12 @@ where
         .handshake(TokioIo::new(stream))
         .await
         .map_err(io::Error::other)?;
-    tokio::spawn(async move {
-        if let Err(error) = connection.await {
-            tracing::debug!(%error, "connection to a backend ended");
-        }
-    });
+    tokio::spawn(until_ended(connection));
     Ok(Sender::Http2(sender))
+}
+
+async fn until_ended(connection: impl Future<Output = Result<(), hyper::Error>>) {
+    if let Err(error) = connection.await {
+        tracing::debug!(%error, "connection to a backend ended");
+    }
 }

@@ -2,8 +2,11 @@
 
 mod body;
 mod connect;
+mod http1;
+mod inbound;
 mod pool;
 mod resolve;
 mod tls;
 
-pub(crate) use pool::{Lease, Pools};
+pub(crate) use inbound::Inbound;
+pub(crate) use pool::Pools;

@@ -11,8 +11,7 @@ use std::time::{Duration, Instant};
 use http::header::HOST;
 use http::uri::{Authority, Scheme};
 use http::{HeaderValue, Request, Response, Uri, Version};
-use hyper::body::Incoming;
-use hyper::client::conn::{http1, http2};
+use hyper::client::conn::http2;
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
 use tollgate_config::bundle::{Backend, Endpoint};
@@ -21,6 +20,8 @@ use tollgate_terms::{BackendFault, BackendName};
 
 use super::body::UpstreamBody;
 use super::connect::{Sender, Target, connect};
+use super::http1::Http1;
+use super::inbound::{Inbound, Source};
 use super::resolve::Resolver;
 use super::tls::client_config;
 use crate::clock;
@@ -39,7 +40,7 @@ pub(crate) struct Pools {
 }
 
 /// The connections to one backend.
-struct BackendPool {
+pub(super) struct BackendPool {
     backend: Arc<Backend>,
     tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
     endpoints: Vec<EndpointPool>,
@@ -55,20 +56,13 @@ struct EndpointPool {
 }
 
 struct Idle {
-    sender: http1::SendRequest<UpstreamBody>,
+    connection: Http1,
     since: Instant,
-}
-
-/// The connection that a response is still coming in on. Dropped before the response is complete, it is closed.
-pub(crate) struct Lease {
-    pool: Arc<BackendPool>,
-    endpoint: usize,
-    sender: Option<http1::SendRequest<UpstreamBody>>,
 }
 
 /// What happened to a request on one connection.
 enum Sent {
-    Response(Response<Incoming>),
+    Response(Response<Inbound>),
     /// The connection turned out to be closed; nothing of a response was seen.
     Stale,
     Failed(BackendFault),
@@ -83,24 +77,30 @@ impl Pools {
         &self,
         backend: &Arc<Backend>,
         request: &UpstreamRequest,
-    ) -> Result<(Response<Incoming>, Lease), BackendFault> {
+    ) -> Result<Response<Inbound>, BackendFault> {
         let pool = self.pool(backend)?;
         let endpoint = pool.next.fetch_add(1, Ordering::Relaxed) % pool.endpoints.len().max(1);
         let entry = pool.endpoints.get(endpoint).ok_or(BackendFault::Unreachable)?;
         if let Some(sender) = entry.take_idle().await {
-            let (sent, lease) = send(&pool, endpoint, sender, request).await;
-            match sent {
-                Sent::Response(response) => return Ok((response, lease)),
+            match send(&pool, endpoint, sender, request).await {
+                Sent::Response(response) => return Ok(response),
                 Sent::Failed(fault) => return Err(fault),
                 Sent::Stale => {}
             }
         }
         let sender = self.open(&pool, entry).await?;
-        let (sent, lease) = send(&pool, endpoint, sender, request).await;
-        match sent {
-            Sent::Response(response) => Ok((response, lease)),
+        match send(&pool, endpoint, sender, request).await {
+            Sent::Response(response) => Ok(response),
             Sent::Failed(fault) => Err(fault),
             Sent::Stale => Err(BackendFault::Reset),
+        }
+    }
+
+    /// Closes the connections that have not been used for long, or that their backend has closed. Nobody else looks.
+    pub(crate) fn sweep(&self) {
+        let pools: Vec<_> = lock(&self.by_backend).values().cloned().collect();
+        for entry in pools.iter().flat_map(|pool| &pool.endpoints) {
+            lock(&entry.idle).retain_mut(|idle| !idle.is_old() && idle.connection.is_ready());
         }
     }
 
@@ -165,6 +165,24 @@ impl BackendPool {
             backend.endpoints.iter().filter_map(|endpoint| EndpointPool::new(endpoint, backend)).collect();
         Ok(Self { backend: Arc::clone(backend), tls, endpoints, next: AtomicUsize::new(0) })
     }
+
+    /// Keeps a connection of `endpoint` for the next request, if it can take one.
+    pub(super) fn put_idle(&self, endpoint: usize, mut connection: Http1) {
+        if let Some(entry) = self.endpoints.get(endpoint)
+            && connection.is_ready()
+        {
+            let mut idle = lock(&entry.idle);
+            let surplus = (idle.len() + 1).saturating_sub(IDLE_MAX);
+            idle.drain(..surplus);
+            idle.push(Idle { connection, since: clock::now() });
+        }
+    }
+}
+
+impl Idle {
+    fn is_old(&self) -> bool {
+        clock::now().saturating_duration_since(self.since) > IDLE_FOR
+    }
 }
 
 impl EndpointPool {
@@ -199,27 +217,16 @@ impl EndpointPool {
             return Some(Sender::Http2(sender));
         }
         loop {
-            let idle = lock(&self.idle).pop()?;
-            if clock::now().saturating_duration_since(idle.since) > IDLE_FOR {
+            let mut idle = lock(&self.idle).pop()?;
+            if idle.is_old() {
                 // The ones below are older still.
                 lock(&self.idle).clear();
                 return None;
             }
-            let mut sender = idle.sender;
-            if sender.ready().await.is_ok() {
-                return Some(Sender::Http1(sender));
+            if idle.connection.is_ready() {
+                return Some(Sender::Http1(idle.connection));
             }
         }
-    }
-
-    fn put_idle(&self, sender: http1::SendRequest<UpstreamBody>) {
-        let now = clock::now();
-        let mut idle = lock(&self.idle);
-        let old =
-            idle.iter().take_while(|entry| now.saturating_duration_since(entry.since) > IDLE_FOR).count();
-        let surplus = (idle.len() + 1).saturating_sub(IDLE_MAX);
-        idle.drain(..old.max(surplus));
-        idle.push(Idle { sender, since: now });
     }
 
     fn request(
@@ -247,41 +254,28 @@ impl EndpointPool {
     }
 }
 
-impl Lease {
-    /// Gives the connection back: the response on it is complete.
-    pub(crate) fn release(mut self) {
-        if let (Some(sender), Some(entry)) = (self.sender.take(), self.pool.endpoints.get(self.endpoint)) {
-            entry.put_idle(sender);
-        }
-    }
-}
-
-async fn send(
-    pool: &Arc<BackendPool>,
-    endpoint: usize,
-    sender: Sender,
-    request: &UpstreamRequest,
-) -> (Sent, Lease) {
-    let mut lease = Lease { pool: Arc::clone(pool), endpoint, sender: None };
-    let Some(entry) = pool.endpoints.get(endpoint) else { return (Sent::Stale, lease) };
+async fn send(pool: &Arc<BackendPool>, endpoint: usize, sender: Sender, request: &UpstreamRequest) -> Sent {
+    let Some(entry) = pool.endpoints.get(endpoint) else { return Sent::Stale };
     let scheme = if pool.tls.is_some() { Scheme::HTTPS } else { Scheme::HTTP };
-    let sent = match sender {
-        Sender::Http1(mut sender) => {
+    let (sent, source) = match sender {
+        Sender::Http1(mut connection) => {
             let Some(request) = entry.request(request, Version::HTTP_11, scheme) else {
-                return (Sent::Failed(BackendFault::Protocol), lease);
+                return Sent::Failed(BackendFault::Protocol);
             };
-            let sent = sender.send_request(request).await;
-            lease.sender = Some(sender);
-            sent
+            let sent = connection.send(request).await;
+            (sent, Source::Http1 { connection, pool: Arc::clone(pool), endpoint })
         }
         Sender::Http2(mut sender) => {
             let Some(request) = entry.request(request, Version::HTTP_2, scheme) else {
-                return (Sent::Failed(BackendFault::Protocol), lease);
+                return Sent::Failed(BackendFault::Protocol);
             };
-            sender.send_request(request).await
+            (sender.send_request(request).await, Source::Http2)
         }
     };
-    (sent.map_or_else(|error| classify(&error), Sent::Response), lease)
+    match sent {
+        Ok(response) => Sent::Response(response.map(|incoming| Inbound::new(incoming, source))),
+        Err(error) => classify(&error),
+    }
 }
 
 fn classify(error: &hyper::Error) -> Sent {
