@@ -11,6 +11,7 @@ mod fields;
 mod fold;
 mod inspect;
 mod models;
+mod mould;
 mod observe;
 mod splice;
 mod translate;

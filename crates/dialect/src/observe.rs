@@ -12,6 +12,7 @@ use tollgate_terms::{Delivery, Dialect, ModelName, Operation, Usage, UsageSource
 use tollgate_wire::json;
 use tollgate_wire::sse::Frame;
 
+use crate::mould::Mould;
 use crate::{
     anthropic_messages, cohere_rerank, openai_audio, openai_chat, openai_embeddings, openai_images,
     openai_responses, vllm_tokenize,
@@ -38,6 +39,7 @@ pub struct Observer {
     dialect: Dialect,
     operation: Operation,
     tally: Tally,
+    mould: Mould,
 }
 
 /// What has been seen so far.
@@ -55,7 +57,7 @@ pub(crate) struct Tally {
 impl Observer {
     /// An observer for an answer of `dialect`.
     pub fn new(dialect: Dialect, operation: Operation, _delivery: Delivery) -> Self {
-        Self { dialect, operation, tally: Tally::default() }
+        Self { dialect, operation, tally: Tally::default(), mould: Mould::default() }
     }
 
     /// Sees a whole answer.
@@ -79,6 +81,19 @@ impl Observer {
 
     /// Sees one event of a streamed answer.
     pub fn frame(&mut self, frame: &Frame) -> Seen {
+        if let Some(text_bytes) = self.mould.fit(&frame.raw) {
+            self.tally.output(text_bytes);
+            return Seen::Content;
+        }
+        let text_bytes = self.tally.output_bytes;
+        let seen = self.look_at(frame);
+        if seen == Seen::Content && self.tally.output_bytes > text_bytes {
+            self.mould.keep(&frame.raw, texts(self.dialect));
+        }
+        seen
+    }
+
+    fn look_at(&mut self, frame: &Frame) -> Seen {
         let data = frame.data();
         if data.is_empty() {
             return Seen::Other;
@@ -147,6 +162,20 @@ impl Tally {
             self.output_bytes = self.output_bytes.saturating_add(bytes as u64);
             self.saw_output = true;
         }
+    }
+}
+
+/// Members that hold the text of an event in streams of `dialect`; none where their events are read in another way.
+fn texts(dialect: Dialect) -> &'static [&'static [u8]] {
+    match dialect {
+        Dialect::OpenAiChat | Dialect::OpenAiCompletions => &openai_chat::observe::TEXTS,
+        Dialect::AnthropicMessages => &anthropic_messages::observe::TEXTS,
+        Dialect::OpenAiResponses
+        | Dialect::OpenAiAudio
+        | Dialect::OpenAiImages
+        | Dialect::OpenAiEmbeddings
+        | Dialect::CohereRerank
+        | Dialect::VllmTokenize => &[],
     }
 }
 

@@ -171,6 +171,8 @@ impl StreamBody {
         if let State::Ended(result) = &mut self.state {
             return Poll::Ready(std::mem::replace(result, Ok(())).err().map(Err));
         }
+        // What is gathered in one poll has come at one time.
+        let mut now = None;
         while self.gathered.bytes < WRITE_BYTES_MAX {
             let polled = match &mut self.inbound {
                 Some(inbound) => Pin::new(inbound).poll_frame(cx),
@@ -180,7 +182,7 @@ impl StreamBody {
                 Poll::Ready(Some(Ok(frame))) => {
                     let Ok(chunk) = frame.into_data() else { continue };
                     self.yields = 0;
-                    self.on_chunk(chunk).unwrap_or_default()
+                    self.on_chunk(chunk, *now.get_or_insert_with(clock::now)).unwrap_or_default()
                 }
                 Poll::Ready(Some(Err(_))) => self.break_off(&Fault::Backend(BackendFault::Cut)),
                 Poll::Ready(None) => self.on_end(),
@@ -223,8 +225,7 @@ impl StreamBody {
         idle.poll(cx).then_some(Fault::Backend(BackendFault::IdleTimeout))
     }
 
-    fn on_chunk(&mut self, chunk: Bytes) -> Option<Bytes> {
-        let now = clock::now();
+    fn on_chunk(&mut self, chunk: Bytes, now: Instant) -> Option<Bytes> {
         if let Some(idle) = &mut self.idle {
             idle.last = now;
         }

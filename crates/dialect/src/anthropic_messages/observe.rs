@@ -10,7 +10,7 @@ use super::usage::WireUsage;
 use crate::observe::{Count, Seen, Tally, text_bytes};
 
 /// Members that hold answer text, in an event or a body.
-const TEXTS: [&[u8]; 3] = [b"text", b"thinking", b"partial_json"];
+pub(crate) const TEXTS: [&[u8]; 3] = [b"text", b"thinking", b"partial_json"];
 
 #[derive(Deserialize)]
 struct Body<'a> {
@@ -38,10 +38,12 @@ struct CountBody {
 
 /// Sees a whole message.
 pub(crate) fn body(tally: &mut Tally, body: &[u8]) {
-    tally.output(text_bytes(body, &TEXTS));
     if let Ok(read) = serde_json::from_slice::<Body<'_>>(body) {
         tally.serve(read.model.as_deref());
         tally.finish(read.usage.and_then(|usage| usage.usage(None)));
+    }
+    if tally.usage.is_none() {
+        tally.output(text_bytes(body, &TEXTS));
     }
 }
 

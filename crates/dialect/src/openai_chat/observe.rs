@@ -10,7 +10,8 @@ use super::usage::WireUsage;
 use crate::observe::{Seen, Tally, string_bytes, text_bytes};
 
 /// Members that hold answer text, in an event or a body.
-const TEXTS: [&[u8]; 6] = [b"content", b"text", b"arguments", b"reasoning_content", b"reasoning", b"refusal"];
+pub(crate) const TEXTS: [&[u8]; 6] =
+    [b"content", b"text", b"arguments", b"reasoning_content", b"reasoning", b"refusal"];
 
 /// The frame of a whole answer.
 #[derive(Deserialize)]
@@ -39,10 +40,12 @@ struct ModelEvent<'a> {
 
 /// Sees a whole answer.
 pub(crate) fn body(tally: &mut Tally, body: &[u8]) {
-    tally.output(text_bytes(body, &TEXTS));
     if let Ok(read) = serde_json::from_slice::<Body<'_>>(body) {
         tally.serve(read.model.as_deref());
         tally.finish(read.usage.and_then(|usage| usage.usage()));
+    }
+    if tally.usage.is_none() {
+        tally.output(text_bytes(body, &TEXTS));
     }
 }
 

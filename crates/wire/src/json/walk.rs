@@ -22,25 +22,24 @@ const NEAR: usize = 24;
 
 /// Where the next string begins.
 fn quote(text: &[u8]) -> Option<usize> {
-    let is_quote = |&byte: &u8| byte == b'"';
-    let near = text.iter().take(NEAR).position(is_quote);
-    near.or_else(|| memchr::memchr(b'"', text.get(NEAR..)?).map(|at| NEAR + at))
+    let (near, far) = text.split_at(NEAR.min(text.len()));
+    let found = near.iter().position(|&byte| byte == b'"');
+    found.or_else(|| memchr::memchr(b'"', far).map(|at| NEAR + at))
 }
 
 /// Length of the string that begins at `text`, behind its opening quote, as written. That of `text` where it does not end.
 pub fn string_length(text: &[u8]) -> usize {
-    let mut at = match text.iter().take(NEAR).position(|&byte| byte == b'"' || byte == b'\\') {
-        Some(at) => at,
-        None => NEAR.min(text.len()),
-    };
-    while let Some(found) = memchr::memchr2(b'"', b'\\', text.get(at..).unwrap_or_default()) {
-        at += found;
-        if text.get(at) == Some(&b'"') {
-            return at;
+    let (near, _) = text.split_at(NEAR.min(text.len()));
+    let mut at = near.iter().position(|&byte| byte == b'"' || byte == b'\\').unwrap_or(near.len());
+    loop {
+        match text.get(at) {
+            Some(b'"') => return at,
+            Some(b'\\') => at += 2,
+            Some(_) => {}
+            None => return text.len(),
         }
-        at += 2;
+        at += memchr::memchr2(b'"', b'\\', text.get(at..).unwrap_or_default()).unwrap_or(text.len());
     }
-    text.len()
 }
 
 #[cfg(test)]
