@@ -1,9 +1,9 @@
 //! The compiled configuration.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 use tollgate_terms::ModelName;
 
 use crate::bundle::{Bundle, HeaderMatch, Listener, Match, Route, Rule};
@@ -18,6 +18,7 @@ pub struct Snapshot {
     bundle: Bundle,
     listeners: HashMap<String, CompiledListener>,
     targets_count: u32,
+    credential_headers: Vec<HeaderName>,
 }
 
 /// A listener and its routing tables.
@@ -53,7 +54,8 @@ impl Snapshot {
         }
         listeners.values_mut().for_each(|listener| listener.tables.sort());
         let targets_count = rules.targets_count();
-        (Self { bundle, listeners, targets_count }, diagnostics)
+        let credential_headers = credential_headers(&bundle);
+        (Self { bundle, listeners, targets_count, credential_headers }, diagnostics)
     }
 
     /// What it was compiled from.
@@ -69,6 +71,11 @@ impl Snapshot {
     /// How many targets there are; their ids are below this.
     pub fn targets_count(&self) -> u32 {
         self.targets_count
+    }
+
+    /// The headers in which clients may bring a credential for some backend. No backend gets them.
+    pub fn credential_headers(&self) -> &[HeaderName] {
+        &self.credential_headers
     }
 
     /// The rule for a request to `host` (with or without a port) for `model`, by Gateway API precedence.
@@ -88,6 +95,13 @@ impl Snapshot {
     pub fn models(&self, listener: &str, host: &str) -> &[ListedModel] {
         self.listeners.get(listener).map_or(&[], |listener| listener.tables.models(host))
     }
+}
+
+fn credential_headers(bundle: &Bundle) -> Vec<HeaderName> {
+    let credentials = bundle.backends.values().filter_map(|backend| backend.credential.as_ref());
+    let names: BTreeSet<&str> =
+        credentials.filter_map(|credential| credential.override_header.as_deref()).collect();
+    names.into_iter().filter_map(|name| name.parse().ok()).collect()
 }
 
 /// The host names at which `route` is served through `listener`; one `None` is every host.

@@ -11,7 +11,7 @@ use tollgate_config::CompiledTarget;
 use tollgate_dialect::{AnswerContext, ErrorBody, Observer, StreamTranslator};
 use tollgate_policy::estimate;
 use tollgate_terms::{BackendFault, ClientFault, Delivery, Dialect, Fault, Secret};
-use tollgate_wire::inflate::Inflater;
+use tollgate_wire::inflate::{InflateError, Inflater};
 
 use crate::headers;
 use crate::record::{Outcome, Record};
@@ -21,9 +21,6 @@ use crate::routed::Routed;
 use crate::stages::{DISPATCH, Draft, UpstreamRequest, run};
 use crate::step::{Answer, Need, Offered, Step};
 use crate::stream::{EventStream, Passed, Path};
-
-/// Most bytes that one whole answer may unpack to.
-const INFLATED_BYTES_MAX: u64 = 256 << 20;
 
 /// One try at one backend.
 pub struct Attempt {
@@ -118,7 +115,7 @@ impl Attempt {
             self.state = State::AwaitHead;
             return Step::Forward(request);
         };
-        let offered = offered(&routed.headers, credential.override_header.as_deref());
+        let offered = offered(&routed, credential.override_header.as_deref());
         self.state = State::AwaitCredential(request);
         Step::Ask(Need::Credential { credential, offered })
     }
@@ -227,13 +224,17 @@ impl Attempt {
     }
 
     /// Takes the end of a streamed body. Returns the last bytes for the client and, if the stream ended before it
-    /// was complete, the fault; the bytes then end with an in-band error.
+    /// was complete, the fault; the bytes then end with an in-band error, unless the backend has told one itself.
     pub fn on_response_end(&mut self, now: Instant) -> (Bytes, Option<Fault>) {
         let State::AwaitEvents(events) = &mut self.state else {
             self.state = State::Over;
             return (Bytes::new(), None);
         };
-        let (bytes, fault) = match events.end(&mut self.observer, now) {
+        let ended = events.end(&mut self.observer, now);
+        if events.has_failed() {
+            return (ended.unwrap_or_default(), Some(Fault::Backend(BackendFault::ErrorEvent)));
+        }
+        let (bytes, fault) = match ended {
             Ok(bytes) if self.observer.is_complete() => return (bytes, None),
             Ok(bytes) => (bytes, BackendFault::Cut),
             Err(fault) => (Bytes::new(), fault),
@@ -256,6 +257,11 @@ impl Attempt {
     /// Whether the answer, as far as it came, is all of it: the client may leave now without missing anything.
     pub fn is_complete(&self) -> bool {
         self.observer.is_complete()
+    }
+
+    /// Whether the backend itself has told the client that its answer failed: there is nothing to add.
+    pub fn has_failed(&self) -> bool {
+        matches!(&self.state, State::AwaitEvents(events) if events.has_failed())
     }
 
     /// The target that is tried.
@@ -420,18 +426,25 @@ impl Attempt {
 }
 
 /// The credential that the request brought, if the backend takes one from its headers.
-fn offered(headers: &HeaderMap, name: Option<&str>) -> Option<Offered> {
-    let value = headers::text(headers, name?)?;
-    Some(Offered(Secret::new(value.to_owned())))
+fn offered(routed: &Routed, name: Option<&str>) -> Option<Offered> {
+    let name = name?;
+    let mut credentials = routed.credentials.iter();
+    let (_, offered) = credentials.find(|(header, _)| header.as_str().eq_ignore_ascii_case(name))?;
+    Some(offered.clone())
 }
 
 /// The body without its content coding.
 fn unpack(incoming: &Incoming, body: &Bytes) -> Result<Bytes, BackendFault> {
     let Some(coding) = &incoming.coding else { return Ok(body.clone()) };
-    let inflater = Inflater::new(coding, INFLATED_BYTES_MAX).map_err(|_| BackendFault::Unreadable)?;
+    let Receive::Whole { bytes_max } = incoming.receive() else { return Ok(body.clone()) };
+    let inflater = Inflater::new(coding, bytes_max).map_err(|_| BackendFault::Unreadable)?;
     let Some(mut inflater) = inflater else { return Ok(body.clone()) };
     let mut out = BytesMut::new();
-    inflater.push(body, &mut out).map_err(|_| BackendFault::Unreadable)?;
-    inflater.finish(&mut out).map_err(|_| BackendFault::Unreadable)?;
+    let fault = |error| match error {
+        InflateError::TooLarge => BackendFault::TooLarge,
+        InflateError::Corrupt | InflateError::Truncated => BackendFault::Unreadable,
+    };
+    inflater.push(body, &mut out).map_err(fault)?;
+    inflater.finish(&mut out).map_err(fault)?;
     Ok(out.freeze())
 }

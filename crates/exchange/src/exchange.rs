@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, UPGRADE};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, Method, StatusCode};
 use tollgate_config::Snapshot;
 use tollgate_dialect::{Endpoint, Prefixes};
-use tollgate_terms::{Dialect, Fault, ModelName, Operation};
+use tollgate_terms::{Dialect, Fault, GatewayFault, ModelName, Operation};
 
 use crate::headers;
 use crate::record::{Outcome, Record, Summary};
@@ -235,6 +235,10 @@ fn open(snapshot: &Arc<Snapshot>, head: &RequestHead, request_id: &str) -> Resul
     if head.headers.contains_key(UPGRADE) {
         return Err(Refusal::Upgrade);
     }
+    // Two framings in one request: whoever stands before or behind might believe the other (RFC 9112 section 6.1).
+    if head.headers.contains_key(CONTENT_LENGTH) && head.headers.contains_key(TRANSFER_ENCODING) {
+        return Err(Refusal::AmbiguousLength);
+    }
     let endpoint = tollgate_dialect::endpoint(&head.path, &head.headers, &Prefixes::default())
         .ok_or_else(|| Refusal::UnknownPath { path: head.path.clone() })?;
     match endpoint {
@@ -260,7 +264,13 @@ fn admit(
     if head.method != Method::POST {
         return Err(Refusal::MethodNotAllowed { allow: "POST" });
     }
-    let bytes_max = snapshot.listener(&head.listener).map_or(0, |listener| listener.request_body_bytes_max);
+    if let Some(coding) = headers::content_coding(&head.headers) {
+        return Err(Refusal::ContentCoding { coding: coding.to_owned() });
+    }
+    // A connection may outlive the listener that took it.
+    let listener =
+        snapshot.listener(&head.listener).ok_or(Refusal::Failed(Fault::Gateway(GatewayFault::Draining)))?;
+    let bytes_max = listener.request_body_bytes_max;
     match head.body {
         BodyFraming::Absent => Err(Refusal::LengthRequired),
         BodyFraming::Sized(bytes) if bytes > bytes_max => Err(Refusal::BodyTooLarge { bytes_max }),
@@ -318,11 +328,14 @@ fn route(
     if let Some(reason) = &rule.broken {
         return Err(Refusal::Misconfigured { reason: reason.clone() });
     }
+    let mut request_headers = std::mem::take(&mut head.headers);
+    let credentials = headers::take_secrets(&mut request_headers, snapshot.credential_headers());
     let routed = Routed {
         request_id: Arc::clone(&arrival.request_id),
         arrived: arrival.at,
         method: head.method.clone(),
-        headers: std::mem::take(&mut head.headers),
+        headers: request_headers,
+        credentials,
         body,
         facts,
         dialect,

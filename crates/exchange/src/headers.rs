@@ -1,10 +1,13 @@
 //! Which headers go through, and which end here.
 
 use http::header::{
-    ACCEPT_ENCODING, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST, TE, TRAILER, TRANSFER_ENCODING,
-    UPGRADE,
+    ACCEPT_ENCODING, AUTHORIZATION, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST,
+    LOCATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
+use tollgate_terms::Secret;
+
+use crate::step::Offered;
 
 /// Headers of one connection, not of the message (RFC 9110 section 7.6.1), in both directions.
 const HOP_BY_HOP: [HeaderName; 8] = [
@@ -16,6 +19,14 @@ const HOP_BY_HOP: [HeaderName; 8] = [
     HeaderName::from_static("keep-alive"),
     HeaderName::from_static("proxy-connection"),
     HeaderName::from_static("proxy-authenticate"),
+];
+
+/// Where the vendors' SDKs put a key.
+const CREDENTIALS: [HeaderName; 4] = [
+    AUTHORIZATION,
+    HeaderName::from_static("x-api-key"),
+    HeaderName::from_static("api-key"),
+    HeaderName::from_static("x-goog-api-key"),
 ];
 
 const PROXY_AUTHORIZATION: HeaderName = HeaderName::from_static("proxy-authorization");
@@ -52,7 +63,9 @@ pub(crate) fn clean_request(headers: &mut HeaderMap) {
 /// Takes away what must not reach a client.
 pub(crate) fn clean_response(headers: &mut HeaderMap) {
     remove_hop_by_hop(headers);
-    headers.remove(CONTENT_LENGTH);
+    for name in [CONTENT_LENGTH, LOCATION] {
+        headers.remove(name);
+    }
     remove_where(headers, is_owned);
 }
 
@@ -74,6 +87,29 @@ pub(crate) fn declare_event_stream(headers: &mut HeaderMap) {
 /// The value of `name` as text; `None` when absent or not visible ASCII.
 pub(crate) fn text(headers: &HeaderMap, name: impl http::header::AsHeaderName) -> Option<&str> {
     headers.get(name)?.to_str().ok()
+}
+
+/// The content coding of a body; `None` for identity.
+pub(crate) fn content_coding(headers: &HeaderMap) -> Option<&str> {
+    text(headers, CONTENT_ENCODING)
+        .map(str::trim)
+        .filter(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case("identity"))
+}
+
+/// Takes the headers called `names` out. What is no visible ASCII is gone.
+pub(crate) fn take_secrets(headers: &mut HeaderMap, names: &[HeaderName]) -> Vec<(HeaderName, Offered)> {
+    let take = |name: &HeaderName| {
+        let value = headers.remove(name)?.to_str().ok()?.to_owned();
+        Some((name.clone(), Offered(Secret::new(value))))
+    };
+    names.iter().filter_map(take).collect()
+}
+
+/// Takes away how a client shows who it is, in the ways of all vendors.
+pub(crate) fn remove_credentials(headers: &mut HeaderMap) {
+    for name in CREDENTIALS {
+        headers.remove(name);
+    }
 }
 
 /// Whether the client can read the content coding `coding`.

@@ -24,3 +24,4 @@ pub use response::{Chance, Receive, ResponseHead};
 pub use routed::Routed;
 pub use stages::UpstreamRequest;
 pub use step::{Answer, Need, Offered, Step};
+pub use tollgate_dialect::error_dialect;

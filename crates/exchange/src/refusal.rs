@@ -1,7 +1,7 @@
 //! Saying no, and saying what broke: every answer that the gateway itself gives.
 
 use bytes::Bytes;
-use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{ACCEPT_ENCODING, ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use tollgate_dialect::{ErrorBody, Invalid, InvalidKind, encode_error};
 use tollgate_terms::{BackendFault, Dialect, Fault, GatewayFault};
@@ -79,8 +79,13 @@ pub enum Refusal {
     },
     /// The backend wants a credential per request, and there is none.
     MissingCredential,
-    /// Too much is going on at the backend already.
-    Overloaded,
+    /// Two framings in one request.
+    AmbiguousLength,
+    /// The request body is packed.
+    ContentCoding {
+        /// As named.
+        coding: String,
+    },
     /// Every attempt failed; this was the last fault.
     Failed(Fault),
 }
@@ -112,8 +117,17 @@ impl Refusal {
             Self::Upgrade | Self::BodyTooLarge { .. } | Self::BodyTimeout | Self::BodyBroken => {
                 headers.insert(CONNECTION, HeaderValue::from_static("close"));
             }
-            Self::Overloaded => {
+            Self::AmbiguousLength => {
+                headers.insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            Self::ContentCoding { .. } => {
+                headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+            }
+            Self::Failed(Fault::Gateway(GatewayFault::Overloaded)) => {
                 headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+            }
+            Self::Failed(Fault::Gateway(GatewayFault::Draining)) => {
+                headers.insert(CONNECTION, HeaderValue::from_static("close"));
             }
             Self::Failed(Fault::Backend(BackendFault::Status { retry_after: Some(wait), .. })) => {
                 // Rounded up: who comes a moment early is refused again.
@@ -136,7 +150,8 @@ impl Refusal {
             Self::LengthRequired => StatusCode::LENGTH_REQUIRED,
             Self::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
-            Self::BodyBroken | Self::BadHost => StatusCode::BAD_REQUEST,
+            Self::BodyBroken | Self::BadHost | Self::AmbiguousLength => StatusCode::BAD_REQUEST,
+            Self::ContentCoding { .. } => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Invalid(invalid) => match invalid.kind {
                 InvalidKind::BadRequest => StatusCode::BAD_REQUEST,
                 InvalidKind::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -145,7 +160,6 @@ impl Refusal {
             Self::NotServed { .. } => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Misconfigured { .. } => StatusCode::INTERNAL_SERVER_ERROR,
             Self::MissingCredential => StatusCode::UNAUTHORIZED,
-            Self::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
             Self::Failed(fault) => fault_status(fault, dialect),
         }
     }
@@ -159,7 +173,8 @@ impl Refusal {
             Self::LengthRequired => "LengthRequired",
             Self::BodyTooLarge { .. } => "RequestTooLarge",
             Self::BodyTimeout => "RequestTimeout",
-            Self::BodyBroken | Self::BadHost => "BadRequest",
+            Self::BodyBroken | Self::BadHost | Self::AmbiguousLength => "BadRequest",
+            Self::ContentCoding { .. } => "UnsupportedMediaType",
             Self::Invalid(invalid) => match invalid.kind {
                 InvalidKind::BadRequest => "BadRequest",
                 InvalidKind::UnsupportedMediaType => "UnsupportedMediaType",
@@ -168,8 +183,10 @@ impl Refusal {
             Self::NotServed { .. } => "UnprocessableEntity",
             Self::Misconfigured { .. } => "InternalServerError",
             Self::MissingCredential => "Unauthorized",
-            Self::Overloaded => "ServiceUnavailable",
             Self::Failed(Fault::Gateway(GatewayFault::Internal)) => "InternalServerError",
+            Self::Failed(Fault::Gateway(GatewayFault::Overloaded | GatewayFault::Draining)) => {
+                "ServiceUnavailable"
+            }
             Self::Failed(_) => "BackendError",
         }
     }
@@ -190,7 +207,8 @@ impl Refusal {
             Self::Misconfigured { .. } => "misconfigured",
             Self::NotServed { .. } => "not_served",
             Self::MissingCredential => "missing_credential",
-            Self::Overloaded => "overloaded",
+            Self::AmbiguousLength => "ambiguous_length",
+            Self::ContentCoding { .. } => "content_coding",
             Self::Failed(fault) => fault.label(),
         }
     }
@@ -218,7 +236,12 @@ impl Refusal {
                 format!("no backend of the route that takes this request can serve {operation}")
             }
             Self::MissingCredential => "missing upstream credential".to_owned(),
-            Self::Overloaded => "the backend has as many requests in flight as its limit allows".to_owned(),
+            Self::AmbiguousLength => {
+                "a request has either content-length or transfer-encoding, not both".to_owned()
+            }
+            Self::ContentCoding { coding } => {
+                format!("request bodies are taken as they are, without the content-encoding {coding:?}")
+            }
             Self::Failed(fault) => fault_message(fault),
         }
     }
@@ -251,7 +274,9 @@ fn no_route_message(model: &str, known: &[String]) -> String {
 pub(crate) fn fault_status(fault: &Fault, dialect: Dialect) -> StatusCode {
     let Fault::Backend(fault) = fault else {
         return match fault {
-            Fault::Gateway(GatewayFault::Draining) => StatusCode::SERVICE_UNAVAILABLE,
+            Fault::Gateway(GatewayFault::Draining | GatewayFault::Overloaded) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         };
     };
@@ -271,6 +296,9 @@ pub(crate) fn fault_status(fault: &Fault, dialect: Dialect) -> StatusCode {
 
 /// The status to tell a client when a backend answered with `status`.
 pub(crate) fn client_status(status: u16, dialect: Dialect) -> StatusCode {
+    if (300..400).contains(&status) {
+        return StatusCode::BAD_GATEWAY;
+    }
     if !tollgate_dialect::knows_status(dialect, status) {
         return StatusCode::SERVICE_UNAVAILABLE;
     }
@@ -282,6 +310,9 @@ pub(crate) fn fault_message(fault: &Fault) -> String {
     match fault {
         Fault::Client(fault) => fault.to_string(),
         Fault::Gateway(GatewayFault::Draining) => "the gateway is shutting down".to_owned(),
+        Fault::Gateway(GatewayFault::Overloaded) => {
+            "the backend has as many requests in flight as its limit allows".to_owned()
+        }
         Fault::Gateway(_) => "internal error of the gateway".to_owned(),
         Fault::Backend(fault) => match fault {
             BackendFault::Unreachable => "no backend could be reached".to_owned(),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use tollgate_terms::{BackendFault, Delivery, Dialect, Operation};
 
@@ -73,12 +73,11 @@ pub(crate) enum BodyKind {
 impl Incoming {
     pub(crate) fn read(routed: &Routed, status: u16, headers: &HeaderMap) -> Self {
         let content_type = headers::text(headers, CONTENT_TYPE).map(str::to_owned);
-        let coding = headers::text(headers, CONTENT_ENCODING)
-            .filter(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case("identity"))
-            .map(str::to_owned);
+        let coding = headers::content_coding(headers).map(str::to_owned);
         let essence = content_type.as_deref().and_then(|text| text.split(';').next()).unwrap_or("").trim();
         let body = match status {
-            400.. => BodyKind::Error,
+            // A redirect of a POST is no answer, and where it points is not for clients to know.
+            300.. => BodyKind::Error,
             _ if essence.eq_ignore_ascii_case("text/event-stream") => BodyKind::Events,
             _ if routed.operation == Operation::Speak => BodyKind::Opaque,
             _ => BodyKind::Document,

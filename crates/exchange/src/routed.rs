@@ -4,10 +4,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method};
+use http::{HeaderMap, HeaderName, Method};
 use tollgate_config::{CompiledRule, CompiledTarget};
 use tollgate_dialect::Facts;
 use tollgate_terms::{Dialect, ModelName, Operation};
+
+use crate::step::Offered;
 
 /// What a client asked for, and the rule that takes it.
 #[derive(Debug)]
@@ -15,8 +17,10 @@ pub struct Routed {
     pub(crate) request_id: Arc<str>,
     pub(crate) arrived: Instant,
     pub(crate) method: Method,
-    /// As the client sent them.
+    /// As the client sent them, but for its credentials.
     pub(crate) headers: HeaderMap,
+    /// What the client sent in headers that are for credentials.
+    pub(crate) credentials: Vec<(HeaderName, Offered)>,
     pub(crate) body: Bytes,
     pub(crate) facts: Facts,
     pub(crate) dialect: Dialect,

@@ -144,6 +144,8 @@ fn set_headers(draft: &mut Draft<'_>) {
     }
     if !draft.is_splice() {
         headers::declare_json(&mut outgoing);
+        // The client's key is for the vendor whose dialect it speaks, and this backend is another's.
+        headers::remove_credentials(&mut outgoing);
     }
     draft.target.backend.schema.adjust_headers(&mut outgoing);
     let mutation = &draft.target.mutation;

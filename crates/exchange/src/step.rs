@@ -33,6 +33,7 @@ pub enum Need {
 }
 
 /// A credential that a request brought with it. Not printable, like every secret.
+#[derive(Clone)]
 pub struct Offered(pub Secret);
 
 impl std::fmt::Debug for Offered {

@@ -15,6 +15,10 @@ const FRAME_BYTES_MAX: usize = 1 << 20;
 /// Most bytes that one streamed answer may unpack to.
 const INFLATED_BYTES_MAX: u64 = 1 << 30;
 
+/// Most bytes that one chunk may unpack to, and in what portions it is unpacked, so that a bomb is seen before it is large.
+const INFLATED_CHUNK_BYTES_MAX: usize = 8 << 20;
+const PORTION_BYTES: usize = 512;
+
 /// How frames become the client's.
 pub(crate) enum Path {
     /// The client's dialect is the backend's: bytes go through.
@@ -32,6 +36,8 @@ pub(crate) struct EventStream {
     inflater: Option<Inflater>,
     path: Path,
     begun: bool,
+    /// Whether the backend itself has ended its answer with an error event.
+    failed: bool,
     first_token_at: Option<Instant>,
     last_token_at: Option<Instant>,
 }
@@ -57,6 +63,7 @@ impl EventStream {
             inflater,
             path,
             begun: false,
+            failed: false,
             first_token_at: None,
             last_token_at: None,
         })
@@ -113,6 +120,11 @@ impl EventStream {
         Some((self.first_token_at?, self.last_token_at?))
     }
 
+    /// Whether the client has been told by the backend that the answer failed.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.failed
+    }
+
     /// What the translation could not say.
     pub(crate) fn losses(&self) -> &[Loss] {
         match &self.path {
@@ -124,7 +136,12 @@ impl EventStream {
     fn inflate(&mut self, chunk: Bytes) -> Result<Bytes, BackendFault> {
         let Some(inflater) = &mut self.inflater else { return Ok(chunk) };
         let mut out = BytesMut::new();
-        inflater.push(&chunk, &mut out).map_err(|_| BackendFault::Unreadable)?;
+        for portion in chunk.chunks(PORTION_BYTES) {
+            inflater.push(portion, &mut out).map_err(|_| BackendFault::Unreadable)?;
+            if out.len() > INFLATED_CHUNK_BYTES_MAX {
+                return Err(BackendFault::TooLarge);
+            }
+        }
         Ok(out.freeze())
     }
 
@@ -158,6 +175,7 @@ impl EventStream {
         let seen = observer.frame(frame);
         match seen {
             Seen::Error if !self.begun => return Ok(Passed::ErrorFirst),
+            Seen::Error => self.failed = true,
             Seen::Content if observer.saw_output() => {
                 self.first_token_at.get_or_insert(now);
                 self.last_token_at = Some(now);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tollgate_config::bundle::Retry;
-use tollgate_terms::{BackendFault, Fault};
+use tollgate_terms::{BackendFault, Fault, GatewayFault};
 
 /// The longest `Retry-After` that the gateway waits out itself; beyond it the client is told instead.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(10);
@@ -12,7 +12,12 @@ const RETRY_AFTER_MAX: Duration = Duration::from_secs(10);
 ///
 /// Only faults before the first body byte come here: what the client has begun to receive is never tried again.
 pub fn is_retryable(retry: &Retry, fault: &Fault) -> bool {
-    let Fault::Backend(fault) = fault else { return false };
+    let fault = match fault {
+        Fault::Backend(fault) => fault,
+        // The same as a backend that says so itself.
+        Fault::Gateway(GatewayFault::Overloaded) => return retry.on_statuses.contains(&503),
+        Fault::Client(_) | Fault::Gateway(_) => return false,
+    };
     match fault {
         BackendFault::Unreachable => retry.on_connect_failure,
         BackendFault::Reset | BackendFault::Protocol | BackendFault::Cut => retry.on_reset,

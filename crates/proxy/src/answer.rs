@@ -11,7 +11,7 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::sync::futures::OwnedNotified;
 use tokio::time::Sleep;
 use tollgate_exchange::{Ending, Outcome, Step};
-use tollgate_terms::{BackendFault, ClientFault, Fault, GatewayFault};
+use tollgate_terms::{BackendFault, Fault, GatewayFault};
 
 use crate::clock;
 use crate::drain::Drain;
@@ -36,8 +36,8 @@ pub(crate) enum AnswerBody {
 
 impl AnswerBody {
     /// A body that belongs to no exchange.
-    pub(crate) fn fixed(data: &'static [u8]) -> Self {
-        let data = Some(Bytes::from_static(data));
+    pub(crate) fn unowned(data: Bytes) -> Self {
+        let data = (!data.is_empty()).then_some(data);
         Self::Whole(Box::new(WholeBody { data, running: None, outcome: Outcome::Error, fault: None }))
     }
 }
@@ -130,6 +130,7 @@ impl Drop for WholeBody {
 impl StreamBody {
     pub(crate) fn new(parts: StreamParts) -> Self {
         let now = clock::now();
+        parts.running.patience.set(parts.idle_limit);
         let idle = parts.idle_limit.map(|limit| IdleTimer {
             limit,
             last: now,
@@ -261,6 +262,10 @@ impl StreamBody {
             self.end(Ending::Delivered, Ok(()));
             return Bytes::new();
         }
+        if attempt.has_failed() {
+            self.end(Ending::Broken(Fault::Backend(BackendFault::ErrorEvent)), Ok(()));
+            return Bytes::new();
+        }
         let bytes = attempt.on_stream_fault(fault);
         let result = if bytes.is_empty() { Err(BrokenOff) } else { Ok(()) };
         self.end(Ending::Broken(fault.clone()), result);
@@ -306,7 +311,7 @@ impl StreamBody {
 
 impl Drop for StreamBody {
     fn drop(&mut self) {
-        self.settle(Ending::Broken(Fault::Client(ClientFault::Gone)));
+        // All was made and only not sent. Anything else `Running` knows by itself.
         self.sent(0);
     }
 }

@@ -24,30 +24,56 @@ pub(crate) async fn collect<B>(mut body: B, bytes_max: u64) -> Result<Bytes, Inc
 where
     B: Body<Data = Bytes> + Unpin,
 {
-    let expected = body.size_hint().exact().unwrap_or(0);
-    if expected > bytes_max {
-        return Err(Incomplete::TooLarge);
-    }
-    let mut first = Bytes::new();
-    let mut rest = BytesMut::new();
+    let mut gathered = Whole::new(&body, bytes_max)?;
     while let Some(frame) = body.frame().await {
-        let Ok(data) = frame.map_err(|_| Incomplete::Broken)?.into_data() else { continue };
-        let so_far = first.len().max(rest.len()) as u64;
-        if so_far + data.len() as u64 > bytes_max {
+        if let Ok(data) = frame.map_err(|_| Incomplete::Broken)?.into_data() {
+            gathered.push(data)?;
+        }
+    }
+    Ok(gathered.into_bytes())
+}
+
+/// A body that is being gathered.
+pub(crate) struct Whole {
+    bytes_max: u64,
+    expected: u64,
+    first: Bytes,
+    rest: BytesMut,
+}
+
+impl Whole {
+    /// Begins to gather `body`.
+    pub(crate) fn new<B: Body>(body: &B, bytes_max: u64) -> Result<Self, Incomplete> {
+        let expected = body.size_hint().exact().unwrap_or(0);
+        if expected > bytes_max {
+            return Err(Incomplete::TooLarge);
+        }
+        Ok(Self { bytes_max, expected, first: Bytes::new(), rest: BytesMut::new() })
+    }
+
+    /// Adds a piece.
+    pub(crate) fn push(&mut self, data: Bytes) -> Result<(), Incomplete> {
+        let Self { bytes_max, expected, first, rest } = self;
+        let so_far = first.len().max(rest.len());
+        if so_far as u64 + data.len() as u64 > *bytes_max {
             return Err(Incomplete::TooLarge);
         }
         if so_far == 0 {
-            first = data;
-            continue;
+            *first = data;
+            return Ok(());
         }
         if rest.capacity() - rest.len() < first.len() + data.len() {
-            let at_hand = first.len() + rest.len() + data.len();
-            rest.reserve(capacity(expected, at_hand) - rest.len());
+            rest.reserve(capacity(*expected, so_far + data.len()) - rest.len());
         }
-        rest.extend_from_slice(&std::mem::take(&mut first));
+        rest.extend_from_slice(&std::mem::take(first));
         rest.extend_from_slice(&data);
+        Ok(())
     }
-    Ok(if rest.is_empty() { first } else { rest.freeze() })
+
+    /// The body, as one piece.
+    pub(crate) fn into_bytes(self) -> Bytes {
+        if self.rest.is_empty() { self.first } else { self.rest.freeze() }
+    }
 }
 
 /// Room for the whole body, as far as its length can be trusted.

@@ -11,11 +11,13 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
 use crate::answer::AnswerBody;
+use crate::patience::{Patience, Watched};
 use crate::service::{self, Client};
 use crate::worker::Worker;
 
@@ -48,32 +50,42 @@ pub(crate) async fn serve(worker: Arc<Worker>, stream: TcpStream, address: Socke
         return;
     }
     let tls = worker.serving().doors.get(&address).and_then(|door| door.tls.clone());
-    let client = Client { address, peer };
+    let patience = Arc::new(Patience::default());
+    let client = Client { address, peer, patience: Arc::clone(&patience) };
+    let watched = |stream| Watched::new(stream, patience);
     let served = match tls {
         None => match tokio::time::timeout(HEAD_TIMEOUT, begins_http2(&stream)).await {
-            Ok(Ok(true)) => serve_http2(&worker, client, stream).await,
-            Ok(Ok(false)) => serve_http1(&worker, client, stream).await,
+            // Boxed, because only few connections need the room that these take.
+            Ok(Ok(true)) => Box::pin(serve_http2(&worker, client, watched(stream))).await,
+            Ok(Ok(false)) => serve_http1(&worker, client, watched(stream)).await,
             Ok(Err(_)) | Err(_) => return,
         },
-        Some(config) => {
-            let accepted = tokio::time::timeout(HEAD_TIMEOUT, TlsAcceptor::from(config).accept(stream)).await;
-            let stream = match accepted {
-                Ok(Ok(stream)) => stream,
-                Ok(Err(error)) => {
-                    tracing::debug!(%peer, %error, "TLS handshake failed");
-                    return;
-                }
-                Err(_) => return,
-            };
-            if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
-                serve_http2(&worker, client, stream).await
-            } else {
-                serve_http1(&worker, client, stream).await
-            }
-        }
+        Some(config) => Box::pin(serve_tls(&worker, client, watched(stream), config)).await,
     };
     if let Err(error) = served {
         tracing::debug!(%peer, %error, "a client's connection ended");
+    }
+}
+
+async fn serve_tls(
+    worker: &Arc<Worker>,
+    client: Client,
+    stream: Watched<TcpStream>,
+    config: Arc<ServerConfig>,
+) -> Result<(), hyper::Error> {
+    let accepted = tokio::time::timeout(HEAD_TIMEOUT, TlsAcceptor::from(config).accept(stream)).await;
+    let stream = match accepted {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => {
+            tracing::debug!(peer = %client.peer, %error, "TLS handshake failed");
+            return Ok(());
+        }
+        Err(_) => return Ok(()),
+    };
+    if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
+        serve_http2(worker, client, stream).await
+    } else {
+        serve_http1(worker, client, stream).await
     }
 }
 
@@ -98,7 +110,7 @@ async fn serve_http1<S>(worker: &Arc<Worker>, client: Client, stream: S) -> Resu
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let service = service_fn(move |request| respond(Arc::clone(worker), client, request));
+    let service = service_fn(move |request| respond(Arc::clone(worker), client.clone(), request));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
@@ -119,7 +131,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let owner = Arc::clone(worker);
-    let service = service_fn(move |request| respond(Arc::clone(&owner), client, request));
+    let service = service_fn(move |request| respond(Arc::clone(&owner), client.clone(), request));
     let connection = http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
         .max_concurrent_streams(HTTP2_STREAMS_MAX)

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::{Response, StatusCode};
 use http_body_util::BodyExt;
+use tollgate_config::bundle::Timeouts;
 use tollgate_exchange::{
     Answer, Attempt, Chance, Ending, LocalReply, Need, Outcome, Receive, ResponseHead, Routed, Step,
     UpstreamRequest,
@@ -16,8 +17,8 @@ use tollgate_terms::{BackendFault, Fault, GatewayFault};
 
 use crate::answer::{AnswerBody, StreamBody, StreamParts, WholeBody};
 use crate::clock;
-use crate::collect::{Incomplete, collect};
-use crate::service::{fail, local};
+use crate::collect::{Incomplete, Whole};
+use crate::service::{fail, local, response};
 use crate::serving::{InFlight, Serving};
 use crate::settle::Running;
 use crate::upstream::Inbound;
@@ -30,6 +31,19 @@ struct Dispatch<'a> {
     candidates: Vec<Candidate>,
     attempts: u32,
     deadline: Option<Instant>,
+    /// The bounds of the attempt that is going on.
+    bounds: Bounds,
+}
+
+/// Until when one attempt may take, and how long its backend may say nothing.
+#[derive(Debug, Clone, Copy, Default)]
+struct Bounds {
+    /// Something for the client must be there: the whole of a document, the first event of a stream.
+    per_try: Option<Instant>,
+    /// The response must have begun: the head of a document, the first event of a stream.
+    first_byte: Option<Instant>,
+    /// Silence, before and behind the first byte.
+    idle: Option<Duration>,
 }
 
 /// What one attempt came to.
@@ -98,7 +112,7 @@ impl<'a> Dispatch<'a> {
             .collect();
         let arrived = running.exchange().map_or(now, |exchange| exchange.arrived());
         let deadline = rule.timeouts.request.and_then(|limit| arrived.checked_add(limit));
-        Self { worker, routed, candidates, attempts: 0, deadline }
+        Self { worker, routed, candidates, attempts: 0, deadline, bounds: Bounds::default() }
     }
 
     fn choose(&self) -> Option<Choice> {
@@ -142,12 +156,11 @@ impl<'a> Dispatch<'a> {
         };
         let backend = Arc::clone(&attempt.target()?.backend);
         let Some(in_flight) = serving.backend(&backend).enter(&backend) else {
-            let fault = BackendFault::Status { status: 503, retry_after: None };
-            return Some(Attempted::Failed(Fault::Backend(fault)));
+            return Some(Attempted::Failed(Fault::Gateway(GatewayFault::Overloaded)));
         };
-        let timeouts = &self.routed.rule().timeouts;
-        let head_limit = self.limit([timeouts.per_try, timeouts.first_byte]);
-        let called = within(head_limit, self.worker.pools.call(&backend, &request)).await;
+        self.bounds = Bounds::begun_now(&self.routed.rule().timeouts);
+        let limit = self.limit([self.bounds.per_try, self.bounds.first_byte, self.bounds.silence()]);
+        let called = within(limit, self.worker.pools.call(&backend, &request)).await;
         let response = match called {
             Ok(Ok(answered)) => answered,
             Ok(Err(fault)) | Err(fault) => return Some(Attempted::Failed(Fault::Backend(fault))),
@@ -181,17 +194,30 @@ impl<'a> Dispatch<'a> {
         mut inbound: Inbound,
         bytes_max: u64,
     ) -> Attempted {
-        let limit = self.limit([self.routed.rule().timeouts.per_try]);
-        let body = match within(limit, collect(&mut inbound, bytes_max)).await {
-            Ok(Ok(body)) => body,
-            Ok(Err(Incomplete::Broken)) => return failed(BackendFault::Cut),
-            Ok(Err(Incomplete::TooLarge)) => return failed(BackendFault::TooLarge),
+        let body = match self.collect(&mut inbound, bytes_max).await {
+            Ok(body) => body,
             Err(fault) => return failed(fault),
         };
         inbound.release();
         match attempt.on_response_body(body, &mut head) {
             Step::Forward(body) => Attempted::Answered(head, Box::new(AnsweredBody::Whole(body))),
             step => given_up(step),
+        }
+    }
+
+    /// Gathers a document, within the bounds of the attempt.
+    async fn collect(&self, inbound: &mut Inbound, bytes_max: u64) -> Result<Bytes, BackendFault> {
+        let fault = |incomplete| match incomplete {
+            Incomplete::Broken => BackendFault::Cut,
+            Incomplete::TooLarge => BackendFault::TooLarge,
+        };
+        let mut gathered = Whole::new(inbound, bytes_max).map_err(fault)?;
+        loop {
+            let limit = self.limit([self.bounds.per_try, self.bounds.silence()]);
+            let Some(frame) = within(limit, inbound.frame()).await? else { return Ok(gathered.into_bytes()) };
+            if let Ok(data) = frame.map_err(|_| BackendFault::Cut)?.into_data() {
+                gathered.push(data).map_err(fault)?;
+            }
         }
     }
 
@@ -203,9 +229,8 @@ impl<'a> Dispatch<'a> {
         mut inbound: Inbound,
         in_flight: InFlight,
     ) -> Attempted {
-        let timeouts = &self.routed.rule().timeouts;
-        let limit = self.limit([timeouts.first_byte, timeouts.stream_idle]);
         let ready = loop {
+            let limit = self.limit([self.bounds.per_try, self.bounds.first_byte, self.bounds.silence()]);
             let frame = match within(limit, inbound.frame()).await {
                 Ok(frame) => frame,
                 Err(fault) => return failed(fault),
@@ -228,11 +253,9 @@ impl<'a> Dispatch<'a> {
         Attempted::Answered(head, Box::new(AnsweredBody::Stream { inbound, in_flight, ready }))
     }
 
-    /// The moment at which the first of `limits` or the deadline of the exchange is over.
-    fn limit<const N: usize>(&self, limits: [Option<Duration>; N]) -> Limit {
-        let now = clock::now();
-        let own = limits.into_iter().flatten().min().and_then(|limit| now.checked_add(limit));
-        match (own, self.deadline) {
+    /// The first of `bounds` and of the deadline of the exchange.
+    fn limit<const N: usize>(&self, bounds: [Option<Instant>; N]) -> Limit {
+        match (bounds.into_iter().flatten().min(), self.deadline) {
             (Some(own), Some(deadline)) if deadline < own => Limit::Exchange(deadline),
             (Some(own), _) => Limit::Attempt(own),
             (None, Some(deadline)) => Limit::Exchange(deadline),
@@ -266,10 +289,7 @@ impl<'a> Dispatch<'a> {
                 AnswerBody::Stream(Box::new(stream.begin().await))
             }
         };
-        let mut response = Response::new(body);
-        *response.status_mut() = head.status;
-        *response.headers_mut() = head.headers;
-        response
+        response(head.status, head.headers, body)
     }
 }
 
@@ -291,6 +311,24 @@ fn prepare(attempt: &mut Attempt, serving: &Serving) -> Result<UpstreamRequest, 
             // There is nothing to hold or retry before dispatch: `supply` out of order tells the bug.
             Step::Hold | Step::Retry(_) => attempt.supply(Answer::MissingCredential),
         };
+    }
+}
+
+impl Bounds {
+    fn begun_now(timeouts: &Timeouts) -> Self {
+        let now = clock::now();
+        let from_now = |limit: Option<Duration>| now.checked_add(limit?);
+        Self {
+            per_try: from_now(timeouts.per_try),
+            first_byte: from_now(timeouts.first_byte),
+            // A document that stalls is given up at last when its first byte would have been.
+            idle: timeouts.stream_idle.or(timeouts.first_byte),
+        }
+    }
+
+    /// When a silence that begins now has lasted too long.
+    fn silence(&self) -> Option<Instant> {
+        clock::now().checked_add(self.idle?)
     }
 }
 

@@ -53,6 +53,15 @@ impl Drain {
         notified.await;
     }
 
+    /// Completes when the grace period is over.
+    pub(crate) async fn cut_off(&self) {
+        let notified = self.cutting.notified();
+        if self.is_cutting() {
+            return;
+        }
+        notified.await;
+    }
+
     /// A future that completes when the grace period is over. Register by polling, then ask [`Drain::is_cutting`].
     pub(crate) fn cut_signal(&self) -> Pin<Box<OwnedNotified>> {
         Box::pin(Arc::clone(&self.cutting).notified_owned())
@@ -79,6 +88,13 @@ impl Drain {
 /// One running exchange.
 #[derive(Debug)]
 pub(crate) struct ExchangeGuard(Arc<Drain>);
+
+impl ExchangeGuard {
+    /// Whether the grace period is over.
+    pub(crate) fn is_cutting(&self) -> bool {
+        self.0.is_cutting()
+    }
+}
 
 impl Drop for ExchangeGuard {
     fn drop(&mut self) {

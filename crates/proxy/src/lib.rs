@@ -14,6 +14,7 @@ mod door;
 mod drain;
 mod gateway;
 mod listen;
+mod patience;
 mod request_id;
 mod service;
 mod serving;

@@ -5,20 +5,22 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::FutureExt;
-use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
-use http::{HeaderValue, Request, Response, StatusCode, Version};
+use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, TRANSFER_ENCODING};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version};
 use http_body::Body;
 use hyper::body::Incoming;
 use tollgate_exchange::{
     Arrival, BodyFraming, BodyPlan, Exchange, LocalReply, Outcome, Refusal, RequestHead,
 };
-use tollgate_terms::Fault;
+use tollgate_terms::{Dialect, Fault, GatewayFault};
 
 use crate::answer::{AnswerBody, WholeBody};
 use crate::clock;
 use crate::collect::{Incomplete, collect};
 use crate::dispatch;
+use crate::patience::Patience;
 use crate::request_id::request_id;
 use crate::settle::Running;
 use crate::worker::Worker;
@@ -27,12 +29,14 @@ use crate::worker::Worker;
 const BODY_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// Who sent a request, and through which door.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Client {
     /// The address that it connected to.
     pub(crate) address: SocketAddr,
     /// Its own address.
     pub(crate) peer: SocketAddr,
+    /// How long its connection waits for it.
+    pub(crate) patience: Arc<Patience>,
 }
 
 /// Answers one request. Never fails: what goes wrong becomes a response.
@@ -41,26 +45,55 @@ pub(crate) async fn respond(
     client: Client,
     request: Request<Incoming>,
 ) -> Response<AnswerBody> {
-    let telemetry = Arc::clone(&worker.telemetry);
-    let draining = worker.drain.has_begun() && request.version() < Version::HTTP_2;
-    let served = AssertUnwindSafe(serve(worker, client, request)).catch_unwind().await;
-    let mut response = served.unwrap_or_else(|_| {
-        telemetry.panicked();
-        internal_error()
-    });
-    if draining {
+    let ends = worker.drain.has_begun() && request.version() < Version::HTTP_2;
+    let request_id = request_id();
+    let last_words = LastWords::new(&request, &request_id);
+    let served = AssertUnwindSafe(serve(&worker, client, request, request_id)).catch_unwind();
+    let mut response = tokio::select! {
+        biased;
+        served = served => served.unwrap_or_else(|_| {
+            worker.telemetry.panicked();
+            last_words.say(GatewayFault::Internal)
+        }),
+        () = worker.drain.cut_off() => last_words.say(GatewayFault::Draining),
+    };
+    if ends {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     response
 }
 
-async fn serve(worker: Arc<Worker>, client: Client, request: Request<Incoming>) -> Response<AnswerBody> {
+/// What it takes to answer when the exchange itself is lost: it settles as it is dropped.
+struct LastWords {
+    dialect: Dialect,
+    request_id: Arc<str>,
+}
+
+impl LastWords {
+    fn new(request: &Request<Incoming>, request_id: &Arc<str>) -> Self {
+        let dialect = tollgate_exchange::error_dialect(request.uri().path(), request.headers());
+        Self { dialect, request_id: Arc::clone(request_id) }
+    }
+
+    fn say(&self, fault: GatewayFault) -> Response<AnswerBody> {
+        let reply = Refusal::Failed(Fault::Gateway(fault)).reply(self.dialect, &self.request_id);
+        response(reply.status, reply.headers, AnswerBody::unowned(reply.body))
+    }
+}
+
+async fn serve(
+    worker: &Worker,
+    client: Client,
+    request: Request<Incoming>,
+    request_id: Arc<str>,
+) -> Response<AnswerBody> {
     let serving = worker.serving();
-    let arrival = Arrival { request_id: request_id(), at: clock::now(), at_unix_ms: clock::unix_ms() };
+    let arrival = Arrival { request_id, at: clock::now(), at_unix_ms: clock::unix_ms() };
     let (parts, body) = request.into_parts();
-    let head = head(&serving.doors, client, parts, &body);
+    let head = head(&serving.doors, &client, parts, &body);
     let (exchange, plan) = Exchange::new(&serving.snapshot, head, arrival);
-    let mut running = Running::new(exchange, serving, Arc::clone(&worker.telemetry), worker.drain.enter());
+    let (telemetry, drain) = (Arc::clone(&worker.telemetry), worker.drain.enter());
+    let mut running = Running::new(exchange, serving, telemetry, drain, client.patience);
     let BodyPlan::Whole { bytes_max } = match plan {
         Ok(plan) => plan,
         Err(reply) => return local(running, reply),
@@ -74,7 +107,7 @@ async fn serve(worker: Arc<Worker>, client: Client, request: Request<Incoming>) 
     };
     let Some(exchange) = running.exchange() else { return internal_error() };
     match exchange.on_request_body(body) {
-        Ok(routed) => dispatch::dispatch(&worker, running, routed).await,
+        Ok(routed) => dispatch::dispatch(worker, running, routed).await,
         Err(reply) => local(running, *reply),
     }
 }
@@ -96,9 +129,14 @@ pub(crate) fn fail(mut running: Running, fault: &Fault) -> Response<AnswerBody> 
 fn reply_with(mut running: Running, reply: LocalReply, outcome: Outcome) -> Response<AnswerBody> {
     running.set_status(reply.status.as_u16());
     let body = WholeBody::new(reply.body, running, outcome, reply.reason);
-    let mut response = Response::new(AnswerBody::Whole(Box::new(body)));
-    *response.status_mut() = reply.status;
-    *response.headers_mut() = reply.headers;
+    response(reply.status, reply.headers, AnswerBody::Whole(Box::new(body)))
+}
+
+/// A response of these parts.
+pub(crate) fn response(status: StatusCode, headers: HeaderMap, body: AnswerBody) -> Response<AnswerBody> {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
     response
 }
 
@@ -113,15 +151,14 @@ pub(crate) fn refuse(mut running: Running, refusal: &Refusal) -> Response<Answer
 /// The last resort, when a bug has taken everything else away.
 fn internal_error() -> Response<AnswerBody> {
     let body = br#"{"type":"error","error":{"type":"InternalServerError","code":"500","message":"internal error of the gateway"}}"#;
-    let mut response = Response::new(AnswerBody::fixed(body));
-    *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
-    response.headers_mut().insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    response
+    let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
+    let body = AnswerBody::unowned(Bytes::from_static(body));
+    response(StatusCode::INTERNAL_SERVER_ERROR, headers, body)
 }
 
 fn head(
     doors: &std::collections::BTreeMap<SocketAddr, Arc<crate::door::Door>>,
-    client: Client,
+    client: &Client,
     parts: http::request::Parts,
     body: &Incoming,
 ) -> RequestHead {

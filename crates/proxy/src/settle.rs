@@ -5,17 +5,18 @@ use std::sync::Arc;
 use tollgate_exchange::{Attempt, End, Ending, Exchange, Outcome, Record};
 use tollgate_policy::health::Sign;
 use tollgate_telemetry::{InFlight, Telemetry};
-use tollgate_terms::{ClientFault, Fault};
+use tollgate_terms::{ClientFault, Fault, GatewayFault};
 
 use crate::clock;
 use crate::drain::ExchangeGuard;
+use crate::patience::Patience;
 use crate::serving::Serving;
 
 /// Status in the log of an exchange whose client left before there was one (as nginx names it).
 pub(crate) const CLIENT_CLOSED_REQUEST: u16 = 499;
 
 /// An exchange that runs, and everything that has to be settled when it ends. Dropping it unsettled means that the
-/// client is gone, whatever was going on.
+/// client is gone, or too slow, unless a bug or the end of the gateway took it down.
 pub(crate) struct Running {
     open: Option<Open>,
     /// The attempt that is going on.
@@ -23,7 +24,8 @@ pub(crate) struct Running {
     pub(crate) serving: Arc<Serving>,
     pub(crate) telemetry: Arc<Telemetry>,
     _in_flight: InFlight,
-    _drain: ExchangeGuard,
+    drain: ExchangeGuard,
+    pub(crate) patience: Arc<Patience>,
 }
 
 struct Open {
@@ -39,10 +41,11 @@ impl Running {
         serving: Arc<Serving>,
         telemetry: Arc<Telemetry>,
         drain: ExchangeGuard,
+        patience: Arc<Patience>,
     ) -> Self {
         let open = Open { exchange, records: Vec::new(), status: CLIENT_CLOSED_REQUEST, body_bytes: 0 };
         let in_flight = telemetry.enter();
-        Self { open: Some(open), attempt: None, serving, telemetry, _in_flight: in_flight, _drain: drain }
+        Self { open: Some(open), attempt: None, serving, telemetry, _in_flight: in_flight, drain, patience }
     }
 
     /// The exchange, as long as it is not settled.
@@ -113,10 +116,82 @@ impl Running {
     }
 }
 
+impl Running {
+    /// Why it ends without having been settled, and the status that the client got or would have got.
+    fn abandoned(&self) -> (Fault, u16) {
+        if std::thread::panicking() {
+            (Fault::Gateway(GatewayFault::Internal), 500)
+        } else if self.drain.is_cutting() {
+            (Fault::Gateway(GatewayFault::Draining), 503)
+        } else if self.patience.is_over() {
+            (Fault::Client(ClientFault::TooSlow), CLIENT_CLOSED_REQUEST)
+        } else {
+            (Fault::Client(ClientFault::Gone), CLIENT_CLOSED_REQUEST)
+        }
+    }
+}
+
 impl Drop for Running {
     fn drop(&mut self) {
-        let gone = Fault::Client(ClientFault::Gone);
-        self.end_attempt(Ending::Broken(gone.clone()));
-        self.settle(Outcome::of(&gone), Some(gone.label()));
+        let Some(open) = &self.open else { return };
+        let (fault, status) = self.abandoned();
+        if open.status == CLIENT_CLOSED_REQUEST {
+            self.set_status(status);
+        }
+        let outcome = self.end_attempt(Ending::Broken(fault.clone())).unwrap_or(Outcome::of(&fault));
+        self.settle(outcome, (outcome != Outcome::Complete).then_some(fault.label()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use http::{HeaderMap, Method};
+    use tollgate_config::Snapshot;
+    use tollgate_config::bundle::Bundle;
+    use tollgate_effects::Secrets;
+    use tollgate_exchange::{Arrival, BodyFraming, RequestHead};
+    use tollgate_telemetry::{AccessLog, Options};
+
+    use super::*;
+    use crate::drain::Drain;
+
+    /// Row F23: a bug in a handler is the gateway's own fault, and is counted as one.
+    #[test]
+    fn f23_an_exchange_that_a_panic_takes_down_is_settled_as_an_error() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let log = folder.path().join("access.log");
+        let options = Options { access_log: AccessLog::File(log.clone()), ..Options::new("test") };
+        let telemetry = Arc::new(Telemetry::new(options).expect("telemetry"));
+        let (snapshot, _) = Snapshot::compile(Bundle::default());
+        let snapshot = Arc::new(snapshot);
+        let serving = Serving::new(Arc::clone(&snapshot), Secrets::default(), Default::default(), None);
+        let head = RequestHead {
+            method: Method::POST,
+            path: "/v1/chat/completions".to_owned(),
+            host: Some("h".to_owned()),
+            headers: HeaderMap::new(),
+            listener: "l".into(),
+            client_address: "127.0.0.1".to_owned(),
+            body: BodyFraming::Unsized,
+        };
+        let arrival = Arrival { request_id: "r".into(), at: clock::now(), at_unix_ms: 0 };
+        let (exchange, _) = Exchange::new(&snapshot, head, arrival);
+        let drain = Arc::new(Drain::default());
+        let guard = drain.enter();
+        let running =
+            Running::new(exchange, Arc::new(serving), Arc::clone(&telemetry), guard, Arc::default());
+        let panicked = catch_unwind(AssertUnwindSafe(|| {
+            let _running = running;
+            panic!("a bug");
+        }));
+        assert!(panicked.is_err());
+        telemetry.flush(std::time::Duration::from_secs(5));
+        let text = std::fs::read_to_string(log).expect("a log");
+        let line: serde_json::Value = serde_json::from_str(&text).expect("one line");
+        assert_eq!(line["response_code"], 500, "{line}");
+        assert_eq!(line["tollgate.outcome"], "error", "{line}");
+        assert_eq!(line["tollgate.fault"], "internal", "{line}");
     }
 }

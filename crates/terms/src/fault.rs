@@ -79,6 +79,9 @@ pub enum GatewayFault {
     /// The gateway is shutting down and the grace period is over.
     #[error("shutting down")]
     Draining,
+    /// The backend has as many requests in flight as its limit allows, and was not asked.
+    #[error("the limit of requests in flight at the backend is reached")]
+    Overloaded,
     /// A bug.
     #[error("internal error")]
     Internal,
@@ -93,6 +96,7 @@ impl Fault {
             Self::Backend(fault) => fault.label(),
             Self::Gateway(GatewayFault::Credential) => "credential",
             Self::Gateway(GatewayFault::Draining) => "draining",
+            Self::Gateway(GatewayFault::Overloaded) => "overloaded",
             Self::Gateway(GatewayFault::Internal) => "internal",
         }
     }

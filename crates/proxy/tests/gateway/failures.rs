@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::support::{
     Act, CHAT, PATIENCE, STREAM, ScriptedBackend, Tested, body, bundle, chat_request, chunk, compiled,
-    completion, delta, free_port, header, json, last_chunk, openai, retrying, rule, sized, status,
+    completion, delta, free_port, header, json, keyed, last_chunk, openai, retrying, rule, sized, status,
     stream_end, stream_head,
 };
 use tollgate_effects::Secrets;
@@ -390,18 +390,22 @@ fn replaces_a_connection_that_the_backend_closed_while_it_was_idle() {
     assert_eq!(status(&tested.chat(CHAT)), 200);
 }
 
+fn ejecting_after(consecutive_5xx: u32) -> tollgate_config::bundle::Ejection {
+    tollgate_config::bundle::Ejection {
+        consecutive_5xx,
+        consecutive_gateway_errors: 0,
+        base_time: Duration::from_secs(60),
+        max_time: Duration::from_secs(60),
+        max_ejection_percent: 100,
+    }
+}
+
 #[test]
 fn leaves_out_a_backend_that_keeps_failing() {
     let failing = answering(vec![Act::Write(sized(500, JSON, "", "{}"))]);
     let backend = good();
     let mut ejected = openai("a", failing.address);
-    ejected.ejection = Some(tollgate_config::bundle::Ejection {
-        consecutive_5xx: 2,
-        consecutive_gateway_errors: 0,
-        base_time: Duration::from_secs(60),
-        max_time: Duration::from_secs(60),
-        max_ejection_percent: 100,
-    });
+    ejected.ejection = Some(ejecting_after(2));
     let tested = Tested::start(retrying(rule(&["a", "b"])), vec![ejected, openai("b", backend.address)]);
     for _ in 0..5 {
         assert_eq!(status(&tested.chat(CHAT)), 200);
@@ -419,4 +423,175 @@ fn hides_the_usage_that_only_the_gateway_asked_for() {
     let log = tested.log_lines(1);
     assert_eq!(log[0]["gen_ai.usage.input_tokens"], 11, "{log:?}");
     assert_eq!(log[0]["tollgate.usage_source"], "provider_final", "{log:?}");
+}
+
+#[test]
+fn a_backend_that_tells_its_failure_itself_is_not_spoken_over() {
+    let error = "data: {\"error\":{\"message\":\"overloaded\",\"type\":\"server_error\"}}\n\n".to_owned();
+    for end in [Act::Write(last_chunk()), Act::Reset] {
+        let backend = answering(streaming(
+            &[delta("hi"), error.clone()],
+            &[Act::Pause(Duration::from_millis(50)), end],
+        ));
+        let tested = serving(&backend);
+        assert_eq!(body(&tested.chat(STREAM)), format!("{}{error}", delta("hi")));
+        let log = tested.log_lines(1);
+        assert_eq!(
+            (&log[0]["tollgate.outcome"], &log[0]["tollgate.fault"]),
+            (&"error".into(), &"error_event".into()),
+            "{log:?}"
+        );
+    }
+}
+
+#[test]
+fn a_redirect_is_a_502_and_its_target_is_not_told() {
+    let moved = sized(307, "text/html", "location: http://10.0.0.1/\r\n", "<a>moved</a>");
+    let backend = answering(vec![Act::Write(moved)]);
+    let tested = serving(&backend);
+    let response = tested.chat(CHAT);
+    assert_eq!((status(&response), header(&response, "location")), (502, None), "{response}");
+    assert_eq!(tested.log_lines(1)[0]["gen_ai.usage.output_tokens"], 0);
+}
+
+#[test]
+fn credentials_that_clients_bring_end_at_the_gateway() {
+    let failing = answering(vec![Act::Write(sized(500, JSON, "", "{}"))]);
+    let backend = good();
+    let mut first = keyed(openai("a", failing.address));
+    if let Some(credential) = &mut first.credential {
+        credential.override_header = Some("X-Team-Key".to_owned());
+    }
+    let tested = Tested::start(retrying(rule(&["a", "b"])), vec![first, openai("b", backend.address)]);
+    let request = chat_request(CHAT).replace("host: gateway\r\n", "host: gateway\r\nx-team-key: sk-mine\r\n");
+    assert_eq!(status(&tested.send(&request)), 200);
+    let (asked_first, asked_second) = (failing.request(), backend.request());
+    assert_eq!(header(&asked_first, "authorization"), Some("Bearer sk-mine"));
+    assert_eq!(header(&asked_first, "x-team-key"), None, "{asked_first}");
+    assert!(!asked_second.contains("sk-mine"), "{asked_second}");
+}
+
+#[test]
+fn a_full_backend_is_not_blamed_for_it() {
+    let slow = ScriptedBackend::start(vec![
+        vec![Act::Pause(Duration::from_millis(300)), Act::Write(sized(200, JSON, "", completion()))],
+        vec![Act::Write(sized(200, JSON, "", completion()))],
+    ]);
+    let mut limited = openai("b", slow.address);
+    limited.limits.requests_max = 1;
+    limited.ejection = Some(ejecting_after(1));
+    let tested = Tested::start(rule(&["b"]), vec![limited]);
+    std::thread::scope(|scope| {
+        let first = scope.spawn(|| tested.chat(CHAT));
+        slow.request();
+        let second = tested.chat(CHAT);
+        assert_eq!((status(&second), header(&second, "retry-after")), (503, Some("1")), "{second}");
+        assert_eq!(status(&first.join().expect("an answer")), 200);
+    });
+    assert_eq!(status(&tested.chat(CHAT)), 200);
+    let log = tested.log_lines(3);
+    assert_eq!(log[0]["tollgate.fault"], "overloaded", "{log:?}");
+}
+
+/// Bounds of one attempt, and a backend that oversteps one of them.
+#[test]
+fn f11_the_time_of_one_try_covers_its_head_its_first_event_and_its_document() {
+    let ms = Duration::from_millis;
+    let mut stalled_document = sized(200, JSON, "", completion());
+    stalled_document.truncate(stalled_document.len() - 10);
+    let mut late_head = vec![Act::Pause(ms(150)), Act::Write(stalled_document.clone()), Act::Pause(ms(150))];
+    late_head.push(Act::AwaitClose);
+    let cases: [(&str, &str, Vec<Act>); 3] = [
+        ("no head", CHAT, vec![Act::AwaitClose]),
+        ("no first event", STREAM, vec![Act::Write(stream_head()), Act::AwaitClose]),
+        ("a document that ends late", CHAT, late_head),
+    ];
+    for (name, request, script) in cases {
+        for by_idle in [false, true] {
+            let (slow, backend) =
+                (answering(script.clone()), if request == CHAT { good() } else { streaming_well() });
+            let mut rule = retrying(rule(&["a", "b"]));
+            match by_idle {
+                false => rule.timeouts.per_try = Some(ms(200)),
+                true => rule.timeouts.stream_idle = Some(ms(120)),
+            }
+            let tested = Tested::start(rule, vec![openai("a", slow.address), openai("b", backend.address)]);
+            let begun = Instant::now();
+            assert_eq!(status(&tested.chat(request)), 200, "{name}, {by_idle}");
+            assert!(begun.elapsed() < ms(1500), "{name}, {by_idle}: {:?}", begun.elapsed());
+            assert_eq!(tested.log_lines(1)[0]["tollgate.attempts"], 2, "{name}, {by_idle}");
+        }
+    }
+}
+
+fn streaming_well() -> ScriptedBackend {
+    answering(streaming(&[delta("hi"), stream_end()], &[Act::Write(last_chunk())]))
+}
+
+#[test]
+fn f14_a_document_that_stalls_is_given_up_when_its_first_byte_would_have_been() {
+    let mut stalled = sized(200, JSON, "", completion());
+    stalled.truncate(stalled.len() - 10);
+    let backend = answering(vec![Act::Write(stalled), Act::AwaitClose]);
+    let mut impatient = rule(&["b"]);
+    impatient.timeouts.first_byte = Some(Duration::from_millis(100));
+    let tested = Tested::start(impatient, vec![openai("b", backend.address)]);
+    assert_eq!(status(&tested.chat(CHAT)), 504);
+}
+
+#[test]
+fn f18_a_client_that_takes_nothing_for_too_long_is_given_up() {
+    let big = delta(&"x".repeat(16 << 10));
+    let mut script = vec![Act::Write(stream_head())];
+    script.extend((0..4096).map(|_| Act::Write(chunk(&big))));
+    script.push(Act::AwaitClose);
+    let backend = answering(script);
+    let mut impatient = rule(&["b"]);
+    impatient.timeouts.stream_idle = Some(Duration::from_millis(300));
+    let tested = Tested::start(impatient, vec![openai("b", backend.address)]);
+    let mut client = tested.connect();
+    client.write_all(chat_request(STREAM).as_bytes()).expect("sent");
+    let log = tested.log_lines(1);
+    assert_eq!(log[0]["tollgate.fault"], "client_too_slow", "{log:?}");
+    assert_eq!(log[0]["tollgate.usage_source"], "estimated", "{log:?}");
+    drop(client);
+}
+
+#[test]
+fn f21_a_connection_that_outlives_its_listener_is_told_so() {
+    let backend = good();
+    let tested = serving(&backend);
+    let mut client = tested.connect();
+    let kept = chat_request(CHAT).replace("connection: close\r\n", "");
+    client.write_all(kept.as_bytes()).expect("sent");
+    let mut answer = [0; 4096];
+    assert!(client.read(&mut answer).expect("an answer") > 0);
+    let elsewhere = bundle(free_port(), rule(&["b"]), vec![openai("b", backend.address)]);
+    tested.gateway.reload(compiled(elsewhere), Secrets::default()).expect("a good configuration");
+    client.write_all(kept.as_bytes()).expect("sent");
+    let mut response = String::new();
+    client.read_to_string(&mut response).expect("an answer and the end");
+    assert_eq!((status(&response), header(&response, "connection")), (503, Some("close")), "{response}");
+}
+
+#[test]
+fn f22_a_request_that_still_waits_when_the_grace_is_over_is_answered() {
+    for request in [CHAT, STREAM] {
+        let backend = answering(vec![Act::AwaitClose]);
+        let tested = serving(&backend);
+        let mut client = tested.connect();
+        client.write_all(chat_request(request).as_bytes()).expect("sent");
+        backend.request();
+        assert!(!drain(&tested, Duration::from_millis(100)));
+        let mut response = String::new();
+        client.read_to_string(&mut response).expect("an answer");
+        assert_eq!(status(&response), 503, "{response}");
+        assert_eq!(json(&response)["error"]["message"], "the gateway is shutting down", "{response}");
+        let log = tested.log_lines(1);
+        assert_eq!(
+            (&log[0]["response_code"], &log[0]["tollgate.fault"]),
+            (&503.into(), &"draining".into()),
+            "{log:?}"
+        );
+    }
 }

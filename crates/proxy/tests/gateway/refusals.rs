@@ -147,3 +147,23 @@ fn lets_a_half_sent_body_go() {
         !body(&tested.send("GET /v1/models HTTP/1.1\r\nhost: g\r\nconnection: close\r\n\r\n")).is_empty()
     );
 }
+
+#[test]
+fn refuses_two_framings_in_one_request() {
+    let (tested, _backend) = idle_gateway();
+    let request = chat_request(CHAT).replace("host:", "transfer-encoding: chunked\r\nhost:");
+    let response = tested.send(&request);
+    assert_eq!((status(&response), header(&response, "connection")), (400, Some("close")), "{response}");
+}
+
+#[test]
+fn refuses_a_packed_body_and_names_its_coding() {
+    let (tested, _backend) = idle_gateway();
+    let response = tested.send(&chat_request(CHAT).replace("host:", "content-encoding: gzip\r\nhost:"));
+    assert_eq!(
+        (status(&response), header(&response, "accept-encoding")),
+        (415, Some("identity")),
+        "{response}"
+    );
+    assert!(response.contains("gzip"), "{response}");
+}
