@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 use http::header::CONTENT_ENCODING;
 use http::{HeaderMap, StatusCode};
 use tollgate_chat::Loss;
-use tollgate_config::CompiledTarget;
+use tollgate_config::{CompiledRule, CompiledTarget};
 use tollgate_dialect::{AnswerContext, ErrorBody, Observer, StreamTranslator};
 use tollgate_policy::estimate;
 use tollgate_terms::{BackendFault, ClientFault, Delivery, Dialect, Fault, Secret};
@@ -150,7 +150,8 @@ impl Attempt {
         let incoming = Incoming::read(&self.routed, status.as_u16(), &headers);
         self.upstream_status = Some(incoming.status);
         if incoming.body == BodyKind::Error {
-            let fault = Fault::Backend(status_fault(incoming.status, &headers));
+            let fault = status_fault(incoming.status, &headers, self.started_at_unix_ms);
+            let fault = Fault::Backend(fault);
             self.fault = Some(fault.clone());
             if chance == Chance::More {
                 return Step::Retry(fault);
@@ -262,6 +263,11 @@ impl Attempt {
     /// Whether the backend itself has told the client that its answer failed: there is nothing to add.
     pub fn has_failed(&self) -> bool {
         matches!(&self.state, State::AwaitEvents(events) if events.has_failed())
+    }
+
+    /// The rule whose target is tried.
+    pub fn rule(&self) -> &Arc<CompiledRule> {
+        &self.routed.rule
     }
 
     /// The target that is tried.

@@ -20,7 +20,7 @@ pub use attempt::{Attempt, Ending};
 pub use exchange::{Arrival, BodyFraming, BodyPlan, End, Exchange, RequestHead};
 pub use record::{Outcome, Record, Summary};
 pub use refusal::{LocalReply, Refusal};
-pub use response::{Chance, Receive, ResponseHead};
+pub use response::{Chance, Receive, ResponseHead, status_fault};
 pub use routed::Routed;
 pub use stages::UpstreamRequest;
 pub use step::{Answer, Need, Offered, Step};

@@ -1,6 +1,6 @@
 //! The head of a backend's response, and what it decides: try again, read it whole, or let it stream.
 
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
@@ -105,17 +105,24 @@ impl Incoming {
 }
 
 /// The fault that an error status is.
-pub(crate) fn status_fault(status: u16, headers: &HeaderMap) -> BackendFault {
-    BackendFault::Status { status, retry_after: retry_after(headers) }
+///
+/// `now_unix_ms` is for a `Retry-After` that names a date.
+pub fn status_fault(status: u16, headers: &HeaderMap, now_unix_ms: u64) -> BackendFault {
+    BackendFault::Status { status, retry_after: retry_after(headers, now_unix_ms) }
 }
 
-/// `Retry-After` in seconds (RFC 9110 section 10.2.3), or the `retry-after-ms` that SDKs prefer. The date form
-/// would need a clock; it is left to the client.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+/// `Retry-After` in seconds or as a date (RFC 9110 section 10.2.3), or the `retry-after-ms` that SDKs prefer.
+fn retry_after(headers: &HeaderMap, now_unix_ms: u64) -> Option<Duration> {
     let milliseconds = headers::text(headers, "retry-after-ms").and_then(|text| text.trim().parse().ok());
-    milliseconds
-        .map(Duration::from_millis)
-        .or_else(|| headers::text(headers, RETRY_AFTER)?.trim().parse().ok().map(Duration::from_secs))
+    if let Some(milliseconds) = milliseconds {
+        return Some(Duration::from_millis(milliseconds));
+    }
+    let text = headers::text(headers, RETRY_AFTER)?.trim();
+    if let Ok(seconds) = text.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = httpdate::parse_http_date(text).ok()?.duration_since(UNIX_EPOCH).ok()?;
+    Some(date.saturating_sub(Duration::from_millis(now_unix_ms)))
 }
 
 /// Adds the gateway's id of the exchange, in the header that clients of `dialect` read as well; a provider's own id stays there,
@@ -126,4 +133,25 @@ pub(crate) fn identify(headers: &mut HeaderMap, dialect: Dialect, request_id: &s
         headers.entry(name).or_insert_with(|| id.clone());
     }
     headers.insert(GATEWAY_REQUEST_ID, id);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_retry_after_in_all_its_forms() {
+        let now_unix_ms = 784_111_777_000;
+        for (name, value, expected) in [
+            ("retry-after", "7", Some(Duration::from_secs(7))),
+            ("retry-after", "Sun, 06 Nov 1994 08:49:47 GMT", Some(Duration::from_secs(10))),
+            ("retry-after", "Sun, 06 Nov 1994 08:49:30 GMT", Some(Duration::ZERO)),
+            ("retry-after-ms", "250", Some(Duration::from_millis(250))),
+            ("retry-after", "soon", None),
+        ] {
+            let headers =
+                HeaderMap::from_iter([(HeaderName::from_static(name), HeaderValue::from_static(value))]);
+            assert_eq!(retry_after(&headers, now_unix_ms), expected, "{name}: {value}");
+        }
+    }
 }

@@ -54,8 +54,14 @@ impl Health {
         self.ejected_until.is_none_or(|until| until <= now)
     }
 
-    /// Takes in what an attempt said. Returns the length of the ejection when this one ejects.
-    pub fn observe(&mut self, sign: Sign, policy: &Ejection, now: Instant) -> Option<Duration> {
+    /// Takes in what an attempt said. Returns the length of the ejection when this one ejects, which `others` must allow.
+    pub fn observe(
+        &mut self,
+        sign: Sign,
+        policy: &Ejection,
+        others: Others,
+        now: Instant,
+    ) -> Option<Duration> {
         match sign {
             Sign::Well => {
                 self.consecutive_5xx = 0;
@@ -75,7 +81,7 @@ impl Health {
         let reached = |count: u32, bound: u32| bound > 0 && count >= bound;
         let eject = reached(self.consecutive_5xx, policy.consecutive_5xx)
             || reached(self.consecutive_gateway_errors, policy.consecutive_gateway_errors);
-        (eject && self.is_healthy(now)).then(|| self.eject(policy, now))
+        (eject && self.is_healthy(now) && others.may_lose_one(policy)).then(|| self.eject(policy, now))
     }
 
     fn eject(&mut self, policy: &Ejection, now: Instant) -> Duration {
@@ -97,18 +103,32 @@ impl Health {
     }
 }
 
-/// Whether one more of `total` targets may be ejected when `ejected` already are.
-///
-/// At least one may always be, so that a rule with two or three backends can lose its bad one.
-pub fn may_eject(ejected: usize, total: usize, policy: &Ejection) -> bool {
-    let allowed = total.saturating_mul(usize::from(policy.max_ejection_percent)) / 100;
-    ejected < allowed.max(1)
+/// The backends that can serve the same requests, the observed one included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Others {
+    /// How many there are.
+    pub total: usize,
+    /// How many of them are ejected.
+    pub ejected: usize,
+}
+
+impl Others {
+    /// Whether one more may be ejected.
+    ///
+    /// At least one may be, so that a rule with two or three backends can lose its bad one, unless the policy says 0 %.
+    fn may_lose_one(self, policy: &Ejection) -> bool {
+        let percent = usize::from(policy.max_ejection_percent);
+        let allowed = self.total.saturating_mul(percent) / 100;
+        percent > 0 && self.ejected < allowed.max(1)
+    }
 }
 
 #[cfg(test)]
 #[expect(clippy::disallowed_methods, reason = "a test needs some instant")]
 mod tests {
     use super::*;
+
+    const ALONE: Others = Others { total: 1, ejected: 0 };
 
     fn policy() -> Ejection {
         Ejection {
@@ -127,8 +147,8 @@ mod tests {
         let mut health = Health::default();
         let mut lengths = Vec::new();
         for _ in 0..3 {
-            assert_eq!(health.observe(Sign::GatewayError, &policy, now), None);
-            lengths.extend(health.observe(Sign::GatewayError, &policy, now));
+            assert_eq!(health.observe(Sign::GatewayError, &policy, ALONE, now), None);
+            lengths.extend(health.observe(Sign::GatewayError, &policy, ALONE, now));
             assert!(!health.is_healthy(now));
             now += Duration::from_secs(100);
             assert!(health.is_healthy(now));
@@ -142,9 +162,9 @@ mod tests {
         let now = Instant::now();
         let mut health = Health::default();
         for sign in [Sign::ServerError, Sign::ServerError, Sign::Well, Sign::ServerError, Sign::ServerError] {
-            assert_eq!(health.observe(sign, &policy, now), None);
+            assert_eq!(health.observe(sign, &policy, ALONE, now), None);
         }
-        assert!(health.observe(Sign::ServerError, &policy, now).is_some());
+        assert!(health.observe(Sign::ServerError, &policy, ALONE, now).is_some());
     }
 
     #[test]
@@ -160,9 +180,11 @@ mod tests {
 
     #[test]
     fn leaves_most_of_the_targets_in() {
-        let policy = policy();
-        assert!(may_eject(0, 1, &policy));
-        assert!(!may_eject(1, 3, &policy));
-        assert!(may_eject(1, 4, &policy));
+        let mut policy = policy();
+        assert!(Others { total: 1, ejected: 0 }.may_lose_one(&policy));
+        assert!(!Others { total: 3, ejected: 1 }.may_lose_one(&policy));
+        assert!(Others { total: 4, ejected: 1 }.may_lose_one(&policy));
+        policy.max_ejection_percent = 0;
+        assert!(!Others { total: 4, ejected: 0 }.may_lose_one(&policy));
     }
 }

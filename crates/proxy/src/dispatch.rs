@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::{Response, StatusCode};
+use http::{HeaderMap, Response, StatusCode};
 use http_body_util::BodyExt;
 use tollgate_config::bundle::Timeouts;
 use tollgate_exchange::{
     Answer, Attempt, Chance, Ending, LocalReply, Need, Outcome, Receive, ResponseHead, Routed, Step,
-    UpstreamRequest,
+    UpstreamRequest, status_fault,
 };
 use tollgate_policy::retry;
 use tollgate_policy::select::{Candidate, Choice, select};
@@ -132,14 +132,15 @@ impl<'a> Dispatch<'a> {
         retry::wait(policy, fault, self.attempts, choice?.fresh, remaining, rand::random())
     }
 
-    /// Whether an answer with `status` may be given up for another attempt.
-    fn chance(&self, status: StatusCode) -> Chance {
-        let policy = &self.routed.rule().retry;
-        let fault = Fault::Backend(BackendFault::Status { status: status.as_u16(), retry_after: None });
-        if self.attempts <= policy.retries_max && retry::is_retryable(policy, &fault) {
-            Chance::More
-        } else {
-            Chance::Last
+    /// Whether this answer may be given up for another attempt. If not, the client gets what the backend said.
+    fn chance(&self, status: StatusCode, headers: &HeaderMap) -> Chance {
+        if status.as_u16() < 400 {
+            return Chance::Last;
+        }
+        let fault = Fault::Backend(status_fault(status.as_u16(), headers, clock::unix_ms()));
+        match self.wait(&fault, self.choose()) {
+            Some(_) => Chance::More,
+            None => Chance::Last,
         }
     }
 
@@ -176,7 +177,7 @@ impl<'a> Dispatch<'a> {
         in_flight: InFlight,
     ) -> Attempted {
         let (parts, inbound) = response.into_parts();
-        let chance = self.chance(parts.status);
+        let chance = self.chance(parts.status, &parts.headers);
         let (head, receive) = match attempt.on_response_head(parts.status, parts.headers, chance) {
             Step::Forward(forward) => forward,
             step => return given_up(step),

@@ -1,15 +1,15 @@
 //! What all workers serve from: replaced whole at each reload, never changed.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use tollgate_config::Snapshot;
-use tollgate_config::bundle::Backend;
+use tollgate_config::bundle::{Backend, Ejection};
+use tollgate_config::{CompiledRule, Snapshot};
 use tollgate_effects::Secrets;
-use tollgate_policy::health::{Health, Sign};
+use tollgate_policy::health::{Health, Others, Sign};
 use tollgate_terms::BackendName;
 
 use crate::door::Door;
@@ -54,6 +54,22 @@ impl Serving {
         self.backends.get(&backend.name).cloned().unwrap_or_default()
     }
 
+    /// Takes in what an attempt under `rule` said about `backend`; tells the length of the ejection if that ejects it.
+    pub(crate) fn observe(
+        &self,
+        backend: &Backend,
+        rule: &CompiledRule,
+        sign: Option<Sign>,
+        now: Instant,
+    ) -> Option<Duration> {
+        let (Some(policy), Some(sign)) = (&backend.ejection, sign) else { return None };
+        let names: BTreeSet<&BackendName> = rule.targets.iter().map(|target| &target.backend.name).collect();
+        let is_ejected =
+            |name: &&&BackendName| self.backends.get(**name).is_some_and(|state| !state.is_healthy(now));
+        let others = Others { total: names.len(), ejected: names.iter().filter(is_ejected).count() };
+        self.backends.get(&backend.name)?.observe(sign, policy, others, now)
+    }
+
     /// Whether `backend` may be sent to at `now`.
     pub(crate) fn is_healthy(&self, backend: &Backend, now: Instant) -> bool {
         backend.ejection.is_none()
@@ -62,10 +78,8 @@ impl Serving {
 }
 
 impl BackendState {
-    /// Takes in what an attempt said about the backend; tells the length of the ejection if that ejects it.
-    pub(crate) fn observe(&self, backend: &Backend, sign: Option<Sign>, now: Instant) -> Option<Duration> {
-        let (Some(policy), Some(sign)) = (&backend.ejection, sign) else { return None };
-        self.health.lock().unwrap_or_else(PoisonError::into_inner).observe(sign, policy, now)
+    fn observe(&self, sign: Sign, policy: &Ejection, others: Others, now: Instant) -> Option<Duration> {
+        self.health.lock().unwrap_or_else(PoisonError::into_inner).observe(sign, policy, others, now)
     }
 
     /// Counts a request in, unless as many as allowed are in flight.

@@ -85,11 +85,11 @@ impl Running {
             Ending::Delivered => None,
             Ending::GivenUp(fault) | Ending::Broken(fault) => Some(fault.clone()),
         };
-        let backend = attempt.target().map(|target| Arc::clone(&target.backend));
+        let judged = attempt.target().map(|target| (Arc::clone(&target.backend), Arc::clone(attempt.rule())));
         let record = attempt.finish(ending, now)?;
-        if let Some(backend) = backend {
+        if let Some((backend, rule)) = judged {
             let sign = Sign::of(record.upstream_status, fault.as_ref());
-            if let Some(length) = self.serving.backend(&backend).observe(&backend, sign, now) {
+            if let Some(length) = self.serving.observe(&backend, &rule, sign, now) {
                 self.telemetry.ejected(&backend.name);
                 tracing::warn!(backend = %backend.name, ?length, "a backend is left out for a while");
             }

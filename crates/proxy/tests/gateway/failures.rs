@@ -595,3 +595,14 @@ fn f22_a_request_that_still_waits_when_the_grace_is_over_is_answered() {
         );
     }
 }
+
+#[test]
+fn f8_a_backend_that_wants_a_long_wait_is_quoted_instead_of_tried_again() {
+    let error =
+        r#"{"error":{"message":"out of quota","type":"insufficient_quota","param":null,"code":"quota"}}"#;
+    let backend = answering(vec![Act::Write(sized(429, JSON, "retry-after: 30\r\n", error))]);
+    let tested = Tested::start(retrying(rule(&["b"])), vec![openai("b", backend.address)]);
+    let response = tested.chat(CHAT);
+    assert_eq!((status(&response), body(&response).as_str()), (429, error));
+    assert_eq!(tested.log_lines(1)[0]["tollgate.attempts"], 1);
+}
