@@ -1,8 +1,9 @@
-//! Framings, read as they come: JSON text, server-sent events, content codings, multipart bodies.
+//! Framings, read as they come: JSON text, server-sent events, content codings, multipart bodies, responses of HTTP/1.1.
 //!
 //! What arrives here is the first thing that strangers control. Nothing trusts a length, nothing recurses, nothing
 //! panics, and everything has a limit. No wire language of any vendor is known here.
 
+pub mod http1;
 pub mod inflate;
 pub mod json;
 pub mod multipart;

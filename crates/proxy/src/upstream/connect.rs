@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
-use hyper::client::conn::{http1, http2};
+use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
@@ -15,12 +15,6 @@ use tollgate_config::bundle::Endpoint;
 use super::body::UpstreamBody;
 use super::http1::Http1;
 use super::resolve::Resolver;
-
-/// Size that reads from a backend begin with. Small, because a streaming connection keeps it for as long as it lives.
-const READ_BUFFER_BYTES: usize = 8 << 10;
-
-/// Largest response head, and most bytes read ahead of a slow client.
-const BUFFER_BYTES_MAX: usize = 256 << 10;
 
 /// A connection that requests can be sent on.
 pub(crate) enum Sender {
@@ -73,25 +67,17 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let Some((config, name)) = target.tls else {
-        return if target.http2_cleartext { http2(stream).await } else { http1(stream).await };
+        return if target.http2_cleartext {
+            http2(stream).await
+        } else {
+            Ok(Sender::Http1(Http1::new(stream)))
+        };
     };
     let stream = TlsConnector::from(Arc::clone(config)).connect(name.clone(), stream).await?;
     match stream.get_ref().1.alpn_protocol() {
         Some(b"h2") => http2(stream).await,
-        _ => http1(stream).await,
+        _ => Ok(Sender::Http1(Http1::new(stream))),
     }
-}
-
-async fn http1<S>(stream: S) -> io::Result<Sender>
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let (sender, connection) = http1::Builder::new()
-        .max_buf_size(BUFFER_BYTES_MAX.max(READ_BUFFER_BYTES))
-        .handshake(TokioIo::new(stream))
-        .await
-        .map_err(io::Error::other)?;
-    Ok(Sender::Http1(Http1::new(sender, until_ended(connection))))
 }
 
 async fn http2<S>(stream: S) -> io::Result<Sender>
@@ -105,12 +91,10 @@ where
         .handshake(TokioIo::new(stream))
         .await
         .map_err(io::Error::other)?;
-    tokio::spawn(until_ended(connection));
+    tokio::spawn(async move {
+        if let Err(error) = connection.await {
+            tracing::debug!(%error, "connection to a backend ended");
+        }
+    });
     Ok(Sender::Http2(sender))
-}
-
-async fn until_ended(connection: impl Future<Output = Result<(), hyper::Error>>) {
-    if let Err(error) = connection.await {
-        tracing::debug!(%error, "connection to a backend ended");
-    }
 }

@@ -7,66 +7,79 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
+use tollgate_wire::http1::BodyDecoder;
 
 use super::http1::Http1;
 use super::pool::BackendPool;
 
 /// The body of a response. Dropped before it is complete, it closes its connection.
-pub(crate) struct Inbound {
-    incoming: Incoming,
-    source: Source,
+pub(crate) enum Inbound {
+    /// On a connection that is its own for so long.
+    Http1(Box<OwnConnection>),
+    /// On a connection that is shared, and driven by its own task.
+    Http2(Incoming),
 }
 
-/// What a response comes in on.
-pub(super) enum Source {
-    /// A connection that is its own for so long.
-    Http1 { connection: Http1, pool: Arc<BackendPool>, endpoint: usize },
-    /// A connection that is shared, and driven by its own task.
-    Http2,
+/// A connection that one response comes in on.
+pub(crate) struct OwnConnection {
+    pub(super) connection: Http1,
+    pub(super) decoder: BodyDecoder,
+    pub(super) pool: Arc<BackendPool>,
+    pub(super) endpoint: usize,
 }
+
+/// The body ended before it was complete.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("the body of a response is cut")]
+pub(crate) struct CutShort;
 
 impl Inbound {
-    pub(super) fn new(incoming: Incoming, source: Source) -> Self {
-        Self { incoming, source }
-    }
-
     /// Whether what has arrived may not have come out yet, because the connection is driven by another task.
     pub(crate) fn lags_behind(&self) -> bool {
-        matches!(self.source, Source::Http2)
+        matches!(self, Self::Http2(_))
     }
 
     /// Gives the connection back: the response on it is complete.
     pub(crate) fn release(self) {
-        if let Source::Http1 { connection, pool, endpoint } = self.source {
-            pool.put_idle(endpoint, connection);
+        if let Self::Http1(own) = self
+            && own.decoder.is_over()
+        {
+            own.pool.put_idle(own.endpoint, own.connection);
         }
     }
 }
 
 impl Body for Inbound {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = CutShort;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let Self { incoming, source } = &mut *self;
-        let mut incoming = Pin::new(incoming);
-        match (incoming.as_mut().poll_frame(cx), source) {
-            (Poll::Pending, Source::Http1 { connection, .. }) => {
-                connection.drive(cx);
-                incoming.poll_frame(cx)
-            }
-            (polled, _) => polled,
+    ) -> Poll<Option<Result<Frame<Bytes>, CutShort>>> {
+        match &mut *self {
+            Self::Http1(own) => own.connection.poll_body(cx, &mut own.decoder).map(|polled| {
+                let cut = |error| {
+                    tracing::debug!(%error, "the body of a response broke off");
+                    CutShort
+                };
+                polled.map(|result| result.map(Frame::data).map_err(cut))
+            }),
+            Self::Http2(incoming) => Pin::new(incoming).poll_frame(cx).map_err(|_| CutShort),
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.incoming.is_end_stream()
+        match self {
+            Self::Http1(own) => own.decoder.is_over(),
+            Self::Http2(incoming) => incoming.is_end_stream(),
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.incoming.size_hint()
+        match self {
+            Self::Http1(own) => own.decoder.bytes_left().map_or_else(SizeHint::default, SizeHint::with_exact),
+            Self::Http2(incoming) => incoming.size_hint(),
+        }
     }
 }

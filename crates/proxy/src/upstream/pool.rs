@@ -8,8 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use http::header::HOST;
-use http::uri::{Authority, Scheme};
+use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderValue, Request, Response, Uri, Version};
 use hyper::client::conn::http2;
 use rustls::ClientConfig;
@@ -17,11 +16,12 @@ use rustls_pki_types::ServerName;
 use tollgate_config::bundle::{Backend, Endpoint};
 use tollgate_exchange::UpstreamRequest;
 use tollgate_terms::{BackendFault, BackendName};
+use tollgate_wire::http1::BodyDecoder;
 
 use super::body::UpstreamBody;
 use super::connect::{Sender, Target, connect};
-use super::http1::Http1;
-use super::inbound::{Inbound, Source};
+use super::http1::{Broken, Http1, Pieces};
+use super::inbound::{Inbound, OwnConnection};
 use super::resolve::Resolver;
 use super::tls::client_config;
 use crate::clock;
@@ -229,62 +229,72 @@ impl EndpointPool {
         }
     }
 
-    fn request(
-        &self,
-        request: &UpstreamRequest,
-        version: Version,
-        scheme: Scheme,
-    ) -> Option<Request<UpstreamBody>> {
+    /// The request as it goes over HTTP/1.1; `None` when its path is none.
+    fn pieces(&self, request: &UpstreamRequest) -> Option<Pieces> {
+        let path: PathAndQuery = request.path.parse().ok()?;
+        Some(Pieces::new(&request.method, path.as_str(), &self.host, &request.headers, &request.body))
+    }
+
+    /// The request for HTTP/2; `None` when its path is none.
+    fn request(&self, request: &UpstreamRequest, scheme: Scheme) -> Option<Request<UpstreamBody>> {
         let mut built = Request::new(UpstreamBody::new(&request.body));
         *built.method_mut() = request.method.clone();
         *built.headers_mut() = request.headers.clone();
-        *built.uri_mut() = if version == Version::HTTP_2 {
-            Uri::builder()
-                .scheme(scheme)
-                .authority(self.authority.clone())
-                .path_and_query(request.path.as_str())
-                .build()
-                .ok()?
-        } else {
-            built.headers_mut().insert(HOST, self.host.clone());
-            request.path.parse().ok()?
-        };
-        *built.version_mut() = version;
+        *built.version_mut() = Version::HTTP_2;
+        *built.uri_mut() = Uri::builder()
+            .scheme(scheme)
+            .authority(self.authority.clone())
+            .path_and_query(request.path.as_str())
+            .build()
+            .ok()?;
         Some(built)
     }
 }
 
 async fn send(pool: &Arc<BackendPool>, endpoint: usize, sender: Sender, request: &UpstreamRequest) -> Sent {
     let Some(entry) = pool.endpoints.get(endpoint) else { return Sent::Stale };
-    let scheme = if pool.tls.is_some() { Scheme::HTTPS } else { Scheme::HTTP };
-    let (sent, source) = match sender {
-        Sender::Http1(mut connection) => {
-            let Some(request) = entry.request(request, Version::HTTP_11, scheme) else {
-                return Sent::Failed(BackendFault::Protocol);
-            };
-            let sent = connection.send(request).await;
-            (sent, Source::Http1 { connection, pool: Arc::clone(pool), endpoint })
-        }
+    match sender {
+        Sender::Http1(connection) => send_http1(pool, endpoint, connection, entry.pieces(request)).await,
         Sender::Http2(mut sender) => {
-            let Some(request) = entry.request(request, Version::HTTP_2, scheme) else {
+            let scheme = if pool.tls.is_some() { Scheme::HTTPS } else { Scheme::HTTP };
+            let Some(request) = entry.request(request, scheme) else {
                 return Sent::Failed(BackendFault::Protocol);
             };
-            (sender.send_request(request).await, Source::Http2)
+            match sender.send_request(request).await {
+                Ok(response) => Sent::Response(response.map(Inbound::Http2)),
+                Err(error) => {
+                    tracing::debug!(%error, "a request to a backend failed");
+                    Sent::Stale
+                }
+            }
         }
-    };
-    match sent {
-        Ok(response) => Sent::Response(response.map(|incoming| Inbound::new(incoming, source))),
-        Err(error) => classify(&error),
     }
 }
 
-fn classify(error: &hyper::Error) -> Sent {
-    tracing::debug!(%error, "a request to a backend failed");
-    if error.is_parse() || error.is_parse_too_large() {
-        return Sent::Failed(BackendFault::Protocol);
-    }
-    // Closed, cancelled or cut before the head of a response: nothing of one has been seen.
-    Sent::Stale
+async fn send_http1(
+    pool: &Arc<BackendPool>,
+    endpoint: usize,
+    mut connection: Http1,
+    request: Option<Pieces>,
+) -> Sent {
+    let Some(request) = request else { return Sent::Failed(BackendFault::Protocol) };
+    let head = match connection.send(request).await {
+        Ok(head) => head,
+        Err(error) => {
+            tracing::debug!(%error, "a request to a backend failed");
+            return match error {
+                Broken::Closed => Sent::Stale,
+                Broken::Cut(_) => Sent::Failed(BackendFault::Reset),
+                Broken::Malformed(_) => Sent::Failed(BackendFault::Protocol),
+            };
+        }
+    };
+    let decoder = BodyDecoder::new(head.framing);
+    let own = OwnConnection { connection, decoder, pool: Arc::clone(pool), endpoint };
+    let mut response = Response::new(Inbound::Http1(Box::new(own)));
+    *response.status_mut() = head.status;
+    *response.headers_mut() = head.headers;
+    Sent::Response(response)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
