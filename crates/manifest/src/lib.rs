@@ -24,6 +24,7 @@ mod schema;
 mod structural;
 mod substitute;
 mod suggest;
+mod target;
 mod words;
 mod yaml;
 

@@ -13,6 +13,7 @@ use crate::node::{Content, Node};
 use crate::object::{Object, Unread, label};
 use crate::position::{Located, Path, Position};
 use crate::suggest::{hint, nearest};
+use crate::target;
 use crate::yaml;
 
 /// A text that holds manifests, and the name to show for it.
@@ -90,8 +91,11 @@ fn read_object(node: &Node, file: &Arc<str>, findings: &mut Findings) -> Option<
     }
     let unread = unread(node);
     findings.object = label(&unread.kind, &unread.metadata.namespace, &unread.metadata.name);
+    let errors_before = findings.errors();
     let object = match find_kind(&unread, node, findings) {
         Some(kind) => read_kind(kind, node, unread, findings),
+        // In a version or by a name that is a mistake, it still asks for something.
+        None if findings.errors() > errors_before => Object::Invalid(unread),
         None => Object::Unsupported(unread),
     };
     Some(Located::new(object, file, node.place()))
@@ -114,7 +118,8 @@ fn unread(node: &Node) -> Unread {
         namespace if namespace.is_empty() => DEFAULT_NAMESPACE.to_owned(),
         namespace => namespace,
     };
-    Unread { api_version, kind, metadata: Metadata { name: text("name"), namespace, ..Metadata::default() } }
+    let metadata = Metadata { name: text("name"), namespace, ..Metadata::default() };
+    Unread { api_version, kind, metadata, targets: target::read(node) }
 }
 
 fn group_and_version(api_version: &str) -> (&str, &str) {
