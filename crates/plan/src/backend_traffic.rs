@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use tollgate_config::bundle::{Ejection, Limits, Retry};
 use tollgate_manifest::{
-    BackendTrafficPolicySpec, CircuitBreaker, GatewayDuration, GatewaySpec, HealthCheck, PassiveHealthCheck,
-    Timeout,
+    BackendTrafficPolicySpec, CircuitBreaker, GatewayDuration, HealthCheck, PassiveHealthCheck, Timeout,
 };
 
 use crate::findings::{Findings, ObjectId};
 use crate::gateway::Origin;
+use crate::grant::BACKEND_TRAFFIC;
 use crate::index::{Index, Item};
 use crate::retry;
 use crate::target::{Policies, Reach, Targets};
@@ -96,30 +96,37 @@ impl<'a> TrafficPolicies<'a> {
             selectors: &spec.target_selectors,
         };
         let all = index.backend_traffic_policies.iter();
-        let policies = Policies::attach(index, all, targets, Reach::GatewaysAndRoutes, findings);
+        let policies =
+            Policies::attach(index, (BACKEND_TRAFFIC, all), targets, Reach::GatewaysAndRoutes, findings);
         let all = index.backend_traffic_policies.iter();
         let resolved = all.map(|policy| (policy.id.clone(), traffic(policy, findings))).collect();
         Self { policies, resolved }
     }
 
     /// The policy of the Gateway or listener that a route comes through.
-    pub(crate) fn of_listener(&self, origin: &Origin<'_>) -> Option<&'a ObjectId> {
-        self.of_gateway(origin.gateway, &origin.listener.name)
-    }
-
-    fn of_gateway(&self, gateway: &Item<'_, GatewaySpec>, listener: &str) -> Option<&'a ObjectId> {
-        self.policies.effective(gateway, listener).map(|policy| &policy.id)
+    ///
+    /// # Errors
+    /// When it has mistakes.
+    pub(crate) fn of_listener(&self, origin: &Origin<'_>) -> Result<Option<&'a ObjectId>, String> {
+        let policy = self.policies.effective(origin.gateway, &origin.listener.name)?;
+        Ok(policy.map(|policy| &policy.id))
     }
 
     /// What holds for a rule: the policy of the rule, else of its route, else of where the route is attached.
+    ///
+    /// # Errors
+    /// When the policy that would hold has mistakes.
     pub(crate) fn of_rule(
         &self,
         route: &ObjectId,
         rule: Option<&str>,
-        gateway: Option<&ObjectId>,
-    ) -> Traffic {
-        let policy = self.policies.of_route(route, rule).map(|policy| &policy.id).or(gateway);
-        policy.and_then(|policy| self.resolved.get(policy)).cloned().unwrap_or_default()
+        gateway: &Result<Option<&ObjectId>, String>,
+    ) -> Result<Traffic, String> {
+        let policy = match self.policies.of_route(route, rule)? {
+            Some(policy) => Some(&policy.id),
+            None => gateway.clone()?,
+        };
+        Ok(policy.and_then(|policy| self.resolved.get(policy)).cloned().unwrap_or_default())
     }
 }
 

@@ -32,6 +32,8 @@ pub(crate) fn credentials(index: &Index<'_>, findings: &mut Findings) -> Credent
                     path,
                     format!("{} is not served yet: has no effect", target.kind),
                 );
+            } else if index.is_invalid(AI_BACKEND, &policy.id.namespace, &target.name) {
+                // What is wrong with it is told already.
             } else if index.ai_service_backends.get(&policy.id.namespace, &target.name).is_none() {
                 let message =
                     format!("no AIServiceBackend {:?} in namespace {:?}", target.name, policy.id.namespace);

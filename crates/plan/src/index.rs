@@ -6,10 +6,12 @@ use tollgate_manifest::{
     AiGatewayRouteSpec, AiServiceBackendSpec, BackendSecurityPolicySpec, BackendSpec, BackendTlsPolicySpec,
     BackendTrafficPolicySpec, ClientTrafficPolicySpec, ConfigMap, GatewayClassSpec, GatewayConfigSpec,
     GatewaySpec, HttpRouteSpec, Metadata, NamespaceSpec, Object, ReferenceGrantSpec, Resource, Secret,
+    Unread,
 };
 
 use crate::World;
 use crate::findings::{Findings, ObjectId};
+use crate::grant::{GATEWAY, Kind};
 
 /// One object.
 #[derive(Debug)]
@@ -94,6 +96,8 @@ pub(crate) struct Index<'a> {
     pub(crate) namespaces: Items<'a, NamespaceSpec>,
     pub(crate) config_maps: Items<'a, ConfigMap>,
     pub(crate) secrets: Items<'a, Secret>,
+    /// Objects with mistakes: they are there, and nobody knows what they say.
+    invalid: Vec<&'a Unread>,
 }
 
 impl<'a> Index<'a> {
@@ -104,6 +108,25 @@ impl<'a> Index<'a> {
             index.add(&object.value, findings);
         }
         index
+    }
+
+    /// The objects of `kind` that have mistakes.
+    pub(crate) fn invalid_of(&self, kind: Kind) -> impl Iterator<Item = &'a Unread> {
+        self.invalid.iter().copied().filter(move |object| {
+            let group = object.api_version.split_once('/').map_or("", |(group, _)| group);
+            kind.is(group, &object.kind)
+        })
+    }
+
+    /// Whether the object `name` of `kind` is there and has mistakes.
+    pub(crate) fn is_invalid(&self, kind: Kind, namespace: &str, name: &str) -> bool {
+        self.invalid_of(kind)
+            .any(|object| object.metadata.namespace == namespace && object.metadata.name == name)
+    }
+
+    /// Whether there is any Gateway, be it one with mistakes.
+    pub(crate) fn has_gateways(&self) -> bool {
+        !self.gateways.is_empty() || self.invalid_of(GATEWAY).next().is_some()
     }
 
     fn add(&mut self, object: &'a Object, findings: &mut Findings) {
@@ -142,7 +165,8 @@ impl<'a> Index<'a> {
             Object::ConfigMap(it) => self.config_maps.add("ConfigMap", &it.metadata, it, findings),
             Object::Secret(it) => self.secrets.add("Secret", &it.metadata, it, findings),
             // Findings of the manifest name them.
-            Object::Unsupported(_) | Object::Invalid(_) => {}
+            Object::Invalid(unread) => self.invalid.push(unread),
+            Object::Unsupported(_) => {}
         }
     }
 }

@@ -16,6 +16,7 @@ mod findings;
 mod gateway;
 mod grant;
 mod index;
+mod invalid;
 mod listener_tls;
 mod mutation;
 mod retry;

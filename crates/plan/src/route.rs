@@ -14,8 +14,8 @@ use crate::attach::Attachment;
 use crate::backend::{Backends, PlannedBackend};
 use crate::backend_traffic::{Traffic, TrafficPolicies, Upstream};
 use crate::cost;
-use crate::findings::{Findings, Unresolved};
-use crate::gateway::{Origin, PlannedListener};
+use crate::findings::{Findings, ObjectId, Unresolved};
+use crate::gateway::PlannedListener;
 use crate::grant::{self, AI_BACKEND, AI_ROUTE};
 use crate::index::{Index, Item};
 use crate::mutation::{self, Place};
@@ -68,7 +68,7 @@ impl<'a> Routes<'a> {
     ) -> Vec<(Defaults<'a>, Vec<&'p PlannedListener<'a>>)> {
         let mut groups: Vec<(Defaults<'a>, Vec<&PlannedListener<'a>>)> = Vec::new();
         for listener in attached {
-            let defaults = self.defaults(listener.origin.as_ref());
+            let defaults = self.defaults(listener);
             match groups.iter_mut().find(|(other, _)| *other == defaults) {
                 Some((_, listeners)) => listeners.push(listener),
                 None => groups.push((defaults, vec![listener])),
@@ -77,10 +77,10 @@ impl<'a> Routes<'a> {
         groups
     }
 
-    fn defaults(&self, origin: Option<&Origin<'a>>) -> Defaults<'a> {
-        let Some(origin) = origin else { return Defaults::default() };
+    fn defaults(&self, listener: &PlannedListener<'a>) -> Defaults<'a> {
+        let Some(origin) = listener.origin.as_ref() else { return Defaults::default() };
         let costs = origin.config.map_or(&[][..], |config| &config.spec.global_llm_request_costs);
-        Defaults { policy: self.traffic.of_listener(origin), costs }
+        Defaults { policy: self.traffic.of_listener(origin), costs, broken: listener.broken.clone() }
     }
 
     fn route(
@@ -111,12 +111,15 @@ impl<'a> Routes<'a> {
         used: &mut Used,
         findings: &mut Findings,
     ) -> bundle::Rule {
-        let traffic = self.traffic.of_rule(&route.id, rule.name.as_deref(), defaults.policy);
+        let held = self.traffic.of_rule(&route.id, rule.name.as_deref(), &defaults.policy);
+        let unserved = defaults.broken.clone().or_else(|| held.as_ref().err().cloned());
+        let traffic = held.unwrap_or_default();
         let mut targets = Vec::new();
         let mut first_mistake = None;
         for (nth, reference) in rule.backend_refs.iter().enumerate() {
             let path = format!("spec.rules[{at}].backendRefs[{nth}]");
             match self.target(route, &path, reference, findings) {
+                Ok(_) if unserved.is_some() => {}
                 Ok((target, backend)) => {
                     use_backend(backend, &traffic.upstream, used, findings);
                     targets.push(target);
@@ -127,7 +130,8 @@ impl<'a> Routes<'a> {
             }
         }
         // Where others remain they serve; a rule that has lost all of its backends says why.
-        let broken = first_mistake.filter(|_| targets.iter().all(|target| target.weight == 0));
+        let lost = first_mistake.filter(|_| targets.iter().all(|target| target.weight == 0));
+        let broken = unserved.or(lost);
         bundle::Rule {
             name: rule.name.clone(),
             matches: rule.matches.iter().map(resolve_match).collect(),
@@ -189,6 +193,10 @@ impl<'a> Routes<'a> {
                 format!("no ReferenceGrant in {namespace:?} lets this route use AIServiceBackend {name:?}");
             return Err(fail(Unresolved::RefNotPermitted, ".namespace", message));
         }
+        if self.index.is_invalid(AI_BACKEND, namespace, name) {
+            // What is wrong with it is told already.
+            return Err(format!("AIServiceBackend \"{namespace}/{name}\" has mistakes"));
+        }
         match self.backends.get(&(namespace.clone(), name.clone())) {
             Some(Ok(backend)) => Ok(backend),
             Some(Err(message)) => Err(format!("AIServiceBackend \"{namespace}/{name}\": {message}")),
@@ -201,10 +209,19 @@ impl<'a> Routes<'a> {
 }
 
 /// What a Gateway says for the routes on it.
-#[derive(Debug, Default, PartialEq)]
+#[derive(Debug, PartialEq)]
 struct Defaults<'a> {
-    policy: Option<&'a crate::findings::ObjectId>,
+    /// Its BackendTrafficPolicy, or why none of the routes without one of their own can be served.
+    policy: Result<Option<&'a ObjectId>, String>,
     costs: &'a [tollgate_manifest::LlmRequestCost],
+    /// Why no route can be served.
+    broken: Option<String>,
+}
+
+impl Default for Defaults<'_> {
+    fn default() -> Self {
+        Self { policy: Ok(None), costs: &[], broken: None }
+    }
 }
 
 fn model_override(reference: &AiGatewayRouteBackendRef) -> Result<Option<ModelName>, String> {

@@ -48,6 +48,8 @@ pub(crate) fn check_policies(index: &Index<'_>, findings: &mut Findings) {
                 let message =
                     format!("expected a Backend, found {} of group {:?}", target.kind, target.group);
                 findings.error(&policy.id, path, message);
+            } else if index.is_invalid(BACKEND, namespace, name) {
+                // What is wrong with it is told already.
             } else if index.backends.get(namespace, name).is_none() {
                 let message = format!("no Backend {name:?} in namespace {namespace:?}");
                 findings.unresolved(&policy.id, path + ".name", Unresolved::BackendNotFound, message);
