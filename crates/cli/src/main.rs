@@ -2,6 +2,7 @@
 
 mod arguments;
 mod check;
+mod confidential;
 mod demo;
 mod finding;
 mod follow;
