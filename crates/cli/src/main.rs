@@ -1,6 +1,7 @@
 //! The `tollgate` binary: reads the command line, does what it says, and tells how it went by its exit code.
 
 mod arguments;
+mod certificates;
 mod check;
 mod confidential;
 mod demo;

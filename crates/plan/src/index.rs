@@ -9,9 +9,9 @@ use tollgate_manifest::{
     Unread,
 };
 
-use crate::World;
 use crate::findings::{Findings, ObjectId};
 use crate::grant::{GATEWAY, Kind};
+use crate::{Unusable, World};
 
 /// One object.
 #[derive(Debug)]
@@ -96,6 +96,8 @@ pub(crate) struct Index<'a> {
     pub(crate) namespaces: Items<'a, NamespaceSpec>,
     pub(crate) config_maps: Items<'a, ConfigMap>,
     pub(crate) secrets: Items<'a, Secret>,
+    /// Values that cannot be used, and why.
+    unusable: Option<&'a Unusable>,
     /// Objects with mistakes: they are there, and nobody knows what they say.
     invalid: Vec<&'a Unread>,
 }
@@ -103,7 +105,7 @@ pub(crate) struct Index<'a> {
 impl<'a> Index<'a> {
     /// Sorts the objects of `world`.
     pub(crate) fn new(world: &'a World, findings: &mut Findings) -> Self {
-        let mut index = Self::default();
+        let mut index = Self { unusable: Some(&world.unusable), ..Self::default() };
         for object in &world.objects {
             index.add(&object.value, findings);
         }
@@ -122,6 +124,26 @@ impl<'a> Index<'a> {
     pub(crate) fn is_invalid(&self, kind: Kind, namespace: &str, name: &str) -> bool {
         self.invalid_of(kind)
             .any(|object| object.metadata.namespace == namespace && object.metadata.name == name)
+    }
+
+    /// Whether none of `keys` in `object` is known to be unusable; names the first that is.
+    ///
+    /// # Errors
+    /// What to say of it where it is referred to.
+    pub(crate) fn usable(
+        &self,
+        object: &ObjectId,
+        keys: &[&str],
+        findings: &mut Findings,
+    ) -> Result<(), String> {
+        for key in keys {
+            let known = self.unusable.and_then(|known| known.get(&(object.to_string(), (*key).to_owned())));
+            if let Some(reason) = known {
+                findings.error(object, format!("data[{key:?}]"), reason.as_str());
+                return Err(format!("{key:?} of {object} cannot be used: {reason}"));
+            }
+        }
+        Ok(())
     }
 
     /// Whether there is any Gateway, be it one with mistakes.

@@ -31,7 +31,7 @@ use std::collections::BTreeMap;
 use tollgate_config::{Bundle, Diagnostic};
 
 pub use environment::{Environment, EnvironmentError, environment};
-pub use world::{World, secrets};
+pub use world::{Unusable, World, secrets};
 
 use backend_traffic::TrafficPolicies;
 use findings::Findings;

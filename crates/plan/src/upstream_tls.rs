@@ -155,7 +155,7 @@ fn trust(
     }
     let mut texts = Vec::new();
     for (at, reference) in references.iter().enumerate() {
-        match authority(index, &object.namespace, reference) {
+        match authority(index, &object.namespace, reference, findings) {
             Ok(text) => texts.push(text),
             Err(message) => {
                 let path = format!("{path}[{at}]");
@@ -167,20 +167,26 @@ fn trust(
     Ok(Trust::Pem(texts))
 }
 
-fn authority(index: &Index<'_>, namespace: &str, reference: &LocalObjectReference) -> Result<String, String> {
+fn authority(
+    index: &Index<'_>,
+    namespace: &str,
+    reference: &LocalObjectReference,
+    findings: &mut Findings,
+) -> Result<String, String> {
     let (kind, name) = (&reference.kind, &reference.name);
     let data = if CONFIG_MAP.is(&reference.group, kind) {
         let config_map = index.config_maps.get(namespace, name);
-        config_map.map(|config_map| config_map.spec.data.get(CA).map(String::as_str))
+        config_map.map(|config_map| (&config_map.id, config_map.spec.data.get(CA).map(String::as_str)))
     } else if SECRET.is(&reference.group, kind) {
         let secret = index.secrets.get(namespace, name);
-        secret.map(|secret| secret.spec.data.get(CA).map(tollgate_terms::Secret::expose))
+        secret.map(|secret| (&secret.id, secret.spec.data.get(CA).map(tollgate_terms::Secret::expose)))
     } else {
         return Err(format!("expected a ConfigMap or Secret, found {kind} of group {:?}", reference.group));
     };
-    let value = data.ok_or_else(|| format!("no {kind} {name:?} in namespace {namespace:?}"))?;
+    let (id, value) = data.ok_or_else(|| format!("no {kind} {name:?} in namespace {namespace:?}"))?;
     let text = value.ok_or_else(|| format!("no key {CA:?} in {kind} {name:?}"))?;
     if text.contains("-----BEGIN CERTIFICATE-----") && !text.contains("PRIVATE KEY-----") {
+        index.usable(id, &[CA], findings)?;
         Ok(text.to_owned())
     } else {
         Err(format!("expected certificates in PEM, and nothing else, under key {CA:?} of {kind} {name:?}"))
