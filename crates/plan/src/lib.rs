@@ -10,6 +10,7 @@ mod backend_traffic;
 mod base_url;
 mod client_traffic;
 mod cost;
+mod cost_expression;
 mod credential;
 mod environment;
 mod findings;
