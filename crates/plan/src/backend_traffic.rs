@@ -27,6 +27,9 @@ const EJECTION_DEFAULT: Duration = Duration::from_secs(30);
 /// The longest ejection, as in Envoy, which has a field for it that Envoy Gateway has not.
 const EJECTION_MAX: Duration = Duration::from_secs(300);
 
+/// Faults of the connection in a row that eject, as in Envoy Gateway.
+const LOCAL_ORIGIN_FAILURES_DEFAULT: u32 = 5;
+
 /// What a policy says, or the defaults.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Traffic {
@@ -214,6 +217,8 @@ fn unserved_timeouts(timeout: &Timeout) -> Vec<Field> {
 
 fn unserved_limits(breaker: &CircuitBreaker) -> Vec<Field> {
     vec![
+        ("circuitBreaker.maxConnections", breaker.max_connections.is_some()),
+        ("circuitBreaker.maxParallelRetries", breaker.max_parallel_retries.is_some()),
         // Nothing waits here for a connection: what is over a limit is refused at once.
         ("circuitBreaker.maxPendingRequests", breaker.max_pending_requests.is_some_and(|most| most > 0)),
         ("circuitBreaker.maxRequestsPerConnection", breaker.max_requests_per_connection.is_some()),
@@ -227,6 +232,11 @@ fn unserved_checks(check: &HealthCheck) -> Vec<Field> {
     vec![
         ("healthCheck.panicThreshold", check.panic_threshold.is_some()),
         ("healthCheck.passive.splitExternalLocalOriginErrors", passive.is_some_and(splits)),
+        // Only read with the field above; with any other number than the default, somebody wrote it.
+        (
+            "healthCheck.passive.consecutiveLocalOriginFailures",
+            passive.is_some_and(|one| one.consecutive_local_origin_failures != LOCAL_ORIGIN_FAILURES_DEFAULT),
+        ),
         ("healthCheck.passive.interval", passive.is_some_and(|one| one.interval.is_some())),
         (
             "healthCheck.passive.failurePercentageThreshold",

@@ -80,7 +80,20 @@ impl<'a, S> Policies<'a, S> {
             }
             for (at, selector) in targets.selectors.iter().enumerate() {
                 let path = format!("spec.targetSelectors[{at}]");
-                for target in selected(index, &policy.id, selector) {
+                let group = selector.group.as_deref().unwrap_or(GATEWAY_API);
+                if !reach.kinds().iter().any(|kind| kind.is(group, &selector.kind)) {
+                    findings.error(&policy.id, path, unexpected(reach, &selector.kind, group));
+                    continue;
+                }
+                let selected = selected(index, &policy.id, selector);
+                if selected.is_empty() {
+                    findings.warning(
+                        &policy.id,
+                        path.as_str(),
+                        "has no effect: selects nothing in its namespace",
+                    );
+                }
+                for target in selected {
                     attached.attach_one(index, policy, &path, &target, reach, findings);
                 }
             }
@@ -184,11 +197,7 @@ fn resolve(
     {
         Scope::Route
     } else {
-        let expected = match reach {
-            Reach::Gateways => "a Gateway",
-            Reach::GatewaysAndRoutes => "a Gateway, HTTPRoute or AIGatewayRoute",
-        };
-        return Err(format!("expected {expected}, found {kind} of group {:?}", target.group));
+        return Err(unexpected(reach, kind, &target.group));
     };
     let sections: Option<Vec<&str>> = match scope {
         Scope::Gateway => index
@@ -219,6 +228,14 @@ fn resolve(
         }
         _ => Ok(scope),
     }
+}
+
+fn unexpected(reach: Reach, kind: &str, group: &str) -> String {
+    let expected = match reach {
+        Reach::Gateways => "a Gateway",
+        Reach::GatewaysAndRoutes => "a Gateway, HTTPRoute or AIGatewayRoute",
+    };
+    format!("expected {expected}, found {kind} of group {group:?}")
 }
 
 /// The objects in the namespace of `policy` whose labels meet `selector`.
