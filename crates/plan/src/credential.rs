@@ -24,6 +24,11 @@ pub(crate) fn credentials(index: &Index<'_>, findings: &mut Findings) -> Credent
     let mut policies: Vec<_> = index.backend_security_policies.iter().collect();
     policies.sort_by_key(|policy| policy.age());
     for policy in policies {
+        if policy.spec.target_refs.is_empty() {
+            findings.warning(&policy.id, "spec.targetRefs", "has no effect: it is about no backend");
+            // Its mistakes are worth telling all the same.
+            let _ = credential(index, policy, findings);
+        }
         for (at, target) in policy.spec.target_refs.iter().enumerate() {
             let path = format!("spec.targetRefs[{at}]");
             if !AI_BACKEND.is(&target.group, &target.kind) {

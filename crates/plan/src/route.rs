@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use tollgate_config::MODEL_HEADER;
 use tollgate_config::bundle::{self, HeaderMatch, Match, Target, TextMatch, Timeouts};
 use tollgate_manifest::{
     AiGatewayRouteBackendRef, AiGatewayRouteMatch, AiGatewayRouteRule, AiGatewayRouteSpec, GatewayDuration,
@@ -19,6 +20,9 @@ use crate::gateway::PlannedListener;
 use crate::grant::{self, AI_BACKEND, AI_ROUTE};
 use crate::index::{Index, Item};
 use crate::mutation::{self, Place};
+
+/// What the headers of the gateway begin with; those of clients are taken off.
+const OWN_HEADERS: &str = "x-ai-eg-";
 
 /// `owned_by` of models whose rule does not say, as in Envoy AI Gateway.
 const OWNER_DEFAULT: &str = "Envoy AI Gateway";
@@ -111,6 +115,7 @@ impl<'a> Routes<'a> {
         used: &mut Used,
         findings: &mut Findings,
     ) -> bundle::Rule {
+        check_rule(&route.id, at, rule, findings);
         let held = self.traffic.of_rule(&route.id, rule.name.as_deref(), &defaults.policy);
         let unserved = defaults.broken.clone().or_else(|| held.as_ref().err().cloned());
         let traffic = held.unwrap_or_default();
@@ -247,6 +252,38 @@ fn use_backend(planned: &PlannedBackend, upstream: &Upstream, used: &mut Used, f
             let Upstream { policy: _, limits, ejection, connect_timeout } = upstream.clone();
             let backend = bundle::Backend { limits, ejection, connect_timeout, ..planned.backend.clone() };
             used.insert(planned.backend.name.clone(), (backend, upstream.clone()));
+        }
+    }
+}
+
+/// Names what is well formed in a rule, and does not do what somebody may expect of it.
+fn check_rule(route: &ObjectId, at: usize, rule: &AiGatewayRouteRule, findings: &mut Findings) {
+    if rule.backend_refs.iter().all(|reference| reference.weight == 0) {
+        let why = match rule.backend_refs.as_slice() {
+            [] => "there is no backend",
+            _ => "every backend has weight 0",
+        };
+        findings.warning(
+            route,
+            format!("spec.rules[{at}].backendRefs"),
+            format!("{why}: requests are answered 500"),
+        );
+    }
+    for (nth, written) in rule.matches.iter().enumerate() {
+        for (place, header) in written.headers.iter().enumerate() {
+            let path = format!("spec.rules[{at}].matches[{nth}].headers[{place}].name");
+            let name = header.name.to_ascii_lowercase();
+            if name.starts_with(OWN_HEADERS) && name != MODEL_HEADER {
+                let message =
+                    format!("never holds: of the headers of the gateway only {MODEL_HEADER} is matched");
+                findings.warning(route, path, message);
+            } else if written.headers.iter().take(place).any(|other| other.name.eq_ignore_ascii_case(&name)) {
+                findings.warning(
+                    route,
+                    path,
+                    "has no effect: of several conditions on one header the first counts",
+                );
+            }
         }
     }
 }
