@@ -189,6 +189,7 @@ fn address(
         );
     }
     let (endpoints, tls) = (endpoints?, tls?);
+    check_hostnames(backend, tls.as_ref(), findings);
     let is_https = |endpoint: &Endpoint| {
         matches!(endpoint, Endpoint::Fqdn { port: 443, .. } | Endpoint::Ip { port: 443, .. })
     };
@@ -202,6 +203,24 @@ fn address(
     Ok(Address { endpoints, tls, http2_cleartext })
 }
 
+/// Names host names of endpoints that are not asked for.
+fn check_hostnames(
+    backend: &Item<'_, BackendSpec>,
+    tls: Option<&bundle::UpstreamTls>,
+    findings: &mut Findings,
+) {
+    for (at, endpoint) in backend.spec.endpoints.iter().enumerate() {
+        let message = match (&endpoint.hostname, tls) {
+            (Some(_), None) => "has an effect on the server name of TLS only".to_owned(),
+            (Some(hostname), Some(tls)) if *hostname != tls.server_name => {
+                format!("has no effect: the server name is {:?}", tls.server_name)
+            }
+            _ => continue,
+        };
+        findings.warning(&backend.id, format!("spec.endpoints[{at}].hostname"), message);
+    }
+}
+
 fn endpoints(backend: &Item<'_, BackendSpec>, findings: &mut Findings) -> Result<Vec<Endpoint>, String> {
     let id = &backend.id;
     if backend.spec.kind == BackendType::DynamicResolver {
@@ -212,9 +231,6 @@ fn endpoints(backend: &Item<'_, BackendSpec>, findings: &mut Findings) -> Result
     let mut endpoints = Vec::new();
     for (at, written) in backend.spec.endpoints.iter().enumerate() {
         let path = format!("spec.endpoints[{at}]");
-        if written.hostname.is_some() && backend.spec.tls.is_none() {
-            findings.warning(id, format!("{path}.hostname"), "has an effect on the server name of TLS only");
-        }
         if written.zone.is_some() {
             findings.warning(id, format!("{path}.zone"), "has no effect");
         }

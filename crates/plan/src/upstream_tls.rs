@@ -2,7 +2,8 @@
 
 use tollgate_config::bundle::{Trust, UpstreamTls};
 use tollgate_manifest::{
-    BackendSpec, BackendTlsPolicySpec, LocalObjectReference, SubjectAltNameType, WellKnownCaCertificates,
+    BackendSpec, BackendTls, BackendTlsPolicySpec, LocalObjectReference, SubjectAltNameType,
+    WellKnownCaCertificates,
 };
 
 use crate::findings::{Findings, ObjectId, Unresolved};
@@ -25,7 +26,11 @@ pub(crate) fn resolve(
 ) -> Result<Option<UpstreamTls>, String> {
     check_own(backend, findings)?;
     match (policy(index, backend, findings), &backend.spec.tls) {
-        (Some(policy), _) => by_policy(index, policy, findings).map(Some),
+        (Some(policy), own) => {
+            let by_policy = by_policy(index, policy, findings);
+            let own = own.as_ref().map_or(Ok(()), |own| overruled(index, backend, own, policy, findings));
+            own.and(by_policy).map(Some)
+        }
         (None, Some(tls)) => {
             let server_name = server_name(backend, tls.sni.as_deref()).inspect_err(|message| {
                 findings.error(&backend.id, "spec.tls.sni", message.as_str());
@@ -83,6 +88,32 @@ fn check_own(backend: &Item<'_, BackendSpec>, findings: &mut Findings) -> Result
         return Err("insecureSkipVerify is refused".to_owned());
     }
     Ok(())
+}
+
+/// Names what a Backend says and its policy says otherwise: as in Envoy Gateway the policy counts, and what the Backend
+/// refers to has to be there all the same.
+fn overruled(
+    index: &Index<'_>,
+    backend: &Item<'_, BackendSpec>,
+    own: &BackendTls,
+    policy: &Policy<'_>,
+    findings: &mut Findings,
+) -> Result<(), String> {
+    let validation = &policy.spec.validation;
+    let fields = [
+        ("sni", own.sni.as_ref().is_some_and(|sni| *sni != validation.hostname)),
+        ("caCertificateRefs", !own.ca_certificate_refs.is_empty()),
+        (
+            "wellKnownCACertificates",
+            own.well_known_ca_certificates.is_some() && validation.well_known_ca_certificates.is_none(),
+        ),
+    ];
+    for (field, _) in fields.into_iter().filter(|(_, is_overruled)| *is_overruled) {
+        let message = format!("has no effect: {} stands before it", policy.id);
+        findings.warning(&backend.id, format!("spec.tls.{field}"), message);
+    }
+    let path = "spec.tls.caCertificateRefs";
+    trust(index, &backend.id, path, &own.ca_certificate_refs, findings).map(|_| ())
 }
 
 /// The oldest policy about `backend`; the others conflict with it.
