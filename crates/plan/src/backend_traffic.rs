@@ -81,6 +81,11 @@ impl Upstream {
             && self.ejection == other.ejection
             && self.connect_timeout == other.connect_timeout
     }
+
+    /// Whether a backend without a policy is treated the same.
+    pub(crate) fn asks_nothing(&self) -> bool {
+        self.asks_the_same(&Self::default())
+    }
 }
 
 /// Every BackendTrafficPolicy, resolved.

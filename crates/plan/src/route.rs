@@ -234,26 +234,26 @@ fn model_override(reference: &AiGatewayRouteBackendRef) -> Result<Option<ModelNa
     name.map(|name| ModelName::parse(name).map_err(|error| error.to_string())).transpose()
 }
 
-/// Puts a backend into the bundle, with the bounds of the policy over the rule that uses it.
+/// Puts a backend into the bundle, with the bounds of the policy over the rule that uses it. One backend has one set of
+/// bounds: those of the first policy that has any.
 fn use_backend(planned: &PlannedBackend, upstream: &Upstream, used: &mut Used, findings: &mut Findings) {
-    match used.get(&planned.backend.name) {
-        Some((_, other)) if !other.asks_the_same(upstream) => {
-            // One backend has one set of bounds; the rule that came first has set them.
-            let name = |upstream: &Upstream| match &upstream.policy {
-                Some(policy) => policy.to_string(),
-                None => "a rule without a policy".to_owned(),
-            };
-            let message =
-                format!("its bounds are those of {}; {} has no effect", name(other), name(upstream));
-            findings.warning(&planned.id, "", message);
+    let name = &planned.backend.name;
+    match used.get(name) {
+        Some(_) if upstream.asks_nothing() => return,
+        Some((_, other)) if other.asks_nothing() => {}
+        Some((_, other)) if other.asks_the_same(upstream) => return,
+        Some((_, other)) => {
+            if let (Some(policy), Some(first)) = (&upstream.policy, &other.policy) {
+                let message = format!("its bounds have no effect on {}: those of {first} count", planned.id);
+                findings.warning(policy, "", message);
+            }
+            return;
         }
-        Some(_) => {}
-        None => {
-            let Upstream { policy: _, limits, ejection, connect_timeout } = upstream.clone();
-            let backend = bundle::Backend { limits, ejection, connect_timeout, ..planned.backend.clone() };
-            used.insert(planned.backend.name.clone(), (backend, upstream.clone()));
-        }
+        None => {}
     }
+    let Upstream { policy: _, limits, ejection, connect_timeout } = upstream.clone();
+    let backend = bundle::Backend { limits, ejection, connect_timeout, ..planned.backend.clone() };
+    used.insert(name.clone(), (backend, upstream.clone()));
 }
 
 /// Names what is well formed in a rule, and does not do what somebody may expect of it.
