@@ -4,6 +4,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::net::{TcpListener, TcpStream};
 use std::process::{Command, Stdio};
 
 /// A Gateway with a listener in cleartext and one with TLS, and a backend that trusts an authority.
@@ -15,7 +16,7 @@ spec:
   gatewayClassName: tollgate
   listeners:
   - {name: http, protocol: HTTP, port: <port>}
-  - {name: https, protocol: HTTPS, port: 8443, tls: {certificateRefs: [{name: tls}]}}
+  - {name: https, protocol: HTTPS, port: <tls-port>, tls: {certificateRefs: [{name: tls}]}}
 ---
 apiVersion: gateway.networking.k8s.io/v1
 kind: BackendTLSPolicy
@@ -65,7 +66,7 @@ fn manifests(chain: &str, key: &str, authority: &str) -> String {
 fn errors(manifests: &str) -> Vec<String> {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("a.yaml");
-    fs::write(&file, manifests.replace("<port>", "8080")).expect("a file");
+    fs::write(&file, manifests.replace("<port>", "8080").replace("<tls-port>", "8443")).expect("a file");
     let mut check = Command::new(env!("CARGO_BIN_EXE_tollgate"));
     let output = check.arg("check").arg(&file).env_clear().output().expect("the binary");
     let text = String::from_utf8(output.stdout).expect("UTF-8");
@@ -103,14 +104,12 @@ fn what_is_no_certificate_is_told_where_it_stands() {
     }
 }
 
-#[test]
-fn one_bad_listener_does_not_keep_the_others_from_being_served() {
-    let ((chain, _), (_, key)) = (pair(), pair());
+/// What a gateway says when it is ready to serve `manifests`, and whether it can then be reached at each of `ports`.
+fn ready(manifests: &str, ports: [u16; 2]) -> (String, [bool; 2]) {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("a.yaml");
-    let free =
-        std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address").port();
-    fs::write(&file, manifests(&chain, &key, &chain).replace("<port>", &free.to_string())).expect("a file");
+    let [http, https] = ports.map(|port| port.to_string());
+    fs::write(&file, manifests.replace("<port>", &http).replace("<tls-port>", &https)).expect("a file");
     let mut gateway = Command::new(env!("CARGO_BIN_EXE_tollgate"))
         .args(["run", "--admin-address", "127.0.0.1:0", "--access-log", "off", "--workers", "1"])
         .arg(&file)
@@ -121,8 +120,32 @@ fn one_bad_listener_does_not_keep_the_others_from_being_served() {
         .expect("the binary");
     let lines = BufReader::new(gateway.stderr.take().expect("standard error")).lines();
     let ready = lines.map_while(Result::ok).find(|line| line.contains("listening on"));
-    let reached = std::net::TcpStream::connect(("127.0.0.1", free)).is_ok();
+    let reached = ports.map(|port| TcpStream::connect(("127.0.0.1", port)).is_ok());
     let _ = gateway.kill();
     let _ = gateway.wait();
-    assert!(ready.is_some_and(|line| line.contains(&free.to_string()) && !line.contains("8443")) && reached);
+    (ready.unwrap_or_default(), reached)
+}
+
+/// Two ports that nobody listens on.
+fn free_ports() -> [u16; 2] {
+    let sockets = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").expect("a port"));
+    sockets.map(|socket| socket.local_addr().expect("an address").port())
+}
+
+#[test]
+fn the_ready_line_says_which_listener_has_tls() {
+    let ((chain, key), ports) = (pair(), free_ports());
+    let (line, reached) = ready(&manifests(&chain, &key, &chain), ports);
+    let [http, https] = ports;
+    assert!(line.contains(&format!("http://127.0.0.1:{http}")), "{line}");
+    assert!(line.contains(&format!("https://127.0.0.1:{https}")), "{line}");
+    assert_eq!(reached, [true, true]);
+}
+
+#[test]
+fn one_bad_listener_does_not_keep_the_others_from_being_served() {
+    let ((chain, _), (_, key), ports) = (pair(), pair(), free_ports());
+    let (line, reached) = ready(&manifests(&chain, &key, &chain), ports);
+    assert!(!line.contains("https"), "{line}");
+    assert_eq!(reached, [true, false]);
 }
