@@ -25,6 +25,7 @@ mod structural;
 mod substitute;
 mod suggest;
 mod target;
+mod twin;
 mod words;
 mod yaml;
 

@@ -56,7 +56,7 @@ pub type Namespace = Resource<NamespaceSpec>;
 pub struct Unread {
     /// Group and version, as written.
     pub api_version: String,
-    /// Kind, as written.
+    /// Kind, as written; of an object with mistakes the one that was probably meant.
     pub kind: String,
     /// Its name and notes, as far as they could be read.
     pub metadata: Metadata,
