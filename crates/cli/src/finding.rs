@@ -5,6 +5,7 @@ use std::fmt::{self, Write};
 use serde::Serialize;
 use tollgate_config::{Diagnostic, Severity};
 
+use crate::confidential::may_hold_secret;
 use crate::paint::{Paint, Tint, harmless};
 use crate::sources::Source;
 
@@ -98,7 +99,8 @@ impl Finding {
         }
         let file = self.file.as_deref()?;
         let source = sources.iter().find(|source| source.name == file)?;
-        source.text.lines().nth(self.line?.checked_sub(1)?)
+        let line = self.line?.checked_sub(1)?;
+        source.text.lines().nth(line).filter(|_| !may_hold_secret(&source.text, line))
     }
 }
 
@@ -196,7 +198,8 @@ mod tests {
             path: "spec.listeners".to_owned(),
             ..Finding::of_file("a.yaml".to_owned(), "expected a list".to_owned())
         };
-        let sources = [Source { name: "a.yaml".to_owned(), text: text.to_owned() }];
+        let text = format!("{text}\nkind: Gateway\n");
+        let sources = [Source { name: "a.yaml".to_owned(), text }];
         let mut out = String::new();
         finding.write(&mut out, &sources, Paint::Plain);
         out

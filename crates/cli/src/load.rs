@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 
 use tollgate_config::{Bundle, Diagnostic, Severity};
 use tollgate_effects::Secrets;
-use tollgate_manifest::{Located, Object, Unset};
+use tollgate_manifest::{Located, Object, Position, Unset};
 use tollgate_plan::World;
 use tollgate_terms::Secret;
 
+use crate::certificates;
 use crate::finding::Finding;
 use crate::sources::{self, Source};
 
@@ -67,7 +68,8 @@ fn load(sources: Vec<Source>, mut findings: Vec<Finding>, default_address: IpAdd
     }
     let count = objects.len();
     let places = Places::of(&objects);
-    let world = World { default_address, ..World::new(objects) };
+    let unusable = certificates::unusable(&objects);
+    let world = World { default_address, unusable, ..World::new(objects) };
     let plan = tollgate_plan::plan(&world);
     let secrets = Secrets::new(tollgate_plan::secrets(&world));
     let bundle = plan.bundle;
@@ -158,11 +160,32 @@ impl Places {
 }
 
 fn located<T>(place: &Located<T>, diagnostic: Diagnostic) -> Finding {
-    let position = place.position(&diagnostic.path);
+    let position = position(place, &diagnostic.path);
     Finding {
         file: place.file().map(str::to_owned),
         line: position.and_then(|position| usize::try_from(position.line).ok()),
         column: position.and_then(|position| usize::try_from(position.column).ok()),
         ..Finding::from(diagnostic)
     }
+}
+
+/// Where a field was written. A value of a Secret may be written in three other places than its `data`.
+fn position<T>(place: &Located<T>, path: &str) -> Option<Position> {
+    let found = place.position(path);
+    let Some(key) = path.strip_prefix("data[\"").and_then(|rest| rest.strip_suffix("\"]")) else {
+        return found;
+    };
+    let elsewhere = ["env", "file"].map(|from| {
+        (
+            "metadata.annotations".to_owned(),
+            format!("metadata.annotations[\"substitution.aigw.run/{from}/{key}\"]"),
+        )
+    });
+    let written =
+        [("data".to_owned(), path.to_owned()), ("stringData".to_owned(), format!("stringData[{key:?}]"))];
+    written
+        .into_iter()
+        .chain(elsewhere)
+        .find(|(around, path)| place.position(path) != place.position(around))
+        .map_or(found, |(_, path)| place.position(&path))
 }

@@ -1,7 +1,9 @@
 //! The `tollgate` binary: reads the command line, does what it says, and tells how it went by its exit code.
 
 mod arguments;
+mod certificates;
 mod check;
+mod confidential;
 mod demo;
 mod finding;
 mod follow;

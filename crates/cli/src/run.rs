@@ -1,12 +1,15 @@
 //! `tollgate run`: serves a configuration, follows its changes, and drains at the end.
 
 use std::io::{IsTerminal, Write};
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
 
 use anyhow::{Result, bail};
+use tollgate_config::Bundle;
+use tollgate_config::bundle::Listener;
 use tollgate_telemetry::AccessLog;
 
 use crate::arguments::RunArguments;
@@ -43,8 +46,9 @@ pub(crate) fn run(arguments: &RunArguments, began: Instant, paint: Paint) -> Res
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let _inside = runtime.enter();
     let signals = Signals::take()?;
+    let snapshot = Arc::clone(&configuration.snapshot);
     let server = Arc::new(Server::start(&server_options(arguments), configuration)?);
-    tell_ready(&server, began)?;
+    tell_ready(&server, snapshot.bundle(), began)?;
     let following = watch.map(|mut watch| {
         watch.follow(loaded.files);
         let (default_address, server) = (arguments.address, Arc::clone(&server));
@@ -84,8 +88,16 @@ fn show(loaded: &Loaded, paint: Paint) -> Result<()> {
     Ok(())
 }
 
-fn tell_ready(server: &Server, began: Instant) -> Result<()> {
-    let addresses: Vec<_> = server.addresses().iter().map(|address| format!("http://{address}")).collect();
+fn tell_ready(server: &Server, bundle: &Bundle, began: Instant) -> Result<()> {
+    let with_tls = |address: &SocketAddr| {
+        let at = |listener: &&Listener| SocketAddr::new(listener.address, listener.port) == *address;
+        bundle.listeners.iter().find(at).is_some_and(|listener| listener.tls.is_some())
+    };
+    let url = |address: &SocketAddr| {
+        let scheme = if with_tls(address) { "https" } else { "http" };
+        format!("{scheme}://{address}")
+    };
+    let addresses: Vec<_> = server.addresses().iter().map(url).collect();
     let (addresses, admin) = (addresses.join(", "), server.admin_address());
     let took = began.elapsed().as_millis();
     writeln!(std::io::stderr(), "Tollgate listening on {addresses} (admin http://{admin}) after {took} ms")?;

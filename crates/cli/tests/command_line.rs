@@ -79,6 +79,15 @@ fn check_tells_every_mistake_with_its_place() {
 }
 
 #[test]
+fn check_shows_no_line_of_a_secret() {
+    let files = ["quote", "twice", "anchor", "variable", "indent"];
+    let paths = files.map(|name| format!("manifests/secret_{name}.yaml"));
+    let arguments: Vec<_> = ["check"].into_iter().chain(paths.iter().map(String::as_str)).collect();
+    compare("check_secrets.txt", &arguments);
+    assert!(!shown(&tollgate(&arguments)).contains("confidential"));
+}
+
+#[test]
 fn check_tells_programs_in_json() {
     compare("check_bad.json.txt", &["check", "-o", "json", "manifests/bad.yaml"]);
 }

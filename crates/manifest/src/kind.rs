@@ -274,6 +274,7 @@ pub(crate) const NOT_SERVED: &[(&str, &str)] = &[
     (GATEWAY_API, "UDPRoute"),
     (GATEWAY_API, "ListenerSet"),
     (GATEWAY_API, "XListenerSet"),
+    (GATEWAY_API, "BackendLBPolicy"),
 ];
 
 /// Groups of Kubernetes itself and of what runs in it, whose objects stand in the same files and are not for a gateway.
@@ -292,6 +293,11 @@ const ELSEWHERE: &[&str] = &[
     "monitoring.coreos.com",
     "kustomize.config.k8s.io",
 ];
+
+/// Whether this group is one of those whose objects make a gateway.
+pub(crate) fn is_of_gateways(group: &str) -> bool {
+    [OWN_GROUP, GATEWAY_API, ENVOY_GATEWAY].contains(&group)
+}
 
 /// Whether objects of this group are meant for somebody else.
 pub(crate) fn is_elsewhere(group: &str) -> bool {

@@ -24,6 +24,8 @@ mod schema;
 mod structural;
 mod substitute;
 mod suggest;
+mod target;
+mod twin;
 mod words;
 mod yaml;
 

@@ -9,7 +9,8 @@ use crate::ai_gateway::{
 };
 use crate::envoy_gateway::{BackendSpec, BackendTrafficPolicySpec, ClientTrafficPolicySpec};
 use crate::gateway_api::{
-    BackendTlsPolicySpec, GatewayClassSpec, GatewaySpec, HttpRouteSpec, ReferenceGrantSpec,
+    BackendTlsPolicySpec, GatewayClassSpec, GatewaySpec, HttpRouteSpec, PolicyTargetReference,
+    ReferenceGrantSpec,
 };
 use crate::kubernetes::{ConfigMap, Metadata, NamespaceSpec, Secret};
 
@@ -55,10 +56,12 @@ pub type Namespace = Resource<NamespaceSpec>;
 pub struct Unread {
     /// Group and version, as written.
     pub api_version: String,
-    /// Kind, as written.
+    /// Kind, as written; of an object with mistakes the one that was probably meant.
     pub kind: String,
     /// Its name and notes, as far as they could be read.
     pub metadata: Metadata,
+    /// What a policy with mistakes is about; `None` where that could not be read either.
+    pub targets: Option<Vec<PolicyTargetReference>>,
 }
 
 /// Any object. It has no Debug, since it may be a Secret; `Display` is `Kind namespace/name`.

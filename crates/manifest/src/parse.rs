@@ -1,6 +1,5 @@
 //! Sources to objects: each document finds its kind, is checked against it, and decoded.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -11,9 +10,10 @@ use crate::kind::{self, KINDS, Kind, NOT_SERVED, OWN_GROUP, Scope};
 use crate::kubernetes::{DEFAULT_NAMESPACE, Metadata};
 use crate::node::{Content, Node};
 use crate::object::{Object, Unread, label};
-use crate::position::{Located, Path, Position};
+use crate::position::{Located, Path};
 use crate::suggest::{hint, nearest};
-use crate::yaml;
+use crate::twin::{self, Read};
+use crate::{target, yaml};
 
 /// A text that holds manifests, and the name to show for it.
 #[derive(Clone)]
@@ -35,7 +35,7 @@ pub struct Parsed {
 
 /// Reads every object of every source. Never fails as a whole: what is wrong is told, the rest is read.
 pub fn parse(sources: &[Source]) -> Parsed {
-    let mut parsed = Parsed::default();
+    let (mut read_objects, mut all_findings) = (Vec::new(), Vec::new());
     for source in sources {
         let file: Arc<str> = source.file.as_str().into();
         let read = yaml::read(&source.text);
@@ -44,18 +44,19 @@ pub fn parse(sources: &[Source]) -> Parsed {
             findings.error(mistake.position, Path::Root, mistake.message);
         }
         for document in &read.documents {
-            read_document(document, &file, &mut findings, &mut parsed.objects);
+            read_document(document, &file, &mut findings, &mut read_objects);
         }
         let mut list = findings.list;
         list.sort_by_key(|finding| (finding.line, finding.column));
-        parsed.findings.append(&mut list);
+        all_findings.append(&mut list);
     }
-    parsed.findings.extend(refuse_twins(&mut parsed.objects));
-    parsed
+    let (objects, twins) = twin::refuse(read_objects);
+    all_findings.extend(twins);
+    Parsed { objects, findings: all_findings }
 }
 
 /// Reads a document, or each item of a `List`, as `kubectl get` prints it.
-fn read_document(node: &Node, file: &Arc<str>, findings: &mut Findings, objects: &mut Vec<Located<Object>>) {
+fn read_document(node: &Node, file: &Arc<str>, findings: &mut Findings, objects: &mut Vec<Read>) {
     let is_list = text_at(node, "kind") == "List" && text_at(node, "apiVersion") == "v1";
     if let (true, Some(Content::List(items))) = (is_list, node.get("items").map(|items| &items.content)) {
         for item in items {
@@ -66,7 +67,7 @@ fn read_document(node: &Node, file: &Arc<str>, findings: &mut Findings, objects:
     }
 }
 
-fn read_object(node: &Node, file: &Arc<str>, findings: &mut Findings) -> Option<Located<Object>> {
+fn read_object(node: &Node, file: &Arc<str>, findings: &mut Findings) -> Option<Read> {
     findings.object.clear();
     if !matches!(node.content, Content::Map(_)) {
         findings.error(
@@ -88,13 +89,19 @@ fn read_object(node: &Node, file: &Arc<str>, findings: &mut Findings) -> Option<
     if !is_named {
         return None;
     }
-    let unread = unread(node);
+    let mut unread = unread(node);
     findings.object = label(&unread.kind, &unread.metadata.namespace, &unread.metadata.name);
+    let errors_before = findings.errors();
     let object = match find_kind(&unread, node, findings) {
-        Some(kind) => read_kind(kind, node, unread, findings),
-        None => Object::Unsupported(unread),
+        Some(kind) => read_kind(kind, node, &unread, findings),
+        // In a version or by a name that is a mistake, it still asks for something.
+        None if findings.errors() > errors_before => {
+            unread = as_meant(unread);
+            Object::Invalid(unread.clone())
+        }
+        None => Object::Unsupported(unread.clone()),
     };
-    Some(Located::new(object, file, node.place()))
+    Some(Read { object: Located::new(object, file, node.place()), unread })
 }
 
 fn text_at<'a>(node: &'a Node, key: &str) -> &'a str {
@@ -114,10 +121,11 @@ fn unread(node: &Node) -> Unread {
         namespace if namespace.is_empty() => DEFAULT_NAMESPACE.to_owned(),
         namespace => namespace,
     };
-    Unread { api_version, kind, metadata: Metadata { name: text("name"), namespace, ..Metadata::default() } }
+    let metadata = Metadata { name: text("name"), namespace, ..Metadata::default() };
+    Unread { api_version, kind, metadata, targets: target::read(node) }
 }
 
-fn group_and_version(api_version: &str) -> (&str, &str) {
+pub(crate) fn group_and_version(api_version: &str) -> (&str, &str) {
     api_version.split_once('/').unwrap_or(("", api_version))
 }
 
@@ -156,9 +164,34 @@ fn names_in(group: &str) -> impl Iterator<Item = &'static str> {
     read.chain(others)
 }
 
-/// Our own group has no kinds that we do not know, so there it is a mistake.
+/// The kind that was probably meant by an unknown one in a group of gateways: the same name in another group, or nearly the
+/// same in this one.
+fn meant(group: &str, name: &str) -> Option<&'static Kind> {
+    if !kind::is_of_gateways(group) {
+        return None;
+    }
+    let elsewhere = KINDS.iter().find(|kind| kind.name == name);
+    elsewhere.or_else(|| {
+        let near = nearest(name, names_in(group))?;
+        KINDS.iter().find(|kind| kind.group == group && kind.name == near)
+    })
+}
+
+/// An object of an unknown kind as one of the kind that was probably meant.
+fn as_meant(unread: Unread) -> Unread {
+    let (group, version) = group_and_version(&unread.api_version);
+    match meant(group, &unread.kind) {
+        Some(kind) => {
+            Unread { api_version: format!("{}/{version}", kind.group), kind: kind.name.to_owned(), ..unread }
+        }
+        None => unread,
+    }
+}
+
+/// Our own group has no kinds that we do not know, so there it is a mistake; elsewhere where it is likely one.
 fn unknown_kind(group: &str, name: &str) -> (Severity, String) {
-    let severity = if group == OWN_GROUP { Severity::Error } else { Severity::Warning };
+    let is_mistake = group == OWN_GROUP || meant(group, name).is_some();
+    let severity = if is_mistake { Severity::Error } else { Severity::Warning };
     let elsewhere = KINDS.iter().find(|kind| kind.name == name);
     let hint = match elsewhere {
         Some(kind) => format!("; {name} is in {:?}", format!("{}/{}", kind.group, kind.versions.join("|"))),
@@ -168,7 +201,7 @@ fn unknown_kind(group: &str, name: &str) -> (Severity, String) {
     (severity, format!("unknown kind {name:?} in {group}{hint}"))
 }
 
-fn read_kind(kind: &Kind, node: &Node, unread: Unread, findings: &mut Findings) -> Object {
+fn read_kind(kind: &Kind, node: &Node, unread: &Unread, findings: &mut Findings) -> Object {
     if let Some(message) = kind.deprecation {
         let position = node.get("apiVersion").map_or(node.position, |node| node.position);
         findings.warning(position, Path::Root.key("apiVersion"), message);
@@ -176,7 +209,7 @@ fn read_kind(kind: &Kind, node: &Node, unread: Unread, findings: &mut Findings) 
     let errors_before = findings.errors();
     let mut document = check(node, kind.schema(), Path::Root, findings);
     if findings.errors() > errors_before {
-        return Object::Invalid(unread);
+        return Object::Invalid(unread.clone());
     }
     if let (Scope::Cluster, Some(Value::Object(metadata))) = (kind.scope, document.get_mut("metadata")) {
         metadata.insert("namespace".to_owned(), "".into());
@@ -187,37 +220,7 @@ fn read_kind(kind: &Kind, node: &Node, unread: Unread, findings: &mut Findings) 
             let position =
                 Located::new((), &findings.file, node.place()).position(&path).unwrap_or(node.position);
             findings.push(Severity::Error, position, path, message);
-            Object::Invalid(unread)
+            Object::Invalid(unread.clone())
         }
     }
-}
-
-/// Of objects with the same kind and name only the first is kept: which of them holds must not depend on luck.
-fn refuse_twins(objects: &mut Vec<Located<Object>>) -> Vec<Finding> {
-    let mut seen: BTreeMap<(String, String), String> = BTreeMap::new();
-    let mut findings = Vec::new();
-    objects.retain(|object| {
-        let position = object.position("").unwrap_or(Position { line: 1, column: 1 });
-        let file = object.file().unwrap_or_default();
-        let group = match &object.value {
-            Object::Unsupported(unread) => group_and_version(&unread.api_version).0.to_owned(),
-            _ => String::new(),
-        };
-        let identity = (group, object.value.to_string());
-        if let Some(first) = seen.get(&identity) {
-            findings.push(Finding {
-                file: file.to_owned(),
-                line: position.line,
-                column: position.column,
-                object: object.value.to_string(),
-                path: String::new(),
-                severity: Severity::Error,
-                message: format!("is defined twice, first at {first}"),
-            });
-            return false;
-        }
-        seen.insert(identity, format!("{file}:{position}"));
-        true
-    });
-    findings
 }

@@ -52,7 +52,10 @@ fn json(object: &Object) -> Value {
             });
         }
         Object::Unsupported(_) => return json!("unsupported"),
-        Object::Invalid(_) => return json!("invalid"),
+        Object::Invalid(unread) => {
+            let about = |targets| json!({ "invalid": targets });
+            return unread.targets.as_ref().map_or_else(|| json!("invalid"), about);
+        }
     };
     let mut value = value.expect("an object is JSON");
     let metadata = value.as_object_mut().and_then(|object| object.shift_remove("metadata"));

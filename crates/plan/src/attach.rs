@@ -29,7 +29,7 @@ impl<'a, 'p> Attachment<'a, 'p> {
         route: &Item<'_, AiGatewayRouteSpec>,
         findings: &mut Findings,
     ) -> Vec<&'p PlannedListener<'a>> {
-        if self.index.gateways.is_empty() {
+        if !self.index.has_gateways() {
             return self.without_gateways(route, findings);
         }
         if route.spec.parent_refs.is_empty() {
@@ -75,6 +75,10 @@ impl<'a, 'p> Attachment<'a, 'p> {
             return Vec::new();
         }
         let namespace = parent.namespace.as_deref().unwrap_or(&route.id.namespace);
+        // What is wrong with it is told already.
+        if self.index.is_invalid(GATEWAY, namespace, &parent.name) {
+            return Vec::new();
+        }
         if self.index.gateways.get(namespace, &parent.name).is_none() {
             let message = format!("no Gateway \"{namespace}/{}\"", parent.name);
             findings.unresolved(&route.id, format!("{path}.name"), Unresolved::BackendNotFound, message);

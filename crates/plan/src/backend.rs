@@ -11,8 +11,9 @@ use tollgate_terms::BackendName;
 use crate::backend_traffic::Upstream;
 use crate::credential::{self, Credentials};
 use crate::findings::{Findings, ObjectId, Unresolved};
-use crate::grant::{self, AI_BACKEND, BACKEND};
+use crate::grant::{self, AI_BACKEND, AI_SECURITY, BACKEND, BACKEND_TLS, INFERENCE_POOL};
 use crate::index::{Index, Item};
+use crate::invalid::InvalidPolicies;
 use crate::mutation::{self, Place};
 use crate::upstream_tls;
 
@@ -31,20 +32,31 @@ pub(crate) type Backends = BTreeMap<(String, String), Result<PlannedBackend, Str
 pub(crate) fn backends(index: &Index<'_>, findings: &mut Findings) -> Backends {
     let credentials = credential::credentials(index, findings);
     upstream_tls::check_policies(index, findings);
+    let invalid = Invalid {
+        credentials: InvalidPolicies::new(index, AI_SECURITY, [AI_BACKEND, INFERENCE_POOL]),
+        tls: InvalidPolicies::new(index, BACKEND_TLS, [BACKEND]),
+    };
     index
         .ai_service_backends
         .iter()
         .map(|backend| {
             let key = (backend.id.namespace.clone(), backend.id.name.clone());
-            (key, resolve(index, backend, &credentials, findings))
+            (key, resolve(index, backend, &credentials, &invalid, findings))
         })
         .collect()
+}
+
+/// Policies with mistakes, by what they are about.
+struct Invalid {
+    credentials: InvalidPolicies,
+    tls: InvalidPolicies,
 }
 
 fn resolve(
     index: &Index<'_>,
     written: &Item<'_, AiServiceBackendSpec>,
     credentials: &Credentials,
+    invalid: &Invalid,
     findings: &mut Findings,
 ) -> Result<PlannedBackend, String> {
     let spec = written.spec;
@@ -53,10 +65,13 @@ fn resolve(
     let place = Place { object: &written.id, path: "spec." };
     let mutation =
         mutation::resolve(place, spec.header_mutation.as_ref(), spec.body_mutation.as_ref(), findings);
-    let address =
-        endpoint_object(index, written, findings).and_then(|object| address(index, object, findings));
+    let address = endpoint_object(index, written, findings)
+        .and_then(|object| address(index, object, &invalid.tls, findings));
     let key = (written.id.namespace.clone(), written.id.name.clone());
-    let credential = credentials.get(&key).cloned().transpose();
+    let credential = match invalid.credentials.over(&key.0, &key.1) {
+        Some(reason) => Err(reason.to_owned()),
+        None => credentials.get(&key).cloned().transpose(),
+    };
     let (schema, mutation, address, credential) = (schema?, mutation?, address?, credential?);
     let Upstream { limits, ejection, connect_timeout, .. } = Upstream::default();
     let backend = bundle::Backend {
@@ -134,6 +149,9 @@ fn endpoint_object<'i, 'a>(
         let message =
             format!("no ReferenceGrant in namespace {namespace:?} lets this object use Backend {name:?}");
         Err((Unresolved::RefNotPermitted, message))
+    } else if index.is_invalid(BACKEND, namespace, name) {
+        // What is wrong with it is told already.
+        return Err(format!("Backend \"{namespace}/{name}\" has mistakes"));
     } else {
         let missing = || (Unresolved::BackendNotFound, format!("no Backend \"{namespace}/{name}\""));
         index.backends.get(namespace, name).ok_or_else(missing)
@@ -154,10 +172,14 @@ struct Address {
 fn address(
     index: &Index<'_>,
     backend: &Item<'_, BackendSpec>,
+    invalid: &InvalidPolicies,
     findings: &mut Findings,
 ) -> Result<Address, String> {
     let endpoints = endpoints(backend, findings);
-    let tls = upstream_tls::resolve(index, backend, findings);
+    let tls = match invalid.over(&backend.id.namespace, &backend.id.name) {
+        Some(reason) => Err(reason.to_owned()),
+        None => upstream_tls::resolve(index, backend, findings),
+    };
     let http2_cleartext = http2_cleartext(backend, findings);
     if backend.spec.fallback == Some(true) {
         findings.warning(
@@ -167,6 +189,7 @@ fn address(
         );
     }
     let (endpoints, tls) = (endpoints?, tls?);
+    check_hostnames(backend, tls.as_ref(), findings);
     let is_https = |endpoint: &Endpoint| {
         matches!(endpoint, Endpoint::Fqdn { port: 443, .. } | Endpoint::Ip { port: 443, .. })
     };
@@ -180,6 +203,24 @@ fn address(
     Ok(Address { endpoints, tls, http2_cleartext })
 }
 
+/// Names host names of endpoints that are not asked for.
+fn check_hostnames(
+    backend: &Item<'_, BackendSpec>,
+    tls: Option<&bundle::UpstreamTls>,
+    findings: &mut Findings,
+) {
+    for (at, endpoint) in backend.spec.endpoints.iter().enumerate() {
+        let message = match (&endpoint.hostname, tls) {
+            (Some(_), None) => "has an effect on the server name of TLS only".to_owned(),
+            (Some(hostname), Some(tls)) if *hostname != tls.server_name => {
+                format!("has no effect: the server name is {:?}", tls.server_name)
+            }
+            _ => continue,
+        };
+        findings.warning(&backend.id, format!("spec.endpoints[{at}].hostname"), message);
+    }
+}
+
 fn endpoints(backend: &Item<'_, BackendSpec>, findings: &mut Findings) -> Result<Vec<Endpoint>, String> {
     let id = &backend.id;
     if backend.spec.kind == BackendType::DynamicResolver {
@@ -190,9 +231,6 @@ fn endpoints(backend: &Item<'_, BackendSpec>, findings: &mut Findings) -> Result
     let mut endpoints = Vec::new();
     for (at, written) in backend.spec.endpoints.iter().enumerate() {
         let path = format!("spec.endpoints[{at}]");
-        if written.hostname.is_some() && backend.spec.tls.is_none() {
-            findings.warning(id, format!("{path}.hostname"), "has an effect on the server name of TLS only");
-        }
         if written.zone.is_some() {
             findings.warning(id, format!("{path}.zone"), "has no effect");
         }

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use tollgate_config::bundle::{Ejection, Limits, Retry};
 use tollgate_manifest::{
-    BackendTrafficPolicySpec, CircuitBreaker, GatewayDuration, GatewaySpec, HealthCheck, PassiveHealthCheck,
-    Timeout,
+    BackendTrafficPolicySpec, CircuitBreaker, GatewayDuration, HealthCheck, PassiveHealthCheck, Timeout,
 };
 
 use crate::findings::{Findings, ObjectId};
 use crate::gateway::Origin;
+use crate::grant::BACKEND_TRAFFIC;
 use crate::index::{Index, Item};
 use crate::retry;
 use crate::target::{Policies, Reach, Targets};
@@ -26,6 +26,9 @@ const CONNECT_TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
 const EJECTION_DEFAULT: Duration = Duration::from_secs(30);
 /// The longest ejection, as in Envoy, which has a field for it that Envoy Gateway has not.
 const EJECTION_MAX: Duration = Duration::from_secs(300);
+
+/// Faults of the connection in a row that eject, as in Envoy Gateway.
+const LOCAL_ORIGIN_FAILURES_DEFAULT: u32 = 5;
 
 /// What a policy says, or the defaults.
 #[derive(Debug, Clone, PartialEq)]
@@ -78,6 +81,11 @@ impl Upstream {
             && self.ejection == other.ejection
             && self.connect_timeout == other.connect_timeout
     }
+
+    /// Whether a backend without a policy is treated the same.
+    pub(crate) fn asks_nothing(&self) -> bool {
+        self.asks_the_same(&Self::default())
+    }
 }
 
 /// Every BackendTrafficPolicy, resolved.
@@ -96,30 +104,37 @@ impl<'a> TrafficPolicies<'a> {
             selectors: &spec.target_selectors,
         };
         let all = index.backend_traffic_policies.iter();
-        let policies = Policies::attach(index, all, targets, Reach::GatewaysAndRoutes, findings);
+        let policies =
+            Policies::attach(index, (BACKEND_TRAFFIC, all), targets, Reach::GatewaysAndRoutes, findings);
         let all = index.backend_traffic_policies.iter();
         let resolved = all.map(|policy| (policy.id.clone(), traffic(policy, findings))).collect();
         Self { policies, resolved }
     }
 
     /// The policy of the Gateway or listener that a route comes through.
-    pub(crate) fn of_listener(&self, origin: &Origin<'_>) -> Option<&'a ObjectId> {
-        self.of_gateway(origin.gateway, &origin.listener.name)
-    }
-
-    fn of_gateway(&self, gateway: &Item<'_, GatewaySpec>, listener: &str) -> Option<&'a ObjectId> {
-        self.policies.effective(gateway, listener).map(|policy| &policy.id)
+    ///
+    /// # Errors
+    /// When it has mistakes.
+    pub(crate) fn of_listener(&self, origin: &Origin<'_>) -> Result<Option<&'a ObjectId>, String> {
+        let policy = self.policies.effective(origin.gateway, &origin.listener.name)?;
+        Ok(policy.map(|policy| &policy.id))
     }
 
     /// What holds for a rule: the policy of the rule, else of its route, else of where the route is attached.
+    ///
+    /// # Errors
+    /// When the policy that would hold has mistakes.
     pub(crate) fn of_rule(
         &self,
         route: &ObjectId,
         rule: Option<&str>,
-        gateway: Option<&ObjectId>,
-    ) -> Traffic {
-        let policy = self.policies.of_route(route, rule).map(|policy| &policy.id).or(gateway);
-        policy.and_then(|policy| self.resolved.get(policy)).cloned().unwrap_or_default()
+        gateway: &Result<Option<&ObjectId>, String>,
+    ) -> Result<Traffic, String> {
+        let policy = match self.policies.of_route(route, rule)? {
+            Some(policy) => Some(&policy.id),
+            None => gateway.clone()?,
+        };
+        Ok(policy.and_then(|policy| self.resolved.get(policy)).cloned().unwrap_or_default())
     }
 }
 
@@ -207,6 +222,8 @@ fn unserved_timeouts(timeout: &Timeout) -> Vec<Field> {
 
 fn unserved_limits(breaker: &CircuitBreaker) -> Vec<Field> {
     vec![
+        ("circuitBreaker.maxConnections", breaker.max_connections.is_some()),
+        ("circuitBreaker.maxParallelRetries", breaker.max_parallel_retries.is_some()),
         // Nothing waits here for a connection: what is over a limit is refused at once.
         ("circuitBreaker.maxPendingRequests", breaker.max_pending_requests.is_some_and(|most| most > 0)),
         ("circuitBreaker.maxRequestsPerConnection", breaker.max_requests_per_connection.is_some()),
@@ -220,6 +237,11 @@ fn unserved_checks(check: &HealthCheck) -> Vec<Field> {
     vec![
         ("healthCheck.panicThreshold", check.panic_threshold.is_some()),
         ("healthCheck.passive.splitExternalLocalOriginErrors", passive.is_some_and(splits)),
+        // Only read with the field above; with any other number than the default, somebody wrote it.
+        (
+            "healthCheck.passive.consecutiveLocalOriginFailures",
+            passive.is_some_and(|one| one.consecutive_local_origin_failures != LOCAL_ORIGIN_FAILURES_DEFAULT),
+        ),
         ("healthCheck.passive.interval", passive.is_some_and(|one| one.interval.is_some())),
         (
             "healthCheck.passive.failurePercentageThreshold",

@@ -3,6 +3,7 @@
 use tollgate_manifest::ClientTrafficPolicySpec;
 
 use crate::findings::Findings;
+use crate::grant::CLIENT_TRAFFIC;
 use crate::index::{Index, Item};
 use crate::target::{Policies, Reach, Targets};
 
@@ -22,7 +23,8 @@ pub(crate) fn policies<'a>(
         target_refs: &spec.target_refs,
         selectors: &spec.target_selectors,
     };
-    Policies::attach(index, index.client_traffic_policies.iter(), targets, Reach::Gateways, findings)
+    let all = index.client_traffic_policies.iter();
+    Policies::attach(index, (CLIENT_TRAFFIC, all), targets, Reach::Gateways, findings)
 }
 
 /// Largest request body of a listener under `policy`.

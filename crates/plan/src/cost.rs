@@ -3,6 +3,7 @@
 use tollgate_config::bundle::{Cost, CostKind};
 use tollgate_manifest::{LlmRequestCost, LlmRequestCostType};
 
+use crate::cost_expression;
 use crate::findings::{Findings, ObjectId};
 
 /// The costs of a route. An entry of the route replaces a global one of the same key.
@@ -11,16 +12,16 @@ pub(crate) fn merge(route: &[LlmRequestCost], global: &[LlmRequestCost]) -> Vec<
     route.iter().chain(global.iter().filter(|cost| !is_own(&cost.metadata_key))).map(resolve).collect()
 }
 
-/// Names the costs in field `path` of `object` that are not evaluated.
+/// Checks the costs in field `path` of `object`.
+// Data planes with dynamic metadata publish them; the embedded one has nobody who would read them, so it computes none.
 pub(crate) fn check(object: &ObjectId, path: &str, costs: &[LlmRequestCost], findings: &mut Findings) {
     for (at, cost) in costs.iter().enumerate() {
-        if cost.kind == LlmRequestCostType::Cel {
-            findings.warning(
-                object,
-                format!("{path}[{at}].cel"),
-                "not evaluated yet: nothing is published for it",
-            );
+        let path = format!("{path}[{at}]");
+        let expression = cost.cel.as_deref().filter(|_| cost.kind == LlmRequestCostType::Cel);
+        if let Some(Err(message)) = expression.map(cost_expression::check) {
+            findings.error(object, format!("{path}.cel"), message);
         }
+        findings.warning(object, path, "not computed yet: nothing is published for it");
     }
 }
 

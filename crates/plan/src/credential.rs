@@ -24,6 +24,11 @@ pub(crate) fn credentials(index: &Index<'_>, findings: &mut Findings) -> Credent
     let mut policies: Vec<_> = index.backend_security_policies.iter().collect();
     policies.sort_by_key(|policy| policy.age());
     for policy in policies {
+        if policy.spec.target_refs.is_empty() {
+            findings.warning(&policy.id, "spec.targetRefs", "has no effect: it is about no backend");
+            // Its mistakes are worth telling all the same.
+            let _ = credential(index, policy, findings);
+        }
         for (at, target) in policy.spec.target_refs.iter().enumerate() {
             let path = format!("spec.targetRefs[{at}]");
             if !AI_BACKEND.is(&target.group, &target.kind) {
@@ -32,6 +37,8 @@ pub(crate) fn credentials(index: &Index<'_>, findings: &mut Findings) -> Credent
                     path,
                     format!("{} is not served yet: has no effect", target.kind),
                 );
+            } else if index.is_invalid(AI_BACKEND, &policy.id.namespace, &target.name) {
+                // What is wrong with it is told already.
             } else if index.ai_service_backends.get(&policy.id.namespace, &target.name).is_none() {
                 let message =
                     format!("no AIServiceBackend {:?} in namespace {:?}", target.name, policy.id.namespace);

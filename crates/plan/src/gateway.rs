@@ -9,6 +9,7 @@ use tollgate_manifest::{
 };
 
 use crate::findings::Findings;
+use crate::grant;
 use crate::index::{Index, Item};
 use crate::{client_traffic, listener_tls};
 
@@ -30,6 +31,8 @@ pub(crate) struct PlannedListener<'a> {
     pub(crate) hostname: Option<String>,
     /// Names of the listeners in the bundle: one for each address.
     pub(crate) names: Vec<String>,
+    /// Why nothing that comes through it can be served, if so.
+    pub(crate) broken: Option<String>,
 }
 
 /// Where a listener is written.
@@ -55,7 +58,7 @@ pub(crate) fn listeners<'a>(
 ) -> Listeners<'a> {
     let mut listeners = Listeners::default();
     check_classes(index, findings);
-    if index.gateways.is_empty() {
+    if !index.has_gateways() {
         listeners.add_default(default_address);
         return listeners;
     }
@@ -96,6 +99,10 @@ fn check_classes(index: &Index<'_>, findings: &mut Findings) {
 fn is_ours(index: &Index<'_>, gateway: &Item<'_, GatewaySpec>, findings: &mut Findings) -> bool {
     const PATH: &str = "spec.gatewayClassName";
     let name = &gateway.spec.gateway_class_name;
+    if index.is_invalid(grant::GATEWAY_CLASS, "", name) {
+        findings.error(&gateway.id, PATH, format!("not served: GatewayClass {name:?} has mistakes"));
+        return false;
+    }
     match index.gateway_classes.iter().find(|class| class.id.name == *name) {
         // Files often have no class at all; one beside others is likely a slip.
         None if index.gateway_classes.is_empty() => true,
@@ -152,7 +159,8 @@ fn config<'a>(
 ) -> Option<&'a Item<'a, GatewayConfigSpec>> {
     let name = gateway.metadata.annotations.get(GATEWAY_CONFIG)?;
     let config = index.gateway_configs.get(&gateway.id.namespace, name);
-    if config.is_none() {
+    let is_invalid = index.is_invalid(grant::GATEWAY_CONFIG, &gateway.id.namespace, name);
+    if config.is_none() && !is_invalid {
         let path = format!("metadata.annotations[{GATEWAY_CONFIG:?}]");
         let message = format!("no GatewayConfig {name:?} in namespace {:?}", gateway.id.namespace);
         findings.error(&gateway.id, path, message);
@@ -172,7 +180,7 @@ impl<'a> Listeners<'a> {
             tls: None,
             request_body_bytes_max: client_traffic::REQUEST_BODY_BYTES_MAX,
         });
-        self.planned.push(PlannedListener { origin: None, hostname: None, names: vec![name] });
+        self.planned.push(PlannedListener { origin: None, hostname: None, names: vec![name], broken: None });
     }
 
     /// Adds a listener at each address, unless it cannot be served.
@@ -182,11 +190,13 @@ impl<'a> Listeners<'a> {
         origin: Origin<'a>,
         at: usize,
         addresses: &[IpAddr],
-        policy: Option<&Item<'a, ClientTrafficPolicySpec>>,
+        policy: Result<Option<&Item<'a, ClientTrafficPolicySpec>>, String>,
         findings: &mut Findings,
     ) {
         let Some(tls) = tls(index, origin, at, findings) else { return };
         let hostname = origin.listener.hostname.as_ref().map(|name| name.to_ascii_lowercase());
+        let broken = policy.as_ref().err().cloned();
+        let request_body_bytes_max = client_traffic::request_body_bytes_max(policy.ok().flatten());
         let full_name = format!("{}/{}", origin.gateway.full_name(), origin.listener.name);
         let mut names = Vec::new();
         for (nth, &address) in addresses.iter().enumerate() {
@@ -197,7 +207,7 @@ impl<'a> Listeners<'a> {
                 port: origin.listener.port,
                 hostname: hostname.clone(),
                 tls: tls.clone(),
-                request_body_bytes_max: client_traffic::request_body_bytes_max(policy),
+                request_body_bytes_max,
             };
             if let Some(conflict) = self.conflict(&listener) {
                 findings.error(&origin.gateway.id, format!("spec.listeners[{at}]"), conflict);
@@ -207,7 +217,7 @@ impl<'a> Listeners<'a> {
             names.push(name);
         }
         if !names.is_empty() {
-            self.planned.push(PlannedListener { origin: Some(origin), hostname, names });
+            self.planned.push(PlannedListener { origin: Some(origin), hostname, names, broken });
         }
     }
 

@@ -19,6 +19,12 @@ pub(crate) struct Kind {
 pub(crate) const AI_ROUTE: Kind = Kind { group: AI_GATEWAY, name: "AIGatewayRoute" };
 pub(crate) const AI_BACKEND: Kind = Kind { group: AI_GATEWAY, name: "AIServiceBackend" };
 pub(crate) const AI_SECURITY: Kind = Kind { group: AI_GATEWAY, name: "BackendSecurityPolicy" };
+pub(crate) const BACKEND_TLS: Kind = Kind { group: GATEWAY_API, name: "BackendTLSPolicy" };
+pub(crate) const BACKEND_TRAFFIC: Kind = Kind { group: ENVOY_GATEWAY, name: "BackendTrafficPolicy" };
+pub(crate) const CLIENT_TRAFFIC: Kind = Kind { group: ENVOY_GATEWAY, name: "ClientTrafficPolicy" };
+pub(crate) const INFERENCE_POOL: Kind = Kind { group: "inference.networking.k8s.io", name: "InferencePool" };
+pub(crate) const GATEWAY_CLASS: Kind = Kind { group: GATEWAY_API, name: "GatewayClass" };
+pub(crate) const GATEWAY_CONFIG: Kind = Kind { group: AI_GATEWAY, name: "GatewayConfig" };
 pub(crate) const GATEWAY: Kind = Kind { group: GATEWAY_API, name: "Gateway" };
 pub(crate) const HTTP_ROUTE: Kind = Kind { group: GATEWAY_API, name: "HTTPRoute" };
 pub(crate) const BACKEND: Kind = Kind { group: ENVOY_GATEWAY, name: "Backend" };

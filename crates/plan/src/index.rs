@@ -6,10 +6,12 @@ use tollgate_manifest::{
     AiGatewayRouteSpec, AiServiceBackendSpec, BackendSecurityPolicySpec, BackendSpec, BackendTlsPolicySpec,
     BackendTrafficPolicySpec, ClientTrafficPolicySpec, ConfigMap, GatewayClassSpec, GatewayConfigSpec,
     GatewaySpec, HttpRouteSpec, Metadata, NamespaceSpec, Object, ReferenceGrantSpec, Resource, Secret,
+    Unread,
 };
 
-use crate::World;
 use crate::findings::{Findings, ObjectId};
+use crate::grant::{GATEWAY, Kind};
+use crate::{Unusable, World};
 
 /// One object.
 #[derive(Debug)]
@@ -94,16 +96,59 @@ pub(crate) struct Index<'a> {
     pub(crate) namespaces: Items<'a, NamespaceSpec>,
     pub(crate) config_maps: Items<'a, ConfigMap>,
     pub(crate) secrets: Items<'a, Secret>,
+    /// Values that cannot be used, and why.
+    unusable: Option<&'a Unusable>,
+    /// Objects with mistakes: they are there, and nobody knows what they say.
+    invalid: Vec<&'a Unread>,
 }
 
 impl<'a> Index<'a> {
     /// Sorts the objects of `world`.
     pub(crate) fn new(world: &'a World, findings: &mut Findings) -> Self {
-        let mut index = Self::default();
+        let mut index = Self { unusable: Some(&world.unusable), ..Self::default() };
         for object in &world.objects {
             index.add(&object.value, findings);
         }
         index
+    }
+
+    /// The objects of `kind` that have mistakes.
+    pub(crate) fn invalid_of(&self, kind: Kind) -> impl Iterator<Item = &'a Unread> {
+        self.invalid.iter().copied().filter(move |object| {
+            let group = object.api_version.split_once('/').map_or("", |(group, _)| group);
+            kind.is(group, &object.kind)
+        })
+    }
+
+    /// Whether the object `name` of `kind` is there and has mistakes.
+    pub(crate) fn is_invalid(&self, kind: Kind, namespace: &str, name: &str) -> bool {
+        self.invalid_of(kind)
+            .any(|object| object.metadata.namespace == namespace && object.metadata.name == name)
+    }
+
+    /// Whether none of `keys` in `object` is known to be unusable; names the first that is.
+    ///
+    /// # Errors
+    /// What to say of it where it is referred to.
+    pub(crate) fn usable(
+        &self,
+        object: &ObjectId,
+        keys: &[&str],
+        findings: &mut Findings,
+    ) -> Result<(), String> {
+        for key in keys {
+            let known = self.unusable.and_then(|known| known.get(&(object.to_string(), (*key).to_owned())));
+            if let Some(reason) = known {
+                findings.error(object, format!("data[{key:?}]"), reason.as_str());
+                return Err(format!("{key:?} of {object} cannot be used: {reason}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether there is any Gateway, be it one with mistakes.
+    pub(crate) fn has_gateways(&self) -> bool {
+        !self.gateways.is_empty() || self.invalid_of(GATEWAY).next().is_some()
     }
 
     fn add(&mut self, object: &'a Object, findings: &mut Findings) {
@@ -142,7 +187,8 @@ impl<'a> Index<'a> {
             Object::ConfigMap(it) => self.config_maps.add("ConfigMap", &it.metadata, it, findings),
             Object::Secret(it) => self.secrets.add("Secret", &it.metadata, it, findings),
             // Findings of the manifest name them.
-            Object::Unsupported(_) | Object::Invalid(_) => {}
+            Object::Invalid(unread) => self.invalid.push(unread),
+            Object::Unsupported(_) => {}
         }
     }
 }

@@ -10,12 +10,14 @@ mod backend_traffic;
 mod base_url;
 mod client_traffic;
 mod cost;
+mod cost_expression;
 mod credential;
 mod environment;
 mod findings;
 mod gateway;
 mod grant;
 mod index;
+mod invalid;
 mod listener_tls;
 mod mutation;
 mod retry;
@@ -30,7 +32,7 @@ use std::collections::BTreeMap;
 use tollgate_config::{Bundle, Diagnostic};
 
 pub use environment::{Environment, EnvironmentError, environment};
-pub use world::{World, secrets};
+pub use world::{Unusable, World, secrets};
 
 use backend_traffic::TrafficPolicies;
 use findings::Findings;

@@ -24,7 +24,7 @@ pub(crate) fn resolve(
     }
     let mut certificates = Vec::new();
     for (nth, reference) in tls.certificate_refs.iter().enumerate() {
-        match certificate(index, gateway, reference) {
+        match certificate(index, gateway, reference, findings) {
             Ok(certificate) => certificates.push(certificate),
             Err((reason, message)) => {
                 findings.unresolved(&gateway.id, format!("{path}.certificateRefs[{nth}]"), reason, message);
@@ -42,6 +42,7 @@ fn certificate(
     index: &Index<'_>,
     gateway: &Item<'_, GatewaySpec>,
     reference: &SecretObjectReference,
+    findings: &mut Findings,
 ) -> Result<Certificate, (Unresolved, String)> {
     let name = &reference.name;
     let own_namespace = &gateway.id.namespace;
@@ -65,5 +66,8 @@ fn certificate(
         None => Err(format!("no key {key:?} in Secret \"{namespace}/{name}\"")),
     };
     let invalid = |message| (Unresolved::InvalidCertificateRef, message);
-    Ok(Certificate { chain: value(CHAIN).map_err(invalid)?, key: value(KEY).map_err(invalid)? })
+    let certificate =
+        Certificate { chain: value(CHAIN).map_err(invalid)?, key: value(KEY).map_err(invalid)? };
+    index.usable(&secret.id, &[CHAIN, KEY], findings).map_err(invalid)?;
+    Ok(certificate)
 }

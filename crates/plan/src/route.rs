@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use tollgate_config::MODEL_HEADER;
 use tollgate_config::bundle::{self, HeaderMatch, Match, Target, TextMatch, Timeouts};
 use tollgate_manifest::{
     AiGatewayRouteBackendRef, AiGatewayRouteMatch, AiGatewayRouteRule, AiGatewayRouteSpec, GatewayDuration,
@@ -14,11 +15,14 @@ use crate::attach::Attachment;
 use crate::backend::{Backends, PlannedBackend};
 use crate::backend_traffic::{Traffic, TrafficPolicies, Upstream};
 use crate::cost;
-use crate::findings::{Findings, Unresolved};
-use crate::gateway::{Origin, PlannedListener};
+use crate::findings::{Findings, ObjectId, Unresolved};
+use crate::gateway::PlannedListener;
 use crate::grant::{self, AI_BACKEND, AI_ROUTE};
 use crate::index::{Index, Item};
 use crate::mutation::{self, Place};
+
+/// What the headers of the gateway begin with; those of clients are taken off.
+const OWN_HEADERS: &str = "x-ai-eg-";
 
 /// `owned_by` of models whose rule does not say, as in Envoy AI Gateway.
 const OWNER_DEFAULT: &str = "Envoy AI Gateway";
@@ -68,7 +72,7 @@ impl<'a> Routes<'a> {
     ) -> Vec<(Defaults<'a>, Vec<&'p PlannedListener<'a>>)> {
         let mut groups: Vec<(Defaults<'a>, Vec<&PlannedListener<'a>>)> = Vec::new();
         for listener in attached {
-            let defaults = self.defaults(listener.origin.as_ref());
+            let defaults = self.defaults(listener);
             match groups.iter_mut().find(|(other, _)| *other == defaults) {
                 Some((_, listeners)) => listeners.push(listener),
                 None => groups.push((defaults, vec![listener])),
@@ -77,10 +81,10 @@ impl<'a> Routes<'a> {
         groups
     }
 
-    fn defaults(&self, origin: Option<&Origin<'a>>) -> Defaults<'a> {
-        let Some(origin) = origin else { return Defaults::default() };
+    fn defaults(&self, listener: &PlannedListener<'a>) -> Defaults<'a> {
+        let Some(origin) = listener.origin.as_ref() else { return Defaults::default() };
         let costs = origin.config.map_or(&[][..], |config| &config.spec.global_llm_request_costs);
-        Defaults { policy: self.traffic.of_listener(origin), costs }
+        Defaults { policy: self.traffic.of_listener(origin), costs, broken: listener.broken.clone() }
     }
 
     fn route(
@@ -111,12 +115,16 @@ impl<'a> Routes<'a> {
         used: &mut Used,
         findings: &mut Findings,
     ) -> bundle::Rule {
-        let traffic = self.traffic.of_rule(&route.id, rule.name.as_deref(), defaults.policy);
+        check_rule(&route.id, at, rule, findings);
+        let held = self.traffic.of_rule(&route.id, rule.name.as_deref(), &defaults.policy);
+        let unserved = defaults.broken.clone().or_else(|| held.as_ref().err().cloned());
+        let traffic = held.unwrap_or_default();
         let mut targets = Vec::new();
         let mut first_mistake = None;
         for (nth, reference) in rule.backend_refs.iter().enumerate() {
             let path = format!("spec.rules[{at}].backendRefs[{nth}]");
             match self.target(route, &path, reference, findings) {
+                Ok(_) if unserved.is_some() => {}
                 Ok((target, backend)) => {
                     use_backend(backend, &traffic.upstream, used, findings);
                     targets.push(target);
@@ -127,7 +135,8 @@ impl<'a> Routes<'a> {
             }
         }
         // Where others remain they serve; a rule that has lost all of its backends says why.
-        let broken = first_mistake.filter(|_| targets.iter().all(|target| target.weight == 0));
+        let lost = first_mistake.filter(|_| targets.iter().all(|target| target.weight == 0));
+        let broken = unserved.or(lost);
         bundle::Rule {
             name: rule.name.clone(),
             matches: rule.matches.iter().map(resolve_match).collect(),
@@ -189,6 +198,10 @@ impl<'a> Routes<'a> {
                 format!("no ReferenceGrant in {namespace:?} lets this route use AIServiceBackend {name:?}");
             return Err(fail(Unresolved::RefNotPermitted, ".namespace", message));
         }
+        if self.index.is_invalid(AI_BACKEND, namespace, name) {
+            // What is wrong with it is told already.
+            return Err(format!("AIServiceBackend \"{namespace}/{name}\" has mistakes"));
+        }
         match self.backends.get(&(namespace.clone(), name.clone())) {
             Some(Ok(backend)) => Ok(backend),
             Some(Err(message)) => Err(format!("AIServiceBackend \"{namespace}/{name}\": {message}")),
@@ -201,10 +214,19 @@ impl<'a> Routes<'a> {
 }
 
 /// What a Gateway says for the routes on it.
-#[derive(Debug, Default, PartialEq)]
+#[derive(Debug, PartialEq)]
 struct Defaults<'a> {
-    policy: Option<&'a crate::findings::ObjectId>,
+    /// Its BackendTrafficPolicy, or why none of the routes without one of their own can be served.
+    policy: Result<Option<&'a ObjectId>, String>,
     costs: &'a [tollgate_manifest::LlmRequestCost],
+    /// Why no route can be served.
+    broken: Option<String>,
+}
+
+impl Default for Defaults<'_> {
+    fn default() -> Self {
+        Self { policy: Ok(None), costs: &[], broken: None }
+    }
 }
 
 fn model_override(reference: &AiGatewayRouteBackendRef) -> Result<Option<ModelName>, String> {
@@ -212,24 +234,56 @@ fn model_override(reference: &AiGatewayRouteBackendRef) -> Result<Option<ModelNa
     name.map(|name| ModelName::parse(name).map_err(|error| error.to_string())).transpose()
 }
 
-/// Puts a backend into the bundle, with the bounds of the policy over the rule that uses it.
+/// Puts a backend into the bundle, with the bounds of the policy over the rule that uses it. One backend has one set of
+/// bounds: those of the first policy that has any.
 fn use_backend(planned: &PlannedBackend, upstream: &Upstream, used: &mut Used, findings: &mut Findings) {
-    match used.get(&planned.backend.name) {
-        Some((_, other)) if !other.asks_the_same(upstream) => {
-            // One backend has one set of bounds; the rule that came first has set them.
-            let name = |upstream: &Upstream| match &upstream.policy {
-                Some(policy) => policy.to_string(),
-                None => "a rule without a policy".to_owned(),
-            };
-            let message =
-                format!("its bounds are those of {}; {} has no effect", name(other), name(upstream));
-            findings.warning(&planned.id, "", message);
+    let name = &planned.backend.name;
+    match used.get(name) {
+        Some(_) if upstream.asks_nothing() => return,
+        Some((_, other)) if other.asks_nothing() => {}
+        Some((_, other)) if other.asks_the_same(upstream) => return,
+        Some((_, other)) => {
+            if let (Some(policy), Some(first)) = (&upstream.policy, &other.policy) {
+                let message = format!("its bounds have no effect on {}: those of {first} count", planned.id);
+                findings.warning(policy, "", message);
+            }
+            return;
         }
-        Some(_) => {}
-        None => {
-            let Upstream { policy: _, limits, ejection, connect_timeout } = upstream.clone();
-            let backend = bundle::Backend { limits, ejection, connect_timeout, ..planned.backend.clone() };
-            used.insert(planned.backend.name.clone(), (backend, upstream.clone()));
+        None => {}
+    }
+    let Upstream { policy: _, limits, ejection, connect_timeout } = upstream.clone();
+    let backend = bundle::Backend { limits, ejection, connect_timeout, ..planned.backend.clone() };
+    used.insert(name.clone(), (backend, upstream.clone()));
+}
+
+/// Names what is well formed in a rule, and does not do what somebody may expect of it.
+fn check_rule(route: &ObjectId, at: usize, rule: &AiGatewayRouteRule, findings: &mut Findings) {
+    if rule.backend_refs.iter().all(|reference| reference.weight == 0) {
+        let why = match rule.backend_refs.as_slice() {
+            [] => "there is no backend",
+            _ => "every backend has weight 0",
+        };
+        findings.warning(
+            route,
+            format!("spec.rules[{at}].backendRefs"),
+            format!("{why}: requests are answered 500"),
+        );
+    }
+    for (nth, written) in rule.matches.iter().enumerate() {
+        for (place, header) in written.headers.iter().enumerate() {
+            let path = format!("spec.rules[{at}].matches[{nth}].headers[{place}].name");
+            let name = header.name.to_ascii_lowercase();
+            if name.starts_with(OWN_HEADERS) && name != MODEL_HEADER {
+                let message =
+                    format!("never holds: of the headers of the gateway only {MODEL_HEADER} is matched");
+                findings.warning(route, path, message);
+            } else if written.headers.iter().take(place).any(|other| other.name.eq_ignore_ascii_case(&name)) {
+                findings.warning(
+                    route,
+                    path,
+                    "has no effect: of several conditions on one header the first counts",
+                );
+            }
         }
     }
 }

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use tollgate_manifest::{GatewaySpec, PolicyTargetReference, TargetSelector};
 
 use crate::findings::{Findings, ObjectId};
-use crate::grant::{AI_ROUTE, GATEWAY, GATEWAY_API, HTTP_ROUTE};
+use crate::grant::{AI_ROUTE, GATEWAY, GATEWAY_API, HTTP_ROUTE, Kind};
 use crate::index::{Index, Item};
+use crate::invalid;
 use crate::selector::selects;
 
 /// What a policy is about, within the namespace that it shares with it.
@@ -19,8 +20,16 @@ enum Scope {
 /// Policies of one kind, by what they are about.
 #[derive(Debug)]
 pub(crate) struct Policies<'a, S> {
-    by_target: BTreeMap<(Scope, String, String, Option<String>), &'a Item<'a, S>>,
+    by_target: BTreeMap<Target, Result<&'a Item<'a, S>, String>>,
+    /// Namespaces with a policy that has mistakes and may be about anything there, and what to say of it.
+    by_namespace: BTreeMap<String, String>,
 }
+
+/// What a policy is about: sort, namespace, name, section.
+type Target = (Scope, String, String, Option<String>);
+
+/// The policy that holds, or why nothing can be served where it would.
+pub(crate) type Holding<'a, S> = Result<Option<&'a Item<'a, S>>, String>;
 
 /// How a policy names what it is about; the three spellings are one list.
 #[derive(Debug, Clone, Copy)]
@@ -37,18 +46,27 @@ pub(crate) enum Reach {
     Gateways,
 }
 
+impl Reach {
+    fn kinds(self) -> &'static [Kind] {
+        match self {
+            Self::GatewaysAndRoutes => &[GATEWAY, HTTP_ROUTE, AI_ROUTE],
+            Self::Gateways => &[GATEWAY],
+        }
+    }
+}
+
 impl<'a, S> Policies<'a, S> {
     /// Sorts `policies` by what they are about. Of several about the same, the oldest counts.
     pub(crate) fn attach(
         index: &Index<'_>,
-        policies: impl Iterator<Item = &'a Item<'a, S>>,
+        (kind, policies): (Kind, impl Iterator<Item = &'a Item<'a, S>>),
         targets: impl Fn(&'a S) -> Targets<'a>,
         reach: Reach,
         findings: &mut Findings,
     ) -> Self {
         let mut policies: Vec<_> = policies.collect();
         policies.sort_by_key(|policy| policy.age());
-        let mut attached = Self { by_target: BTreeMap::new() };
+        let mut attached = Self { by_target: BTreeMap::new(), by_namespace: BTreeMap::new() };
         for policy in policies {
             let targets = targets(policy.spec);
             let single = targets.target_ref.map(|target| ("spec.targetRef".to_owned(), target));
@@ -62,12 +80,48 @@ impl<'a, S> Policies<'a, S> {
             }
             for (at, selector) in targets.selectors.iter().enumerate() {
                 let path = format!("spec.targetSelectors[{at}]");
-                for target in selected(index, &policy.id, selector) {
+                let group = selector.group.as_deref().unwrap_or(GATEWAY_API);
+                if !reach.kinds().iter().any(|kind| kind.is(group, &selector.kind)) {
+                    findings.error(&policy.id, path, unexpected(reach, &selector.kind, group));
+                    continue;
+                }
+                let selected = selected(index, &policy.id, selector);
+                if selected.is_empty() {
+                    findings.warning(
+                        &policy.id,
+                        path.as_str(),
+                        "has no effect: selects nothing in its namespace",
+                    );
+                }
+                for target in selected {
                     attached.attach_one(index, policy, &path, &target, reach, findings);
                 }
             }
         }
+        attached.attach_invalid(index, kind, reach);
         attached
+    }
+
+    /// Puts policies with mistakes before those without that are about the same.
+    fn attach_invalid(&mut self, index: &Index<'_>, kind: Kind, reach: Reach) {
+        for policy in index.invalid_of(kind) {
+            let (namespace, reason) = (&policy.metadata.namespace, invalid::reason(policy));
+            let Some(targets) = invalid::targets(policy, reach.kinds()) else {
+                self.by_namespace.insert(namespace.clone(), reason);
+                continue;
+            };
+            for target in targets {
+                // Without its section, if that is not there: the mistake may be in its name.
+                let whole = PolicyTargetReference { section_name: None, ..target.clone() };
+                let of_section = resolve(index, namespace, target, reach).map(|scope| (scope, target));
+                let found = of_section
+                    .or_else(|_| resolve(index, namespace, &whole, reach).map(|scope| (scope, &whole)));
+                if let Ok((scope, target)) = found {
+                    let key = (scope, namespace.clone(), target.name.clone(), target.section_name.clone());
+                    self.by_target.insert(key, Err(reason.clone()));
+                }
+            }
+        }
     }
 
     fn attach_one(
@@ -87,38 +141,45 @@ impl<'a, S> Policies<'a, S> {
         let key = (scope, namespace.clone(), target.name.clone(), target.section_name.clone());
         match self.by_target.get(&key) {
             // A policy may name an HTTPRoute and the AIGatewayRoute that makes it: the same thing twice.
-            Some(other) if other.id == policy.id => {}
-            Some(other) => {
+            Some(Ok(other)) if other.id == policy.id => {}
+            Some(Ok(other)) => {
                 let message =
                     format!("has no effect on {} {:?}: {} is older", target.kind, target.name, other.id);
                 findings.error(&policy.id, path, message);
             }
+            // Policies with mistakes come last.
+            Some(Err(_)) => {}
             None => {
-                self.by_target.insert(key, policy);
+                self.by_target.insert(key, Ok(policy));
             }
         }
     }
 
     /// The policy about `listener` of `gateway`.
-    pub(crate) fn effective(
-        &self,
-        gateway: &Item<'_, GatewaySpec>,
-        listener: &str,
-    ) -> Option<&'a Item<'a, S>> {
+    ///
+    /// # Errors
+    /// When it has mistakes.
+    pub(crate) fn effective(&self, gateway: &Item<'_, GatewaySpec>, listener: &str) -> Holding<'a, S> {
         self.most_specific(Scope::Gateway, &gateway.id, Some(listener))
     }
 
     /// The policy about the rule called `rule` of `route`.
-    pub(crate) fn of_route(&self, route: &ObjectId, rule: Option<&str>) -> Option<&'a Item<'a, S>> {
+    ///
+    /// # Errors
+    /// When it has mistakes.
+    pub(crate) fn of_route(&self, route: &ObjectId, rule: Option<&str>) -> Holding<'a, S> {
         self.most_specific(Scope::Route, route, rule)
     }
 
-    fn most_specific(&self, scope: Scope, id: &ObjectId, section: Option<&str>) -> Option<&'a Item<'a, S>> {
+    fn most_specific(&self, scope: Scope, id: &ObjectId, section: Option<&str>) -> Holding<'a, S> {
+        if let Some(reason) = self.by_namespace.get(&id.namespace) {
+            return Err(reason.clone());
+        }
         let key = |section: Option<&str>| {
             (scope.clone(), id.namespace.clone(), id.name.clone(), section.map(str::to_owned))
         };
         let of_section = section.and_then(|section| self.by_target.get(&key(Some(section))));
-        of_section.or_else(|| self.by_target.get(&key(None))).copied()
+        of_section.or_else(|| self.by_target.get(&key(None))).cloned().transpose()
     }
 }
 
@@ -136,11 +197,7 @@ fn resolve(
     {
         Scope::Route
     } else {
-        let expected = match reach {
-            Reach::Gateways => "a Gateway",
-            Reach::GatewaysAndRoutes => "a Gateway, HTTPRoute or AIGatewayRoute",
-        };
-        return Err(format!("expected {expected}, found {kind} of group {:?}", target.group));
+        return Err(unexpected(reach, kind, &target.group));
     };
     let sections: Option<Vec<&str>> = match scope {
         Scope::Gateway => index
@@ -156,6 +213,14 @@ fn resolve(
                 .map(|route| route.spec.rules.iter().filter_map(|rule| rule.name.as_deref()).collect()),
         },
     };
+    // What is wrong with it is told already.
+    let is_invalid = reach
+        .kinds()
+        .iter()
+        .any(|kind| kind.is(&target.group, &target.kind) && index.is_invalid(*kind, namespace, name));
+    if is_invalid {
+        return Ok(scope);
+    }
     let sections = sections.ok_or_else(|| format!("no {kind} {name:?} in namespace {namespace:?}"))?;
     match target.section_name.as_deref() {
         Some(section) if !sections.contains(&section) => {
@@ -163,6 +228,14 @@ fn resolve(
         }
         _ => Ok(scope),
     }
+}
+
+fn unexpected(reach: Reach, kind: &str, group: &str) -> String {
+    let expected = match reach {
+        Reach::Gateways => "a Gateway",
+        Reach::GatewaysAndRoutes => "a Gateway, HTTPRoute or AIGatewayRoute",
+    };
+    format!("expected {expected}, found {kind} of group {group:?}")
 }
 
 /// The objects in the namespace of `policy` whose labels meet `selector`.

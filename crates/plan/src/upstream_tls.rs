@@ -2,7 +2,8 @@
 
 use tollgate_config::bundle::{Trust, UpstreamTls};
 use tollgate_manifest::{
-    BackendSpec, BackendTlsPolicySpec, LocalObjectReference, SubjectAltNameType, WellKnownCaCertificates,
+    BackendSpec, BackendTls, BackendTlsPolicySpec, LocalObjectReference, SubjectAltNameType,
+    WellKnownCaCertificates,
 };
 
 use crate::findings::{Findings, ObjectId, Unresolved};
@@ -25,7 +26,11 @@ pub(crate) fn resolve(
 ) -> Result<Option<UpstreamTls>, String> {
     check_own(backend, findings)?;
     match (policy(index, backend, findings), &backend.spec.tls) {
-        (Some(policy), _) => by_policy(index, policy, findings).map(Some),
+        (Some(policy), own) => {
+            let by_policy = by_policy(index, policy, findings);
+            let own = own.as_ref().map_or(Ok(()), |own| overruled(index, backend, own, policy, findings));
+            own.and(by_policy).map(Some)
+        }
         (None, Some(tls)) => {
             let server_name = server_name(backend, tls.sni.as_deref()).inspect_err(|message| {
                 findings.error(&backend.id, "spec.tls.sni", message.as_str());
@@ -48,6 +53,8 @@ pub(crate) fn check_policies(index: &Index<'_>, findings: &mut Findings) {
                 let message =
                     format!("expected a Backend, found {} of group {:?}", target.kind, target.group);
                 findings.error(&policy.id, path, message);
+            } else if index.is_invalid(BACKEND, namespace, name) {
+                // What is wrong with it is told already.
             } else if index.backends.get(namespace, name).is_none() {
                 let message = format!("no Backend {name:?} in namespace {namespace:?}");
                 findings.unresolved(&policy.id, path + ".name", Unresolved::BackendNotFound, message);
@@ -81,6 +88,32 @@ fn check_own(backend: &Item<'_, BackendSpec>, findings: &mut Findings) -> Result
         return Err("insecureSkipVerify is refused".to_owned());
     }
     Ok(())
+}
+
+/// Names what a Backend says and its policy says otherwise: as in Envoy Gateway the policy counts, and what the Backend
+/// refers to has to be there all the same.
+fn overruled(
+    index: &Index<'_>,
+    backend: &Item<'_, BackendSpec>,
+    own: &BackendTls,
+    policy: &Policy<'_>,
+    findings: &mut Findings,
+) -> Result<(), String> {
+    let validation = &policy.spec.validation;
+    let fields = [
+        ("sni", own.sni.as_ref().is_some_and(|sni| *sni != validation.hostname)),
+        ("caCertificateRefs", !own.ca_certificate_refs.is_empty()),
+        (
+            "wellKnownCACertificates",
+            own.well_known_ca_certificates.is_some() && validation.well_known_ca_certificates.is_none(),
+        ),
+    ];
+    for (field, _) in fields.into_iter().filter(|(_, is_overruled)| *is_overruled) {
+        let message = format!("has no effect: {} stands before it", policy.id);
+        findings.warning(&backend.id, format!("spec.tls.{field}"), message);
+    }
+    let path = "spec.tls.caCertificateRefs";
+    trust(index, &backend.id, path, &own.ca_certificate_refs, findings).map(|_| ())
 }
 
 /// The oldest policy about `backend`; the others conflict with it.
@@ -153,7 +186,7 @@ fn trust(
     }
     let mut texts = Vec::new();
     for (at, reference) in references.iter().enumerate() {
-        match authority(index, &object.namespace, reference) {
+        match authority(index, &object.namespace, reference, findings) {
             Ok(text) => texts.push(text),
             Err(message) => {
                 let path = format!("{path}[{at}]");
@@ -165,20 +198,26 @@ fn trust(
     Ok(Trust::Pem(texts))
 }
 
-fn authority(index: &Index<'_>, namespace: &str, reference: &LocalObjectReference) -> Result<String, String> {
+fn authority(
+    index: &Index<'_>,
+    namespace: &str,
+    reference: &LocalObjectReference,
+    findings: &mut Findings,
+) -> Result<String, String> {
     let (kind, name) = (&reference.kind, &reference.name);
     let data = if CONFIG_MAP.is(&reference.group, kind) {
         let config_map = index.config_maps.get(namespace, name);
-        config_map.map(|config_map| config_map.spec.data.get(CA).map(String::as_str))
+        config_map.map(|config_map| (&config_map.id, config_map.spec.data.get(CA).map(String::as_str)))
     } else if SECRET.is(&reference.group, kind) {
         let secret = index.secrets.get(namespace, name);
-        secret.map(|secret| secret.spec.data.get(CA).map(tollgate_terms::Secret::expose))
+        secret.map(|secret| (&secret.id, secret.spec.data.get(CA).map(tollgate_terms::Secret::expose)))
     } else {
         return Err(format!("expected a ConfigMap or Secret, found {kind} of group {:?}", reference.group));
     };
-    let value = data.ok_or_else(|| format!("no {kind} {name:?} in namespace {namespace:?}"))?;
+    let (id, value) = data.ok_or_else(|| format!("no {kind} {name:?} in namespace {namespace:?}"))?;
     let text = value.ok_or_else(|| format!("no key {CA:?} in {kind} {name:?}"))?;
     if text.contains("-----BEGIN CERTIFICATE-----") && !text.contains("PRIVATE KEY-----") {
+        index.usable(id, &[CA], findings)?;
         Ok(text.to_owned())
     } else {
         Err(format!("expected certificates in PEM, and nothing else, under key {CA:?} of {kind} {name:?}"))

@@ -13,13 +13,19 @@ pub struct World {
     pub objects: Vec<Located<Object>>,
     /// Where Gateways without an address listen.
     pub default_address: IpAddr,
+    /// Certificates and keys that cannot be used. Who plans does not read certificates; who calls may.
+    pub unusable: Unusable,
 }
+
+/// Values of Secrets and ConfigMaps that cannot be used, and why: by the object, as `Kind namespace/name`, and the key in it.
+pub type Unusable = BTreeMap<(String, String), String>;
 
 impl World {
     /// A world whose Gateways listen on 127.0.0.1 unless they name an address: nobody opens a machine to its
     /// network without saying so.
     pub fn new(objects: Vec<Located<Object>>) -> Self {
-        Self { objects, default_address: IpAddr::V4(Ipv4Addr::LOCALHOST) }
+        let default_address = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        Self { objects, default_address, unusable: Unusable::new() }
     }
 }
 

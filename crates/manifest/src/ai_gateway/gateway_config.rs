@@ -39,9 +39,11 @@ pub struct KubernetesContainer {
     #[serde(default)]
     pub env: Vec<EnvironmentVariable>,
     /// Requests and limits (`ResourceRequirements`).
+    #[serde(default)]
     #[schemars(schema_with = "any_object")]
     pub resources: Option<Value>,
     /// Security attributes (`SecurityContext`).
+    #[serde(default)]
     #[schemars(schema_with = "any_object")]
     pub security_context: Option<Value>,
     /// Image and tag.
@@ -63,6 +65,7 @@ pub struct EnvironmentVariable {
     /// Its value.
     pub value: Option<String>,
     /// Where its value is (`EnvVarSource`).
+    #[serde(default)]
     #[schemars(schema_with = "any_object")]
     pub value_from: Option<Value>,
 }
