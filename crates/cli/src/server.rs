@@ -59,7 +59,7 @@ impl Server {
             .with_context(|| format!("cannot listen on the admin address {}", options.admin_address))?;
         served.replace(configuration.snapshot.bundle(), &configuration.findings);
         let gateway = Gateway::start(
-            &Options { workers: options.workers },
+            &Options::new(options.workers),
             configuration.snapshot,
             configuration.secrets,
             Arc::clone(&telemetry),

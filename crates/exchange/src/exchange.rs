@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING, UPGRADE};
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use tollgate_config::Snapshot;
 use tollgate_dialect::{Endpoint, Prefixes};
 use tollgate_terms::{Dialect, Fault, GatewayFault, ModelName, Operation};
@@ -14,6 +14,12 @@ use crate::headers;
 use crate::record::{Outcome, Record, Summary};
 use crate::refusal::{LocalReply, Refusal, reply_headers};
 use crate::routed::Routed;
+
+/// Most headers of a request.
+pub(crate) const HEADERS_MAX: usize = 100;
+
+/// Most bytes of the path and the headers of a request.
+pub(crate) const HEAD_BYTES_MAX: usize = 64 << 10;
 
 /// The id and the moment of an exchange: what a pure core cannot make by itself.
 #[derive(Debug, Clone)]
@@ -231,6 +237,9 @@ enum Opened {
 }
 
 fn open(snapshot: &Arc<Snapshot>, head: &RequestHead, request_id: &str) -> Result<Opened, Refusal> {
+    if is_too_large(head) {
+        return Err(Refusal::HeadTooLarge);
+    }
     let Some(host) = &head.host else { return Err(Refusal::BadHost) };
     if head.headers.contains_key(UPGRADE) {
         return Err(Refusal::Upgrade);
@@ -253,6 +262,12 @@ fn open(snapshot: &Arc<Snapshot>, head: &RequestHead, request_id: &str) -> Resul
             models(snapshot, head, host, dialect, id.as_deref(), request_id).map(Opened::Reply)
         }
     }
+}
+
+fn is_too_large(head: &RequestHead) -> bool {
+    let header_bytes = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len();
+    head.headers.len() > HEADERS_MAX
+        || head.path.len() + head.headers.iter().map(header_bytes).sum::<usize>() > HEAD_BYTES_MAX
 }
 
 fn admit(

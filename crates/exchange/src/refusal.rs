@@ -6,6 +6,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use tollgate_dialect::{ErrorBody, Invalid, InvalidKind, encode_error};
 use tollgate_terms::{BackendFault, Dialect, Fault, GatewayFault};
 
+use crate::exchange::{HEAD_BYTES_MAX, HEADERS_MAX};
 use crate::response::identify;
 
 /// The gateway's own id of an exchange, on every response.
@@ -81,6 +82,8 @@ pub enum Refusal {
     MissingCredential,
     /// Two framings in one request.
     AmbiguousLength,
+    /// The head of the request is larger than the gateway takes.
+    HeadTooLarge,
     /// The request body is packed.
     ContentCoding {
         /// As named.
@@ -117,7 +120,7 @@ impl Refusal {
             Self::Upgrade | Self::BodyTooLarge { .. } | Self::BodyTimeout | Self::BodyBroken => {
                 headers.insert(CONNECTION, HeaderValue::from_static("close"));
             }
-            Self::AmbiguousLength => {
+            Self::AmbiguousLength | Self::HeadTooLarge => {
                 headers.insert(CONNECTION, HeaderValue::from_static("close"));
             }
             Self::ContentCoding { .. } => {
@@ -151,6 +154,7 @@ impl Refusal {
             Self::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::BodyBroken | Self::BadHost | Self::AmbiguousLength => StatusCode::BAD_REQUEST,
+            Self::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::ContentCoding { .. } => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Invalid(invalid) => match invalid.kind {
                 InvalidKind::BadRequest => StatusCode::BAD_REQUEST,
@@ -175,6 +179,7 @@ impl Refusal {
             Self::BodyTimeout => "RequestTimeout",
             Self::BodyBroken | Self::BadHost | Self::AmbiguousLength => "BadRequest",
             Self::ContentCoding { .. } => "UnsupportedMediaType",
+            Self::HeadTooLarge => "RequestHeaderFieldsTooLarge",
             Self::Invalid(invalid) => match invalid.kind {
                 InvalidKind::BadRequest => "BadRequest",
                 InvalidKind::UnsupportedMediaType => "UnsupportedMediaType",
@@ -208,6 +213,7 @@ impl Refusal {
             Self::NotServed { .. } => "not_served",
             Self::MissingCredential => "missing_credential",
             Self::AmbiguousLength => "ambiguous_length",
+            Self::HeadTooLarge => "head_too_large",
             Self::ContentCoding { .. } => "content_coding",
             Self::Failed(fault) => fault.label(),
         }
@@ -239,6 +245,9 @@ impl Refusal {
             Self::AmbiguousLength => {
                 "a request has either content-length or transfer-encoding, not both".to_owned()
             }
+            Self::HeadTooLarge => format!(
+                "a request has at most {HEADERS_MAX} headers, and with its path at most {HEAD_BYTES_MAX} bytes of them"
+            ),
             Self::ContentCoding { coding } => {
                 format!("request bodies are taken as they are, without the content-encoding {coding:?}")
             }

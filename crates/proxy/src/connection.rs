@@ -24,11 +24,10 @@ use crate::worker::Worker;
 /// Longest wait for a TLS handshake, for the first bytes of a connection, and for a request head.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Largest request head; more is 431. Also bounds what is read ahead of a busy handler.
-const HEAD_BYTES_MAX: usize = 64 << 10;
-
-/// Most headers of a request; more is 431.
-const HEADERS_MAX: usize = 100;
+/// Largest request head that is read, and most headers. The core refuses half of this in words; what is beyond is refused by
+/// hyper, which has none. Also bounds what is read ahead of a busy handler.
+const HEAD_BYTES_MAX: usize = 128 << 10;
+const HEADERS_MAX: usize = 200;
 
 /// Most requests at a time on one HTTP/2 connection (Envoy's advice for the edge).
 const HTTP2_STREAMS_MAX: u32 = 100;

@@ -23,6 +23,15 @@ use crate::worker::Worker;
 pub struct Options {
     /// Worker threads, at least one.
     pub workers: usize,
+    /// Longest wait for a whole request body.
+    pub request_body_timeout: Duration,
+}
+
+impl Options {
+    /// Options for so many workers. Request bodies have five minutes: an upload of 50 MB over a slow line takes a while.
+    pub fn new(workers: usize) -> Self {
+        Self { workers, request_body_timeout: Duration::from_secs(300) }
+    }
 }
 
 /// Why the gateway does not start, or does not take a new configuration.
@@ -71,7 +80,8 @@ impl Gateway {
         let drain = Arc::new(Drain::default());
         let workers = (0..options.workers.max(1))
             .map(|number| {
-                let worker = Worker::new(Arc::clone(&serving), Arc::clone(&telemetry), Arc::clone(&drain));
+                let shared = (Arc::clone(&serving), Arc::clone(&telemetry), Arc::clone(&drain));
+                let worker = Worker::new(shared.0, shared.1, shared.2, options.request_body_timeout);
                 spawn(number, Arc::new(worker), watching.clone())
             })
             .collect::<Result<Vec<_>, _>>()

@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
@@ -24,9 +23,6 @@ use crate::patience::Patience;
 use crate::request_id::request_id;
 use crate::settle::Running;
 use crate::worker::Worker;
-
-/// Longest wait for a whole request body. An upload of 50 MB over a slow line takes a while.
-const BODY_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// Who sent a request, and through which door.
 #[derive(Debug, Clone)]
@@ -98,7 +94,7 @@ async fn serve(
         Ok(plan) => plan,
         Err(reply) => return local(running, reply),
     };
-    let collected = tokio::time::timeout(BODY_TIMEOUT, collect(body, bytes_max)).await;
+    let collected = tokio::time::timeout(worker.request_body_timeout, collect(body, bytes_max)).await;
     let body = match collected {
         Ok(Ok(body)) => body,
         Ok(Err(Incomplete::TooLarge)) => return refuse(running, &Refusal::BodyTooLarge { bytes_max }),

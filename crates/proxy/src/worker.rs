@@ -29,11 +29,17 @@ pub(crate) struct Worker {
     pub(crate) telemetry: Arc<Telemetry>,
     pub(crate) drain: Arc<Drain>,
     pub(crate) pools: Pools,
+    pub(crate) request_body_timeout: Duration,
 }
 
 impl Worker {
-    pub(crate) fn new(serving: Arc<ArcSwap<Serving>>, telemetry: Arc<Telemetry>, drain: Arc<Drain>) -> Self {
-        Self { serving, telemetry, drain, pools: Pools::default() }
+    pub(crate) fn new(
+        serving: Arc<ArcSwap<Serving>>,
+        telemetry: Arc<Telemetry>,
+        drain: Arc<Drain>,
+        request_body_timeout: Duration,
+    ) -> Self {
+        Self { serving, telemetry, drain, pools: Pools::default(), request_body_timeout }
     }
 
     /// The configuration of this moment. A request keeps the one that it began with.

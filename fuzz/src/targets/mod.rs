@@ -3,6 +3,7 @@
 mod dialect;
 mod json;
 mod manifest;
+mod response;
 mod sse;
 mod wire;
 
@@ -21,6 +22,7 @@ pub(crate) const TARGETS: &[Target] = &[
     Target { name: "sse_encode", run: sse::encode },
     Target { name: "inflate", run: wire::inflate },
     Target { name: "multipart", run: wire::multipart },
+    Target { name: "response", run: response::response },
     Target { name: "hostname", run: wire::hostname },
     Target { name: "inspect", run: dialect::inspect },
     Target { name: "observe", run: dialect::observe },

@@ -114,8 +114,16 @@ fn refuses_upgrades_and_what_is_smuggled_behind_them() {
 #[test]
 fn refuses_heads_that_are_too_large() {
     let (tested, backend) = idle_gateway();
-    let many: String = (0..200).map(|number| format!("x-{number}: 1\r\n")).collect();
-    let request = format!("POST /v1/chat/completions HTTP/1.1\r\nhost: g\r\n{many}\r\n");
+    let many: String = (0..150).map(|number| format!("x-{number}: 1\r\n")).collect();
+    let long = format!("x-long: {}\r\n", "a".repeat(70 << 10));
+    for headers in [&many, &long] {
+        let request = format!("POST /v1/messages HTTP/1.1\r\nhost: g\r\n{headers}\r\n");
+        let response = tested.send(&request);
+        assert_eq!((status(&response), header(&response, "connection")), (431, Some("close")), "{response}");
+        assert!(json(&response)["request_id"].is_string(), "{response}");
+    }
+    // Beyond twice that nobody reads any more, and the answer has no words.
+    let request = format!("POST /v1/messages HTTP/1.1\r\nhost: g\r\n{}\r\n", many.repeat(2));
     assert_eq!(status(&tested.send(&request)), 431);
     assert_unheard(&backend);
 }
@@ -166,4 +174,15 @@ fn refuses_a_packed_body_and_names_its_coding() {
         "{response}"
     );
     assert!(response.contains("gzip"), "{response}");
+}
+
+#[test]
+fn refuses_a_body_that_does_not_arrive_in_time() {
+    let (tested, backend) = idle_gateway();
+    let request = chat_request(CHAT);
+    let half = &request[..request.len() - 10];
+    let response = tested.send(half);
+    assert_eq!((status(&response), header(&response, "connection")), (408, Some("close")), "{response}");
+    assert_eq!(json(&response)["error"]["type"], "RequestTimeout", "{response}");
+    assert_unheard(&backend);
 }
