@@ -1,7 +1,8 @@
 //! A streamed answer, said as chunks of a chat completion.
 //!
 //! Source: `openai.types.chat.ChatCompletionChunk`. Reasoning goes out as compatible servers do: its text in
-//! `reasoning_content`, and the same text and its signature in `thinking_blocks`.
+//! `reasoning_content`, and the same text and its signature in `thinking_blocks`. Their entries are numbered, since the
+//! `openai` package puts lists of objects together by `index` and breaks off where there is none.
 
 use bytes::BytesMut;
 use serde::Serialize;
@@ -56,11 +57,14 @@ struct WireDelta<'a> {
 #[serde(tag = "type", rename_all = "snake_case")]
 enum ThinkingBlock<'a> {
     Thinking {
+        /// The number of the block among `thinking_blocks`.
+        index: usize,
         thinking: &'a str,
         #[serde(skip_serializing_if = "Option::is_none")]
         signature: Option<&'a str>,
     },
     RedactedThinking {
+        index: usize,
         data: &'a str,
     },
 }
@@ -90,12 +94,19 @@ pub(crate) struct StreamEncoder {
     model: String,
     created_s: u64,
     usage: Option<Usage>,
-    /// Whether each choice has been begun.
-    choices: Vec<bool>,
+    choices: Vec<Progress>,
     open: Vec<OpenBlock>,
-    /// Calls so far, by choice.
-    calls: Vec<(usize, usize)>,
     has_ended: bool,
+}
+
+/// What has been said of a choice.
+#[derive(Debug, Default, Clone)]
+struct Progress {
+    has_begun: bool,
+    /// Blocks of `thinking_blocks` so far.
+    thinking: usize,
+    /// Calls so far.
+    calls: usize,
 }
 
 /// A block that has begun and not stopped.
@@ -112,7 +123,8 @@ struct OpenBlock {
 enum OpenKind {
     Text,
     Refusal,
-    Thinking,
+    /// The number of the block among `thinking_blocks`.
+    Thinking(usize),
     /// The number of the call in its choice.
     Call(usize),
     Nothing,
@@ -129,7 +141,6 @@ impl StreamEncoder {
             usage: None,
             choices: Vec::new(),
             open: Vec::new(),
-            calls: Vec::new(),
             has_ended: false,
         }
     }
@@ -178,14 +189,15 @@ impl StreamEncoder {
         let kind = match start {
             BlockStart::Text => OpenKind::Text,
             BlockStart::Refusal => OpenKind::Refusal,
-            BlockStart::Thinking => OpenKind::Thinking,
+            BlockStart::Thinking => OpenKind::Thinking(self.next(choice, |progress| &mut progress.thinking)),
             BlockStart::RedactedThinking { data } => {
-                let thinking_blocks = Some([ThinkingBlock::RedactedThinking { data: &data }]);
+                let index = self.next(choice, |progress| &mut progress.thinking);
+                let thinking_blocks = Some([ThinkingBlock::RedactedThinking { index, data: &data }]);
                 self.chunk(choice, WireDelta { thinking_blocks, ..WireDelta::default() }, None, out);
                 OpenKind::Nothing
             }
             BlockStart::ToolUse { id, name } => {
-                let index = self.next_call(choice);
+                let index = self.next(choice, |progress| &mut progress.calls);
                 let function = WireFunction { name: Some(&name), arguments: "" };
                 let call = WireCall { index, id: Some(&id), kind: Some("function"), function };
                 self.chunk(choice, WireDelta { tool_calls: Some([call]), ..WireDelta::default() }, None, out);
@@ -217,13 +229,17 @@ impl StreamEncoder {
             (OpenKind::Refusal, Delta::Text(text)) => {
                 WireDelta { refusal: Some(text), ..WireDelta::default() }
             }
-            (OpenKind::Thinking, Delta::Text(text)) => WireDelta {
+            (OpenKind::Thinking(index), Delta::Text(text)) => WireDelta {
                 reasoning_content: Some(text),
-                thinking_blocks: Some([ThinkingBlock::Thinking { thinking: text, signature: None }]),
+                thinking_blocks: Some([ThinkingBlock::Thinking { index, thinking: text, signature: None }]),
                 ..WireDelta::default()
             },
-            (OpenKind::Thinking, Delta::Signature(signature)) => WireDelta {
-                thinking_blocks: Some([ThinkingBlock::Thinking { thinking: "", signature: Some(signature) }]),
+            (OpenKind::Thinking(index), Delta::Signature(signature)) => WireDelta {
+                thinking_blocks: Some([ThinkingBlock::Thinking {
+                    index,
+                    thinking: "",
+                    signature: Some(signature),
+                }]),
                 ..WireDelta::default()
             },
             (OpenKind::Call(index), Delta::Input(arguments)) => {
@@ -259,28 +275,23 @@ impl StreamEncoder {
     /// The first chunk of a choice says who speaks.
     fn begin(&mut self, choice: usize, out: &mut BytesMut) {
         if self.choices.len() <= choice {
-            self.choices.resize(choice + 1, false);
+            self.choices.resize(choice + 1, Progress::default());
         }
-        if let Some(begun) = self.choices.get_mut(choice)
-            && !*begun
+        if let Some(progress) = self.choices.get_mut(choice)
+            && !progress.has_begun
         {
-            *begun = true;
+            progress.has_begun = true;
             let delta = WireDelta { role: Some("assistant"), content: Some(""), ..WireDelta::default() };
             self.chunk(choice, delta, None, out);
         }
     }
 
-    fn next_call(&mut self, choice: usize) -> usize {
-        match self.calls.iter_mut().find(|(of, _)| *of == choice) {
-            Some((_, count)) => {
-                *count += 1;
-                *count
-            }
-            None => {
-                self.calls.push((choice, 0));
-                0
-            }
-        }
+    /// The number of the next element of a kind in a choice that has begun.
+    fn next(&mut self, choice: usize, count: impl Fn(&mut Progress) -> &mut usize) -> usize {
+        let Some(progress) = self.choices.get_mut(choice) else { return 0 };
+        let count = count(progress);
+        *count += 1;
+        *count - 1
     }
 
     fn error(&mut self, kind: &str, message: &str, out: &mut BytesMut) {

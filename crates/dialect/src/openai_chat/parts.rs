@@ -115,6 +115,8 @@ pub(super) fn thinking_blocks(message: &mut Fields, losses: &mut Vec<Loss>) -> R
     for (index, item) in message.list("thinking_blocks")?.into_iter().enumerate() {
         let origin = format!("{pointer}/{index}");
         let mut fields = Fields::of(item, origin.clone())?;
+        // Its number in the stream that it came from.
+        fields.take("index");
         let kind = match fields.text("type")?.as_deref() {
             Some("redacted_thinking") => {
                 BlockKind::RedactedThinking { data: fields.text("data")?.unwrap_or_default() }
