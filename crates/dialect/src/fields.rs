@@ -1,7 +1,7 @@
 //! The members of a JSON object, taken out one by one, so that what nobody took is known.
 
 use serde_json::{Map, Value};
-use tollgate_chat::{CachePoint, Effect, Loss, LossKind};
+use tollgate_chat::{CachePoint, Effect, Loss, LossKind, Losses};
 
 use crate::Invalid;
 
@@ -104,7 +104,7 @@ impl Fields {
     }
 
     /// Records every member that nobody took as lost.
-    pub(crate) fn lose_rest(self, losses: &mut Vec<Loss>) {
+    pub(crate) fn lose_rest(self, losses: &mut Losses) {
         for (key, value) in &self.map {
             if !value.is_null() {
                 let pointer = format!("{}/{}", self.pointer, key.replace('~', "~0").replace('/', "~1"));
@@ -117,14 +117,6 @@ impl Fields {
 /// A loss.
 pub(crate) fn loss(pointer: impl Into<String>, kind: LossKind, effect: Effect) -> Loss {
     Loss { pointer: pointer.into(), kind, effect }
-}
-
-/// Records a loss of a stream, where the same one may come with every event.
-pub(crate) fn lose_once(pointer: String, kind: LossKind, effect: Effect, losses: &mut Vec<Loss>) {
-    let loss = Loss { pointer, kind, effect };
-    if !losses.contains(&loss) {
-        losses.push(loss);
-    }
 }
 
 /// A member that is not what it should be.

@@ -3,14 +3,11 @@
 //! Whole answers and streams take the same two steps; a stream takes them event by event. What could not be said comes back as losses.
 
 use bytes::{Bytes, BytesMut};
-use tollgate_chat::{Answer, Conversation, Event, Loss};
+use tollgate_chat::{Answer, Conversation, Event, Loss, Losses};
 use tollgate_terms::{Dialect, ModelName, Operation};
 use tollgate_wire::sse::Frame;
 
 use crate::{Invalid, anthropic_messages, openai_chat};
-
-/// Most losses that are told of one translation: a request of a megabyte may hold a hundred thousand.
-const LOSSES_MAX: usize = 100;
 
 /// A dialect that the hub reads and says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,7 +88,7 @@ pub fn translate_request(
 ) -> Result<Encoded, Invalid> {
     let untold = || Invalid::unprocessable("this operation cannot be translated", "");
     let (client, backend) = (Side::of(client).ok_or_else(untold)?, Side::of(backend).ok_or_else(untold)?);
-    let mut losses = Vec::new();
+    let mut losses = Losses::default();
     let conversation: Conversation = match client {
         Side::OpenAiChat => openai_chat::decode_request(body, &mut losses)?,
         Side::AnthropicMessages => anthropic_messages::decode_request(body, &mut losses)?,
@@ -100,8 +97,7 @@ pub fn translate_request(
         Side::OpenAiChat => openai_chat::encode_request(conversation, model, &mut losses)?,
         Side::AnthropicMessages => anthropic_messages::encode_request(conversation, model, &mut losses)?,
     };
-    losses.truncate(LOSSES_MAX);
-    Ok(Encoded { body, losses })
+    Ok(Encoded { body, losses: losses.into_vec() })
 }
 
 /// Says a whole answer in the client's dialect.
@@ -116,7 +112,7 @@ pub fn translate_answer(
 ) -> Result<TranslatedAnswer, Unreadable> {
     let untold = || Unreadable("this operation cannot be translated".to_owned());
     let (client, backend) = (Side::of(client).ok_or_else(untold)?, Side::of(backend).ok_or_else(untold)?);
-    let mut losses = Vec::new();
+    let mut losses = Losses::default();
     let answer: Answer = match backend {
         Side::OpenAiChat => openai_chat::decode_answer(body, &mut losses)?,
         Side::AnthropicMessages => anthropic_messages::decode_answer(body, &mut losses)?,
@@ -125,8 +121,7 @@ pub fn translate_answer(
         Side::OpenAiChat => openai_chat::encode_answer(answer, context, &mut losses),
         Side::AnthropicMessages => anthropic_messages::encode_answer(answer, context, &mut losses),
     };
-    losses.truncate(LOSSES_MAX);
-    Ok(TranslatedAnswer { body, losses })
+    Ok(TranslatedAnswer { body, losses: losses.into_vec() })
 }
 
 /// Says a streamed answer in the client's dialect, event by event.
@@ -135,7 +130,7 @@ pub struct StreamTranslator {
     decoder: Decoder,
     encoder: Encoder,
     events: Vec<Event>,
-    losses: Vec<Loss>,
+    losses: Losses,
 }
 
 #[derive(Debug)]
@@ -163,7 +158,7 @@ impl StreamTranslator {
                 Encoder::AnthropicMessages(anthropic_messages::StreamEncoder::new(context))
             }
         };
-        Some(Self { decoder, encoder, events: Vec::new(), losses: Vec::new() })
+        Some(Self { decoder, encoder, events: Vec::new(), losses: Losses::default() })
     }
 
     /// Takes in one event.
@@ -199,11 +194,10 @@ impl StreamTranslator {
                 Encoder::AnthropicMessages(encoder) => encoder.event(event, out, &mut self.losses),
             }
         }
-        self.losses.truncate(LOSSES_MAX);
     }
 
     /// What the stream does not say; the first hundred.
     pub fn losses(&self) -> &[Loss] {
-        &self.losses
+        self.losses.as_slice()
     }
 }

@@ -5,7 +5,7 @@
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tollgate_chat::{Answer, Block, BlockKind, Choice, Effect, Loss, LossKind, StopReason};
+use tollgate_chat::{Answer, Block, BlockKind, Choice, Effect, LossKind, Losses, StopReason};
 
 use super::usage::{WireUsage, encode_usage};
 use crate::error::encode;
@@ -28,7 +28,7 @@ struct Body {
 }
 
 /// Reads an answer, leniently. What the hub has no room for is recorded in `losses`.
-pub(crate) fn decode_answer(body: &[u8], losses: &mut Vec<Loss>) -> Result<Answer, Unreadable> {
+pub(crate) fn decode_answer(body: &[u8], losses: &mut Losses) -> Result<Answer, Unreadable> {
     let _ = losses;
     let body: Body = serde_json::from_slice(body).map_err(|error| Unreadable(error.to_string()))?;
     let blocks = body.content.into_iter().enumerate().map(|(index, value)| Block {
@@ -89,7 +89,7 @@ pub(super) fn stop_reason(word: Option<&str>, sequence: Option<String>) -> StopR
 }
 
 /// The words for a reason: `stop_reason` and `stop_sequence`.
-pub(super) fn stop_words(stop: StopReason, losses: &mut Vec<Loss>) -> (&'static str, Option<String>) {
+pub(super) fn stop_words(stop: StopReason, losses: &mut Losses) -> (&'static str, Option<String>) {
     match stop {
         // Which text ended the answer is not told by every dialect, and this one does not name a reason without it.
         StopReason::EndOfTurn | StopReason::StopSequence(None) => ("end_turn", None),
@@ -107,7 +107,7 @@ pub(super) fn stop_words(stop: StopReason, losses: &mut Vec<Loss>) -> (&'static 
 }
 
 /// The body. What it does not say is recorded in `losses`.
-pub(crate) fn encode_answer(answer: Answer, context: &AnswerContext, losses: &mut Vec<Loss>) -> Bytes {
+pub(crate) fn encode_answer(answer: Answer, context: &AnswerContext, losses: &mut Losses) -> Bytes {
     let Answer { id, model, created_s: _, choices, usage, service_tier: _ } = answer;
     if choices.len() > 1 {
         losses.push(loss("/choices/1", LossKind::Choices, Effect::Meaning));
@@ -132,7 +132,7 @@ pub(crate) fn encode_answer(answer: Answer, context: &AnswerContext, losses: &mu
     encode(&body.map)
 }
 
-fn encode_block(block: Block, losses: &mut Vec<Loss>) -> Option<Value> {
+fn encode_block(block: Block, losses: &mut Losses) -> Option<Value> {
     let Block { origin, cache: _, kind } = block;
     match kind {
         BlockKind::Text { text, citations } => {

@@ -3,13 +3,13 @@
 //! Source: `anthropic.types.ContentBlockParam`.
 
 use serde_json::{Map, Value};
-use tollgate_chat::{Block, BlockKind, DocumentSource, Effect, ImageSource, Loss, LossKind};
+use tollgate_chat::{Block, BlockKind, DocumentSource, Effect, ImageSource, LossKind, Losses};
 
 use crate::Invalid;
 use crate::fields::{Fields, loss, missing, wrong};
 
 /// The content of a message, a system prompt or a tool's result: a text or a list of blocks.
-pub(super) fn content(owner: &mut Fields, key: &str, losses: &mut Vec<Loss>) -> Result<Vec<Block>, Invalid> {
+pub(super) fn content(owner: &mut Fields, key: &str, losses: &mut Losses) -> Result<Vec<Block>, Invalid> {
     let pointer = owner.at(key);
     match owner.take(key) {
         None => Ok(Vec::new()),
@@ -25,7 +25,7 @@ pub(super) fn content(owner: &mut Fields, key: &str, losses: &mut Vec<Loss>) -> 
     }
 }
 
-fn block(mut fields: Fields, losses: &mut Vec<Loss>) -> Result<Block, Invalid> {
+fn block(mut fields: Fields, losses: &mut Losses) -> Result<Block, Invalid> {
     let origin = fields.pointer.clone();
     let cache = fields.cache_point()?;
     let name = fields.needed_text("type")?;
@@ -89,7 +89,7 @@ fn image(fields: &mut Fields) -> Result<Option<ImageSource>, Invalid> {
     }
 }
 
-fn document(fields: &mut Fields, losses: &mut Vec<Loss>) -> Result<Option<DocumentSource>, Invalid> {
+fn document(fields: &mut Fields, losses: &mut Losses) -> Result<Option<DocumentSource>, Invalid> {
     let pointer = fields.at("source");
     let mut source = fields.object("source")?.ok_or_else(|| missing(&pointer))?;
     match source.needed_text("type")?.as_str() {

@@ -4,7 +4,7 @@
 
 use serde_json::{Value, json};
 use tollgate_chat::{
-    Block, BlockKind, CachePoint, DocumentSource, Effect, ImageSource, Loss, LossKind, Role, Turn,
+    Block, BlockKind, CachePoint, DocumentSource, Effect, ImageSource, LossKind, Losses, Role, Turn,
 };
 
 use super::encode_request::cache_control;
@@ -12,7 +12,7 @@ use crate::Invalid;
 use crate::fields::{Members, loss};
 
 /// Instructions.
-pub(super) fn system_blocks(blocks: Vec<Block>, losses: &mut Vec<Loss>) -> Result<Vec<Value>, Invalid> {
+pub(super) fn system_blocks(blocks: Vec<Block>, losses: &mut Losses) -> Result<Vec<Value>, Invalid> {
     blocks
         .into_iter()
         .map(|Block { origin, cache, kind }| match kind {
@@ -29,7 +29,7 @@ pub(super) fn system_blocks(blocks: Vec<Block>, losses: &mut Vec<Loss>) -> Resul
 }
 
 /// The messages. Neighbours of one side are one message, and a message with nothing in it is none.
-pub(super) fn turns(turns: Vec<Turn>, losses: &mut Vec<Loss>) -> Result<Vec<Value>, Invalid> {
+pub(super) fn turns(turns: Vec<Turn>, losses: &mut Losses) -> Result<Vec<Value>, Invalid> {
     let mut out: Vec<(Role, Vec<Value>)> = Vec::with_capacity(turns.len());
     for Turn { role, mut blocks } in turns {
         if role == Role::User {
@@ -57,7 +57,7 @@ fn role_word(role: Role) -> &'static str {
 }
 
 /// One block; none where there are no words for it and the loss can be borne.
-fn encode_block(block: Block, role: Role, losses: &mut Vec<Loss>) -> Result<Option<Value>, Invalid> {
+fn encode_block(block: Block, role: Role, losses: &mut Losses) -> Result<Option<Value>, Invalid> {
     let Block { origin, cache, kind } = block;
     let value = match kind {
         // The API refuses empty texts.
@@ -115,7 +115,7 @@ fn tool_result(
     id: String,
     content: Vec<Block>,
     is_error: bool,
-    losses: &mut Vec<Loss>,
+    losses: &mut Losses,
 ) -> Result<Members, Invalid> {
     let mut blocks = Vec::with_capacity(content.len());
     for block in content {
@@ -166,7 +166,7 @@ fn with_cache(mut members: Members, cache: Option<CachePoint>) -> Value {
     members.value()
 }
 
-fn lose_citations(origin: &str, citations: &[Value], losses: &mut Vec<Loss>) {
+fn lose_citations(origin: &str, citations: &[Value], losses: &mut Losses) {
     if !citations.is_empty() {
         losses.push(loss(format!("{origin}/citations"), LossKind::Citation, Effect::Meaning));
     }

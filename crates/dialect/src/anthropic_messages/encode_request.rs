@@ -5,7 +5,7 @@
 use bytes::Bytes;
 use serde_json::{Value, json};
 use tollgate_chat::{
-    CachePoint, Conversation, Effect, Effort, Loss, LossKind, Metadata, ResponseFormat, Sampling, Thinking,
+    CachePoint, Conversation, Effect, Effort, LossKind, Losses, Metadata, ResponseFormat, Sampling, Thinking,
     Tool, ToolChoice,
 };
 use tollgate_terms::{Delivery, ModelName};
@@ -23,7 +23,7 @@ const OUTPUT_TOKENS_DEFAULT: u64 = 4096;
 pub(crate) fn encode_request(
     conversation: Conversation,
     model: &ModelName,
-    losses: &mut Vec<Loss>,
+    losses: &mut Losses,
 ) -> Result<Bytes, Invalid> {
     let Conversation {
         system,
@@ -75,7 +75,7 @@ pub(crate) fn encode_request(
     Ok(encode(&body.map))
 }
 
-fn set_sampling(body: &mut Members, sampling: Sampling, losses: &mut Vec<Loss>) -> Result<(), Invalid> {
+fn set_sampling(body: &mut Members, sampling: Sampling, losses: &mut Losses) -> Result<(), Invalid> {
     let Sampling {
         temperature,
         top_p,
@@ -149,7 +149,7 @@ fn encode_tool_choice(choice: Option<ToolChoice>, parallel: Option<bool>) -> Opt
 fn effort_or_none(
     thinking: Option<Thinking>,
     effort: Option<Effort>,
-    losses: &mut Vec<Loss>,
+    losses: &mut Losses,
 ) -> (Option<Thinking>, Option<String>) {
     match effort.map(|Effort(word)| word) {
         Some(word) if word == "none" => (thinking.or(Some(Thinking::Disabled)), None),
@@ -172,7 +172,7 @@ fn with_budget(thinking: Thinking) -> Thinking {
 fn output_config(
     effort: Option<String>,
     format: Option<ResponseFormat>,
-    losses: &mut Vec<Loss>,
+    losses: &mut Losses,
 ) -> Option<Value> {
     let mut members = Members::default();
     members.set("effort", effort);
@@ -194,7 +194,7 @@ fn output_config(
 }
 
 /// OpenAI's `default` is the standard tier alone; it has no word for `flex` and `priority`, which are bought otherwise.
-fn encode_service_tier(tier: &str, losses: &mut Vec<Loss>) -> Option<&'static str> {
+fn encode_service_tier(tier: &str, losses: &mut Losses) -> Option<&'static str> {
     match tier {
         "auto" => Some("auto"),
         "default" | "standard_only" => Some("standard_only"),

@@ -5,7 +5,7 @@
 
 use serde::Deserialize;
 use serde_json::Value;
-use tollgate_chat::{Answer, Block, BlockKind, Choice, Effect, Loss, LossKind, StopReason};
+use tollgate_chat::{Answer, Block, BlockKind, Choice, Effect, LossKind, Losses, StopReason};
 
 use super::parts;
 use super::usage::WireUsage;
@@ -75,7 +75,7 @@ struct Function {
 }
 
 /// Reads an answer. What the hub has no room for is recorded in `losses`.
-pub(crate) fn decode_answer(body: &[u8], losses: &mut Vec<Loss>) -> Result<Answer, Unreadable> {
+pub(crate) fn decode_answer(body: &[u8], losses: &mut Losses) -> Result<Answer, Unreadable> {
     let body: Body = serde_json::from_slice(body).map_err(|error| Unreadable(error.to_string()))?;
     let choices =
         body.choices.into_iter().enumerate().map(|(index, wire)| choice(index, wire, losses)).collect();
@@ -89,7 +89,7 @@ pub(crate) fn decode_answer(body: &[u8], losses: &mut Vec<Loss>) -> Result<Answe
     })
 }
 
-fn choice(index: usize, wire: WireChoice, losses: &mut Vec<Loss>) -> Choice {
+fn choice(index: usize, wire: WireChoice, losses: &mut Losses) -> Choice {
     let origin = format!("/choices/{index}/message");
     let message = wire.message;
     let mut blocks =

@@ -5,8 +5,8 @@
 
 use serde_json::Value;
 use tollgate_chat::{
-    Block, BlockKind, Conversation, Effect, Effort, Loss, LossKind, Metadata, ResponseFormat, Role, Sampling,
-    Thinking, Tool, ToolChoice, Turn,
+    Block, BlockKind, Conversation, Effect, Effort, LossKind, Losses, Metadata, ResponseFormat, Role,
+    Sampling, Thinking, Tool, ToolChoice, Turn,
 };
 use tollgate_terms::Delivery;
 
@@ -17,7 +17,7 @@ use crate::anthropic_messages::decode_thinking;
 use crate::fields::{Fields, loss, wrong};
 
 /// Reads a request. What the hub has no room for is recorded in `losses`.
-pub(crate) fn decode_request(body: &[u8], losses: &mut Vec<Loss>) -> Result<Conversation, Invalid> {
+pub(crate) fn decode_request(body: &[u8], losses: &mut Losses) -> Result<Conversation, Invalid> {
     let value: Value =
         serde_json::from_slice(body).map_err(|error| Invalid::bad_request(error.to_string()))?;
     let mut fields = Fields::of(value, "")?;
@@ -48,7 +48,7 @@ pub(crate) fn decode_request(body: &[u8], losses: &mut Vec<Loss>) -> Result<Conv
 }
 
 /// Members that only this dialect has.
-fn lose_the_rest(mut fields: Fields, losses: &mut Vec<Loss>) {
+fn lose_the_rest(mut fields: Fields, losses: &mut Losses) {
     for (key, kind, effect) in [
         ("prediction", LossKind::UnknownField, Effect::Cost),
         ("verbosity", LossKind::Sampling, Effect::Meaning),
@@ -69,7 +69,7 @@ fn lose_the_rest(mut fields: Fields, losses: &mut Vec<Loss>) {
     fields.lose_rest(losses);
 }
 
-fn messages(fields: &mut Fields, losses: &mut Vec<Loss>) -> Result<(Vec<Block>, Vec<Turn>), Invalid> {
+fn messages(fields: &mut Fields, losses: &mut Losses) -> Result<(Vec<Block>, Vec<Turn>), Invalid> {
     let mut system = Vec::new();
     let mut turns: Vec<Turn> = Vec::new();
     for (index, message) in fields.list("messages")?.into_iter().enumerate() {
@@ -111,7 +111,7 @@ fn push(turns: &mut Vec<Turn>, role: Role, blocks: Vec<Block>) {
     }
 }
 
-fn tool_result(mut message: Fields, losses: &mut Vec<Loss>) -> Result<Block, Invalid> {
+fn tool_result(mut message: Fields, losses: &mut Losses) -> Result<Block, Invalid> {
     let origin = message.pointer.clone();
     let id = message.text("tool_call_id")?.unwrap_or_default();
     let mut cache = message.cache_point()?;
@@ -126,7 +126,7 @@ fn tool_result(mut message: Fields, losses: &mut Vec<Loss>) -> Result<Block, Inv
     Ok(Block { origin, cache, kind: BlockKind::ToolResult { id, content, is_error } })
 }
 
-fn assistant(mut message: Fields, losses: &mut Vec<Loss>) -> Result<Vec<Block>, Invalid> {
+fn assistant(mut message: Fields, losses: &mut Losses) -> Result<Vec<Block>, Invalid> {
     let mut blocks = parts::thinking_blocks(&mut message, losses)?;
     let has_thinking = !blocks.is_empty();
     let content = parts::content(&mut message, Speaker::Assistant, losses)?;
@@ -149,7 +149,7 @@ fn assistant(mut message: Fields, losses: &mut Vec<Loss>) -> Result<Vec<Block>, 
     Ok(blocks)
 }
 
-fn tool_call(mut call: Fields, losses: &mut Vec<Loss>) -> Result<Block, Invalid> {
+fn tool_call(mut call: Fields, losses: &mut Losses) -> Result<Block, Invalid> {
     let origin = call.pointer.clone();
     let id = call.needed_text("id")?;
     call.take("type");
@@ -165,7 +165,7 @@ fn tool_call(mut call: Fields, losses: &mut Vec<Loss>) -> Result<Block, Invalid>
     Ok(Block { origin, cache, kind: BlockKind::ToolUse { id, name, input } })
 }
 
-fn tools(fields: &mut Fields, losses: &mut Vec<Loss>) -> Result<Vec<Tool>, Invalid> {
+fn tools(fields: &mut Fields, losses: &mut Losses) -> Result<Vec<Tool>, Invalid> {
     let mut tools = Vec::new();
     for (index, tool) in fields.list("tools")?.into_iter().enumerate() {
         let origin = format!("/tools/{index}");

@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 use serde_json::{Value, json};
-use tollgate_chat::{Answer, Block, BlockKind, Choice, Effect, Loss, LossKind, StopReason};
+use tollgate_chat::{Answer, Block, BlockKind, Choice, Effect, LossKind, Losses, StopReason};
 
 use super::usage::encode_usage;
 use crate::AnswerContext;
@@ -13,7 +13,7 @@ use crate::error::encode;
 use crate::fields::{Members, loss};
 
 /// The body. What it does not say is recorded in `losses`.
-pub(crate) fn encode_answer(answer: Answer, context: &AnswerContext, losses: &mut Vec<Loss>) -> Bytes {
+pub(crate) fn encode_answer(answer: Answer, context: &AnswerContext, losses: &mut Losses) -> Bytes {
     let Answer { id, model, created_s, choices, usage, service_tier } = answer;
     let choices: Vec<Value> =
         choices.into_iter().enumerate().map(|(index, choice)| encode_choice(index, choice, losses)).collect();
@@ -28,7 +28,7 @@ pub(crate) fn encode_answer(answer: Answer, context: &AnswerContext, losses: &mu
     encode(&body.map)
 }
 
-fn encode_choice(index: usize, choice: Choice, losses: &mut Vec<Loss>) -> Value {
+fn encode_choice(index: usize, choice: Choice, losses: &mut Losses) -> Value {
     let Choice { blocks, stop, logprobs } = choice;
     let finish_reason = finish_reason(&stop, losses);
     json!({
@@ -39,7 +39,7 @@ fn encode_choice(index: usize, choice: Choice, losses: &mut Vec<Loss>) -> Value 
     })
 }
 
-fn message(blocks: Vec<Block>, losses: &mut Vec<Loss>) -> Value {
+fn message(blocks: Vec<Block>, losses: &mut Losses) -> Value {
     let mut content: Option<String> = None;
     let mut refusal: Option<String> = None;
     let mut reasoning: Option<String> = None;
@@ -85,7 +85,7 @@ fn message(blocks: Vec<Block>, losses: &mut Vec<Loss>) -> Value {
 }
 
 /// The word for a reason.
-pub(super) fn finish_reason(stop: &StopReason, losses: &mut Vec<Loss>) -> &'static str {
+pub(super) fn finish_reason(stop: &StopReason, losses: &mut Losses) -> &'static str {
     match stop {
         StopReason::EndOfTurn | StopReason::StopSequence(_) | StopReason::Pause => "stop",
         StopReason::OutputLimit | StopReason::ContextLimit => "length",

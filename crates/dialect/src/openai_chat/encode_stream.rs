@@ -7,14 +7,14 @@
 use bytes::BytesMut;
 use serde::Serialize;
 use serde_json::Value;
-use tollgate_chat::{BlockStart, Delta, Effect, Event, Loss, LossKind};
+use tollgate_chat::{BlockStart, Delta, Effect, Event, LossKind, Losses};
 use tollgate_terms::{Dialect, Usage};
 use tollgate_wire::sse;
 
 use super::encode_answer::finish_reason;
 use super::usage::encode_usage;
 use crate::error::encode;
-use crate::fields::lose_once;
+use crate::fields::loss;
 use crate::{AnswerContext, ErrorBody, encode_stream_error};
 
 #[derive(Serialize)]
@@ -146,7 +146,7 @@ impl StreamEncoder {
     }
 
     /// Says one event. What it does not say is recorded in `losses`.
-    pub(crate) fn event(&mut self, event: Event, out: &mut BytesMut, losses: &mut Vec<Loss>) {
+    pub(crate) fn event(&mut self, event: Event, out: &mut BytesMut, losses: &mut Losses) {
         if self.has_ended {
             return;
         }
@@ -183,7 +183,7 @@ impl StreamEncoder {
         block: usize,
         start: BlockStart,
         out: &mut BytesMut,
-        losses: &mut Vec<Loss>,
+        losses: &mut Losses,
     ) {
         self.begin(choice, out);
         let kind = match start {
@@ -204,21 +204,18 @@ impl StreamEncoder {
                 OpenKind::Call(index)
             }
             BlockStart::Foreign { name } => {
-                lose_once(format!("/content/{block}/{name}"), LossKind::ServerTool, Effect::Meaning, losses);
+                losses.push_once(loss(
+                    format!("/content/{block}/{name}"),
+                    LossKind::ServerTool,
+                    Effect::Meaning,
+                ));
                 OpenKind::Nothing
             }
         };
         self.open.push(OpenBlock { choice, block, kind, is_said: false });
     }
 
-    fn delta(
-        &mut self,
-        choice: usize,
-        block: usize,
-        delta: &Delta,
-        out: &mut BytesMut,
-        losses: &mut Vec<Loss>,
-    ) {
+    fn delta(&mut self, choice: usize, block: usize, delta: &Delta, out: &mut BytesMut, losses: &mut Losses) {
         let open = self.open.iter_mut().find(|open| (open.choice, open.block) == (choice, block));
         let kind = open.map_or(OpenKind::Nothing, |open| {
             open.is_said |= !matches!(delta, Delta::Input(text) if text.is_empty());
@@ -248,7 +245,11 @@ impl StreamEncoder {
                 WireDelta { tool_calls: Some([call]), ..WireDelta::default() }
             }
             (_, Delta::Citation(_)) => {
-                lose_once(format!("/content/{block}/citations"), LossKind::Citation, Effect::Meaning, losses);
+                losses.push_once(loss(
+                    format!("/content/{block}/citations"),
+                    LossKind::Citation,
+                    Effect::Meaning,
+                ));
                 return;
             }
             // A delta that does not fit its block, or a block that has no words here.

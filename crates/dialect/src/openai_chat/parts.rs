@@ -1,7 +1,7 @@
 //! Content parts of messages, which requests and answers share.
 
 use serde_json::{Map, Value};
-use tollgate_chat::{Block, BlockKind, DocumentSource, Effect, ImageSource, Loss, LossKind};
+use tollgate_chat::{Block, BlockKind, DocumentSource, Effect, ImageSource, LossKind, Losses};
 
 use crate::Invalid;
 use crate::fields::{Fields, data_uri, loss, wrong};
@@ -19,7 +19,7 @@ pub(super) enum Speaker {
 pub(super) fn content(
     message: &mut Fields,
     speaker: Speaker,
-    losses: &mut Vec<Loss>,
+    losses: &mut Losses,
 ) -> Result<Vec<Block>, Invalid> {
     let pointer = message.at("content");
     match message.take("content") {
@@ -38,7 +38,7 @@ pub(super) fn content(
     }
 }
 
-fn part(mut fields: Fields, speaker: Speaker, losses: &mut Vec<Loss>) -> Result<Block, Invalid> {
+fn part(mut fields: Fields, speaker: Speaker, losses: &mut Losses) -> Result<Block, Invalid> {
     let origin = fields.pointer.clone();
     let cache = fields.cache_point()?;
     let name = fields.needed_text("type")?;
@@ -109,7 +109,7 @@ fn audio(fields: &mut Fields) -> Result<BlockKind, Invalid> {
 }
 
 /// `thinking_blocks`: signed reasoning, in Anthropic's own shape.
-pub(super) fn thinking_blocks(message: &mut Fields, losses: &mut Vec<Loss>) -> Result<Vec<Block>, Invalid> {
+pub(super) fn thinking_blocks(message: &mut Fields, losses: &mut Losses) -> Result<Vec<Block>, Invalid> {
     let pointer = message.at("thinking_blocks");
     let mut blocks = Vec::new();
     for (index, item) in message.list("thinking_blocks")?.into_iter().enumerate() {
@@ -138,7 +138,7 @@ pub(super) fn is_thinking(block: &Block) -> bool {
 }
 
 /// The arguments of a call, which this dialect writes as text that should be a JSON object.
-pub(super) fn arguments(text: &str, pointer: &str, losses: &mut Vec<Loss>) -> Value {
+pub(super) fn arguments(text: &str, pointer: &str, losses: &mut Losses) -> Value {
     if text.trim().is_empty() {
         return Value::Object(Map::new());
     }
