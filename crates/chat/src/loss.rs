@@ -89,6 +89,8 @@ pub enum LossKind {
     ServiceTier,
     /// A member that neither the hub nor the target knows.
     UnknownField,
+    /// An event of a stream that cannot be read.
+    UnreadableEvent,
 }
 
 impl LossKind {
@@ -108,6 +110,7 @@ impl LossKind {
             Self::Metadata => "metadata",
             Self::ServiceTier => "service_tier",
             Self::UnknownField => "unknown_field",
+            Self::UnreadableEvent => "unreadable_event",
         }
     }
 }

@@ -9,6 +9,7 @@ mod error;
 mod fields;
 #[cfg(test)]
 mod fold;
+mod ids;
 mod inspect;
 mod models;
 mod observe;

@@ -3,10 +3,12 @@
 //! Whole answers and streams take the same two steps; a stream takes them event by event. What could not be said comes back as losses.
 
 use bytes::{Bytes, BytesMut};
-use tollgate_chat::{Answer, Conversation, Event, Loss, Losses};
+use serde::de::DeserializeOwned;
+use tollgate_chat::{Answer, Conversation, Effect, Event, Loss, LossKind, Losses};
 use tollgate_terms::{Dialect, ModelName, Operation};
 use tollgate_wire::sse::Frame;
 
+use crate::fields::loss;
 use crate::{Invalid, anthropic_messages, openai_chat};
 
 /// A dialect that the hub reads and says.
@@ -161,14 +163,14 @@ impl StreamTranslator {
         Some(Self { decoder, encoder, events: Vec::new(), losses: Losses::default() })
     }
 
-    /// Takes in one event.
+    /// Takes in one event. One that is no JSON is passed over and recorded as lost.
     ///
     /// # Errors
-    /// When the stream cannot go on after it.
+    /// When the stream cannot go on after it: it is an event of the backend's dialect, but broken.
     pub fn frame(&mut self, frame: &Frame, out: &mut BytesMut) -> Result<(), Unreadable> {
         let read = match &mut self.decoder {
-            Decoder::OpenAiChat(decoder) => decoder.frame(frame, &mut self.events),
-            Decoder::AnthropicMessages(decoder) => decoder.frame(frame, &mut self.events),
+            Decoder::OpenAiChat(decoder) => decoder.frame(frame, &mut self.events, &mut self.losses),
+            Decoder::AnthropicMessages(decoder) => decoder.frame(frame, &mut self.events, &mut self.losses),
         };
         self.say(out);
         read
@@ -200,4 +202,21 @@ impl StreamTranslator {
     pub fn losses(&self) -> &[Loss] {
         self.losses.as_slice()
     }
+}
+
+/// Reads the data of an event; nothing where it is no JSON object, as every event of these dialects is.
+pub(crate) fn read_event<T: DeserializeOwned>(data: &[u8]) -> Result<Option<T>, Unreadable> {
+    if !data.trim_ascii_start().starts_with(b"{") {
+        return Ok(None);
+    }
+    match serde_json::from_slice(data) {
+        Ok(event) => Ok(Some(event)),
+        Err(error) if error.is_data() => Err(Unreadable(error.to_string())),
+        Err(_) => Ok(None),
+    }
+}
+
+/// Records an event that has been passed over, since it cannot be read.
+pub(crate) fn lose_unreadable(losses: &mut Losses) {
+    losses.push(loss("", LossKind::UnreadableEvent, Effect::Meaning));
 }

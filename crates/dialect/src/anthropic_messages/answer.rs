@@ -10,6 +10,7 @@ use tollgate_chat::{Answer, Block, BlockKind, Choice, Effect, LossKind, Losses, 
 use super::usage::{WireUsage, encode_usage};
 use crate::error::encode;
 use crate::fields::{Members, loss};
+use crate::ids::CallIds;
 use crate::{AnswerContext, Unreadable};
 
 #[derive(Deserialize)]
@@ -118,10 +119,13 @@ pub(crate) fn encode_answer(answer: Answer, context: &AnswerContext, losses: &mu
     if logprobs.is_some() {
         losses.push(loss("/choices/0/logprobs", LossKind::Logprobs, Effect::Meaning));
     }
-    let content: Vec<Value> = blocks.into_iter().filter_map(|block| encode_block(block, losses)).collect();
+    let id = if id.is_empty() { context.fallback_id.clone() } else { id };
+    let mut ids = CallIds::new(&id);
+    let content: Vec<Value> =
+        blocks.into_iter().filter_map(|block| encode_block(block, &mut ids, losses)).collect();
     let (stop_reason, stop_sequence) = stop_words(stop, losses);
     let mut body = Members::default();
-    body.set("id", Some(if id.is_empty() { context.fallback_id.clone() } else { id }));
+    body.set("id", Some(id));
     body.set("type", Some("message"));
     body.set("role", Some("assistant"));
     body.set("model", Some(model.unwrap_or_else(|| context.requested_model.as_str().to_owned())));
@@ -132,7 +136,7 @@ pub(crate) fn encode_answer(answer: Answer, context: &AnswerContext, losses: &mu
     encode(&body.map)
 }
 
-fn encode_block(block: Block, losses: &mut Losses) -> Option<Value> {
+fn encode_block(block: Block, ids: &mut CallIds, losses: &mut Losses) -> Option<Value> {
     let Block { origin, cache: _, kind } = block;
     match kind {
         BlockKind::Text { text, citations } => {
@@ -147,7 +151,7 @@ fn encode_block(block: Block, losses: &mut Losses) -> Option<Value> {
         }
         BlockKind::RedactedThinking { data } => Some(json!({"type": "redacted_thinking", "data": data})),
         BlockKind::ToolUse { id, name, input } => {
-            Some(json!({"type": "tool_use", "id": id, "name": name, "input": input}))
+            Some(json!({"type": "tool_use", "id": ids.next(id), "name": name, "input": input}))
         }
         BlockKind::Foreign { name: _, value: _ } => {
             losses.push(loss(origin, LossKind::ServerTool, Effect::Meaning));

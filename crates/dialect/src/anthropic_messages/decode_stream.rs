@@ -4,13 +4,15 @@
 
 use serde::Deserialize;
 use serde_json::Value;
-use tollgate_chat::{BlockKind, BlockStart, Delta, Event};
+use tollgate_chat::{BlockKind, BlockStart, Delta, Effect, Event, LossKind, Losses};
 use tollgate_terms::Usage;
 use tollgate_wire::sse::Frame;
 
 use super::answer::{decode_block, stop_reason};
 use super::usage::WireUsage;
 use crate::Unreadable;
+use crate::fields::loss;
+use crate::translate::{lose_unreadable, read_event};
 
 #[derive(Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
@@ -107,8 +109,13 @@ impl StreamDecoder {
         Self::default()
     }
 
-    /// Reads one event of the stream.
-    pub(crate) fn frame(&mut self, frame: &Frame, out: &mut Vec<Event>) -> Result<(), Unreadable> {
+    /// Reads one event of the stream. One that is nothing of this dialect is passed over and recorded in `losses`.
+    pub(crate) fn frame(
+        &mut self,
+        frame: &Frame,
+        out: &mut Vec<Event>,
+        losses: &mut Losses,
+    ) -> Result<(), Unreadable> {
         let data = frame.data();
         if self.has_ended {
             return Ok(());
@@ -117,7 +124,13 @@ impl StreamDecoder {
             out.push(Event::Ping);
             return Ok(());
         }
-        let wire: Wire = serde_json::from_slice(&data).map_err(|error| Unreadable(error.to_string()))?;
+        let Some(wire) = read_event::<Wire>(&data)? else {
+            if frame.event().is_some_and(is_needed) {
+                return Err(Unreadable("an event without its data".to_owned()));
+            }
+            lose_unreadable(losses);
+            return Ok(());
+        };
         match wire {
             Wire::MessageStart { message } => {
                 self.usage = message.usage.and_then(|usage| usage.usage(None));
@@ -125,7 +138,7 @@ impl StreamDecoder {
                 out.push(Event::Start { id, model: message.model, created_s: None, usage: self.usage });
             }
             Wire::ContentBlockStart { index, content_block } => block_start(index, content_block, out),
-            Wire::ContentBlockDelta { index, delta } => out.extend(block_delta(index, delta)),
+            Wire::ContentBlockDelta { index, delta } => out.extend(block_delta(index, delta, losses)),
             Wire::ContentBlockStop { index } => out.push(Event::BlockStop { choice: 0, block: index }),
             Wire::MessageDelta { delta, usage } => {
                 if let Some(usage) = usage.and_then(|usage| usage.usage(self.usage)) {
@@ -146,7 +159,7 @@ impl StreamDecoder {
                 self.has_ended = true;
                 out.push(Event::Error { kind: error.kind, message: error.message });
             }
-            Wire::Unknown => {}
+            Wire::Unknown => losses.push_once(loss("", LossKind::UnknownField, Effect::Meaning)),
         }
         Ok(())
     }
@@ -159,6 +172,20 @@ impl StreamDecoder {
             Err(Unreadable("the stream ended before the message did".to_owned()))
         }
     }
+}
+
+/// Whether an answer cannot be whole without an event that is called so on its event line.
+fn is_needed(event: &[u8]) -> bool {
+    const NEEDED: [&[u8]; 7] = [
+        b"message_start",
+        b"content_block_start",
+        b"content_block_delta",
+        b"content_block_stop",
+        b"message_delta",
+        b"message_stop",
+        b"error",
+    ];
+    NEEDED.contains(&event)
 }
 
 /// A block begins; what it holds already is told as its first delta.
@@ -195,13 +222,17 @@ fn block_start(block: usize, content: Value, out: &mut Vec<Event>) {
     out.extend(deltas.map(|delta| Event::BlockDelta { choice: 0, block, delta }));
 }
 
-fn block_delta(block: usize, delta: WireDelta) -> Option<Event> {
+fn block_delta(block: usize, delta: WireDelta, losses: &mut Losses) -> Option<Event> {
     let delta = match delta {
         WireDelta::TextDelta { text } | WireDelta::ThinkingDelta { thinking: text } => Delta::Text(text),
         WireDelta::InputJsonDelta { partial_json } => Delta::Input(partial_json),
         WireDelta::SignatureDelta { signature } => Delta::Signature(signature),
         WireDelta::CitationsDelta { citation } => Delta::Citation(citation),
-        WireDelta::Unknown => return None,
+        WireDelta::Unknown => {
+            let pointer = format!("/content/{block}");
+            losses.push_once(loss(pointer, LossKind::UnknownField, Effect::Meaning));
+            return None;
+        }
     };
     Some(Event::BlockDelta { choice: 0, block, delta })
 }

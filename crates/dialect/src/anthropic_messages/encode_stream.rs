@@ -15,6 +15,7 @@ use super::answer::stop_words;
 use super::usage::encode_usage;
 use crate::error::encode;
 use crate::fields::loss;
+use crate::ids::CallIds;
 use crate::{AnswerContext, ErrorBody, encode_stream_error};
 
 /// Says one stream.
@@ -27,6 +28,7 @@ pub(crate) struct StreamEncoder {
     blocks: VecDeque<Pending>,
     /// The number of the next block to begin.
     next_index: usize,
+    ids: CallIds,
     has_begun: bool,
     has_ended: bool,
 }
@@ -48,6 +50,7 @@ impl StreamEncoder {
     /// An encoder for one stream.
     pub(crate) fn new(context: AnswerContext) -> Self {
         Self {
+            ids: CallIds::new(&context.fallback_id),
             context,
             usage: None,
             stop: None,
@@ -80,6 +83,10 @@ impl StreamEncoder {
                 ));
             }
             Event::BlockStart { choice: _, block, start } => {
+                let start = match start {
+                    BlockStart::ToolUse { id, name } => BlockStart::ToolUse { id: self.ids.next(id), name },
+                    other => other,
+                };
                 let pending = Pending { block, start, index: None, deltas: Vec::new(), has_stopped: false };
                 self.blocks.push_back(pending);
                 self.say(out);
@@ -119,6 +126,7 @@ impl StreamEncoder {
         }
         self.has_begun = true;
         let id = if id.is_empty() { self.context.fallback_id.clone() } else { id };
+        self.ids = CallIds::new(&id);
         let model = model.unwrap_or_else(|| self.context.requested_model.as_str().to_owned());
         let message = json!({
             "id": id,

@@ -182,7 +182,7 @@ proptest! {
         let mut decoder = StreamDecoder::new();
         let mut events = Vec::new();
         for frame in frames(&stream, cut.index(stream.len())) {
-            decoder.frame(&frame, &mut events).expect("what was said");
+            decoder.frame(&frame, &mut events, &mut Losses::default()).expect("what was said");
         }
         decoder.finish().expect("an end");
         let mut fold = Fold::default();
@@ -198,7 +198,7 @@ proptest! {
         let _ = decode_request(&bytes, &mut losses);
         let _ = decode_answer(&bytes, &mut losses);
         for frame in frames(&bytes, 0) {
-            let _ = StreamDecoder::new().frame(&frame, &mut Vec::new());
+            let _ = StreamDecoder::new().frame(&frame, &mut Vec::new(), &mut Losses::default());
         }
     }
 }

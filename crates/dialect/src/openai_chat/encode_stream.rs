@@ -15,6 +15,7 @@ use super::encode_answer::finish_reason;
 use super::usage::encode_usage;
 use crate::error::encode;
 use crate::fields::loss;
+use crate::ids::CallIds;
 use crate::{AnswerContext, ErrorBody, encode_stream_error};
 
 #[derive(Serialize)]
@@ -96,6 +97,7 @@ pub(crate) struct StreamEncoder {
     usage: Option<Usage>,
     choices: Vec<Progress>,
     open: Vec<OpenBlock>,
+    ids: CallIds,
     has_ended: bool,
 }
 
@@ -134,6 +136,7 @@ impl StreamEncoder {
     /// An encoder for one stream.
     pub(crate) fn new(context: AnswerContext) -> Self {
         Self {
+            ids: CallIds::new(&context.fallback_id),
             id: context.fallback_id.clone(),
             model: context.requested_model.as_str().to_owned(),
             created_s: context.created_s,
@@ -153,6 +156,7 @@ impl StreamEncoder {
         match event {
             Event::Start { id, model, created_s, usage } => {
                 if !id.is_empty() {
+                    self.ids = CallIds::new(&id);
                     self.id = id;
                 }
                 self.model = model.unwrap_or_else(|| std::mem::take(&mut self.model));
@@ -198,6 +202,7 @@ impl StreamEncoder {
             }
             BlockStart::ToolUse { id, name } => {
                 let index = self.next(choice, |progress| &mut progress.calls);
+                let id = self.ids.next(id);
                 let function = WireFunction { name: Some(&name), arguments: "" };
                 let call = WireCall { index, id: Some(&id), kind: Some("function"), function };
                 self.chunk(choice, WireDelta { tool_calls: Some([call]), ..WireDelta::default() }, None, out);

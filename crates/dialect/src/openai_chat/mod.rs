@@ -11,6 +11,7 @@ pub(crate) mod error;
 mod json_end;
 pub(crate) mod observe;
 mod parts;
+mod stream_calls;
 #[cfg(test)]
 mod tests;
 pub(crate) mod usage;

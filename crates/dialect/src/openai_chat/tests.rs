@@ -232,7 +232,7 @@ proptest! {
         let mut decoder = StreamDecoder::new();
         let mut events = Vec::new();
         for frame in frames(&stream, cut.index(stream.len())) {
-            decoder.frame(&frame, &mut events).expect("what was said");
+            decoder.frame(&frame, &mut events, &mut Losses::default()).expect("what was said");
         }
         decoder.finish(&mut events).expect("an end");
         events.into_iter().for_each(|event| fold.take(event));
@@ -247,7 +247,7 @@ proptest! {
         let _ = decode_request(&bytes, &mut losses);
         let _ = decode_answer(&bytes, &mut losses);
         for frame in frames(&bytes, 0) {
-            let _ = StreamDecoder::new().frame(&frame, &mut Vec::new());
+            let _ = StreamDecoder::new().frame(&frame, &mut Vec::new(), &mut Losses::default());
         }
     }
 }
@@ -268,7 +268,7 @@ fn calls_of_tools_may_be_mixed() {
     let mut decoder = StreamDecoder::new();
     let mut events = Vec::new();
     for frame in frames(stream.as_bytes(), 0) {
-        decoder.frame(&frame, &mut events).expect("a chunk");
+        decoder.frame(&frame, &mut events, &mut Losses::default()).expect("a chunk");
     }
     assert_eq!(events.last(), Some(&Event::End));
     assert!(events.contains(&Event::BlockDelta {
@@ -293,7 +293,7 @@ fn calls_of_tools_may_be_mixed() {
 fn a_stream_that_stops_early_is_not_whole() {
     let mut decoder = StreamDecoder::new();
     for frame in frames(b"data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"a\"}}]}\n\n", 0) {
-        decoder.frame(&frame, &mut Vec::new()).expect("a chunk");
+        decoder.frame(&frame, &mut Vec::new(), &mut Losses::default()).expect("a chunk");
     }
     assert!(decoder.finish(&mut Vec::new()).is_err());
 }
