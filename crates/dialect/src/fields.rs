@@ -141,12 +141,16 @@ pub(crate) fn missing(pointer: &str) -> Invalid {
     invalid
 }
 
-/// The parts of a `data:` URI with base64 content (RFC 2397): media type and data.
-pub(crate) fn data_uri(uri: &str) -> Option<(String, String)> {
-    let (head, data) = uri.strip_prefix("data:")?.split_once(',')?;
-    let media_type = head.strip_suffix(";base64")?;
-    let essence = media_type.split(';').next().unwrap_or_default();
-    Some((essence.to_owned(), data.to_owned()))
+/// Whether a value tells anything: null, false, zero and what is empty do not.
+pub(crate) fn tells(value: &Value) -> bool {
+    match value {
+        Value::Null => false,
+        Value::Bool(truth) => *truth,
+        Value::Number(number) => number.as_f64() != Some(0.0),
+        Value::String(text) => !text.is_empty(),
+        Value::Array(items) => !items.is_empty(),
+        Value::Object(members) => !members.is_empty(),
+    }
 }
 
 /// Members of an object, in the order in which they are set.

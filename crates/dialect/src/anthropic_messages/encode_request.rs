@@ -48,10 +48,10 @@ pub(crate) fn encode_request(
     let (thinking, effort) = effort_or_none(thinking, effort, losses);
     let mut body = Members::default();
     body.set("model", Some(model.as_str()));
-    body.set("max_tokens", Some(output_tokens_max.unwrap_or(OUTPUT_TOKENS_DEFAULT)));
-    if !system.is_empty() {
-        body.set("system", Some(system_blocks(system, losses)?));
-    }
+    let output_tokens_max = output_tokens_max.unwrap_or_else(|| default_output_tokens(thinking.as_ref()));
+    body.set("max_tokens", Some(output_tokens_max));
+    let system = system_blocks(system, losses)?;
+    body.set("system", (!system.is_empty()).then_some(system));
     body.set("messages", Some(turns));
     set_sampling(&mut body, sampling, losses)?;
     if !stop.is_empty() {
@@ -158,6 +158,22 @@ fn effort_or_none(
             (thinking, Some("low".to_owned()))
         }
         word => (thinking, word),
+    }
+}
+
+/// The bound where the client set none. The budget of the reasoning is a part of it, and the API wants room beside it.
+fn default_output_tokens(thinking: Option<&Thinking>) -> u64 {
+    match thinking {
+        Some(Thinking::Enabled { budget_tokens: Some(budget), display: _ }) => {
+            budget.saturating_add(OUTPUT_TOKENS_DEFAULT)
+        }
+        Some(
+            Thinking::Enabled { budget_tokens: None, display: _ }
+            | Thinking::Adaptive { display: _ }
+            | Thinking::BetweenTools
+            | Thinking::Disabled,
+        )
+        | None => OUTPUT_TOKENS_DEFAULT,
     }
 }
 

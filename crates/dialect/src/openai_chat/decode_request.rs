@@ -5,13 +5,12 @@
 
 use serde_json::Value;
 use tollgate_chat::{
-    Block, BlockKind, Conversation, Effect, Effort, LossKind, Losses, Metadata, ResponseFormat, Role,
-    Sampling, Thinking, Tool, ToolChoice, Turn,
+    Conversation, Effect, Effort, LossKind, Losses, Metadata, ResponseFormat, Sampling, Thinking, Tool,
+    ToolChoice,
 };
 use tollgate_terms::Delivery;
 
-use super::parts::{self, Speaker};
-use super::says_error;
+use super::decode_messages::messages;
 use crate::Invalid;
 use crate::anthropic_messages::decode_thinking;
 use crate::fields::{Fields, loss, wrong};
@@ -67,102 +66,6 @@ fn lose_the_rest(mut fields: Fields, losses: &mut Losses) {
         }
     }
     fields.lose_rest(losses);
-}
-
-fn messages(fields: &mut Fields, losses: &mut Losses) -> Result<(Vec<Block>, Vec<Turn>), Invalid> {
-    let mut system = Vec::new();
-    let mut turns: Vec<Turn> = Vec::new();
-    for (index, message) in fields.list("messages")?.into_iter().enumerate() {
-        let mut message = Fields::of(message, format!("/messages/{index}"))?;
-        let role = message.needed_text("role")?;
-        if message.take("name").is_some() {
-            losses.push(loss(message.at("name"), LossKind::Metadata, Effect::Meaning));
-        }
-        match role.as_str() {
-            // Wherever they stand: the other dialect has one place for instructions, before everything.
-            "system" | "developer" => {
-                if !turns.is_empty() {
-                    losses.push(loss(message.pointer.clone(), LossKind::UnknownField, Effect::Meaning));
-                }
-                system.extend(parts::content(&mut message, Speaker::User, losses)?);
-                message.lose_rest(losses);
-            }
-            "user" => {
-                let blocks = parts::content(&mut message, Speaker::User, losses)?;
-                push(&mut turns, Role::User, blocks);
-                message.lose_rest(losses);
-            }
-            "tool" | "function" => push(&mut turns, Role::User, vec![tool_result(message, losses)?]),
-            "assistant" => push(&mut turns, Role::Assistant, assistant(message, losses)?),
-            other => {
-                let found = Value::String(other.to_owned());
-                return Err(wrong(&message.at("role"), "system, developer, user, assistant or tool", &found));
-            }
-        }
-    }
-    Ok((system, turns))
-}
-
-/// Adds to the turn of the same side, or begins a new one: consecutive tool messages answer one assistant turn.
-fn push(turns: &mut Vec<Turn>, role: Role, blocks: Vec<Block>) {
-    match turns.last_mut() {
-        Some(turn) if turn.role == role => turn.blocks.extend(blocks),
-        _ => turns.push(Turn { role, blocks }),
-    }
-}
-
-fn tool_result(mut message: Fields, losses: &mut Losses) -> Result<Block, Invalid> {
-    let origin = message.pointer.clone();
-    let id = message.text("tool_call_id")?.unwrap_or_default();
-    let mut cache = message.cache_point()?;
-    let mut content = parts::content(&mut message, Speaker::User, losses)?;
-    // A cache point on the last part means the end of the result.
-    cache = cache.or_else(|| content.last_mut().and_then(|block| block.cache.take()));
-    message.lose_rest(losses);
-    let is_error = content.iter().any(|block| match &block.kind {
-        BlockKind::Text { text, .. } => says_error(text),
-        _ => false,
-    });
-    Ok(Block { origin, cache, kind: BlockKind::ToolResult { id, content, is_error } })
-}
-
-fn assistant(mut message: Fields, losses: &mut Losses) -> Result<Vec<Block>, Invalid> {
-    let mut blocks = parts::thinking_blocks(&mut message, losses)?;
-    let has_thinking = !blocks.is_empty();
-    let content = parts::content(&mut message, Speaker::Assistant, losses)?;
-    blocks.extend(content.into_iter().filter(|block| !has_thinking || !parts::is_thinking(block)));
-    if let Some(text) = message.text("refusal")? {
-        let origin = message.at("refusal");
-        blocks.push(Block { origin, cache: None, kind: BlockKind::Refusal { text } });
-    }
-    // Its text alone cannot be given back to a model that wants its signature; signed blocks come in `thinking_blocks`.
-    message.take("reasoning_content");
-    message.take("annotations");
-    for (index, call) in message.list("tool_calls")?.into_iter().enumerate() {
-        let call = Fields::of(call, format!("{}/tool_calls/{index}", message.pointer))?;
-        blocks.push(tool_call(call, losses)?);
-    }
-    if message.take("audio").is_some() {
-        losses.push(loss(message.at("audio"), LossKind::Media, Effect::Meaning));
-    }
-    message.lose_rest(losses);
-    Ok(blocks)
-}
-
-fn tool_call(mut call: Fields, losses: &mut Losses) -> Result<Block, Invalid> {
-    let origin = call.pointer.clone();
-    let id = call.needed_text("id")?;
-    call.take("type");
-    call.take("index");
-    let cache = call.cache_point()?;
-    let Some(mut function) = call.object("function")? else {
-        return Err(Invalid::unprocessable("only calls of functions can be translated", origin));
-    };
-    let name = function.needed_text("name")?;
-    let arguments = function.text("arguments")?.unwrap_or_default();
-    let input = parts::arguments(&arguments, &function.at("arguments"), losses);
-    call.lose_rest(losses);
-    Ok(Block { origin, cache, kind: BlockKind::ToolUse { id, name, input } })
 }
 
 fn tools(fields: &mut Fields, losses: &mut Losses) -> Result<Vec<Tool>, Invalid> {

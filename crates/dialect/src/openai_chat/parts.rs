@@ -4,7 +4,8 @@ use serde_json::{Map, Value};
 use tollgate_chat::{Block, BlockKind, DocumentSource, Effect, ImageSource, LossKind, Losses};
 
 use crate::Invalid;
-use crate::fields::{Fields, data_uri, loss, wrong};
+use crate::data::data_uri;
+use crate::fields::{Fields, loss, wrong};
 
 /// Who speaks in a message: some parts are for one side only.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -94,6 +95,12 @@ fn document(fields: &mut Fields) -> Result<BlockKind, Invalid> {
     let source = match (file.text("file_data")?, file.text("file_id")?) {
         (Some(data), _) => match data_uri(&data) {
             Some((media_type, data)) => DocumentSource::Base64 { media_type, data },
+            None if data.starts_with("data:") => {
+                return Err(Invalid::unprocessable(
+                    "only base64 can stand in a data URI",
+                    file.at("file_data"),
+                ));
+            }
             None => DocumentSource::Base64 { media_type: "application/pdf".to_owned(), data },
         },
         (None, Some(id)) => DocumentSource::File(id),
