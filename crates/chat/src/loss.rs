@@ -89,6 +89,10 @@ pub enum LossKind {
     ServiceTier,
     /// A member that neither the hub nor the target knows.
     UnknownField,
+    /// Why the model stopped.
+    StopReason,
+    /// A detail of the usage.
+    Usage,
     /// An event of a stream that cannot be read.
     UnreadableEvent,
 }
@@ -110,6 +114,8 @@ impl LossKind {
             Self::Metadata => "metadata",
             Self::ServiceTier => "service_tier",
             Self::UnknownField => "unknown_field",
+            Self::StopReason => "stop_reason",
+            Self::Usage => "usage",
             Self::UnreadableEvent => "unreadable_event",
         }
     }

@@ -92,10 +92,12 @@ impl Fields {
     }
 
     /// `cache_control`, which both dialects write alike.
-    pub(crate) fn cache_point(&mut self) -> Result<Option<CachePoint>, Invalid> {
+    pub(crate) fn cache_point(&mut self, losses: &mut Losses) -> Result<Option<CachePoint>, Invalid> {
         let Some(mut control) = self.object("cache_control")? else { return Ok(None) };
         control.take("type");
-        Ok(Some(CachePoint { ttl: control.text("ttl")? }))
+        let point = CachePoint { ttl: control.text("ttl")? };
+        control.lose_rest(losses);
+        Ok(Some(point))
     }
 
     /// What is left, whole.
@@ -105,13 +107,42 @@ impl Fields {
 
     /// Records every member that nobody took as lost.
     pub(crate) fn lose_rest(self, losses: &mut Losses) {
-        for (key, value) in &self.map {
-            if !value.is_null() {
-                let pointer = format!("{}/{}", self.pointer, key.replace('~', "~0").replace('/', "~1"));
-                losses.push(Loss { pointer, kind: LossKind::UnknownField, effect: Effect::Meaning });
+        lose_members(&self.pointer, &self.map, &[], losses);
+    }
+}
+
+/// Records the members of an answer's object that nobody took as lost, but for those that say what it is.
+pub(crate) fn lose_members(pointer: &str, rest: &Map<String, Value>, framing: &[&str], losses: &mut Losses) {
+    for (key, value) in rest {
+        if !value.is_null() && !framing.contains(&key.as_str()) {
+            losses.push_once(loss(member(pointer, key), LossKind::UnknownField, Effect::Meaning));
+        }
+    }
+}
+
+/// Records what an object of usage tells beside `known`, which are paths within it. What is zero or empty tells nothing.
+pub(crate) fn lose_usage(usage: &Value, known: &[&str], losses: &mut Losses) {
+    lose_leaves("/usage", usage, known, losses);
+}
+
+fn lose_leaves(pointer: &str, value: &Value, known: &[&str], losses: &mut Losses) {
+    match value {
+        Value::Object(members) => {
+            for (key, value) in members {
+                lose_leaves(&member(pointer, key), value, known, losses);
+            }
+        }
+        value => {
+            let is_known = pointer.strip_prefix("/usage/").is_some_and(|path| known.contains(&path));
+            if tells(value) && !is_known {
+                losses.push_once(loss(pointer, LossKind::Usage, Effect::Cost));
             }
         }
     }
+}
+
+fn member(pointer: &str, key: &str) -> String {
+    format!("{pointer}/{}", key.replace('~', "~0").replace('/', "~1"))
 }
 
 /// A loss.

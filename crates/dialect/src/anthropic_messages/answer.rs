@@ -4,12 +4,12 @@
 
 use bytes::Bytes;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tollgate_chat::{Answer, Block, BlockKind, Choice, Effect, LossKind, Losses, StopReason};
 
 use super::usage::{WireUsage, encode_usage};
 use crate::error::encode;
-use crate::fields::{Members, loss};
+use crate::fields::{Members, lose_members, loss};
 use crate::ids::CallIds;
 use crate::{AnswerContext, Unreadable};
 
@@ -25,18 +25,29 @@ struct Body {
     #[serde(default)]
     stop_sequence: Option<String>,
     #[serde(default)]
-    usage: Option<WireUsage>,
+    usage: Option<Value>,
+    #[serde(flatten)]
+    rest: Map<String, Value>,
 }
 
 /// Reads an answer, leniently. What the hub has no room for is recorded in `losses`.
 pub(crate) fn decode_answer(body: &[u8], losses: &mut Losses) -> Result<Answer, Unreadable> {
-    let _ = losses;
-    let body: Body = serde_json::from_slice(body).map_err(|error| Unreadable(error.to_string()))?;
+    let mut body: Body = serde_json::from_slice(body).map_err(|error| Unreadable(error.to_string()))?;
     let blocks = body.content.into_iter().enumerate().map(|(index, value)| Block {
         origin: format!("/content/{index}"),
         cache: None,
         kind: decode_block(value),
     });
+    for (key, kind, effect) in [
+        ("stop_details", LossKind::StopReason, Effect::Meaning),
+        ("container", LossKind::ServerTool, Effect::Meaning),
+        ("diagnostics", LossKind::Metadata, Effect::Cost),
+    ] {
+        if body.rest.remove(key).is_some_and(|value| !value.is_null()) {
+            losses.push(loss(format!("/{key}"), kind, effect));
+        }
+    }
+    lose_members("", &body.rest, &["type", "role"], losses);
     let choice = Choice {
         blocks: blocks.collect(),
         stop: stop_reason(body.stop_reason.as_deref(), body.stop_sequence),
@@ -47,7 +58,7 @@ pub(crate) fn decode_answer(body: &[u8], losses: &mut Losses) -> Result<Answer, 
         model: body.model,
         created_s: None,
         choices: vec![choice],
-        usage: body.usage.and_then(|usage| usage.usage(None)),
+        usage: body.usage.and_then(|usage| WireUsage::read(&usage, losses)?.usage(None)),
         service_tier: None,
     })
 }
@@ -101,7 +112,7 @@ pub(super) fn stop_words(stop: StopReason, losses: &mut Losses) -> (&'static str
         StopReason::Refusal => ("refusal", None),
         StopReason::Pause => ("pause_turn", None),
         StopReason::Other(_) => {
-            losses.push(loss("/choices/0/finish_reason", LossKind::UnknownField, Effect::Meaning));
+            losses.push(loss("/choices/0/finish_reason", LossKind::StopReason, Effect::Meaning));
             ("end_turn", None)
         }
     }
@@ -109,7 +120,10 @@ pub(super) fn stop_words(stop: StopReason, losses: &mut Losses) -> (&'static str
 
 /// The body. What it does not say is recorded in `losses`.
 pub(crate) fn encode_answer(answer: Answer, context: &AnswerContext, losses: &mut Losses) -> Bytes {
-    let Answer { id, model, created_s: _, choices, usage, service_tier: _ } = answer;
+    let Answer { id, model, created_s: _, choices, usage, service_tier } = answer;
+    if service_tier.is_some_and(|tier| tier != "default") {
+        losses.push(loss("/service_tier", LossKind::ServiceTier, Effect::Cost));
+    }
     if choices.len() > 1 {
         losses.push(loss("/choices/1", LossKind::Choices, Effect::Meaning));
     }
@@ -141,7 +155,9 @@ fn encode_block(block: Block, ids: &mut CallIds, losses: &mut Losses) -> Option<
     match kind {
         BlockKind::Text { text, citations } => {
             if !citations.is_empty() {
-                losses.push(loss(format!("{origin}/annotations"), LossKind::Citation, Effect::Meaning));
+                // They stand beside the text there.
+                let message = origin.strip_suffix("/content").unwrap_or(&origin);
+                losses.push(loss(format!("{message}/annotations"), LossKind::Citation, Effect::Meaning));
             }
             Some(json!({"type": "text", "text": text}))
         }

@@ -23,7 +23,7 @@ pub(crate) fn decode_request(body: &[u8], losses: &mut Losses) -> Result<Convers
     let turns = turns(&mut fields, &mut system, losses)?;
     let (tool_choice, parallel_tools) = tool_choice(&mut fields, losses)?;
     let (effort, format) = output_config(&mut fields, losses)?;
-    let thinking = fields.object("thinking")?.map(|mut config| decode_thinking(&mut config)).transpose()?;
+    let thinking = fields.object("thinking")?.map(|config| decode_thinking(config, losses)).transpose()?;
     let streams = fields.truth("stream")?.unwrap_or(false);
     let conversation = Conversation {
         system,
@@ -112,7 +112,7 @@ fn tools(fields: &mut Fields, losses: &mut Losses) -> Result<Vec<Tool>, Invalid>
             description: tool.text("description")?,
             schema: tool.take("input_schema"),
             strict: tool.truth("strict")?,
-            cache: tool.cache_point()?,
+            cache: tool.cache_point(losses)?,
             origin: origin.clone(),
         });
         for key in ["allowed_callers", "defer_loading", "eager_input_streaming", "input_examples"] {
@@ -155,19 +155,20 @@ fn output_config(
     // The format stood beside the messages before it moved into `output_config`.
     let older = fields.object("output_format")?;
     let Some(mut config) = fields.object("output_config")? else {
-        return Ok((None, older.map(format).transpose()?));
+        return Ok((None, older.map(|older| format(older, losses)).transpose()?));
     };
     let effort = config.text("effort")?.map(Effort);
     let newer = config.object("format")?;
     config.lose_rest(losses);
-    Ok((effort, newer.or(older).map(format).transpose()?))
+    Ok((effort, newer.or(older).map(|told| format(told, losses)).transpose()?))
 }
 
-fn format(mut format: Fields) -> Result<ResponseFormat, Invalid> {
+fn format(mut format: Fields, losses: &mut Losses) -> Result<ResponseFormat, Invalid> {
     match format.needed_text("type")?.as_str() {
         "json_schema" => {
             let pointer = format.at("schema");
             let schema = format.take("schema").ok_or_else(|| missing(&pointer))?;
+            format.lose_rest(losses);
             Ok(ResponseFormat::JsonSchema { name: None, description: None, schema, strict: None })
         }
         other => Err(wrong(&format.at("type"), "json_schema", &Value::String(other.to_owned()))),

@@ -3,6 +3,7 @@
 //! Source: `anthropic.types.RawMessageStreamEvent`.
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::Value;
 use tollgate_chat::{BlockKind, BlockStart, Delta, Effect, Event, LossKind, Losses};
 use tollgate_terms::Usage;
@@ -35,7 +36,7 @@ enum Wire {
         #[serde(default)]
         delta: MessageDelta,
         #[serde(default)]
-        usage: Option<WireUsage>,
+        usage: Option<Value>,
     },
     MessageStop,
     Ping,
@@ -55,7 +56,9 @@ struct Message {
     #[serde(default)]
     model: Option<String>,
     #[serde(default)]
-    usage: Option<WireUsage>,
+    usage: Option<Value>,
+    #[serde(default)]
+    container: Option<IgnoredAny>,
 }
 
 #[derive(Deserialize)]
@@ -86,6 +89,10 @@ struct MessageDelta {
     stop_reason: Option<String>,
     #[serde(default)]
     stop_sequence: Option<String>,
+    #[serde(default)]
+    stop_details: Option<IgnoredAny>,
+    #[serde(default)]
+    container: Option<IgnoredAny>,
 }
 
 #[derive(Default, Deserialize)]
@@ -133,7 +140,8 @@ impl StreamDecoder {
         };
         match wire {
             Wire::MessageStart { message } => {
-                self.usage = message.usage.and_then(|usage| usage.usage(None));
+                lose_container(message.container.as_ref(), losses);
+                self.usage = message.usage.and_then(|usage| WireUsage::read(&usage, losses)?.usage(None));
                 let id = message.id.unwrap_or_default();
                 out.push(Event::Start { id, model: message.model, created_s: None, usage: self.usage });
             }
@@ -141,7 +149,12 @@ impl StreamDecoder {
             Wire::ContentBlockDelta { index, delta } => out.extend(block_delta(index, delta, losses)),
             Wire::ContentBlockStop { index } => out.push(Event::BlockStop { choice: 0, block: index }),
             Wire::MessageDelta { delta, usage } => {
-                if let Some(usage) = usage.and_then(|usage| usage.usage(self.usage)) {
+                lose_container(delta.container.as_ref(), losses);
+                if delta.stop_details.is_some() {
+                    losses.push_once(loss("/stop_details", LossKind::StopReason, Effect::Meaning));
+                }
+                let told = usage.and_then(|usage| WireUsage::read(&usage, losses));
+                if let Some(usage) = told.and_then(|usage| usage.usage(self.usage)) {
                     self.usage = Some(usage);
                     out.push(Event::Usage(usage));
                 }
@@ -186,6 +199,12 @@ fn is_needed(event: &[u8]) -> bool {
         b"error",
     ];
     NEEDED.contains(&event)
+}
+
+fn lose_container(container: Option<&IgnoredAny>, losses: &mut Losses) {
+    if container.is_some() {
+        losses.push_once(loss("/container", LossKind::ServerTool, Effect::Meaning));
+    }
 }
 
 /// A block begins; what it holds already is told as its first delta.

@@ -57,7 +57,9 @@ pub(crate) fn encode_request(
     if !stop.is_empty() {
         body.set("stop_sequences", Some(stop));
     }
-    if !tools.is_empty() {
+    if tools.is_empty() {
+        lose_tool_choice(tool_choice.as_ref(), parallel_tools, losses);
+    } else {
         body.set("tools", Some(tools.into_iter().map(encode_tool).collect::<Vec<_>>()));
         body.set("tool_choice", encode_tool_choice(tool_choice, parallel_tools));
     }
@@ -126,6 +128,20 @@ fn encode_tool(tool: Tool) -> Value {
     members.set("strict", strict);
     members.set("cache_control", cache.map(cache_control));
     members.value()
+}
+
+/// The API takes no choice where there are no tools.
+fn lose_tool_choice(choice: Option<&ToolChoice>, parallel: Option<bool>, losses: &mut Losses) {
+    match choice {
+        // They ask for what happens anyway.
+        None | Some(ToolChoice::Auto | ToolChoice::Forbidden) => {}
+        Some(ToolChoice::Required | ToolChoice::Named(_)) => {
+            losses.push(loss("/tool_choice", LossKind::ToolOption, Effect::Meaning));
+        }
+    }
+    if parallel.is_some() {
+        losses.push(loss("/parallel_tool_calls", LossKind::ToolOption, Effect::Meaning));
+    }
 }
 
 fn encode_tool_choice(choice: Option<ToolChoice>, parallel: Option<bool>) -> Option<Value> {
@@ -197,11 +213,17 @@ fn output_config(
         Some(ResponseFormat::JsonObject) => {
             losses.push(loss("/response_format", LossKind::ResponseFormat, Effect::Meaning));
         }
-        // The name says nothing to the model, and the schema always holds to the letter.
-        Some(ResponseFormat::JsonSchema { name: _, description, schema, strict: _ }) => {
-            if description.is_some() {
-                let pointer = "/response_format/json_schema/description";
-                losses.push(loss(pointer, LossKind::ResponseFormat, Effect::Meaning));
+        // The schema always holds to the letter.
+        Some(ResponseFormat::JsonSchema { name, description, schema, strict }) => {
+            for (key, is_lost) in [
+                ("name", name.is_some()),
+                ("description", description.is_some()),
+                ("strict", strict == Some(false)),
+            ] {
+                if is_lost {
+                    let pointer = format!("/response_format/json_schema/{key}");
+                    losses.push(loss(pointer, LossKind::ResponseFormat, Effect::Meaning));
+                }
             }
             members.set("format", Some(json!({"type": "json_schema", "schema": schema})));
         }

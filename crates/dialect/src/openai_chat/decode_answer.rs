@@ -5,13 +5,13 @@
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use tollgate_chat::{Answer, Block, BlockKind, Choice, Effect, LossKind, Losses, StopReason};
 
 use super::parts;
 use super::usage::WireUsage;
 use crate::Unreadable;
-use crate::fields::loss;
+use crate::fields::{lose_members, loss};
 use crate::observe::Count;
 
 #[derive(Deserialize)]
@@ -24,9 +24,13 @@ struct Body {
     created: Count,
     choices: Vec<WireChoice>,
     #[serde(default)]
-    usage: Option<WireUsage>,
+    usage: Option<Value>,
     #[serde(default)]
     service_tier: Option<String>,
+    #[serde(default)]
+    system_fingerprint: Option<IgnoredAny>,
+    #[serde(flatten)]
+    rest: Map<String, Value>,
 }
 
 #[derive(Deserialize)]
@@ -37,6 +41,8 @@ struct WireChoice {
     finish_reason: Option<String>,
     #[serde(default)]
     logprobs: Option<Value>,
+    #[serde(flatten)]
+    rest: Map<String, Value>,
 }
 
 #[derive(Default, Deserialize)]
@@ -59,6 +65,8 @@ struct Message {
     annotations: Option<Vec<Value>>,
     #[serde(default)]
     audio: Option<Value>,
+    #[serde(flatten)]
+    rest: Map<String, Value>,
 }
 
 #[derive(Deserialize)]
@@ -82,6 +90,10 @@ struct Function {
 /// Reads an answer. What the hub has no room for is recorded in `losses`.
 pub(crate) fn decode_answer(body: &[u8], losses: &mut Losses) -> Result<Answer, Unreadable> {
     let body: Body = serde_json::from_slice(body).map_err(|error| Unreadable(error.to_string()))?;
+    if body.system_fingerprint.is_some() {
+        losses.push(loss("/system_fingerprint", LossKind::Metadata, Effect::Cost));
+    }
+    lose_members("", &body.rest, &["object"], losses);
     let choices = body.choices.into_iter().enumerate();
     let choices = choices.map(|(index, wire)| choice(index, wire, losses)).collect::<Result<_, _>>()?;
     Ok(Answer {
@@ -89,7 +101,7 @@ pub(crate) fn decode_answer(body: &[u8], losses: &mut Losses) -> Result<Answer, 
         model: body.model.filter(|model| !model.is_empty()),
         created_s: body.created.value(),
         choices,
-        usage: body.usage.and_then(|usage| usage.usage()),
+        usage: body.usage.and_then(|usage| WireUsage::read(&usage, losses)?.usage()),
         service_tier: body.service_tier,
     })
 }
@@ -97,9 +109,11 @@ pub(crate) fn decode_answer(body: &[u8], losses: &mut Losses) -> Result<Answer, 
 fn choice(index: usize, wire: WireChoice, losses: &mut Losses) -> Result<Choice, Unreadable> {
     let origin = format!("/choices/{index}/message");
     let message = wire.message;
+    lose_members(&format!("/choices/{index}"), &wire.rest, &["index"], losses);
+    lose_members(&origin, &message.rest, &["role"], losses);
     let mut blocks =
         thinking(&origin, message.thinking_blocks, message.reasoning_content.or(message.reasoning));
-    blocks.extend(content(&origin, message.content, message.annotations.unwrap_or_default()));
+    blocks.extend(content(&origin, message.content, message.annotations.unwrap_or_default(), losses));
     if let Some(text) = message.refusal.filter(|text| !text.is_empty()) {
         blocks.push(Block {
             origin: format!("{origin}/refusal"),
@@ -171,17 +185,38 @@ fn thinking(origin: &str, signed: Option<Vec<Value>>, plain: Option<Value>) -> V
 }
 
 /// The text: one string, or parts as some servers write it.
-fn content(origin: &str, content: Option<Value>, citations: Vec<Value>) -> Option<Block> {
-    let text = match content? {
-        Value::String(text) => text,
-        Value::Array(parts) => {
-            parts.iter().filter_map(|part| part.get("text").and_then(Value::as_str)).collect::<String>()
+fn content(
+    origin: &str,
+    content: Option<Value>,
+    citations: Vec<Value>,
+    losses: &mut Losses,
+) -> Option<Block> {
+    let origin = format!("{origin}/content");
+    let text = match content {
+        None => String::new(),
+        Some(Value::String(text)) => text,
+        Some(Value::Array(parts)) => {
+            let mut joined = String::new();
+            for (index, part) in parts.iter().enumerate() {
+                match part.get("text").and_then(Value::as_str) {
+                    Some(text) => joined.push_str(text),
+                    None => losses.push(loss(format!("{origin}/{index}"), LossKind::Media, Effect::Meaning)),
+                }
+            }
+            joined
         }
-        _ => return None,
+        Some(_) => {
+            losses.push(loss(origin.clone(), LossKind::Media, Effect::Meaning));
+            String::new()
+        }
     };
-    let kind = BlockKind::Text { text, citations };
-    let is_empty = matches!(&kind, BlockKind::Text { text, .. } if text.is_empty());
-    (!is_empty).then(|| Block { origin: format!("{origin}/content"), cache: None, kind })
+    if text.is_empty() {
+        if !citations.is_empty() {
+            losses.push(loss(format!("{origin}/annotations"), LossKind::Citation, Effect::Meaning));
+        }
+        return None;
+    }
+    Some(Block { origin, cache: None, kind: BlockKind::Text { text, citations } })
 }
 
 /// What the model called.

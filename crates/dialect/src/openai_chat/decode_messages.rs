@@ -99,7 +99,7 @@ impl LegacyCall {
 
 fn tool_result(mut message: Fields, id: String, losses: &mut Losses) -> Result<Block, Invalid> {
     let origin = message.pointer.clone();
-    let mut cache = message.cache_point()?;
+    let mut cache = message.cache_point(losses)?;
     let mut content = parts::content(&mut message, Speaker::User, losses)?;
     // A cache point on the last part means the end of the result.
     cache = cache.or_else(|| content.last_mut().and_then(|block| block.cache.take()));
@@ -143,7 +143,7 @@ fn tool_call(mut call: Fields, losses: &mut Losses) -> Result<Block, Invalid> {
     let id = call.needed_text("id")?;
     call.take("type");
     call.take("index");
-    let cache = call.cache_point()?;
+    let cache = call.cache_point(losses)?;
     let Some(mut function) = call.object("function")? else {
         return Err(Invalid::unprocessable("only calls of functions can be translated", origin));
     };

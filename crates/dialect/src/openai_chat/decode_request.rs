@@ -5,8 +5,7 @@
 
 use serde_json::Value;
 use tollgate_chat::{
-    Conversation, Effect, Effort, LossKind, Losses, Metadata, ResponseFormat, Sampling, Thinking, Tool,
-    ToolChoice,
+    Conversation, Effect, Effort, LossKind, Losses, Metadata, ResponseFormat, Sampling, Tool, ToolChoice,
 };
 use tollgate_terms::Delivery;
 
@@ -30,13 +29,13 @@ pub(crate) fn decode_request(body: &[u8], losses: &mut Losses) -> Result<Convers
         system,
         turns,
         tools: tools(&mut fields, losses)?,
-        tool_choice: tool_choice(&mut fields)?,
+        tool_choice: tool_choice(&mut fields, losses)?,
         parallel_tools: fields.truth("parallel_tool_calls")?,
         output_tokens_max: newer.or(older),
         stop: stop(&mut fields)?,
         sampling: sampling(&mut fields)?,
-        format: response_format(&mut fields)?,
-        thinking: thinking(&mut fields)?,
+        format: response_format(&mut fields, losses)?,
+        thinking: fields.object("thinking")?.map(|thinking| decode_thinking(thinking, losses)).transpose()?,
         effort: fields.text("reasoning_effort")?.map(Effort),
         delivery: if stream { Delivery::Stream } else { Delivery::Whole },
         metadata: Metadata { user: fields.text("user")?, labels: fields.take("metadata") },
@@ -77,7 +76,7 @@ fn tools(fields: &mut Fields, losses: &mut Losses) -> Result<Vec<Tool>, Invalid>
         if kind != "function" {
             return Err(Invalid::unprocessable(format!("tool type {kind:?} cannot be translated"), origin));
         }
-        let outer = tool.cache_point()?;
+        let outer = tool.cache_point(losses)?;
         let Some(mut function) = tool.object("function")? else {
             return Err(crate::fields::missing(&tool.at("function")));
         };
@@ -86,7 +85,7 @@ fn tools(fields: &mut Fields, losses: &mut Losses) -> Result<Vec<Tool>, Invalid>
             description: function.text("description")?,
             schema: function.take("parameters"),
             strict: function.truth("strict")?,
-            cache: function.cache_point()?.or(outer),
+            cache: function.cache_point(losses)?.or(outer),
             origin,
         });
         function.lose_rest(losses);
@@ -95,7 +94,7 @@ fn tools(fields: &mut Fields, losses: &mut Losses) -> Result<Vec<Tool>, Invalid>
     Ok(tools)
 }
 
-fn tool_choice(fields: &mut Fields) -> Result<Option<ToolChoice>, Invalid> {
+fn tool_choice(fields: &mut Fields, losses: &mut Losses) -> Result<Option<ToolChoice>, Invalid> {
     match fields.take("tool_choice") {
         None => Ok(None),
         Some(Value::String(word)) => match word.as_str() {
@@ -112,7 +111,11 @@ fn tool_choice(fields: &mut Fields) -> Result<Option<ToolChoice>, Invalid> {
                     "/tool_choice",
                 ));
             };
-            Ok(Some(ToolChoice::Named(function.needed_text("name")?)))
+            let name = function.needed_text("name")?;
+            function.lose_rest(losses);
+            choice.take("type");
+            choice.lose_rest(losses);
+            Ok(Some(ToolChoice::Named(name)))
         }
     }
 }
@@ -147,30 +150,31 @@ fn sampling(fields: &mut Fields) -> Result<Sampling, Invalid> {
     })
 }
 
-fn response_format(fields: &mut Fields) -> Result<Option<ResponseFormat>, Invalid> {
+fn response_format(fields: &mut Fields, losses: &mut Losses) -> Result<Option<ResponseFormat>, Invalid> {
     let Some(mut format) = fields.object("response_format")? else { return Ok(None) };
-    match format.needed_text("type")?.as_str() {
-        "text" => Ok(Some(ResponseFormat::Text)),
-        "json_object" => Ok(Some(ResponseFormat::JsonObject)),
+    let decoded = match format.needed_text("type")?.as_str() {
+        "text" => ResponseFormat::Text,
+        "json_object" => ResponseFormat::JsonObject,
         "json_schema" => {
             let pointer = format.at("json_schema");
             let mut inner = format.object("json_schema")?.ok_or_else(|| crate::fields::missing(&pointer))?;
-            Ok(Some(ResponseFormat::JsonSchema {
+            let schema = ResponseFormat::JsonSchema {
                 name: inner.text("name")?,
                 description: inner.text("description")?,
                 schema: inner.take("schema").unwrap_or_else(|| Value::Object(serde_json::Map::new())),
                 strict: inner.truth("strict")?,
-            }))
+            };
+            inner.lose_rest(losses);
+            schema
         }
-        other => Err(wrong(
-            "/response_format/type",
-            "text, json_object or json_schema",
-            &Value::String(other.to_owned()),
-        )),
-    }
-}
-
-fn thinking(fields: &mut Fields) -> Result<Option<Thinking>, Invalid> {
-    let Some(mut thinking) = fields.object("thinking")? else { return Ok(None) };
-    decode_thinking(&mut thinking).map(Some)
+        other => {
+            return Err(wrong(
+                "/response_format/type",
+                "text, json_object or json_schema",
+                &Value::String(other.to_owned()),
+            ));
+        }
+    };
+    format.lose_rest(losses);
+    Ok(Some(decoded))
 }

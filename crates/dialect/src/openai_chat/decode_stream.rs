@@ -32,7 +32,11 @@ struct Chunk {
     #[serde(default)]
     choices: Option<Vec<WireChoice>>,
     #[serde(default)]
-    usage: Option<WireUsage>,
+    usage: Option<Value>,
+    #[serde(default)]
+    service_tier: Option<String>,
+    #[serde(default)]
+    system_fingerprint: Option<IgnoredAny>,
     #[serde(default)]
     error: Option<Value>,
 }
@@ -150,6 +154,12 @@ impl StreamDecoder {
     }
 
     fn chunk(&mut self, chunk: Chunk, out: &mut Vec<Event>, losses: &mut Losses) -> Result<(), Unreadable> {
+        if chunk.system_fingerprint.is_some() {
+            losses.push_once(loss("/system_fingerprint", LossKind::Metadata, Effect::Cost));
+        }
+        if chunk.service_tier.is_some_and(|tier| tier != "default") {
+            losses.push_once(loss("/service_tier", LossKind::ServiceTier, Effect::Cost));
+        }
         let choices = chunk.choices.unwrap_or_default();
         let id = chunk.id.unwrap_or_default();
         let model = chunk.model.filter(|model| !model.is_empty());
@@ -178,7 +188,7 @@ impl StreamDecoder {
                 }
             }
         }
-        if let Some(usage) = chunk.usage.and_then(|usage| usage.usage()) {
+        if let Some(usage) = chunk.usage.and_then(|usage| WireUsage::read(&usage, losses)?.usage()) {
             out.push(Event::Usage(usage));
         }
         Ok(())

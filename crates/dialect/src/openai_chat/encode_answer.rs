@@ -91,13 +91,17 @@ fn message(blocks: Vec<Block>, ids: &mut CallIds, losses: &mut Losses) -> Value 
 /// The word for a reason.
 pub(super) fn finish_reason(stop: &StopReason, losses: &mut Losses) -> &'static str {
     match stop {
-        StopReason::EndOfTurn | StopReason::StopSequence(_) | StopReason::Pause => "stop",
+        StopReason::EndOfTurn | StopReason::StopSequence(None) => "stop",
+        StopReason::StopSequence(Some(_)) => {
+            losses.push(loss("/stop_sequence", LossKind::StopReason, Effect::Meaning));
+            "stop"
+        }
+        StopReason::Pause | StopReason::Other(_) => {
+            losses.push(loss("/stop_reason", LossKind::StopReason, Effect::Meaning));
+            "stop"
+        }
         StopReason::OutputLimit | StopReason::ContextLimit => "length",
         StopReason::ToolUse => "tool_calls",
         StopReason::Refusal => "content_filter",
-        StopReason::Other(_) => {
-            losses.push(loss("/stop_reason", LossKind::UnknownField, Effect::Meaning));
-            "stop"
-        }
     }
 }

@@ -50,7 +50,15 @@ pub(crate) fn encode_request(
         body.set("stop", Some(stop));
     }
     set_sampling(&mut body, sampling, losses);
-    if !tools.is_empty() {
+    if tools.is_empty() {
+        if matches!(tool_choice, Some(ToolChoice::Required | ToolChoice::Named(_))) {
+            losses.push(loss("/tool_choice", LossKind::ToolOption, Effect::Meaning));
+        }
+        if parallel_tools.is_some() {
+            let pointer = "/tool_choice/disable_parallel_tool_use";
+            losses.push(loss(pointer, LossKind::ToolOption, Effect::Meaning));
+        }
+    } else {
         let tools: Vec<Value> = tools.into_iter().map(|tool| encode_tool(tool, losses)).collect();
         body.set("tools", Some(tools));
         body.set("tool_choice", tool_choice.map(encode_tool_choice));

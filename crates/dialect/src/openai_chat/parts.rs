@@ -41,14 +41,14 @@ pub(super) fn content(
 
 fn part(mut fields: Fields, speaker: Speaker, losses: &mut Losses) -> Result<Block, Invalid> {
     let origin = fields.pointer.clone();
-    let cache = fields.cache_point()?;
+    let cache = fields.cache_point(losses)?;
     let name = fields.needed_text("type")?;
     let kind = match name.as_str() {
         "text" => BlockKind::Text { text: fields.needed_text("text")?, citations: Vec::new() },
         "refusal" => BlockKind::Refusal { text: fields.needed_text("refusal")? },
-        "image_url" => image(&mut fields)?,
-        "file" => document(&mut fields)?,
-        "input_audio" => audio(&mut fields)?,
+        "image_url" => image(&mut fields, losses)?,
+        "file" => document(&mut fields, losses)?,
+        "input_audio" => audio(&mut fields, losses)?,
         "thinking" if speaker == Speaker::Assistant => BlockKind::Thinking {
             text: fields.text("text")?.or(fields.text("thinking")?).unwrap_or_default(),
             signature: fields.text("signature")?,
@@ -68,11 +68,12 @@ fn part(mut fields: Fields, speaker: Speaker, losses: &mut Losses) -> Result<Blo
     Ok(Block { origin, cache, kind })
 }
 
-fn image(fields: &mut Fields) -> Result<BlockKind, Invalid> {
+fn image(fields: &mut Fields, losses: &mut Losses) -> Result<BlockKind, Invalid> {
     let pointer = fields.at("image_url");
     let mut image = fields.object("image_url")?.ok_or_else(|| crate::fields::missing(&pointer))?;
     let url = image.needed_text("url")?;
     let detail = image.text("detail")?;
+    image.lose_rest(losses);
     // A PDF behind an image part is what clients without a file part send.
     if let Some((media_type, data)) = data_uri(&url) {
         if media_type == "application/pdf" {
@@ -88,7 +89,7 @@ fn image(fields: &mut Fields) -> Result<BlockKind, Invalid> {
     Ok(BlockKind::Image { source: ImageSource::Url(url), detail })
 }
 
-fn document(fields: &mut Fields) -> Result<BlockKind, Invalid> {
+fn document(fields: &mut Fields, losses: &mut Losses) -> Result<BlockKind, Invalid> {
     let pointer = fields.at("file");
     let mut file = fields.object("file")?.ok_or_else(|| crate::fields::missing(&pointer))?;
     let title = file.text("filename")?;
@@ -106,13 +107,16 @@ fn document(fields: &mut Fields) -> Result<BlockKind, Invalid> {
         (None, Some(id)) => DocumentSource::File(id),
         (None, None) => return Err(crate::fields::missing(&file.at("file_data"))),
     };
+    file.lose_rest(losses);
     Ok(BlockKind::Document { source, title, context: None, cites: false })
 }
 
-fn audio(fields: &mut Fields) -> Result<BlockKind, Invalid> {
+fn audio(fields: &mut Fields, losses: &mut Losses) -> Result<BlockKind, Invalid> {
     let pointer = fields.at("input_audio");
     let mut audio = fields.object("input_audio")?.ok_or_else(|| crate::fields::missing(&pointer))?;
-    Ok(BlockKind::Audio { data: audio.needed_text("data")?, format: audio.needed_text("format")? })
+    let kind = BlockKind::Audio { data: audio.needed_text("data")?, format: audio.needed_text("format")? };
+    audio.lose_rest(losses);
+    Ok(kind)
 }
 
 /// `thinking_blocks`: signed reasoning, in Anthropic's own shape.
