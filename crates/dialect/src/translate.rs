@@ -220,3 +220,29 @@ pub(crate) fn read_event<T: DeserializeOwned>(data: &[u8]) -> Result<Option<T>, 
 pub(crate) fn lose_unreadable(losses: &mut Losses) {
     losses.push(loss("", LossKind::UnreadableEvent, Effect::Meaning));
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_that_says_nothing_cannot_be_translated() {
+        let context = AnswerContext {
+            requested_model: ModelName::parse("asked").expect("a name"),
+            created_s: 7,
+            fallback_id: "fallback".to_owned(),
+            usage_wanted: true,
+        };
+        let (openai, anthropic) = (Dialect::OpenAiChat, Dialect::AnthropicMessages);
+        for (client, backend) in [(openai, anthropic), (anthropic, openai)] {
+            for body in ["", " ", "null", "{}", "[]", "\"\""] {
+                let answer = translate_answer(client, backend, body.as_bytes(), &context);
+                assert!(answer.is_err(), "{backend:?} said {body:?}");
+            }
+            let mut translator = StreamTranslator::new(client, backend, context.clone()).expect("words");
+            let mut out = BytesMut::new();
+            assert!(translator.finish(&mut out).is_err(), "{backend:?} said nothing in a stream");
+            assert!(out.is_empty());
+        }
+    }
+}
