@@ -148,7 +148,7 @@ impl Calls {
         };
         match at.and_then(|at| self.calls.get_mut(at).map(|call| (at, call))) {
             None => next,
-            Some((_, call)) if call.is_other(id, name, arguments) => {
+            Some((_, call)) if call.is_other(index, id, name, arguments) => {
                 // The call that had the number has no more to say.
                 call.close(choice, out);
                 next
@@ -184,17 +184,20 @@ impl Calls {
 
 impl Call {
     /// Whether a delta that could be of this call begins another one.
-    fn is_other(&self, id: Option<&str>, name: Option<&str>, arguments: &str) -> bool {
+    fn is_other(&self, index: Option<usize>, id: Option<&str>, name: Option<&str>, arguments: &str) -> bool {
         let differs = |known: Option<u64>, told: Option<&str>| {
             known.zip(told).map(|(known, told)| known != fingerprint(told))
         };
         if let Some(differs) = differs(self.id, id) {
             return differs;
         }
+        if differs(self.name, name) == Some(true) {
+            return true;
+        }
         // Some repeat the name with each piece of the arguments, which end only once.
-        let begins_again =
-            || (id.is_some() || name.is_some()) && self.arguments.is_whole() && !arguments.trim().is_empty();
-        differs(self.name, name) == Some(true) || begins_again()
+        let is_named = id.is_some() || name.is_some();
+        let has_more = index.is_none() || !arguments.trim().is_empty();
+        is_named && has_more && self.arguments.is_whole()
     }
 
     fn more(&mut self, choice: usize, more: String, out: &mut Vec<Event>) -> Result<(), Unreadable> {
@@ -208,6 +211,11 @@ impl Call {
                 }
                 self.arguments.push(&more);
                 arguments.push_str(&more);
+            }
+            State::Open(_) | State::Closed if self.arguments.is_whole() => {
+                if !more.trim().is_empty() {
+                    return Err(Unreadable("arguments after their end".to_owned()));
+                }
             }
             State::Open(block) => {
                 self.arguments.push(&more);
@@ -223,6 +231,87 @@ impl Call {
         if let State::Open(block) = self.state {
             self.state = State::Closed;
             out.push(Event::BlockStop { choice, block });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// A call as a test tells it: name, and the text of its arguments in pieces.
+    fn calls() -> impl Strategy<Value = Vec<(String, Vec<String>)>> {
+        let call = ("[ab]", 0..100_u32, 0..9_usize).prop_map(|(name, number, at)| {
+            let text = json!({"x": number, "y": "}"}).to_string();
+            let (one, two) = text.split_at(at);
+            let pieces = [one, two].into_iter().filter(|piece| !piece.is_empty()).map(str::to_owned);
+            (name, pieces.collect())
+        });
+        vec(call, 1..5)
+    }
+
+    fn told(deltas: &[Value]) -> Vec<(String, String)> {
+        let mut calls = Calls::default();
+        let mut events = Vec::new();
+        let mut count = 0;
+        for delta in deltas {
+            let wire = serde_json::from_value(delta.clone()).expect("a delta");
+            let open = |start, out: &mut Vec<Event>| {
+                out.push(Event::BlockStart { choice: 0, block: count, start });
+                count += 1;
+                count - 1
+            };
+            calls.take(0, wire, &mut events, open).expect("a call");
+        }
+        calls.close(0, &mut events).expect("names");
+        let mut told = Vec::new();
+        for event in events {
+            match event {
+                Event::BlockStart { start: BlockStart::ToolUse { name, .. }, .. } => {
+                    told.push((name, String::new()));
+                }
+                Event::BlockDelta { block, delta: Delta::Input(text), .. } => told[block].1.push_str(&text),
+                _ => {}
+            }
+        }
+        told
+    }
+
+    proptest! {
+        #[test]
+        fn calls_are_told_apart_however_a_server_writes_them(
+            calls in calls(),
+            number in prop_oneof![Just("own"), Just("same"), Just("none")],
+            id in prop_oneof![Just("first"), Just("each"), Just("none")],
+            name in prop_oneof![Just("first"), Just("each"), Just("late")],
+            begins_empty in any::<bool>(),
+        ) {
+            // A late name needs something else that tells where the call begins.
+            prop_assume!(name != "late" || id != "none" || number == "own");
+            // The same name again without anything else may be a repetition as well.
+            prop_assume!(id != "none" || number == "own" || name != "each");
+            prop_assume!(id != "none" || number != "same" || !begins_empty);
+            let mut deltas = Vec::new();
+            for (index, (called, pieces)) in calls.iter().enumerate() {
+                let empty = begins_empty.then(String::new);
+                let pieces: Vec<String> = empty.into_iter().chain(pieces.iter().cloned()).collect();
+                let last = pieces.len() - 1;
+                for (at, piece) in pieces.into_iter().enumerate() {
+                    let here = |when: &str| when == "each" || (when == "first" && at == 0) || (when == "late" && at == last);
+                    deltas.push(json!({
+                        "index": match number { "own" => json!(index), "same" => json!(0), _ => Value::Null },
+                        "id": here(id).then(|| format!("call_{index}")),
+                        "function": {"name": here(name).then_some(called), "arguments": piece},
+                    }));
+                }
+            }
+            let expected: Vec<(String, String)> =
+                calls.iter().map(|(name, pieces)| (name.clone(), pieces.concat())).collect();
+            prop_assert_eq!(told(&deltas), expected, "{:?}", deltas);
         }
     }
 }
