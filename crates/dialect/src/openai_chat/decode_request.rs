@@ -22,7 +22,11 @@ pub(crate) fn decode_request(body: &[u8], losses: &mut Losses) -> Result<Convers
     fields.take("model");
     let (system, turns) = messages(&mut fields, losses)?;
     let stream = fields.truth("stream")?.unwrap_or(false);
-    fields.take("stream_options");
+    if let Some(mut options) = fields.object("stream_options")? {
+        // The usage of a stream is the gateway's own affair.
+        options.take("include_usage");
+        options.lose_rest(losses);
+    }
     let newer = fields.count("max_completion_tokens")?;
     let older = fields.count("max_tokens")?;
     let conversation = Conversation {

@@ -35,6 +35,9 @@ struct Chunk {
     usage: Option<Value>,
     #[serde(default)]
     service_tier: Option<String>,
+    /// Azure's.
+    #[serde(default)]
+    prompt_filter_results: Option<IgnoredAny>,
     #[serde(default)]
     system_fingerprint: Option<IgnoredAny>,
     #[serde(default)]
@@ -51,6 +54,9 @@ struct WireChoice {
     finish_reason: Option<String>,
     #[serde(default)]
     logprobs: Option<IgnoredAny>,
+    /// Azure's.
+    #[serde(default)]
+    content_filter_results: Option<IgnoredAny>,
 }
 
 #[derive(Default, Deserialize)]
@@ -90,6 +96,8 @@ struct Elements {
     count: usize,
     /// The text, refusal or reasoning that goes on.
     current: Option<(Kind, usize)>,
+    /// The number that the reasoning which goes on has among `thinking_blocks`, where they are numbered.
+    thinking: Option<u64>,
     calls: Calls,
     /// Whether there have been calls that the hub has no room for.
     has_lost_calls: bool,
@@ -157,6 +165,9 @@ impl StreamDecoder {
         if chunk.system_fingerprint.is_some() {
             losses.push_once(loss("/system_fingerprint", LossKind::Metadata, Effect::Cost));
         }
+        if chunk.prompt_filter_results.is_some() {
+            losses.push_once(loss("/prompt_filter_results", LossKind::UnknownField, Effect::Meaning));
+        }
         if chunk.service_tier.is_some_and(|tier| tier != "default") {
             losses.push_once(loss("/service_tier", LossKind::ServiceTier, Effect::Cost));
         }
@@ -181,6 +192,10 @@ impl StreamDecoder {
                 if wire.logprobs.is_some() {
                     let pointer = format!("/choices/{index}/logprobs");
                     losses.push_once(loss(pointer, LossKind::Logprobs, Effect::Meaning));
+                }
+                if wire.content_filter_results.is_some() {
+                    let pointer = format!("/choices/{index}/content_filter_results");
+                    losses.push_once(loss(pointer, LossKind::UnknownField, Effect::Meaning));
                 }
                 elements.delta(index, wire.delta.unwrap_or_default(), out, losses)?;
                 if let Some(word) = wire.finish_reason {
@@ -253,6 +268,11 @@ impl Elements {
     fn thinking_block(&mut self, choice: usize, value: &Value, out: &mut Vec<Event>) {
         let text =
             |key| value.get(key).and_then(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned);
+        let index = value.get("index").and_then(Value::as_u64);
+        if index != self.thinking && matches!(self.current, Some((Kind::Thinking, _))) {
+            self.close_current(choice, out);
+        }
+        self.thinking = index;
         if value.get("type").is_some_and(|kind| kind == "redacted_thinking") {
             self.close_current(choice, out);
             let block = self.open(

@@ -60,7 +60,7 @@ fn assistant_blocks() -> impl Strategy<Value = Vec<Block>> {
         name,
         input,
     });
-    (vec(prop_oneof![thinking, redacted], 0..2), vec(text, 1..3), option::of(refusal), vec(call, 0..3))
+    (vec(prop_oneof![thinking, redacted], 0..3), vec(text, 1..3), option::of(refusal), vec(call, 0..3))
         .prop_map(|(thinking, texts, refusal, calls)| {
             thinking.into_iter().chain(texts).chain(refusal).chain(calls).map(block).collect::<Vec<_>>()
         })
