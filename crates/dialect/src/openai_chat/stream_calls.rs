@@ -15,7 +15,7 @@ use crate::ids::fingerprint;
 const CALLS_MAX: usize = 1024;
 
 /// Most bytes that wait for the name of their call.
-const HELD_BYTES_MAX: usize = 64 << 10;
+const HELD_BYTES_MAX: usize = 16 << 10;
 
 /// A delta of a call.
 #[derive(Default, Deserialize)]
