@@ -101,6 +101,21 @@ def test_openai_thinking(openai):
     assert completion.choices[0].message.content
 
 
+def test_openai_thinking_stream_can_be_put_together_and_sent_back(openai, mock):
+    asked = {"model": models.CLAUDE_THINKING, "max_completion_tokens": 2048, "reasoning_effort": "low"}
+    with openai.chat.completions.stream(messages=ask(), **asked) as stream:
+        message = stream.get_final_completion().choices[0].message
+    [block] = message.thinking_blocks
+    assert block["type"] == "thinking"
+    assert block["thinking"] == message.reasoning_content
+    assert block["signature"]
+
+    told = {"role": "assistant", "content": message.content, "thinking_blocks": message.thinking_blocks}
+    openai.chat.completions.create(messages=[*ask(), told, *ask("Go on.")], **asked)
+    thought = mock.requests()[-1].json["messages"][1]["content"][0]
+    assert thought == {"type": "thinking", "thinking": block["thinking"], "signature": block["signature"]}
+
+
 @pytest.mark.parametrize("model, kind", [("CLAUDE_LIMITED", "RateLimitError"), ("CLAUDE_FAILING", "InternalServerError")])
 def test_openai_errors_are_openais(openai, model, kind):
     import openai as package

@@ -49,7 +49,7 @@ pub enum BlockKind {
     },
     /// The model calls a tool.
     ToolUse {
-        /// Id of the call.
+        /// Id of the call; empty where none is told.
         id: String,
         /// Name of the tool.
         name: String,

@@ -81,7 +81,7 @@ pub enum BlockStart {
     },
     /// A call of a tool.
     ToolUse {
-        /// Id of the call.
+        /// Id of the call; empty where none is told.
         id: String,
         /// Name of the tool.
         name: String,

@@ -16,4 +16,4 @@ pub use conversation::{
     Conversation, Effort, Metadata, ResponseFormat, Role, Sampling, Thinking, Tool, ToolChoice, Turn,
 };
 pub use event::{BlockStart, Delta, Event};
-pub use loss::{Effect, Loss, LossKind};
+pub use loss::{Effect, Loss, LossKind, Losses};

@@ -13,6 +13,42 @@ pub struct Loss {
     pub effect: Effect,
 }
 
+/// The losses of one translation: bounded, since a request of a megabyte may hold a hundred thousand.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Losses {
+    // Invariant: no more than `LOSSES_MAX`.
+    list: Vec<Loss>,
+}
+
+/// Most losses that are told of one translation.
+const LOSSES_MAX: usize = 100;
+
+impl Losses {
+    /// Records a loss. After the first hundred there is nothing new to learn, and the rest is left out.
+    pub fn push(&mut self, loss: Loss) {
+        if self.list.len() < LOSSES_MAX {
+            self.list.push(loss);
+        }
+    }
+
+    /// Records a loss of a stream, where the same one may come with every event.
+    pub fn push_once(&mut self, loss: Loss) {
+        if !self.list.contains(&loss) {
+            self.push(loss);
+        }
+    }
+
+    /// What has been lost, in the order in which it was.
+    pub fn as_slice(&self) -> &[Loss] {
+        &self.list
+    }
+
+    /// The same, to keep.
+    pub fn into_vec(self) -> Vec<Loss> {
+        self.list
+    }
+}
+
 /// What a loss changes for the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -53,6 +89,12 @@ pub enum LossKind {
     ServiceTier,
     /// A member that neither the hub nor the target knows.
     UnknownField,
+    /// Why the model stopped.
+    StopReason,
+    /// A detail of the usage.
+    Usage,
+    /// An event of a stream that cannot be read.
+    UnreadableEvent,
 }
 
 impl LossKind {
@@ -72,6 +114,32 @@ impl LossKind {
             Self::Metadata => "metadata",
             Self::ServiceTier => "service_tier",
             Self::UnknownField => "unknown_field",
+            Self::StopReason => "stop_reason",
+            Self::Usage => "usage",
+            Self::UnreadableEvent => "unreadable_event",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn loss(number: usize) -> Loss {
+        Loss { pointer: format!("/{number}"), kind: LossKind::UnknownField, effect: Effect::Meaning }
+    }
+
+    #[test]
+    fn keeps_the_first_hundred() {
+        let mut losses = Losses::default();
+        (0..1000).for_each(|number| losses.push(loss(number)));
+        assert_eq!(losses.into_vec(), (0..100).map(loss).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn tells_a_repeated_loss_once() {
+        let mut losses = Losses::default();
+        [1, 2, 1, 2].into_iter().for_each(|number| losses.push_once(loss(number)));
+        assert_eq!(losses.as_slice(), [loss(1), loss(2)]);
     }
 }

@@ -1,7 +1,7 @@
 //! The members of a JSON object, taken out one by one, so that what nobody took is known.
 
 use serde_json::{Map, Value};
-use tollgate_chat::{CachePoint, Effect, Loss, LossKind};
+use tollgate_chat::{CachePoint, Effect, Loss, LossKind, Losses};
 
 use crate::Invalid;
 
@@ -92,10 +92,12 @@ impl Fields {
     }
 
     /// `cache_control`, which both dialects write alike.
-    pub(crate) fn cache_point(&mut self) -> Result<Option<CachePoint>, Invalid> {
+    pub(crate) fn cache_point(&mut self, losses: &mut Losses) -> Result<Option<CachePoint>, Invalid> {
         let Some(mut control) = self.object("cache_control")? else { return Ok(None) };
         control.take("type");
-        Ok(Some(CachePoint { ttl: control.text("ttl")? }))
+        let point = CachePoint { ttl: control.text("ttl")? };
+        control.lose_rest(losses);
+        Ok(Some(point))
     }
 
     /// What is left, whole.
@@ -104,27 +106,48 @@ impl Fields {
     }
 
     /// Records every member that nobody took as lost.
-    pub(crate) fn lose_rest(self, losses: &mut Vec<Loss>) {
-        for (key, value) in &self.map {
-            if !value.is_null() {
-                let pointer = format!("{}/{}", self.pointer, key.replace('~', "~0").replace('/', "~1"));
-                losses.push(Loss { pointer, kind: LossKind::UnknownField, effect: Effect::Meaning });
+    pub(crate) fn lose_rest(self, losses: &mut Losses) {
+        lose_members(&self.pointer, &self.map, &[], losses);
+    }
+}
+
+/// Records the members of an answer's object that nobody took as lost, but for those that say what it is.
+pub(crate) fn lose_members(pointer: &str, rest: &Map<String, Value>, framing: &[&str], losses: &mut Losses) {
+    for (key, value) in rest {
+        if !value.is_null() && !framing.contains(&key.as_str()) {
+            losses.push_once(loss(member(pointer, key), LossKind::UnknownField, Effect::Meaning));
+        }
+    }
+}
+
+/// Records what an object of usage tells beside `known`, which are paths within it. What is zero or empty tells nothing.
+pub(crate) fn lose_usage(usage: &Value, known: &[&str], losses: &mut Losses) {
+    lose_leaves("/usage", usage, known, losses);
+}
+
+fn lose_leaves(pointer: &str, value: &Value, known: &[&str], losses: &mut Losses) {
+    match value {
+        Value::Object(members) => {
+            for (key, value) in members {
+                lose_leaves(&member(pointer, key), value, known, losses);
+            }
+        }
+        value => {
+            let is_known = pointer.strip_prefix("/usage/").is_some_and(|path| known.contains(&path));
+            if tells(value) && !is_known {
+                losses.push_once(loss(pointer, LossKind::Usage, Effect::Cost));
             }
         }
     }
 }
 
+fn member(pointer: &str, key: &str) -> String {
+    format!("{pointer}/{}", key.replace('~', "~0").replace('/', "~1"))
+}
+
 /// A loss.
 pub(crate) fn loss(pointer: impl Into<String>, kind: LossKind, effect: Effect) -> Loss {
     Loss { pointer: pointer.into(), kind, effect }
-}
-
-/// Records a loss of a stream, where the same one may come with every event.
-pub(crate) fn lose_once(pointer: String, kind: LossKind, effect: Effect, losses: &mut Vec<Loss>) {
-    let loss = Loss { pointer, kind, effect };
-    if !losses.contains(&loss) {
-        losses.push(loss);
-    }
 }
 
 /// A member that is not what it should be.
@@ -149,12 +172,16 @@ pub(crate) fn missing(pointer: &str) -> Invalid {
     invalid
 }
 
-/// The parts of a `data:` URI with base64 content (RFC 2397): media type and data.
-pub(crate) fn data_uri(uri: &str) -> Option<(String, String)> {
-    let (head, data) = uri.strip_prefix("data:")?.split_once(',')?;
-    let media_type = head.strip_suffix(";base64")?;
-    let essence = media_type.split(';').next().unwrap_or_default();
-    Some((essence.to_owned(), data.to_owned()))
+/// Whether a value tells anything: null, false, zero and what is empty do not.
+pub(crate) fn tells(value: &Value) -> bool {
+    match value {
+        Value::Null => false,
+        Value::Bool(truth) => *truth,
+        Value::Number(number) => number.as_f64() != Some(0.0),
+        Value::String(text) => !text.is_empty(),
+        Value::Array(items) => !items.is_empty(),
+        Value::Object(members) => !members.is_empty(),
+    }
 }
 
 /// Members of an object, in the order in which they are set.

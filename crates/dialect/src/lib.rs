@@ -4,11 +4,15 @@
 //! dialect ([`splice_request`], [`Observer`]), and through the hub where they do not ([`translate_request`] and its
 //! kin). This crate knows no address and no credential: who serves a dialect is the business of `host`.
 
+#[cfg(test)]
+mod corpus;
+mod data;
 mod endpoint;
 mod error;
 mod fields;
 #[cfg(test)]
 mod fold;
+mod ids;
 mod inspect;
 mod models;
 mod mould;

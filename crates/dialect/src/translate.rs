@@ -3,14 +3,13 @@
 //! Whole answers and streams take the same two steps; a stream takes them event by event. What could not be said comes back as losses.
 
 use bytes::{Bytes, BytesMut};
-use tollgate_chat::{Answer, Conversation, Event, Loss};
+use serde::de::DeserializeOwned;
+use tollgate_chat::{Answer, Conversation, Effect, Event, Loss, LossKind, Losses};
 use tollgate_terms::{Dialect, ModelName, Operation};
 use tollgate_wire::sse::Frame;
 
+use crate::fields::loss;
 use crate::{Invalid, anthropic_messages, openai_chat};
-
-/// Most losses that are told of one translation: a request of a megabyte may hold a hundred thousand.
-const LOSSES_MAX: usize = 100;
 
 /// A dialect that the hub reads and says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,7 +90,7 @@ pub fn translate_request(
 ) -> Result<Encoded, Invalid> {
     let untold = || Invalid::unprocessable("this operation cannot be translated", "");
     let (client, backend) = (Side::of(client).ok_or_else(untold)?, Side::of(backend).ok_or_else(untold)?);
-    let mut losses = Vec::new();
+    let mut losses = Losses::default();
     let conversation: Conversation = match client {
         Side::OpenAiChat => openai_chat::decode_request(body, &mut losses)?,
         Side::AnthropicMessages => anthropic_messages::decode_request(body, &mut losses)?,
@@ -100,8 +99,7 @@ pub fn translate_request(
         Side::OpenAiChat => openai_chat::encode_request(conversation, model, &mut losses)?,
         Side::AnthropicMessages => anthropic_messages::encode_request(conversation, model, &mut losses)?,
     };
-    losses.truncate(LOSSES_MAX);
-    Ok(Encoded { body, losses })
+    Ok(Encoded { body, losses: losses.into_vec() })
 }
 
 /// Says a whole answer in the client's dialect.
@@ -116,7 +114,7 @@ pub fn translate_answer(
 ) -> Result<TranslatedAnswer, Unreadable> {
     let untold = || Unreadable("this operation cannot be translated".to_owned());
     let (client, backend) = (Side::of(client).ok_or_else(untold)?, Side::of(backend).ok_or_else(untold)?);
-    let mut losses = Vec::new();
+    let mut losses = Losses::default();
     let answer: Answer = match backend {
         Side::OpenAiChat => openai_chat::decode_answer(body, &mut losses)?,
         Side::AnthropicMessages => anthropic_messages::decode_answer(body, &mut losses)?,
@@ -125,8 +123,7 @@ pub fn translate_answer(
         Side::OpenAiChat => openai_chat::encode_answer(answer, context, &mut losses),
         Side::AnthropicMessages => anthropic_messages::encode_answer(answer, context, &mut losses),
     };
-    losses.truncate(LOSSES_MAX);
-    Ok(TranslatedAnswer { body, losses })
+    Ok(TranslatedAnswer { body, losses: losses.into_vec() })
 }
 
 /// Says a streamed answer in the client's dialect, event by event.
@@ -135,7 +132,7 @@ pub struct StreamTranslator {
     decoder: Decoder,
     encoder: Encoder,
     events: Vec<Event>,
-    losses: Vec<Loss>,
+    losses: Losses,
 }
 
 #[derive(Debug)]
@@ -163,17 +160,17 @@ impl StreamTranslator {
                 Encoder::AnthropicMessages(anthropic_messages::StreamEncoder::new(context))
             }
         };
-        Some(Self { decoder, encoder, events: Vec::new(), losses: Vec::new() })
+        Some(Self { decoder, encoder, events: Vec::new(), losses: Losses::default() })
     }
 
-    /// Takes in one event.
+    /// Takes in one event. One that is no JSON is passed over and recorded as lost.
     ///
     /// # Errors
-    /// When the stream cannot go on after it.
+    /// When the stream cannot go on after it: it is an event of the backend's dialect, but broken.
     pub fn frame(&mut self, frame: &Frame, out: &mut BytesMut) -> Result<(), Unreadable> {
         let read = match &mut self.decoder {
-            Decoder::OpenAiChat(decoder) => decoder.frame(frame, &mut self.events),
-            Decoder::AnthropicMessages(decoder) => decoder.frame(frame, &mut self.events),
+            Decoder::OpenAiChat(decoder) => decoder.frame(frame, &mut self.events, &mut self.losses),
+            Decoder::AnthropicMessages(decoder) => decoder.frame(frame, &mut self.events, &mut self.losses),
         };
         self.say(out);
         read
@@ -199,11 +196,53 @@ impl StreamTranslator {
                 Encoder::AnthropicMessages(encoder) => encoder.event(event, out, &mut self.losses),
             }
         }
-        self.losses.truncate(LOSSES_MAX);
     }
 
     /// What the stream does not say; the first hundred.
     pub fn losses(&self) -> &[Loss] {
-        &self.losses
+        self.losses.as_slice()
+    }
+}
+
+/// Reads the data of an event; nothing where it is no JSON object, as every event of these dialects is.
+pub(crate) fn read_event<T: DeserializeOwned>(data: &[u8]) -> Result<Option<T>, Unreadable> {
+    if !data.trim_ascii_start().starts_with(b"{") {
+        return Ok(None);
+    }
+    match serde_json::from_slice(data) {
+        Ok(event) => Ok(Some(event)),
+        Err(error) if error.is_data() => Err(Unreadable(error.to_string())),
+        Err(_) => Ok(None),
+    }
+}
+
+/// Records an event that has been passed over, since it cannot be read.
+pub(crate) fn lose_unreadable(losses: &mut Losses) {
+    losses.push(loss("", LossKind::UnreadableEvent, Effect::Meaning));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_that_says_nothing_cannot_be_translated() {
+        let context = AnswerContext {
+            requested_model: ModelName::parse("asked").expect("a name"),
+            created_s: 7,
+            fallback_id: "fallback".to_owned(),
+            usage_wanted: true,
+        };
+        let (openai, anthropic) = (Dialect::OpenAiChat, Dialect::AnthropicMessages);
+        for (client, backend) in [(openai, anthropic), (anthropic, openai)] {
+            for body in ["", " ", "null", "{}", "[]", "\"\""] {
+                let answer = translate_answer(client, backend, body.as_bytes(), &context);
+                assert!(answer.is_err(), "{backend:?} said {body:?}");
+            }
+            let mut translator = StreamTranslator::new(client, backend, context.clone()).expect("words");
+            let mut out = BytesMut::new();
+            assert!(translator.finish(&mut out).is_err(), "{backend:?} said nothing in a stream");
+            assert!(out.is_empty());
+        }
     }
 }

@@ -70,15 +70,17 @@ fn translated(input: &[u8], size: usize, client: Dialect, backend: Dialect) -> (
     let mut translator = StreamTranslator::new(client, backend, context()).expect("words between the two");
     let mut decoder = Decoder::new(1 << 20);
     let mut out = BytesMut::new();
+    let mut broken = None;
     for chunk in input.chunks(size) {
         decoder.push(Bytes::copy_from_slice(chunk));
         while let Some(piece) = decoder.next() {
             if let Piece::Frame(frame) = piece {
-                translator.frame(&frame, &mut out).expect("an event");
+                broken = broken.or_else(|| translator.frame(&frame, &mut out).err());
             }
         }
     }
-    let end = translator.finish(&mut out).err().map(|error| format!(": {error}\n")).unwrap_or_default();
+    let broken = broken.or_else(|| translator.finish(&mut out).err());
+    let end = broken.map(|error| format!(": {error}\n")).unwrap_or_default();
     let losses = translator.losses().iter().map(|loss| format!("stream {loss:?}")).collect();
     (String::from_utf8_lossy(&out).into_owned() + &end, losses)
 }

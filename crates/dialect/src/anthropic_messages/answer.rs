@@ -4,12 +4,13 @@
 
 use bytes::Bytes;
 use serde::Deserialize;
-use serde_json::{Value, json};
-use tollgate_chat::{Answer, Block, BlockKind, Choice, Effect, Loss, LossKind, StopReason};
+use serde_json::{Map, Value, json};
+use tollgate_chat::{Answer, Block, BlockKind, Choice, Effect, LossKind, Losses, StopReason};
 
 use super::usage::{WireUsage, encode_usage};
 use crate::error::encode;
-use crate::fields::{Members, loss};
+use crate::fields::{Members, lose_members, loss};
+use crate::ids::CallIds;
 use crate::{AnswerContext, Unreadable};
 
 #[derive(Deserialize)]
@@ -24,18 +25,29 @@ struct Body {
     #[serde(default)]
     stop_sequence: Option<String>,
     #[serde(default)]
-    usage: Option<WireUsage>,
+    usage: Option<Value>,
+    #[serde(flatten)]
+    rest: Map<String, Value>,
 }
 
 /// Reads an answer, leniently. What the hub has no room for is recorded in `losses`.
-pub(crate) fn decode_answer(body: &[u8], losses: &mut Vec<Loss>) -> Result<Answer, Unreadable> {
-    let _ = losses;
-    let body: Body = serde_json::from_slice(body).map_err(|error| Unreadable(error.to_string()))?;
+pub(crate) fn decode_answer(body: &[u8], losses: &mut Losses) -> Result<Answer, Unreadable> {
+    let mut body: Body = serde_json::from_slice(body).map_err(|error| Unreadable(error.to_string()))?;
     let blocks = body.content.into_iter().enumerate().map(|(index, value)| Block {
         origin: format!("/content/{index}"),
         cache: None,
         kind: decode_block(value),
     });
+    for (key, kind, effect) in [
+        ("stop_details", LossKind::StopReason, Effect::Meaning),
+        ("container", LossKind::ServerTool, Effect::Meaning),
+        ("diagnostics", LossKind::Metadata, Effect::Cost),
+    ] {
+        if body.rest.remove(key).is_some_and(|value| !value.is_null()) {
+            losses.push(loss(format!("/{key}"), kind, effect));
+        }
+    }
+    lose_members("", &body.rest, &["type", "role"], losses);
     let choice = Choice {
         blocks: blocks.collect(),
         stop: stop_reason(body.stop_reason.as_deref(), body.stop_sequence),
@@ -46,7 +58,7 @@ pub(crate) fn decode_answer(body: &[u8], losses: &mut Vec<Loss>) -> Result<Answe
         model: body.model,
         created_s: None,
         choices: vec![choice],
-        usage: body.usage.and_then(|usage| usage.usage(None)),
+        usage: body.usage.and_then(|usage| WireUsage::read(&usage, losses)?.usage(None)),
         service_tier: None,
     })
 }
@@ -89,7 +101,7 @@ pub(super) fn stop_reason(word: Option<&str>, sequence: Option<String>) -> StopR
 }
 
 /// The words for a reason: `stop_reason` and `stop_sequence`.
-pub(super) fn stop_words(stop: StopReason, losses: &mut Vec<Loss>) -> (&'static str, Option<String>) {
+pub(super) fn stop_words(stop: StopReason, losses: &mut Losses) -> (&'static str, Option<String>) {
     match stop {
         // Which text ended the answer is not told by every dialect, and this one does not name a reason without it.
         StopReason::EndOfTurn | StopReason::StopSequence(None) => ("end_turn", None),
@@ -100,15 +112,18 @@ pub(super) fn stop_words(stop: StopReason, losses: &mut Vec<Loss>) -> (&'static 
         StopReason::Refusal => ("refusal", None),
         StopReason::Pause => ("pause_turn", None),
         StopReason::Other(_) => {
-            losses.push(loss("/choices/0/finish_reason", LossKind::UnknownField, Effect::Meaning));
+            losses.push(loss("/choices/0/finish_reason", LossKind::StopReason, Effect::Meaning));
             ("end_turn", None)
         }
     }
 }
 
 /// The body. What it does not say is recorded in `losses`.
-pub(crate) fn encode_answer(answer: Answer, context: &AnswerContext, losses: &mut Vec<Loss>) -> Bytes {
-    let Answer { id, model, created_s: _, choices, usage, service_tier: _ } = answer;
+pub(crate) fn encode_answer(answer: Answer, context: &AnswerContext, losses: &mut Losses) -> Bytes {
+    let Answer { id, model, created_s: _, choices, usage, service_tier } = answer;
+    if service_tier.is_some_and(|tier| tier != "default") {
+        losses.push(loss("/service_tier", LossKind::ServiceTier, Effect::Cost));
+    }
     if choices.len() > 1 {
         losses.push(loss("/choices/1", LossKind::Choices, Effect::Meaning));
     }
@@ -118,10 +133,13 @@ pub(crate) fn encode_answer(answer: Answer, context: &AnswerContext, losses: &mu
     if logprobs.is_some() {
         losses.push(loss("/choices/0/logprobs", LossKind::Logprobs, Effect::Meaning));
     }
-    let content: Vec<Value> = blocks.into_iter().filter_map(|block| encode_block(block, losses)).collect();
+    let id = if id.is_empty() { context.fallback_id.clone() } else { id };
+    let mut ids = CallIds::new(&id);
+    let content: Vec<Value> =
+        blocks.into_iter().filter_map(|block| encode_block(block, &mut ids, losses)).collect();
     let (stop_reason, stop_sequence) = stop_words(stop, losses);
     let mut body = Members::default();
-    body.set("id", Some(if id.is_empty() { context.fallback_id.clone() } else { id }));
+    body.set("id", Some(id));
     body.set("type", Some("message"));
     body.set("role", Some("assistant"));
     body.set("model", Some(model.unwrap_or_else(|| context.requested_model.as_str().to_owned())));
@@ -132,12 +150,14 @@ pub(crate) fn encode_answer(answer: Answer, context: &AnswerContext, losses: &mu
     encode(&body.map)
 }
 
-fn encode_block(block: Block, losses: &mut Vec<Loss>) -> Option<Value> {
+fn encode_block(block: Block, ids: &mut CallIds, losses: &mut Losses) -> Option<Value> {
     let Block { origin, cache: _, kind } = block;
     match kind {
         BlockKind::Text { text, citations } => {
             if !citations.is_empty() {
-                losses.push(loss(format!("{origin}/annotations"), LossKind::Citation, Effect::Meaning));
+                // They stand beside the text there.
+                let message = origin.strip_suffix("/content").unwrap_or(&origin);
+                losses.push(loss(format!("{message}/annotations"), LossKind::Citation, Effect::Meaning));
             }
             Some(json!({"type": "text", "text": text}))
         }
@@ -147,7 +167,7 @@ fn encode_block(block: Block, losses: &mut Vec<Loss>) -> Option<Value> {
         }
         BlockKind::RedactedThinking { data } => Some(json!({"type": "redacted_thinking", "data": data})),
         BlockKind::ToolUse { id, name, input } => {
-            Some(json!({"type": "tool_use", "id": id, "name": name, "input": input}))
+            Some(json!({"type": "tool_use", "id": ids.next(id), "name": name, "input": input}))
         }
         BlockKind::Foreign { name: _, value: _ } => {
             losses.push(loss(origin, LossKind::ServerTool, Effect::Meaning));

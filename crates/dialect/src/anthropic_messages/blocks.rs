@@ -3,13 +3,13 @@
 //! Source: `anthropic.types.ContentBlockParam`.
 
 use serde_json::{Map, Value};
-use tollgate_chat::{Block, BlockKind, DocumentSource, Effect, ImageSource, Loss, LossKind};
+use tollgate_chat::{Block, BlockKind, DocumentSource, Effect, ImageSource, LossKind, Losses};
 
 use crate::Invalid;
 use crate::fields::{Fields, loss, missing, wrong};
 
 /// The content of a message, a system prompt or a tool's result: a text or a list of blocks.
-pub(super) fn content(owner: &mut Fields, key: &str, losses: &mut Vec<Loss>) -> Result<Vec<Block>, Invalid> {
+pub(super) fn content(owner: &mut Fields, key: &str, losses: &mut Losses) -> Result<Vec<Block>, Invalid> {
     let pointer = owner.at(key);
     match owner.take(key) {
         None => Ok(Vec::new()),
@@ -25,9 +25,9 @@ pub(super) fn content(owner: &mut Fields, key: &str, losses: &mut Vec<Loss>) -> 
     }
 }
 
-fn block(mut fields: Fields, losses: &mut Vec<Loss>) -> Result<Block, Invalid> {
+fn block(mut fields: Fields, losses: &mut Losses) -> Result<Block, Invalid> {
     let origin = fields.pointer.clone();
-    let cache = fields.cache_point()?;
+    let cache = fields.cache_point(losses)?;
     let name = fields.needed_text("type")?;
     let kind = match name.as_str() {
         "text" => BlockKind::Text { text: fields.needed_text("text")?, citations: fields.list("citations")? },
@@ -46,7 +46,7 @@ fn block(mut fields: Fields, losses: &mut Vec<Loss>) -> Result<Block, Invalid> {
             content: content(&mut fields, "content", losses)?,
             is_error: fields.truth("is_error")?.unwrap_or(false),
         },
-        "image" => match image(&mut fields)? {
+        "image" => match image(&mut fields, losses)? {
             Some(source) => BlockKind::Image { source, detail: None },
             None => return foreign(origin, cache, name, fields),
         },
@@ -55,7 +55,7 @@ fn block(mut fields: Fields, losses: &mut Vec<Loss>) -> Result<Block, Invalid> {
                 source,
                 title: fields.text("title")?,
                 context: fields.text("context")?,
-                cites: cites(&mut fields)?,
+                cites: cites(&mut fields, losses)?,
             },
             None => return foreign(origin, cache, name, fields),
         },
@@ -76,47 +76,69 @@ fn foreign(
     Ok(Block { origin, cache, kind: BlockKind::Foreign { name, value: fields.into_value() } })
 }
 
-fn image(fields: &mut Fields) -> Result<Option<ImageSource>, Invalid> {
+fn image(fields: &mut Fields, losses: &mut Losses) -> Result<Option<ImageSource>, Invalid> {
     let pointer = fields.at("source");
     let mut source = fields.object("source")?.ok_or_else(|| missing(&pointer))?;
-    match source.needed_text("type")?.as_str() {
-        "base64" => Ok(Some(ImageSource::Base64 {
+    let image = match source.needed_text("type")?.as_str() {
+        "base64" => ImageSource::Base64 {
             media_type: source.needed_text("media_type")?,
             data: source.needed_text("data")?,
-        })),
-        "url" => Ok(Some(ImageSource::Url(source.needed_text("url")?))),
-        _ => Ok(None),
-    }
+        },
+        "url" => ImageSource::Url(source.needed_text("url")?),
+        _ => return Ok(None),
+    };
+    source.lose_rest(losses);
+    Ok(Some(image))
 }
 
-fn document(fields: &mut Fields, losses: &mut Vec<Loss>) -> Result<Option<DocumentSource>, Invalid> {
+fn document(fields: &mut Fields, losses: &mut Losses) -> Result<Option<DocumentSource>, Invalid> {
     let pointer = fields.at("source");
     let mut source = fields.object("source")?.ok_or_else(|| missing(&pointer))?;
-    match source.needed_text("type")?.as_str() {
-        "base64" => Ok(Some(DocumentSource::Base64 {
+    let document = match source.needed_text("type")?.as_str() {
+        "base64" => DocumentSource::Base64 {
             media_type: source.needed_text("media_type")?,
             data: source.needed_text("data")?,
-        })),
-        "text" => Ok(Some(DocumentSource::Text(source.needed_text("data")?))),
-        "url" => Ok(Some(DocumentSource::Url(source.needed_text("url")?))),
-        "file" => Ok(Some(DocumentSource::File(source.needed_text("file_id")?))),
-        "content" => {
-            let mut texts = Vec::new();
-            for block in content(&mut source, "content", losses)? {
-                match block.kind {
-                    BlockKind::Text { text, .. } => texts.push(text),
-                    _ => losses.push(loss(block.origin, LossKind::Media, Effect::Meaning)),
-                }
-            }
-            Ok(Some(DocumentSource::Text(texts.join("\n"))))
+        },
+        "text" => {
+            source.take("media_type");
+            DocumentSource::Text(source.needed_text("data")?)
         }
-        _ => Ok(None),
-    }
+        "url" => DocumentSource::Url(source.needed_text("url")?),
+        "file" => DocumentSource::File(source.needed_text("file_id")?),
+        "content" => DocumentSource::Text(joined_text(content(&mut source, "content", losses)?, losses)),
+        _ => return Ok(None),
+    };
+    source.lose_rest(losses);
+    Ok(Some(document))
 }
 
-fn cites(fields: &mut Fields) -> Result<bool, Invalid> {
+/// The text of a document that is given in blocks: the hub knows it as one.
+fn joined_text(blocks: Vec<Block>, losses: &mut Losses) -> String {
+    let mut texts = Vec::with_capacity(blocks.len());
+    for Block { origin, cache, kind } in blocks {
+        if cache.is_some() {
+            losses.push(loss(format!("{origin}/cache_control"), LossKind::CachePoint, Effect::Cost));
+        }
+        match kind {
+            BlockKind::Text { text, citations } => {
+                if !citations.is_empty() {
+                    losses.push(loss(format!("{origin}/citations"), LossKind::Citation, Effect::Meaning));
+                }
+                texts.push(text);
+            }
+            _ => losses.push(loss(origin, LossKind::Media, Effect::Meaning)),
+        }
+    }
+    texts.join("\n")
+}
+
+fn cites(fields: &mut Fields, losses: &mut Losses) -> Result<bool, Invalid> {
     match fields.object("citations")? {
-        Some(mut citations) => Ok(citations.truth("enabled")?.unwrap_or(false)),
+        Some(mut citations) => {
+            let is_enabled = citations.truth("enabled")?.unwrap_or(false);
+            citations.lose_rest(losses);
+            Ok(is_enabled)
+        }
         None => Ok(false),
     }
 }

@@ -4,7 +4,7 @@
 
 use serde_json::Value;
 use tollgate_chat::{
-    Block, Conversation, Effect, Effort, Loss, LossKind, Metadata, ResponseFormat, Role, Sampling, Tool,
+    Block, Conversation, Effect, Effort, LossKind, Losses, Metadata, ResponseFormat, Role, Sampling, Tool,
     ToolChoice, Turn,
 };
 use tollgate_terms::Delivery;
@@ -14,7 +14,7 @@ use crate::Invalid;
 use crate::fields::{Fields, loss, missing, wrong};
 
 /// Reads a request. What the hub has no room for is recorded in `losses`.
-pub(crate) fn decode_request(body: &[u8], losses: &mut Vec<Loss>) -> Result<Conversation, Invalid> {
+pub(crate) fn decode_request(body: &[u8], losses: &mut Losses) -> Result<Conversation, Invalid> {
     let value: Value =
         serde_json::from_slice(body).map_err(|error| Invalid::bad_request(error.to_string()))?;
     let mut fields = Fields::of(value, "")?;
@@ -23,7 +23,7 @@ pub(crate) fn decode_request(body: &[u8], losses: &mut Vec<Loss>) -> Result<Conv
     let turns = turns(&mut fields, &mut system, losses)?;
     let (tool_choice, parallel_tools) = tool_choice(&mut fields, losses)?;
     let (effort, format) = output_config(&mut fields, losses)?;
-    let thinking = fields.object("thinking")?.map(|mut config| decode_thinking(&mut config)).transpose()?;
+    let thinking = fields.object("thinking")?.map(|config| decode_thinking(config, losses)).transpose()?;
     let streams = fields.truth("stream")?.unwrap_or(false);
     let conversation = Conversation {
         system,
@@ -51,7 +51,7 @@ pub(crate) fn decode_request(body: &[u8], losses: &mut Vec<Loss>) -> Result<Conv
 }
 
 /// Members that only this dialect has.
-fn lose_the_rest(mut fields: Fields, losses: &mut Vec<Loss>) {
+fn lose_the_rest(mut fields: Fields, losses: &mut Losses) {
     for (key, kind, effect) in [
         ("cache_control", LossKind::CachePoint, Effect::Cost),
         ("container", LossKind::ServerTool, Effect::Meaning),
@@ -70,7 +70,7 @@ fn lose_the_rest(mut fields: Fields, losses: &mut Vec<Loss>) {
     fields.lose_rest(losses);
 }
 
-fn turns(fields: &mut Fields, system: &mut Vec<Block>, losses: &mut Vec<Loss>) -> Result<Vec<Turn>, Invalid> {
+fn turns(fields: &mut Fields, system: &mut Vec<Block>, losses: &mut Losses) -> Result<Vec<Turn>, Invalid> {
     let mut turns: Vec<Turn> = Vec::new();
     for (index, message) in fields.list("messages")?.into_iter().enumerate() {
         let mut message = Fields::of(message, format!("/messages/{index}"))?;
@@ -96,7 +96,7 @@ fn turns(fields: &mut Fields, system: &mut Vec<Block>, losses: &mut Vec<Loss>) -
     Ok(turns)
 }
 
-fn tools(fields: &mut Fields, losses: &mut Vec<Loss>) -> Result<Vec<Tool>, Invalid> {
+fn tools(fields: &mut Fields, losses: &mut Losses) -> Result<Vec<Tool>, Invalid> {
     let mut tools = Vec::new();
     for (index, tool) in fields.list("tools")?.into_iter().enumerate() {
         let origin = format!("/tools/{index}");
@@ -112,7 +112,7 @@ fn tools(fields: &mut Fields, losses: &mut Vec<Loss>) -> Result<Vec<Tool>, Inval
             description: tool.text("description")?,
             schema: tool.take("input_schema"),
             strict: tool.truth("strict")?,
-            cache: tool.cache_point()?,
+            cache: tool.cache_point(losses)?,
             origin: origin.clone(),
         });
         for key in ["allowed_callers", "defer_loading", "eager_input_streaming", "input_examples"] {
@@ -127,7 +127,7 @@ fn tools(fields: &mut Fields, losses: &mut Vec<Loss>) -> Result<Vec<Tool>, Inval
 
 fn tool_choice(
     fields: &mut Fields,
-    losses: &mut Vec<Loss>,
+    losses: &mut Losses,
 ) -> Result<(Option<ToolChoice>, Option<bool>), Invalid> {
     let Some(mut choice) = fields.object("tool_choice")? else { return Ok((None, None)) };
     let parallel = choice.truth("disable_parallel_tool_use")?.map(|disabled| !disabled);
@@ -150,24 +150,25 @@ fn tool_choice(
 
 fn output_config(
     fields: &mut Fields,
-    losses: &mut Vec<Loss>,
+    losses: &mut Losses,
 ) -> Result<(Option<Effort>, Option<ResponseFormat>), Invalid> {
     // The format stood beside the messages before it moved into `output_config`.
     let older = fields.object("output_format")?;
     let Some(mut config) = fields.object("output_config")? else {
-        return Ok((None, older.map(format).transpose()?));
+        return Ok((None, older.map(|older| format(older, losses)).transpose()?));
     };
     let effort = config.text("effort")?.map(Effort);
     let newer = config.object("format")?;
     config.lose_rest(losses);
-    Ok((effort, newer.or(older).map(format).transpose()?))
+    Ok((effort, newer.or(older).map(|told| format(told, losses)).transpose()?))
 }
 
-fn format(mut format: Fields) -> Result<ResponseFormat, Invalid> {
+fn format(mut format: Fields, losses: &mut Losses) -> Result<ResponseFormat, Invalid> {
     match format.needed_text("type")?.as_str() {
         "json_schema" => {
             let pointer = format.at("schema");
             let schema = format.take("schema").ok_or_else(|| missing(&pointer))?;
+            format.lose_rest(losses);
             Ok(ResponseFormat::JsonSchema { name: None, description: None, schema, strict: None })
         }
         other => Err(wrong(&format.at("type"), "json_schema", &Value::String(other.to_owned()))),
@@ -184,7 +185,7 @@ fn stop(fields: &mut Fields) -> Result<Vec<String>, Invalid> {
         .collect()
 }
 
-fn metadata(fields: &mut Fields, losses: &mut Vec<Loss>) -> Result<Metadata, Invalid> {
+fn metadata(fields: &mut Fields, losses: &mut Losses) -> Result<Metadata, Invalid> {
     let Some(mut metadata) = fields.object("metadata")? else { return Ok(Metadata::default()) };
     let user = metadata.text("user_id")?;
     metadata.lose_rest(losses);

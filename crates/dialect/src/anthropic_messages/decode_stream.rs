@@ -3,14 +3,17 @@
 //! Source: `anthropic.types.RawMessageStreamEvent`.
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::Value;
-use tollgate_chat::{BlockKind, BlockStart, Delta, Event};
+use tollgate_chat::{BlockKind, BlockStart, Delta, Effect, Event, LossKind, Losses};
 use tollgate_terms::Usage;
 use tollgate_wire::sse::Frame;
 
 use super::answer::{decode_block, stop_reason};
 use super::usage::WireUsage;
 use crate::Unreadable;
+use crate::fields::loss;
+use crate::translate::{lose_unreadable, read_event};
 
 #[derive(Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
@@ -33,7 +36,7 @@ enum Wire {
         #[serde(default)]
         delta: MessageDelta,
         #[serde(default)]
-        usage: Option<WireUsage>,
+        usage: Option<Value>,
     },
     MessageStop,
     Ping,
@@ -53,7 +56,9 @@ struct Message {
     #[serde(default)]
     model: Option<String>,
     #[serde(default)]
-    usage: Option<WireUsage>,
+    usage: Option<Value>,
+    #[serde(default)]
+    container: Option<IgnoredAny>,
 }
 
 #[derive(Deserialize)]
@@ -84,6 +89,10 @@ struct MessageDelta {
     stop_reason: Option<String>,
     #[serde(default)]
     stop_sequence: Option<String>,
+    #[serde(default)]
+    stop_details: Option<IgnoredAny>,
+    #[serde(default)]
+    container: Option<IgnoredAny>,
 }
 
 #[derive(Default, Deserialize)]
@@ -107,8 +116,13 @@ impl StreamDecoder {
         Self::default()
     }
 
-    /// Reads one event of the stream.
-    pub(crate) fn frame(&mut self, frame: &Frame, out: &mut Vec<Event>) -> Result<(), Unreadable> {
+    /// Reads one event of the stream. One that is nothing of this dialect is passed over and recorded in `losses`.
+    pub(crate) fn frame(
+        &mut self,
+        frame: &Frame,
+        out: &mut Vec<Event>,
+        losses: &mut Losses,
+    ) -> Result<(), Unreadable> {
         let data = frame.data();
         if self.has_ended {
             return Ok(());
@@ -117,18 +131,30 @@ impl StreamDecoder {
             out.push(Event::Ping);
             return Ok(());
         }
-        let wire: Wire = serde_json::from_slice(&data).map_err(|error| Unreadable(error.to_string()))?;
+        let Some(wire) = read_event::<Wire>(&data)? else {
+            if frame.event().is_some_and(is_needed) {
+                return Err(Unreadable("an event without its data".to_owned()));
+            }
+            lose_unreadable(losses);
+            return Ok(());
+        };
         match wire {
             Wire::MessageStart { message } => {
-                self.usage = message.usage.and_then(|usage| usage.usage(None));
+                lose_container(message.container.as_ref(), losses);
+                self.usage = message.usage.and_then(|usage| WireUsage::read(&usage, losses)?.usage(None));
                 let id = message.id.unwrap_or_default();
                 out.push(Event::Start { id, model: message.model, created_s: None, usage: self.usage });
             }
             Wire::ContentBlockStart { index, content_block } => block_start(index, content_block, out),
-            Wire::ContentBlockDelta { index, delta } => out.extend(block_delta(index, delta)),
+            Wire::ContentBlockDelta { index, delta } => out.extend(block_delta(index, delta, losses)),
             Wire::ContentBlockStop { index } => out.push(Event::BlockStop { choice: 0, block: index }),
             Wire::MessageDelta { delta, usage } => {
-                if let Some(usage) = usage.and_then(|usage| usage.usage(self.usage)) {
+                lose_container(delta.container.as_ref(), losses);
+                if delta.stop_details.is_some() {
+                    losses.push_once(loss("/stop_details", LossKind::StopReason, Effect::Meaning));
+                }
+                let told = usage.and_then(|usage| WireUsage::read(&usage, losses));
+                if let Some(usage) = told.and_then(|usage| usage.usage(self.usage)) {
                     self.usage = Some(usage);
                     out.push(Event::Usage(usage));
                 }
@@ -146,7 +172,7 @@ impl StreamDecoder {
                 self.has_ended = true;
                 out.push(Event::Error { kind: error.kind, message: error.message });
             }
-            Wire::Unknown => {}
+            Wire::Unknown => losses.push_once(loss("", LossKind::UnknownField, Effect::Meaning)),
         }
         Ok(())
     }
@@ -158,6 +184,26 @@ impl StreamDecoder {
         } else {
             Err(Unreadable("the stream ended before the message did".to_owned()))
         }
+    }
+}
+
+/// Whether an answer cannot be whole without an event that is called so on its event line.
+fn is_needed(event: &[u8]) -> bool {
+    const NEEDED: [&[u8]; 7] = [
+        b"message_start",
+        b"content_block_start",
+        b"content_block_delta",
+        b"content_block_stop",
+        b"message_delta",
+        b"message_stop",
+        b"error",
+    ];
+    NEEDED.contains(&event)
+}
+
+fn lose_container(container: Option<&IgnoredAny>, losses: &mut Losses) {
+    if container.is_some() {
+        losses.push_once(loss("/container", LossKind::ServerTool, Effect::Meaning));
     }
 }
 
@@ -195,13 +241,17 @@ fn block_start(block: usize, content: Value, out: &mut Vec<Event>) {
     out.extend(deltas.map(|delta| Event::BlockDelta { choice: 0, block, delta }));
 }
 
-fn block_delta(block: usize, delta: WireDelta) -> Option<Event> {
+fn block_delta(block: usize, delta: WireDelta, losses: &mut Losses) -> Option<Event> {
     let delta = match delta {
         WireDelta::TextDelta { text } | WireDelta::ThinkingDelta { thinking: text } => Delta::Text(text),
         WireDelta::InputJsonDelta { partial_json } => Delta::Input(partial_json),
         WireDelta::SignatureDelta { signature } => Delta::Signature(signature),
         WireDelta::CitationsDelta { citation } => Delta::Citation(citation),
-        WireDelta::Unknown => return None,
+        WireDelta::Unknown => {
+            let pointer = format!("/content/{block}");
+            losses.push_once(loss(pointer, LossKind::UnknownField, Effect::Meaning));
+            return None;
+        }
     };
     Some(Event::BlockDelta { choice: 0, block, delta })
 }

@@ -4,32 +4,36 @@
 
 use serde_json::{Value, json};
 use tollgate_chat::{
-    Block, BlockKind, CachePoint, DocumentSource, Effect, ImageSource, Loss, LossKind, Role, Turn,
+    Block, BlockKind, CachePoint, DocumentSource, Effect, ImageSource, LossKind, Losses, Role, Turn,
 };
 
 use super::encode_request::cache_control;
 use crate::Invalid;
+use crate::data::base64_text;
 use crate::fields::{Members, loss};
 
-/// Instructions.
-pub(super) fn system_blocks(blocks: Vec<Block>, losses: &mut Vec<Loss>) -> Result<Vec<Value>, Invalid> {
-    blocks
-        .into_iter()
-        .map(|Block { origin, cache, kind }| match kind {
-            BlockKind::Text { text, citations } => {
-                lose_citations(&origin, &citations, losses);
-                Ok(with_cache(members([("type", "text".into()), ("text", text.into())]), cache))
-            }
-            _ => Err(Invalid::unprocessable(
+/// Instructions. Those that say nothing are left out: the API refuses empty texts.
+pub(super) fn system_blocks(blocks: Vec<Block>, losses: &mut Losses) -> Result<Vec<Value>, Invalid> {
+    let mut said = Vec::with_capacity(blocks.len());
+    for Block { origin, cache, kind } in blocks {
+        let BlockKind::Text { text, citations } = kind else {
+            return Err(Invalid::unprocessable(
                 "instructions hold nothing but text at the backend of this model",
                 origin,
-            )),
-        })
-        .collect()
+            ));
+        };
+        if text.is_empty() {
+            lose_cache_point(&origin, cache.as_ref(), losses);
+            continue;
+        }
+        lose_citations(&origin, &citations, losses);
+        said.push(with_cache(members([("type", "text".into()), ("text", text.into())]), cache));
+    }
+    Ok(said)
 }
 
 /// The messages. Neighbours of one side are one message, and a message with nothing in it is none.
-pub(super) fn turns(turns: Vec<Turn>, losses: &mut Vec<Loss>) -> Result<Vec<Value>, Invalid> {
+pub(super) fn turns(turns: Vec<Turn>, losses: &mut Losses) -> Result<Vec<Value>, Invalid> {
     let mut out: Vec<(Role, Vec<Value>)> = Vec::with_capacity(turns.len());
     for Turn { role, mut blocks } in turns {
         if role == Role::User {
@@ -57,11 +61,14 @@ fn role_word(role: Role) -> &'static str {
 }
 
 /// One block; none where there are no words for it and the loss can be borne.
-fn encode_block(block: Block, role: Role, losses: &mut Vec<Loss>) -> Result<Option<Value>, Invalid> {
+fn encode_block(block: Block, role: Role, losses: &mut Losses) -> Result<Option<Value>, Invalid> {
     let Block { origin, cache, kind } = block;
     let value = match kind {
         // The API refuses empty texts.
-        BlockKind::Text { text, citations: _ } if text.is_empty() => return Ok(None),
+        BlockKind::Text { text, citations: _ } if text.is_empty() => {
+            lose_cache_point(&origin, cache.as_ref(), losses);
+            return Ok(None);
+        }
         BlockKind::Text { text, citations } => {
             let mut text = members([("type", "text".into()), ("text", text.into())]);
             text.set("citations", (!citations.is_empty()).then_some(citations));
@@ -90,7 +97,8 @@ fn encode_block(block: Block, role: Role, losses: &mut Vec<Loss>) -> Result<Opti
             members([("type", "image".into()), ("source", image(&origin, source)?)])
         }
         BlockKind::Document { source, title, context, cites } => {
-            let mut document = members([("type", "document".into()), ("source", document_source(source))]);
+            let mut document =
+                members([("type", "document".into()), ("source", document_source(&origin, source)?)]);
             document.set("title", title);
             document.set("context", context);
             document.set("citations", cites.then(|| json!({"enabled": true})));
@@ -115,7 +123,7 @@ fn tool_result(
     id: String,
     content: Vec<Block>,
     is_error: bool,
-    losses: &mut Vec<Loss>,
+    losses: &mut Losses,
 ) -> Result<Members, Invalid> {
     let mut blocks = Vec::with_capacity(content.len());
     for block in content {
@@ -138,19 +146,35 @@ fn image(origin: &str, source: ImageSource) -> Result<Value, Invalid> {
                 origin,
             )),
         },
+        ImageSource::Url(url) if url.starts_with("data:") => {
+            Err(Invalid::unprocessable("only base64 can stand in a data URI", origin))
+        }
         ImageSource::Url(url) => Ok(json!({"type": "url", "url": url})),
     }
 }
 
-fn document_source(source: DocumentSource) -> Value {
-    match source {
-        DocumentSource::Base64 { media_type, data } => {
-            json!({"type": "base64", "media_type": media_type, "data": data})
-        }
-        DocumentSource::Text(text) => json!({"type": "text", "media_type": "text/plain", "data": text}),
-        DocumentSource::Url(url) => json!({"type": "url", "url": url}),
-        DocumentSource::File(id) => json!({"type": "file", "file_id": id}),
-    }
+fn document_source(origin: &str, source: DocumentSource) -> Result<Value, Invalid> {
+    let text = match source {
+        DocumentSource::Base64 { media_type, data } => match media_type.as_str() {
+            "application/pdf" => {
+                return Ok(json!({"type": "base64", "media_type": media_type, "data": data}));
+            }
+            "text/plain" => base64_text(&data)
+                .ok_or_else(|| Invalid::unprocessable("expected a text of UTF-8 in base64", origin))?,
+            other => {
+                return Err(Invalid::unprocessable(
+                    format!(
+                        "the backend of this model takes documents as PDF or plain text, not as {other:?}"
+                    ),
+                    origin,
+                ));
+            }
+        },
+        DocumentSource::Text(text) => text,
+        DocumentSource::Url(url) => return Ok(json!({"type": "url", "url": url})),
+        DocumentSource::File(id) => return Ok(json!({"type": "file", "file_id": id})),
+    };
+    Ok(json!({"type": "text", "media_type": "text/plain", "data": text}))
 }
 
 fn members<const N: usize>(pairs: [(&str, Value); N]) -> Members {
@@ -166,7 +190,13 @@ fn with_cache(mut members: Members, cache: Option<CachePoint>) -> Value {
     members.value()
 }
 
-fn lose_citations(origin: &str, citations: &[Value], losses: &mut Vec<Loss>) {
+fn lose_cache_point(origin: &str, cache: Option<&CachePoint>, losses: &mut Losses) {
+    if cache.is_some() {
+        losses.push(loss(format!("{origin}/cache_control"), LossKind::CachePoint, Effect::Cost));
+    }
+}
+
+fn lose_citations(origin: &str, citations: &[Value], losses: &mut Losses) {
     if !citations.is_empty() {
         losses.push(loss(format!("{origin}/citations"), LossKind::Citation, Effect::Meaning));
     }

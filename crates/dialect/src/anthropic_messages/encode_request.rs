@@ -5,7 +5,7 @@
 use bytes::Bytes;
 use serde_json::{Value, json};
 use tollgate_chat::{
-    CachePoint, Conversation, Effect, Effort, Loss, LossKind, Metadata, ResponseFormat, Sampling, Thinking,
+    CachePoint, Conversation, Effect, Effort, LossKind, Losses, Metadata, ResponseFormat, Sampling, Thinking,
     Tool, ToolChoice,
 };
 use tollgate_terms::{Delivery, ModelName};
@@ -23,7 +23,7 @@ const OUTPUT_TOKENS_DEFAULT: u64 = 4096;
 pub(crate) fn encode_request(
     conversation: Conversation,
     model: &ModelName,
-    losses: &mut Vec<Loss>,
+    losses: &mut Losses,
 ) -> Result<Bytes, Invalid> {
     let Conversation {
         system,
@@ -48,16 +48,18 @@ pub(crate) fn encode_request(
     let (thinking, effort) = effort_or_none(thinking, effort, losses);
     let mut body = Members::default();
     body.set("model", Some(model.as_str()));
-    body.set("max_tokens", Some(output_tokens_max.unwrap_or(OUTPUT_TOKENS_DEFAULT)));
-    if !system.is_empty() {
-        body.set("system", Some(system_blocks(system, losses)?));
-    }
+    let output_tokens_max = output_tokens_max.unwrap_or_else(|| default_output_tokens(thinking.as_ref()));
+    body.set("max_tokens", Some(output_tokens_max));
+    let system = system_blocks(system, losses)?;
+    body.set("system", (!system.is_empty()).then_some(system));
     body.set("messages", Some(turns));
     set_sampling(&mut body, sampling, losses)?;
     if !stop.is_empty() {
         body.set("stop_sequences", Some(stop));
     }
-    if !tools.is_empty() {
+    if tools.is_empty() {
+        lose_tool_choice(tool_choice.as_ref(), parallel_tools, losses);
+    } else {
         body.set("tools", Some(tools.into_iter().map(encode_tool).collect::<Vec<_>>()));
         body.set("tool_choice", encode_tool_choice(tool_choice, parallel_tools));
     }
@@ -75,7 +77,7 @@ pub(crate) fn encode_request(
     Ok(encode(&body.map))
 }
 
-fn set_sampling(body: &mut Members, sampling: Sampling, losses: &mut Vec<Loss>) -> Result<(), Invalid> {
+fn set_sampling(body: &mut Members, sampling: Sampling, losses: &mut Losses) -> Result<(), Invalid> {
     let Sampling {
         temperature,
         top_p,
@@ -128,6 +130,20 @@ fn encode_tool(tool: Tool) -> Value {
     members.value()
 }
 
+/// The API takes no choice where there are no tools.
+fn lose_tool_choice(choice: Option<&ToolChoice>, parallel: Option<bool>, losses: &mut Losses) {
+    match choice {
+        // They ask for what happens anyway.
+        None | Some(ToolChoice::Auto | ToolChoice::Forbidden) => {}
+        Some(ToolChoice::Required | ToolChoice::Named(_)) => {
+            losses.push(loss("/tool_choice", LossKind::ToolOption, Effect::Meaning));
+        }
+    }
+    if parallel.is_some() {
+        losses.push(loss("/parallel_tool_calls", LossKind::ToolOption, Effect::Meaning));
+    }
+}
+
 fn encode_tool_choice(choice: Option<ToolChoice>, parallel: Option<bool>) -> Option<Value> {
     let mut members = Members::default();
     match choice {
@@ -149,7 +165,7 @@ fn encode_tool_choice(choice: Option<ToolChoice>, parallel: Option<bool>) -> Opt
 fn effort_or_none(
     thinking: Option<Thinking>,
     effort: Option<Effort>,
-    losses: &mut Vec<Loss>,
+    losses: &mut Losses,
 ) -> (Option<Thinking>, Option<String>) {
     match effort.map(|Effort(word)| word) {
         Some(word) if word == "none" => (thinking.or(Some(Thinking::Disabled)), None),
@@ -158,6 +174,22 @@ fn effort_or_none(
             (thinking, Some("low".to_owned()))
         }
         word => (thinking, word),
+    }
+}
+
+/// The bound where the client set none. The budget of the reasoning is a part of it, and the API wants room beside it.
+fn default_output_tokens(thinking: Option<&Thinking>) -> u64 {
+    match thinking {
+        Some(Thinking::Enabled { budget_tokens: Some(budget), display: _ }) => {
+            budget.saturating_add(OUTPUT_TOKENS_DEFAULT)
+        }
+        Some(
+            Thinking::Enabled { budget_tokens: None, display: _ }
+            | Thinking::Adaptive { display: _ }
+            | Thinking::BetweenTools
+            | Thinking::Disabled,
+        )
+        | None => OUTPUT_TOKENS_DEFAULT,
     }
 }
 
@@ -172,7 +204,7 @@ fn with_budget(thinking: Thinking) -> Thinking {
 fn output_config(
     effort: Option<String>,
     format: Option<ResponseFormat>,
-    losses: &mut Vec<Loss>,
+    losses: &mut Losses,
 ) -> Option<Value> {
     let mut members = Members::default();
     members.set("effort", effort);
@@ -181,11 +213,17 @@ fn output_config(
         Some(ResponseFormat::JsonObject) => {
             losses.push(loss("/response_format", LossKind::ResponseFormat, Effect::Meaning));
         }
-        // The name says nothing to the model, and the schema always holds to the letter.
-        Some(ResponseFormat::JsonSchema { name: _, description, schema, strict: _ }) => {
-            if description.is_some() {
-                let pointer = "/response_format/json_schema/description";
-                losses.push(loss(pointer, LossKind::ResponseFormat, Effect::Meaning));
+        // The schema always holds to the letter.
+        Some(ResponseFormat::JsonSchema { name, description, schema, strict }) => {
+            for (key, is_lost) in [
+                ("name", name.is_some()),
+                ("description", description.is_some()),
+                ("strict", strict == Some(false)),
+            ] {
+                if is_lost {
+                    let pointer = format!("/response_format/json_schema/{key}");
+                    losses.push(loss(pointer, LossKind::ResponseFormat, Effect::Meaning));
+                }
             }
             members.set("format", Some(json!({"type": "json_schema", "schema": schema})));
         }
@@ -194,7 +232,7 @@ fn output_config(
 }
 
 /// OpenAI's `default` is the standard tier alone; it has no word for `flex` and `priority`, which are bought otherwise.
-fn encode_service_tier(tier: &str, losses: &mut Vec<Loss>) -> Option<&'static str> {
+fn encode_service_tier(tier: &str, losses: &mut Losses) -> Option<&'static str> {
     match tier {
         "auto" => Some("auto"),
         "default" | "standard_only" => Some("standard_only"),

@@ -7,14 +7,15 @@ use std::collections::VecDeque;
 
 use bytes::BytesMut;
 use serde_json::{Value, json};
-use tollgate_chat::{BlockStart, Delta, Effect, Event, Loss, LossKind, StopReason};
+use tollgate_chat::{BlockStart, Delta, Effect, Event, LossKind, Losses, StopReason};
 use tollgate_terms::{Dialect, Usage};
 use tollgate_wire::sse;
 
 use super::answer::stop_words;
 use super::usage::encode_usage;
 use crate::error::encode;
-use crate::fields::lose_once;
+use crate::fields::loss;
+use crate::ids::CallIds;
 use crate::{AnswerContext, ErrorBody, encode_stream_error};
 
 /// Says one stream.
@@ -27,6 +28,7 @@ pub(crate) struct StreamEncoder {
     blocks: VecDeque<Pending>,
     /// The number of the next block to begin.
     next_index: usize,
+    ids: CallIds,
     has_begun: bool,
     has_ended: bool,
 }
@@ -48,6 +50,7 @@ impl StreamEncoder {
     /// An encoder for one stream.
     pub(crate) fn new(context: AnswerContext) -> Self {
         Self {
+            ids: CallIds::new(&context.fallback_id),
             context,
             usage: None,
             stop: None,
@@ -59,7 +62,7 @@ impl StreamEncoder {
     }
 
     /// Says one event. What it does not say is recorded in `losses`.
-    pub(crate) fn event(&mut self, event: Event, out: &mut BytesMut, losses: &mut Vec<Loss>) {
+    pub(crate) fn event(&mut self, event: Event, out: &mut BytesMut, losses: &mut Losses) {
         if self.has_ended {
             return;
         }
@@ -69,29 +72,31 @@ impl StreamEncoder {
                 self.begin(id, model, out);
             }
             Event::BlockStart { choice, .. } | Event::BlockDelta { choice, .. } if choice > 0 => {
-                lose_once("/choices/1".to_owned(), LossKind::Choices, Effect::Meaning, losses);
+                losses.push_once(loss("/choices/1".to_owned(), LossKind::Choices, Effect::Meaning));
             }
             Event::BlockStop { choice, .. } | Event::Stop { choice, .. } if choice > 0 => {}
             Event::BlockStart { choice: _, block, start: BlockStart::Foreign { name } } => {
-                lose_once(
+                losses.push_once(loss(
                     format!("/choices/0/{block}/{name}"),
                     LossKind::ServerTool,
                     Effect::Meaning,
-                    losses,
-                );
+                ));
             }
             Event::BlockStart { choice: _, block, start } => {
+                let start = match start {
+                    BlockStart::ToolUse { id, name } => BlockStart::ToolUse { id: self.ids.next(id), name },
+                    other => other,
+                };
                 let pending = Pending { block, start, index: None, deltas: Vec::new(), has_stopped: false };
                 self.blocks.push_back(pending);
                 self.say(out);
             }
             Event::BlockDelta { choice: _, block, delta: Delta::Citation(_) } => {
-                lose_once(
+                losses.push_once(loss(
                     format!("/choices/0/{block}/annotations"),
                     LossKind::Citation,
                     Effect::Meaning,
-                    losses,
-                );
+                ));
             }
             Event::BlockDelta { choice: _, block, delta } => {
                 if let Some(pending) = self.blocks.iter_mut().find(|pending| pending.block == block) {
@@ -121,6 +126,7 @@ impl StreamEncoder {
         }
         self.has_begun = true;
         let id = if id.is_empty() { self.context.fallback_id.clone() } else { id };
+        self.ids = CallIds::new(&id);
         let model = model.unwrap_or_else(|| self.context.requested_model.as_str().to_owned());
         let message = json!({
             "id": id,
@@ -179,7 +185,7 @@ impl StreamEncoder {
         out.extend_from_slice(&encode_stream_error(Dialect::AnthropicMessages, &error));
     }
 
-    fn end(&mut self, out: &mut BytesMut, losses: &mut Vec<Loss>) {
+    fn end(&mut self, out: &mut BytesMut, losses: &mut Losses) {
         self.begin(String::new(), None, out);
         self.blocks.iter_mut().for_each(|pending| pending.has_stopped = true);
         self.say(out);

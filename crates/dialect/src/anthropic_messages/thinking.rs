@@ -3,25 +3,29 @@
 //! Source: `anthropic.types.ThinkingConfigParam`.
 
 use serde_json::Value;
-use tollgate_chat::Thinking;
+use tollgate_chat::{Losses, Thinking};
 
 use crate::Invalid;
 use crate::fields::{Fields, Members, wrong};
 
 /// Reads the object.
-pub(crate) fn decode_thinking(fields: &mut Fields) -> Result<Thinking, Invalid> {
+pub(crate) fn decode_thinking(mut fields: Fields, losses: &mut Losses) -> Result<Thinking, Invalid> {
     let display = fields.text("display")?;
-    match fields.needed_text("type")?.as_str() {
-        "enabled" => Ok(Thinking::Enabled { budget_tokens: fields.count("budget_tokens")?, display }),
-        "adaptive" => Ok(Thinking::Adaptive { display }),
-        "between_tools" => Ok(Thinking::BetweenTools),
-        "disabled" => Ok(Thinking::Disabled),
-        other => Err(wrong(
-            &fields.at("type"),
-            "enabled, adaptive, between_tools or disabled",
-            &Value::String(other.to_owned()),
-        )),
-    }
+    let thinking = match fields.needed_text("type")?.as_str() {
+        "enabled" => Thinking::Enabled { budget_tokens: fields.count("budget_tokens")?, display },
+        "adaptive" => Thinking::Adaptive { display },
+        "between_tools" => Thinking::BetweenTools,
+        "disabled" => Thinking::Disabled,
+        other => {
+            return Err(wrong(
+                &fields.at("type"),
+                "enabled, adaptive, between_tools or disabled",
+                &Value::String(other.to_owned()),
+            ));
+        }
+    };
+    fields.lose_rest(losses);
+    Ok(thinking)
 }
 
 /// Says the object.

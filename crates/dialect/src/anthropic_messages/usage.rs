@@ -5,8 +5,10 @@
 
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tollgate_chat::{Effect, LossKind, Losses};
 use tollgate_terms::Usage;
 
+use crate::fields::{lose_usage, loss};
 use crate::observe::Count;
 
 /// The wire object. In a stream, `message_start` tells the prompt and each `message_delta` the cumulative rest.
@@ -30,7 +32,33 @@ struct OutputDetails {
     thinking_tokens: Count,
 }
 
+/// What the gateway's usage has room for.
+const KNOWN: [&str; 5] = [
+    "input_tokens",
+    "cache_read_input_tokens",
+    "cache_creation_input_tokens",
+    "output_tokens",
+    "output_tokens_details/thinking_tokens",
+];
+
 impl WireUsage {
+    /// Reads the object. What it tells beside the numbers above is recorded in `losses`.
+    pub(crate) fn read(usage: &Value, losses: &mut Losses) -> Option<Self> {
+        let told = |key: &str| usage.get(key).and_then(Value::as_str);
+        if told("service_tier").is_some_and(|tier| tier != "standard") {
+            losses.push_once(loss("/usage/service_tier", LossKind::ServiceTier, Effect::Cost));
+        }
+        let mut known = KNOWN.to_vec();
+        known.push("service_tier");
+        for (key, usual) in [("inference_geo", "not_available"), ("speed", "standard")] {
+            if told(key) == Some(usual) {
+                known.push(key);
+            }
+        }
+        lose_usage(usage, &known, losses);
+        Self::deserialize(usage).ok()
+    }
+
     /// The usage, with `before` for what this object does not tell: numbers are cumulative and never summed.
     pub(crate) fn usage(&self, before: Option<Usage>) -> Option<Usage> {
         let told = [

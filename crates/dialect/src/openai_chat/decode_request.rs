@@ -5,39 +5,41 @@
 
 use serde_json::Value;
 use tollgate_chat::{
-    Block, BlockKind, Conversation, Effect, Effort, Loss, LossKind, Metadata, ResponseFormat, Role, Sampling,
-    Thinking, Tool, ToolChoice, Turn,
+    Conversation, Effect, Effort, LossKind, Losses, Metadata, ResponseFormat, Sampling, Tool, ToolChoice,
 };
 use tollgate_terms::Delivery;
 
-use super::parts::{self, Speaker};
-use super::says_error;
+use super::decode_messages::messages;
 use crate::Invalid;
 use crate::anthropic_messages::decode_thinking;
 use crate::fields::{Fields, loss, wrong};
 
 /// Reads a request. What the hub has no room for is recorded in `losses`.
-pub(crate) fn decode_request(body: &[u8], losses: &mut Vec<Loss>) -> Result<Conversation, Invalid> {
+pub(crate) fn decode_request(body: &[u8], losses: &mut Losses) -> Result<Conversation, Invalid> {
     let value: Value =
         serde_json::from_slice(body).map_err(|error| Invalid::bad_request(error.to_string()))?;
     let mut fields = Fields::of(value, "")?;
     fields.take("model");
     let (system, turns) = messages(&mut fields, losses)?;
     let stream = fields.truth("stream")?.unwrap_or(false);
-    fields.take("stream_options");
+    if let Some(mut options) = fields.object("stream_options")? {
+        // The usage of a stream is the gateway's own affair.
+        options.take("include_usage");
+        options.lose_rest(losses);
+    }
     let newer = fields.count("max_completion_tokens")?;
     let older = fields.count("max_tokens")?;
     let conversation = Conversation {
         system,
         turns,
         tools: tools(&mut fields, losses)?,
-        tool_choice: tool_choice(&mut fields)?,
+        tool_choice: tool_choice(&mut fields, losses)?,
         parallel_tools: fields.truth("parallel_tool_calls")?,
         output_tokens_max: newer.or(older),
         stop: stop(&mut fields)?,
         sampling: sampling(&mut fields)?,
-        format: response_format(&mut fields)?,
-        thinking: thinking(&mut fields)?,
+        format: response_format(&mut fields, losses)?,
+        thinking: fields.object("thinking")?.map(|thinking| decode_thinking(thinking, losses)).transpose()?,
         effort: fields.text("reasoning_effort")?.map(Effort),
         delivery: if stream { Delivery::Stream } else { Delivery::Whole },
         metadata: Metadata { user: fields.text("user")?, labels: fields.take("metadata") },
@@ -48,7 +50,7 @@ pub(crate) fn decode_request(body: &[u8], losses: &mut Vec<Loss>) -> Result<Conv
 }
 
 /// Members that only this dialect has.
-fn lose_the_rest(mut fields: Fields, losses: &mut Vec<Loss>) {
+fn lose_the_rest(mut fields: Fields, losses: &mut Losses) {
     for (key, kind, effect) in [
         ("prediction", LossKind::UnknownField, Effect::Cost),
         ("verbosity", LossKind::Sampling, Effect::Meaning),
@@ -69,103 +71,7 @@ fn lose_the_rest(mut fields: Fields, losses: &mut Vec<Loss>) {
     fields.lose_rest(losses);
 }
 
-fn messages(fields: &mut Fields, losses: &mut Vec<Loss>) -> Result<(Vec<Block>, Vec<Turn>), Invalid> {
-    let mut system = Vec::new();
-    let mut turns: Vec<Turn> = Vec::new();
-    for (index, message) in fields.list("messages")?.into_iter().enumerate() {
-        let mut message = Fields::of(message, format!("/messages/{index}"))?;
-        let role = message.needed_text("role")?;
-        if message.take("name").is_some() {
-            losses.push(loss(message.at("name"), LossKind::Metadata, Effect::Meaning));
-        }
-        match role.as_str() {
-            // Wherever they stand: the other dialect has one place for instructions, before everything.
-            "system" | "developer" => {
-                if !turns.is_empty() {
-                    losses.push(loss(message.pointer.clone(), LossKind::UnknownField, Effect::Meaning));
-                }
-                system.extend(parts::content(&mut message, Speaker::User, losses)?);
-                message.lose_rest(losses);
-            }
-            "user" => {
-                let blocks = parts::content(&mut message, Speaker::User, losses)?;
-                push(&mut turns, Role::User, blocks);
-                message.lose_rest(losses);
-            }
-            "tool" | "function" => push(&mut turns, Role::User, vec![tool_result(message, losses)?]),
-            "assistant" => push(&mut turns, Role::Assistant, assistant(message, losses)?),
-            other => {
-                let found = Value::String(other.to_owned());
-                return Err(wrong(&message.at("role"), "system, developer, user, assistant or tool", &found));
-            }
-        }
-    }
-    Ok((system, turns))
-}
-
-/// Adds to the turn of the same side, or begins a new one: consecutive tool messages answer one assistant turn.
-fn push(turns: &mut Vec<Turn>, role: Role, blocks: Vec<Block>) {
-    match turns.last_mut() {
-        Some(turn) if turn.role == role => turn.blocks.extend(blocks),
-        _ => turns.push(Turn { role, blocks }),
-    }
-}
-
-fn tool_result(mut message: Fields, losses: &mut Vec<Loss>) -> Result<Block, Invalid> {
-    let origin = message.pointer.clone();
-    let id = message.text("tool_call_id")?.unwrap_or_default();
-    let mut cache = message.cache_point()?;
-    let mut content = parts::content(&mut message, Speaker::User, losses)?;
-    // A cache point on the last part means the end of the result.
-    cache = cache.or_else(|| content.last_mut().and_then(|block| block.cache.take()));
-    message.lose_rest(losses);
-    let is_error = content.iter().any(|block| match &block.kind {
-        BlockKind::Text { text, .. } => says_error(text),
-        _ => false,
-    });
-    Ok(Block { origin, cache, kind: BlockKind::ToolResult { id, content, is_error } })
-}
-
-fn assistant(mut message: Fields, losses: &mut Vec<Loss>) -> Result<Vec<Block>, Invalid> {
-    let mut blocks = parts::thinking_blocks(&mut message, losses)?;
-    let has_thinking = !blocks.is_empty();
-    let content = parts::content(&mut message, Speaker::Assistant, losses)?;
-    blocks.extend(content.into_iter().filter(|block| !has_thinking || !parts::is_thinking(block)));
-    if let Some(text) = message.text("refusal")? {
-        let origin = message.at("refusal");
-        blocks.push(Block { origin, cache: None, kind: BlockKind::Refusal { text } });
-    }
-    // Its text alone cannot be given back to a model that wants its signature; signed blocks come in `thinking_blocks`.
-    message.take("reasoning_content");
-    message.take("annotations");
-    for (index, call) in message.list("tool_calls")?.into_iter().enumerate() {
-        let call = Fields::of(call, format!("{}/tool_calls/{index}", message.pointer))?;
-        blocks.push(tool_call(call, losses)?);
-    }
-    if message.take("audio").is_some() {
-        losses.push(loss(message.at("audio"), LossKind::Media, Effect::Meaning));
-    }
-    message.lose_rest(losses);
-    Ok(blocks)
-}
-
-fn tool_call(mut call: Fields, losses: &mut Vec<Loss>) -> Result<Block, Invalid> {
-    let origin = call.pointer.clone();
-    let id = call.needed_text("id")?;
-    call.take("type");
-    call.take("index");
-    let cache = call.cache_point()?;
-    let Some(mut function) = call.object("function")? else {
-        return Err(Invalid::unprocessable("only calls of functions can be translated", origin));
-    };
-    let name = function.needed_text("name")?;
-    let arguments = function.text("arguments")?.unwrap_or_default();
-    let input = parts::arguments(&arguments, &function.at("arguments"), losses);
-    call.lose_rest(losses);
-    Ok(Block { origin, cache, kind: BlockKind::ToolUse { id, name, input } })
-}
-
-fn tools(fields: &mut Fields, losses: &mut Vec<Loss>) -> Result<Vec<Tool>, Invalid> {
+fn tools(fields: &mut Fields, losses: &mut Losses) -> Result<Vec<Tool>, Invalid> {
     let mut tools = Vec::new();
     for (index, tool) in fields.list("tools")?.into_iter().enumerate() {
         let origin = format!("/tools/{index}");
@@ -174,7 +80,7 @@ fn tools(fields: &mut Fields, losses: &mut Vec<Loss>) -> Result<Vec<Tool>, Inval
         if kind != "function" {
             return Err(Invalid::unprocessable(format!("tool type {kind:?} cannot be translated"), origin));
         }
-        let outer = tool.cache_point()?;
+        let outer = tool.cache_point(losses)?;
         let Some(mut function) = tool.object("function")? else {
             return Err(crate::fields::missing(&tool.at("function")));
         };
@@ -183,7 +89,7 @@ fn tools(fields: &mut Fields, losses: &mut Vec<Loss>) -> Result<Vec<Tool>, Inval
             description: function.text("description")?,
             schema: function.take("parameters"),
             strict: function.truth("strict")?,
-            cache: function.cache_point()?.or(outer),
+            cache: function.cache_point(losses)?.or(outer),
             origin,
         });
         function.lose_rest(losses);
@@ -192,7 +98,7 @@ fn tools(fields: &mut Fields, losses: &mut Vec<Loss>) -> Result<Vec<Tool>, Inval
     Ok(tools)
 }
 
-fn tool_choice(fields: &mut Fields) -> Result<Option<ToolChoice>, Invalid> {
+fn tool_choice(fields: &mut Fields, losses: &mut Losses) -> Result<Option<ToolChoice>, Invalid> {
     match fields.take("tool_choice") {
         None => Ok(None),
         Some(Value::String(word)) => match word.as_str() {
@@ -209,7 +115,11 @@ fn tool_choice(fields: &mut Fields) -> Result<Option<ToolChoice>, Invalid> {
                     "/tool_choice",
                 ));
             };
-            Ok(Some(ToolChoice::Named(function.needed_text("name")?)))
+            let name = function.needed_text("name")?;
+            function.lose_rest(losses);
+            choice.take("type");
+            choice.lose_rest(losses);
+            Ok(Some(ToolChoice::Named(name)))
         }
     }
 }
@@ -244,30 +154,31 @@ fn sampling(fields: &mut Fields) -> Result<Sampling, Invalid> {
     })
 }
 
-fn response_format(fields: &mut Fields) -> Result<Option<ResponseFormat>, Invalid> {
+fn response_format(fields: &mut Fields, losses: &mut Losses) -> Result<Option<ResponseFormat>, Invalid> {
     let Some(mut format) = fields.object("response_format")? else { return Ok(None) };
-    match format.needed_text("type")?.as_str() {
-        "text" => Ok(Some(ResponseFormat::Text)),
-        "json_object" => Ok(Some(ResponseFormat::JsonObject)),
+    let decoded = match format.needed_text("type")?.as_str() {
+        "text" => ResponseFormat::Text,
+        "json_object" => ResponseFormat::JsonObject,
         "json_schema" => {
             let pointer = format.at("json_schema");
             let mut inner = format.object("json_schema")?.ok_or_else(|| crate::fields::missing(&pointer))?;
-            Ok(Some(ResponseFormat::JsonSchema {
+            let schema = ResponseFormat::JsonSchema {
                 name: inner.text("name")?,
                 description: inner.text("description")?,
                 schema: inner.take("schema").unwrap_or_else(|| Value::Object(serde_json::Map::new())),
                 strict: inner.truth("strict")?,
-            }))
+            };
+            inner.lose_rest(losses);
+            schema
         }
-        other => Err(wrong(
-            "/response_format/type",
-            "text, json_object or json_schema",
-            &Value::String(other.to_owned()),
-        )),
-    }
-}
-
-fn thinking(fields: &mut Fields) -> Result<Option<Thinking>, Invalid> {
-    let Some(mut thinking) = fields.object("thinking")? else { return Ok(None) };
-    decode_thinking(&mut thinking).map(Some)
+        other => {
+            return Err(wrong(
+                "/response_format/type",
+                "text, json_object or json_schema",
+                &Value::String(other.to_owned()),
+            ));
+        }
+    };
+    format.lose_rest(losses);
+    Ok(Some(decoded))
 }

@@ -4,19 +4,22 @@
 //! the kind of its delta tells. Elements of one choice follow one another, except for calls of tools, whose deltas may be mixed.
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::Value;
-use tollgate_chat::{BlockStart, Delta, Event};
+use tollgate_chat::{BlockStart, Delta, Effect, Event, LossKind, Losses};
 use tollgate_wire::sse::Frame;
 
-use super::decode_answer::stop_reason;
-use super::json_end::JsonEnd;
+use super::decode_answer::{Called, stop_reason};
 use super::parts;
+use super::stream_calls::{Calls, WireCall, WireFunction};
 use super::usage::WireUsage;
 use crate::Unreadable;
+use crate::fields::loss;
 use crate::observe::Count;
+use crate::translate::{lose_unreadable, read_event};
 
-/// Most choices of one answer, and most calls in one choice: neither is unbounded memory for a provider to fill.
-const ELEMENTS_MAX: usize = 1024;
+/// Most choices of one answer: they are no unbounded memory for a provider to fill.
+const CHOICES_MAX: usize = 1024;
 
 #[derive(Deserialize)]
 struct Chunk {
@@ -29,7 +32,14 @@ struct Chunk {
     #[serde(default)]
     choices: Option<Vec<WireChoice>>,
     #[serde(default)]
-    usage: Option<WireUsage>,
+    usage: Option<Value>,
+    #[serde(default)]
+    service_tier: Option<String>,
+    /// Azure's.
+    #[serde(default)]
+    prompt_filter_results: Option<IgnoredAny>,
+    #[serde(default)]
+    system_fingerprint: Option<IgnoredAny>,
     #[serde(default)]
     error: Option<Value>,
 }
@@ -42,6 +52,11 @@ struct WireChoice {
     delta: Option<WireDelta>,
     #[serde(default)]
     finish_reason: Option<String>,
+    #[serde(default)]
+    logprobs: Option<IgnoredAny>,
+    /// Azure's.
+    #[serde(default)]
+    content_filter_results: Option<IgnoredAny>,
 }
 
 #[derive(Default, Deserialize)]
@@ -58,24 +73,12 @@ struct WireDelta {
     thinking_blocks: Option<Vec<Value>>,
     #[serde(default)]
     tool_calls: Option<Vec<WireCall>>,
-}
-
-#[derive(Deserialize)]
-struct WireCall {
     #[serde(default)]
-    index: Option<usize>,
+    function_call: Option<WireFunction>,
     #[serde(default)]
-    id: Option<String>,
+    annotations: Option<Vec<Value>>,
     #[serde(default)]
-    function: Option<WireFunction>,
-}
-
-#[derive(Default, Deserialize)]
-struct WireFunction {
-    #[serde(default)]
-    name: Option<String>,
-    #[serde(default)]
-    arguments: Option<String>,
+    audio: Option<IgnoredAny>,
 }
 
 /// Reads one stream.
@@ -93,7 +96,11 @@ struct Elements {
     count: usize,
     /// The text, refusal or reasoning that goes on.
     current: Option<(Kind, usize)>,
-    calls: Vec<Call>,
+    /// The number that the reasoning which goes on has among `thinking_blocks`, where they are numbered.
+    thinking: Option<u64>,
+    calls: Calls,
+    /// Whether there have been calls that the hub has no room for.
+    has_lost_calls: bool,
     has_stopped: bool,
 }
 
@@ -104,24 +111,19 @@ enum Kind {
     Thinking,
 }
 
-#[derive(Debug)]
-struct Call {
-    /// The provider's number of it.
-    index: usize,
-    /// The element that it is.
-    block: usize,
-    arguments: JsonEnd,
-    is_open: bool,
-}
-
 impl StreamDecoder {
     /// A decoder for one stream.
     pub(crate) fn new() -> Self {
         Self::default()
     }
 
-    /// Reads one event of the stream.
-    pub(crate) fn frame(&mut self, frame: &Frame, out: &mut Vec<Event>) -> Result<(), Unreadable> {
+    /// Reads one event of the stream. One that is nothing of this dialect is passed over and recorded in `losses`.
+    pub(crate) fn frame(
+        &mut self,
+        frame: &Frame,
+        out: &mut Vec<Event>,
+        losses: &mut Losses,
+    ) -> Result<(), Unreadable> {
         let data = frame.data();
         let data = data.trim_ascii();
         if self.has_ended {
@@ -132,17 +134,19 @@ impl StreamDecoder {
             return Ok(());
         }
         if data == b"[DONE]" {
-            self.end(out);
-            return Ok(());
+            return self.end(out);
         }
-        let chunk: Chunk = serde_json::from_slice(data).map_err(|error| Unreadable(error.to_string()))?;
+        let Some(chunk) = read_event::<Chunk>(data)? else {
+            lose_unreadable(losses);
+            return Ok(());
+        };
         match chunk.error {
             Some(error) if chunk.choices.is_none() => {
                 self.has_ended = true;
                 out.push(told_error(&error));
                 Ok(())
             }
-            _ => self.chunk(chunk, out),
+            _ => self.chunk(chunk, out, losses),
         }
     }
 
@@ -154,19 +158,30 @@ impl StreamDecoder {
         if self.choices.is_empty() || self.choices.iter().any(|choice| !choice.has_stopped) {
             return Err(Unreadable("the stream ended before the answer did".to_owned()));
         }
-        self.end(out);
-        Ok(())
+        self.end(out)
     }
 
-    fn chunk(&mut self, chunk: Chunk, out: &mut Vec<Event>) -> Result<(), Unreadable> {
-        if !self.has_begun {
-            self.has_begun = true;
-            let id = chunk.id.unwrap_or_default();
-            let created_s = chunk.created.value();
-            out.push(Event::Start { id, model: chunk.model, created_s, usage: None });
+    fn chunk(&mut self, chunk: Chunk, out: &mut Vec<Event>, losses: &mut Losses) -> Result<(), Unreadable> {
+        if chunk.system_fingerprint.is_some() {
+            losses.push_once(loss("/system_fingerprint", LossKind::Metadata, Effect::Cost));
         }
-        for wire in chunk.choices.unwrap_or_default() {
-            if wire.index >= ELEMENTS_MAX {
+        if chunk.prompt_filter_results.is_some() {
+            losses.push_once(loss("/prompt_filter_results", LossKind::UnknownField, Effect::Meaning));
+        }
+        if chunk.service_tier.is_some_and(|tier| tier != "default") {
+            losses.push_once(loss("/service_tier", LossKind::ServiceTier, Effect::Cost));
+        }
+        let choices = chunk.choices.unwrap_or_default();
+        let id = chunk.id.unwrap_or_default();
+        let model = chunk.model.filter(|model| !model.is_empty());
+        // Azure tells what it thinks of the prompt first, in a chunk without id and model; golden: anthropic_to_openai-azure.
+        let is_told = !id.is_empty() || model.is_some() || !choices.is_empty();
+        if !self.has_begun && is_told {
+            self.has_begun = true;
+            out.push(Event::Start { id, model, created_s: chunk.created.value(), usage: None });
+        }
+        for wire in choices {
+            if wire.index >= CHOICES_MAX {
                 return Err(Unreadable(format!("choice {} is more than can be", wire.index)));
             }
             if self.choices.len() <= wire.index {
@@ -174,29 +189,44 @@ impl StreamDecoder {
             }
             let index = wire.index;
             if let Some(elements) = self.choices.get_mut(index) {
-                elements.delta(index, wire.delta.unwrap_or_default(), out)?;
+                if wire.logprobs.is_some() {
+                    let pointer = format!("/choices/{index}/logprobs");
+                    losses.push_once(loss(pointer, LossKind::Logprobs, Effect::Meaning));
+                }
+                if wire.content_filter_results.is_some() {
+                    let pointer = format!("/choices/{index}/content_filter_results");
+                    losses.push_once(loss(pointer, LossKind::UnknownField, Effect::Meaning));
+                }
+                elements.delta(index, wire.delta.unwrap_or_default(), out, losses)?;
                 if let Some(word) = wire.finish_reason {
-                    elements.stop(index, Some(&word), out);
+                    elements.stop(index, Some(&word), out)?;
                 }
             }
         }
-        if let Some(usage) = chunk.usage.and_then(|usage| usage.usage()) {
+        if let Some(usage) = chunk.usage.and_then(|usage| WireUsage::read(&usage, losses)?.usage()) {
             out.push(Event::Usage(usage));
         }
         Ok(())
     }
 
-    fn end(&mut self, out: &mut Vec<Event>) {
+    fn end(&mut self, out: &mut Vec<Event>) -> Result<(), Unreadable> {
         self.has_ended = true;
         for (index, elements) in self.choices.iter_mut().enumerate() {
-            elements.stop(index, None, out);
+            elements.stop(index, None, out)?;
         }
         out.push(Event::End);
+        Ok(())
     }
 }
 
 impl Elements {
-    fn delta(&mut self, choice: usize, delta: WireDelta, out: &mut Vec<Event>) -> Result<(), Unreadable> {
+    fn delta(
+        &mut self,
+        choice: usize,
+        delta: WireDelta,
+        out: &mut Vec<Event>,
+        losses: &mut Losses,
+    ) -> Result<(), Unreadable> {
         let plain = delta.reasoning_content.or(delta.reasoning);
         match delta.thinking_blocks.filter(|blocks| !blocks.is_empty()) {
             // They say the same and more.
@@ -208,15 +238,41 @@ impl Elements {
         }
         self.text(choice, Kind::Text, delta.content, out);
         self.text(choice, Kind::Refusal, delta.refusal, out);
-        for call in delta.tool_calls.unwrap_or_default() {
-            self.call(choice, call, out)?;
+        self.annotations(choice, delta.annotations.unwrap_or_default(), out, losses);
+        if delta.audio.is_some() {
+            let pointer = format!("/choices/{choice}/delta/audio");
+            losses.push_once(loss(pointer, LossKind::Media, Effect::Meaning));
+        }
+        let legacy = delta.function_call.map(WireCall::legacy);
+        for call in delta.tool_calls.unwrap_or_default().into_iter().chain(legacy) {
+            self.call(choice, call, out, losses)?;
         }
         Ok(())
+    }
+
+    /// They belong to the text before them.
+    fn annotations(&mut self, choice: usize, told: Vec<Value>, out: &mut Vec<Event>, losses: &mut Losses) {
+        for annotation in told {
+            match self.current {
+                Some((Kind::Text, block)) => {
+                    out.push(Event::BlockDelta { choice, block, delta: Delta::Citation(annotation) });
+                }
+                _ => {
+                    let pointer = format!("/choices/{choice}/delta/annotations");
+                    losses.push_once(loss(pointer, LossKind::Citation, Effect::Meaning));
+                }
+            }
+        }
     }
 
     fn thinking_block(&mut self, choice: usize, value: &Value, out: &mut Vec<Event>) {
         let text =
             |key| value.get(key).and_then(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned);
+        let index = value.get("index").and_then(Value::as_u64);
+        if index != self.thinking && matches!(self.current, Some((Kind::Thinking, _))) {
+            self.close_current(choice, out);
+        }
+        self.thinking = index;
         if value.get("type").is_some_and(|kind| kind == "redacted_thinking") {
             self.close_current(choice, out);
             let block = self.open(
@@ -243,31 +299,27 @@ impl Elements {
         }
     }
 
-    fn call(&mut self, choice: usize, wire: WireCall, out: &mut Vec<Event>) -> Result<(), Unreadable> {
-        let function = wire.function.unwrap_or_default();
-        let id = wire.id.filter(|id| !id.is_empty());
-        // Servers without numbers send each call whole.
-        let index =
-            wire.index.unwrap_or(if id.is_some() { self.calls.len() } else { self.calls.len().max(1) - 1 });
-        if !self.calls.iter().any(|call| call.index == index) {
-            self.close_finished(choice, out);
-            let start =
-                BlockStart::ToolUse { id: id.unwrap_or_default(), name: function.name.unwrap_or_default() };
-            let block = self.open(choice, start, out);
-            self.calls.push(Call { index, block, arguments: JsonEnd::default(), is_open: true });
-            if self.calls.len() > ELEMENTS_MAX {
-                return Err(Unreadable("more calls of tools than can be".to_owned()));
-            }
+    fn call(
+        &mut self,
+        choice: usize,
+        wire: WireCall,
+        out: &mut Vec<Event>,
+        losses: &mut Losses,
+    ) -> Result<(), Unreadable> {
+        if wire.is_custom() {
+            // Its input is a text, and the hub's calls have objects.
+            self.has_lost_calls = true;
+            let pointer = format!("/choices/{choice}/delta/tool_calls");
+            losses.push_once(loss(pointer, LossKind::ToolOption, Effect::Meaning));
+            return Ok(());
         }
-        let Some(arguments) = function.arguments.filter(|text| !text.is_empty()) else { return Ok(()) };
-        let Some(call) = self.calls.iter_mut().find(|call| call.index == index) else { return Ok(()) };
-        if !call.is_open {
-            let is_blank = arguments.trim().is_empty();
-            return if is_blank { Ok(()) } else { Err(Unreadable("arguments after their end".to_owned())) };
-        }
-        call.arguments.push(&arguments);
-        out.push(Event::BlockDelta { choice, block: call.block, delta: Delta::Input(arguments) });
-        Ok(())
+        let mut calls = std::mem::take(&mut self.calls);
+        let taken = calls.take(choice, wire, out, |start, out| {
+            self.close_current(choice, out);
+            self.open(choice, start, out)
+        });
+        self.calls = calls;
+        taken
     }
 
     /// The element that text of `kind` belongs to.
@@ -304,23 +356,23 @@ impl Elements {
     /// Closes what cannot go on: the text before, and calls whose arguments are a whole object.
     fn close_finished(&mut self, choice: usize, out: &mut Vec<Event>) {
         self.close_current(choice, out);
-        for call in self.calls.iter_mut().filter(|call| call.is_open && call.arguments.is_whole()) {
-            call.is_open = false;
-            out.push(Event::BlockStop { choice, block: call.block });
-        }
+        self.calls.close_whole(choice, out);
     }
 
-    fn stop(&mut self, choice: usize, word: Option<&str>, out: &mut Vec<Event>) {
+    fn stop(&mut self, choice: usize, word: Option<&str>, out: &mut Vec<Event>) -> Result<(), Unreadable> {
         if self.has_stopped {
-            return;
+            return Ok(());
         }
         self.has_stopped = true;
         self.close_current(choice, out);
-        for call in self.calls.iter_mut().filter(|call| call.is_open) {
-            call.is_open = false;
-            out.push(Event::BlockStop { choice, block: call.block });
-        }
-        out.push(Event::Stop { choice, reason: stop_reason(word, !self.calls.is_empty()) });
+        self.calls.close(choice, out)?;
+        let called = match (self.calls.is_empty(), self.has_lost_calls) {
+            (false, _) => Called::Tools,
+            (true, true) => Called::LostTools,
+            (true, false) => Called::Nothing,
+        };
+        out.push(Event::Stop { choice, reason: stop_reason(word, called) });
+        Ok(())
     }
 }
 

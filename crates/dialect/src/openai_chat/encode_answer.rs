@@ -5,20 +5,24 @@
 
 use bytes::Bytes;
 use serde_json::{Value, json};
-use tollgate_chat::{Answer, Block, BlockKind, Choice, Effect, Loss, LossKind, StopReason};
+use tollgate_chat::{Answer, Block, BlockKind, Choice, Effect, LossKind, Losses, StopReason};
 
 use super::usage::encode_usage;
 use crate::AnswerContext;
 use crate::error::encode;
 use crate::fields::{Members, loss};
+use crate::ids::CallIds;
 
 /// The body. What it does not say is recorded in `losses`.
-pub(crate) fn encode_answer(answer: Answer, context: &AnswerContext, losses: &mut Vec<Loss>) -> Bytes {
+pub(crate) fn encode_answer(answer: Answer, context: &AnswerContext, losses: &mut Losses) -> Bytes {
     let Answer { id, model, created_s, choices, usage, service_tier } = answer;
+    let id = if id.is_empty() { context.fallback_id.clone() } else { id };
+    let mut ids = CallIds::new(&id);
+    let choices = choices.into_iter().enumerate();
     let choices: Vec<Value> =
-        choices.into_iter().enumerate().map(|(index, choice)| encode_choice(index, choice, losses)).collect();
+        choices.map(|(index, choice)| encode_choice(index, choice, &mut ids, losses)).collect();
     let mut body = Members::default();
-    body.set("id", Some(if id.is_empty() { context.fallback_id.clone() } else { id }));
+    body.set("id", Some(id));
     body.set("object", Some("chat.completion"));
     body.set("created", Some(created_s.unwrap_or(context.created_s)));
     body.set("model", Some(model.unwrap_or_else(|| context.requested_model.as_str().to_owned())));
@@ -28,18 +32,18 @@ pub(crate) fn encode_answer(answer: Answer, context: &AnswerContext, losses: &mu
     encode(&body.map)
 }
 
-fn encode_choice(index: usize, choice: Choice, losses: &mut Vec<Loss>) -> Value {
+fn encode_choice(index: usize, choice: Choice, ids: &mut CallIds, losses: &mut Losses) -> Value {
     let Choice { blocks, stop, logprobs } = choice;
     let finish_reason = finish_reason(&stop, losses);
     json!({
         "index": index,
-        "message": message(blocks, losses),
+        "message": message(blocks, ids, losses),
         "logprobs": logprobs,
         "finish_reason": finish_reason,
     })
 }
 
-fn message(blocks: Vec<Block>, losses: &mut Vec<Loss>) -> Value {
+fn message(blocks: Vec<Block>, ids: &mut CallIds, losses: &mut Losses) -> Value {
     let mut content: Option<String> = None;
     let mut refusal: Option<String> = None;
     let mut reasoning: Option<String> = None;
@@ -63,7 +67,7 @@ fn message(blocks: Vec<Block>, losses: &mut Vec<Loss>) -> Value {
             }
             BlockKind::ToolUse { id, name, input } => {
                 let function = json!({"name": name, "arguments": input.to_string()});
-                calls.push(json!({"id": id, "type": "function", "function": function}));
+                calls.push(json!({"id": ids.next(id), "type": "function", "function": function}));
             }
             BlockKind::Foreign { name: _, value: _ } => {
                 losses.push(loss(origin, LossKind::ServerTool, Effect::Meaning));
@@ -85,15 +89,19 @@ fn message(blocks: Vec<Block>, losses: &mut Vec<Loss>) -> Value {
 }
 
 /// The word for a reason.
-pub(super) fn finish_reason(stop: &StopReason, losses: &mut Vec<Loss>) -> &'static str {
+pub(super) fn finish_reason(stop: &StopReason, losses: &mut Losses) -> &'static str {
     match stop {
-        StopReason::EndOfTurn | StopReason::StopSequence(_) | StopReason::Pause => "stop",
+        StopReason::EndOfTurn | StopReason::StopSequence(None) => "stop",
+        StopReason::StopSequence(Some(_)) => {
+            losses.push(loss("/stop_sequence", LossKind::StopReason, Effect::Meaning));
+            "stop"
+        }
+        StopReason::Pause | StopReason::Other(_) => {
+            losses.push(loss("/stop_reason", LossKind::StopReason, Effect::Meaning));
+            "stop"
+        }
         StopReason::OutputLimit | StopReason::ContextLimit => "length",
         StopReason::ToolUse => "tool_calls",
         StopReason::Refusal => "content_filter",
-        StopReason::Other(_) => {
-            losses.push(loss("/stop_reason", LossKind::UnknownField, Effect::Meaning));
-            "stop"
-        }
     }
 }

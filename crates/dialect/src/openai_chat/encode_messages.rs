@@ -3,7 +3,7 @@
 //! Source: `openai.types.chat.ChatCompletionMessageParam`. A message with one text is a plain string, which the most servers take.
 
 use serde_json::{Value, json};
-use tollgate_chat::{Block, BlockKind, DocumentSource, Effect, ImageSource, Loss, LossKind, Role, Turn};
+use tollgate_chat::{Block, BlockKind, DocumentSource, Effect, ImageSource, LossKind, Losses, Role, Turn};
 
 use super::encode_request::lose_cache_point;
 use super::says_error;
@@ -14,7 +14,7 @@ use crate::fields::{Members, loss};
 pub(super) fn messages(
     system: Vec<Block>,
     turns: Vec<Turn>,
-    losses: &mut Vec<Loss>,
+    losses: &mut Losses,
 ) -> Result<Vec<Value>, Invalid> {
     let mut out = Vec::with_capacity(turns.len() + 1);
     if !system.is_empty() {
@@ -33,7 +33,7 @@ pub(super) fn messages(
 }
 
 /// Texts as one: several places for instructions are one here.
-fn joined_text(blocks: Vec<Block>, losses: &mut Vec<Loss>) -> Result<String, Invalid> {
+fn joined_text(blocks: Vec<Block>, losses: &mut Losses) -> Result<String, Invalid> {
     let mut texts = Vec::with_capacity(blocks.len());
     for Block { origin, cache, kind } in blocks {
         lose_cache_point(&origin, cache.as_ref(), losses);
@@ -49,7 +49,7 @@ fn joined_text(blocks: Vec<Block>, losses: &mut Vec<Loss>) -> Result<String, Inv
     Ok(texts.join("\n"))
 }
 
-fn push_user(out: &mut Vec<Value>, blocks: Vec<Block>, losses: &mut Vec<Loss>) -> Result<(), Invalid> {
+fn push_user(out: &mut Vec<Value>, blocks: Vec<Block>, losses: &mut Losses) -> Result<(), Invalid> {
     let mut parts = Vec::new();
     let mut is_said = false;
     for block in blocks {
@@ -87,7 +87,7 @@ fn tool_result(
     origin: &str,
     content: Vec<Block>,
     is_error: bool,
-    losses: &mut Vec<Loss>,
+    losses: &mut Losses,
 ) -> Result<(String, Vec<Value>), Invalid> {
     let mut texts = Vec::new();
     let mut media = Vec::new();
@@ -111,7 +111,7 @@ fn tool_result(
     Ok((text, media))
 }
 
-fn user_part(origin: String, kind: BlockKind, losses: &mut Vec<Loss>) -> Result<Value, Invalid> {
+fn user_part(origin: String, kind: BlockKind, losses: &mut Losses) -> Result<Value, Invalid> {
     match kind {
         BlockKind::Text { text, citations } => {
             lose_citations(&origin, &citations, losses);
@@ -176,7 +176,7 @@ fn document(origin: String, source: DocumentSource, title: Option<String>) -> Re
 }
 
 /// The model's message; none where nothing is left to say.
-fn assistant(blocks: Vec<Block>, losses: &mut Vec<Loss>) -> Result<Option<Value>, Invalid> {
+fn assistant(blocks: Vec<Block>, losses: &mut Losses) -> Result<Option<Value>, Invalid> {
     let mut parts = Vec::new();
     let mut calls = Vec::new();
     let mut refusal: Option<String> = None;
@@ -227,7 +227,7 @@ fn assistant(blocks: Vec<Block>, losses: &mut Vec<Loss>) -> Result<Option<Value>
     Ok(Some(message.value()))
 }
 
-fn lose_citations(origin: &str, citations: &[Value], losses: &mut Vec<Loss>) {
+fn lose_citations(origin: &str, citations: &[Value], losses: &mut Losses) {
     if !citations.is_empty() {
         losses.push(loss(format!("{origin}/citations"), LossKind::Citation, Effect::Meaning));
     }

@@ -6,7 +6,7 @@
 use bytes::Bytes;
 use serde_json::{Value, json};
 use tollgate_chat::{
-    CachePoint, Conversation, Effect, Effort, Loss, LossKind, Metadata, ResponseFormat, Sampling, Tool,
+    CachePoint, Conversation, Effect, Effort, LossKind, Losses, Metadata, ResponseFormat, Sampling, Tool,
     ToolChoice,
 };
 use tollgate_terms::{Delivery, ModelName};
@@ -24,7 +24,7 @@ const SCHEMA_NAME: &str = "answer";
 pub(crate) fn encode_request(
     conversation: Conversation,
     model: &ModelName,
-    losses: &mut Vec<Loss>,
+    losses: &mut Losses,
 ) -> Result<Bytes, Invalid> {
     let Conversation {
         system,
@@ -50,7 +50,15 @@ pub(crate) fn encode_request(
         body.set("stop", Some(stop));
     }
     set_sampling(&mut body, sampling, losses);
-    if !tools.is_empty() {
+    if tools.is_empty() {
+        if matches!(tool_choice, Some(ToolChoice::Required | ToolChoice::Named(_))) {
+            losses.push(loss("/tool_choice", LossKind::ToolOption, Effect::Meaning));
+        }
+        if parallel_tools.is_some() {
+            let pointer = "/tool_choice/disable_parallel_tool_use";
+            losses.push(loss(pointer, LossKind::ToolOption, Effect::Meaning));
+        }
+    } else {
         let tools: Vec<Value> = tools.into_iter().map(|tool| encode_tool(tool, losses)).collect();
         body.set("tools", Some(tools));
         body.set("tool_choice", tool_choice.map(encode_tool_choice));
@@ -71,7 +79,7 @@ pub(crate) fn encode_request(
     Ok(encode(&body.map))
 }
 
-fn set_sampling(body: &mut Members, sampling: Sampling, losses: &mut Vec<Loss>) {
+fn set_sampling(body: &mut Members, sampling: Sampling, losses: &mut Losses) {
     let Sampling {
         temperature,
         top_p,
@@ -98,7 +106,7 @@ fn set_sampling(body: &mut Members, sampling: Sampling, losses: &mut Vec<Loss>) 
     }
 }
 
-fn encode_tool(tool: Tool, losses: &mut Vec<Loss>) -> Value {
+fn encode_tool(tool: Tool, losses: &mut Losses) -> Value {
     let Tool { origin, name, description, schema, strict, cache } = tool;
     lose_cache_point(&origin, cache.as_ref(), losses);
     let mut function = Members::default();
@@ -134,7 +142,7 @@ fn encode_format(format: ResponseFormat) -> Value {
 }
 
 /// `max` is Anthropic's alone; `xhigh` is the highest here.
-fn encode_effort(effort: Effort, losses: &mut Vec<Loss>) -> String {
+fn encode_effort(effort: Effort, losses: &mut Losses) -> String {
     let Effort(word) = effort;
     if word == "max" {
         losses.push(loss("/output_config/effort", LossKind::Thinking, Effect::Meaning));
@@ -149,7 +157,7 @@ fn encode_service_tier(tier: String) -> String {
 }
 
 /// Records a cache point: this dialect's providers cache as they see fit.
-pub(super) fn lose_cache_point(origin: &str, cache: Option<&CachePoint>, losses: &mut Vec<Loss>) {
+pub(super) fn lose_cache_point(origin: &str, cache: Option<&CachePoint>, losses: &mut Losses) {
     if cache.is_some() {
         losses.push(loss(format!("{origin}/cache_control"), LossKind::CachePoint, Effect::Cost));
     }

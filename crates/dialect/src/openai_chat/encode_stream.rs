@@ -1,19 +1,21 @@
 //! A streamed answer, said as chunks of a chat completion.
 //!
 //! Source: `openai.types.chat.ChatCompletionChunk`. Reasoning goes out as compatible servers do: its text in
-//! `reasoning_content`, and the same text and its signature in `thinking_blocks`.
+//! `reasoning_content`, and the same text and its signature in `thinking_blocks`. Their entries are numbered, since the
+//! `openai` package puts lists of objects together by `index` and breaks off where there is none.
 
 use bytes::BytesMut;
 use serde::Serialize;
 use serde_json::Value;
-use tollgate_chat::{BlockStart, Delta, Effect, Event, Loss, LossKind};
+use tollgate_chat::{BlockStart, Delta, Effect, Event, LossKind, Losses};
 use tollgate_terms::{Dialect, Usage};
 use tollgate_wire::sse;
 
 use super::encode_answer::finish_reason;
 use super::usage::encode_usage;
 use crate::error::encode;
-use crate::fields::lose_once;
+use crate::fields::loss;
+use crate::ids::CallIds;
 use crate::{AnswerContext, ErrorBody, encode_stream_error};
 
 #[derive(Serialize)]
@@ -56,11 +58,14 @@ struct WireDelta<'a> {
 #[serde(tag = "type", rename_all = "snake_case")]
 enum ThinkingBlock<'a> {
     Thinking {
+        /// The number of the block among `thinking_blocks`.
+        index: usize,
         thinking: &'a str,
         #[serde(skip_serializing_if = "Option::is_none")]
         signature: Option<&'a str>,
     },
     RedactedThinking {
+        index: usize,
         data: &'a str,
     },
 }
@@ -90,12 +95,20 @@ pub(crate) struct StreamEncoder {
     model: String,
     created_s: u64,
     usage: Option<Usage>,
-    /// Whether each choice has been begun.
-    choices: Vec<bool>,
+    choices: Vec<Progress>,
     open: Vec<OpenBlock>,
-    /// Calls so far, by choice.
-    calls: Vec<(usize, usize)>,
+    ids: CallIds,
     has_ended: bool,
+}
+
+/// What has been said of a choice.
+#[derive(Debug, Default, Clone)]
+struct Progress {
+    has_begun: bool,
+    /// Blocks of `thinking_blocks` so far.
+    thinking: usize,
+    /// Calls so far.
+    calls: usize,
 }
 
 /// A block that has begun and not stopped.
@@ -112,7 +125,8 @@ struct OpenBlock {
 enum OpenKind {
     Text,
     Refusal,
-    Thinking,
+    /// The number of the block among `thinking_blocks`.
+    Thinking(usize),
     /// The number of the call in its choice.
     Call(usize),
     Nothing,
@@ -122,6 +136,7 @@ impl StreamEncoder {
     /// An encoder for one stream.
     pub(crate) fn new(context: AnswerContext) -> Self {
         Self {
+            ids: CallIds::new(&context.fallback_id),
             id: context.fallback_id.clone(),
             model: context.requested_model.as_str().to_owned(),
             created_s: context.created_s,
@@ -129,19 +144,19 @@ impl StreamEncoder {
             usage: None,
             choices: Vec::new(),
             open: Vec::new(),
-            calls: Vec::new(),
             has_ended: false,
         }
     }
 
     /// Says one event. What it does not say is recorded in `losses`.
-    pub(crate) fn event(&mut self, event: Event, out: &mut BytesMut, losses: &mut Vec<Loss>) {
+    pub(crate) fn event(&mut self, event: Event, out: &mut BytesMut, losses: &mut Losses) {
         if self.has_ended {
             return;
         }
         match event {
             Event::Start { id, model, created_s, usage } => {
                 if !id.is_empty() {
+                    self.ids = CallIds::new(&id);
                     self.id = id;
                 }
                 self.model = model.unwrap_or_else(|| std::mem::take(&mut self.model));
@@ -172,41 +187,40 @@ impl StreamEncoder {
         block: usize,
         start: BlockStart,
         out: &mut BytesMut,
-        losses: &mut Vec<Loss>,
+        losses: &mut Losses,
     ) {
         self.begin(choice, out);
         let kind = match start {
             BlockStart::Text => OpenKind::Text,
             BlockStart::Refusal => OpenKind::Refusal,
-            BlockStart::Thinking => OpenKind::Thinking,
+            BlockStart::Thinking => OpenKind::Thinking(self.next(choice, |progress| &mut progress.thinking)),
             BlockStart::RedactedThinking { data } => {
-                let thinking_blocks = Some([ThinkingBlock::RedactedThinking { data: &data }]);
+                let index = self.next(choice, |progress| &mut progress.thinking);
+                let thinking_blocks = Some([ThinkingBlock::RedactedThinking { index, data: &data }]);
                 self.chunk(choice, WireDelta { thinking_blocks, ..WireDelta::default() }, None, out);
                 OpenKind::Nothing
             }
             BlockStart::ToolUse { id, name } => {
-                let index = self.next_call(choice);
+                let index = self.next(choice, |progress| &mut progress.calls);
+                let id = self.ids.next(id);
                 let function = WireFunction { name: Some(&name), arguments: "" };
                 let call = WireCall { index, id: Some(&id), kind: Some("function"), function };
                 self.chunk(choice, WireDelta { tool_calls: Some([call]), ..WireDelta::default() }, None, out);
                 OpenKind::Call(index)
             }
             BlockStart::Foreign { name } => {
-                lose_once(format!("/content/{block}/{name}"), LossKind::ServerTool, Effect::Meaning, losses);
+                losses.push_once(loss(
+                    format!("/content/{block}/{name}"),
+                    LossKind::ServerTool,
+                    Effect::Meaning,
+                ));
                 OpenKind::Nothing
             }
         };
         self.open.push(OpenBlock { choice, block, kind, is_said: false });
     }
 
-    fn delta(
-        &mut self,
-        choice: usize,
-        block: usize,
-        delta: &Delta,
-        out: &mut BytesMut,
-        losses: &mut Vec<Loss>,
-    ) {
+    fn delta(&mut self, choice: usize, block: usize, delta: &Delta, out: &mut BytesMut, losses: &mut Losses) {
         let open = self.open.iter_mut().find(|open| (open.choice, open.block) == (choice, block));
         let kind = open.map_or(OpenKind::Nothing, |open| {
             open.is_said |= !matches!(delta, Delta::Input(text) if text.is_empty());
@@ -217,13 +231,17 @@ impl StreamEncoder {
             (OpenKind::Refusal, Delta::Text(text)) => {
                 WireDelta { refusal: Some(text), ..WireDelta::default() }
             }
-            (OpenKind::Thinking, Delta::Text(text)) => WireDelta {
+            (OpenKind::Thinking(index), Delta::Text(text)) => WireDelta {
                 reasoning_content: Some(text),
-                thinking_blocks: Some([ThinkingBlock::Thinking { thinking: text, signature: None }]),
+                thinking_blocks: Some([ThinkingBlock::Thinking { index, thinking: text, signature: None }]),
                 ..WireDelta::default()
             },
-            (OpenKind::Thinking, Delta::Signature(signature)) => WireDelta {
-                thinking_blocks: Some([ThinkingBlock::Thinking { thinking: "", signature: Some(signature) }]),
+            (OpenKind::Thinking(index), Delta::Signature(signature)) => WireDelta {
+                thinking_blocks: Some([ThinkingBlock::Thinking {
+                    index,
+                    thinking: "",
+                    signature: Some(signature),
+                }]),
                 ..WireDelta::default()
             },
             (OpenKind::Call(index), Delta::Input(arguments)) => {
@@ -232,7 +250,11 @@ impl StreamEncoder {
                 WireDelta { tool_calls: Some([call]), ..WireDelta::default() }
             }
             (_, Delta::Citation(_)) => {
-                lose_once(format!("/content/{block}/citations"), LossKind::Citation, Effect::Meaning, losses);
+                losses.push_once(loss(
+                    format!("/content/{block}/citations"),
+                    LossKind::Citation,
+                    Effect::Meaning,
+                ));
                 return;
             }
             // A delta that does not fit its block, or a block that has no words here.
@@ -259,28 +281,23 @@ impl StreamEncoder {
     /// The first chunk of a choice says who speaks.
     fn begin(&mut self, choice: usize, out: &mut BytesMut) {
         if self.choices.len() <= choice {
-            self.choices.resize(choice + 1, false);
+            self.choices.resize(choice + 1, Progress::default());
         }
-        if let Some(begun) = self.choices.get_mut(choice)
-            && !*begun
+        if let Some(progress) = self.choices.get_mut(choice)
+            && !progress.has_begun
         {
-            *begun = true;
+            progress.has_begun = true;
             let delta = WireDelta { role: Some("assistant"), content: Some(""), ..WireDelta::default() };
             self.chunk(choice, delta, None, out);
         }
     }
 
-    fn next_call(&mut self, choice: usize) -> usize {
-        match self.calls.iter_mut().find(|(of, _)| *of == choice) {
-            Some((_, count)) => {
-                *count += 1;
-                *count
-            }
-            None => {
-                self.calls.push((choice, 0));
-                0
-            }
-        }
+    /// The number of the next element of a kind in a choice that has begun.
+    fn next(&mut self, choice: usize, count: impl Fn(&mut Progress) -> &mut usize) -> usize {
+        let Some(progress) = self.choices.get_mut(choice) else { return 0 };
+        let count = count(progress);
+        *count += 1;
+        *count - 1
     }
 
     fn error(&mut self, kind: &str, message: &str, out: &mut BytesMut) {

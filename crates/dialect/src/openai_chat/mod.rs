@@ -1,6 +1,7 @@
 //! OpenAI's chat completions, and the older text completions, whose answers have the same frame.
 
 mod decode_answer;
+mod decode_messages;
 mod decode_request;
 mod decode_stream;
 mod encode_answer;
@@ -11,11 +12,14 @@ pub(crate) mod error;
 mod json_end;
 pub(crate) mod observe;
 mod parts;
+mod stream_calls;
 #[cfg(test)]
 mod tests;
 pub(crate) mod usage;
 
 use serde_json::{Map, Value};
+
+use crate::fields::tells;
 
 pub(crate) use decode_answer::decode_answer;
 pub(crate) use decode_request::decode_request;
@@ -25,8 +29,9 @@ pub(crate) use encode_request::encode_request;
 pub(crate) use encode_stream::StreamEncoder;
 
 /// Whether a tool's text is a JSON object with a member `error`: this dialect has no other way to say that it failed.
+/// One that tells nothing, such as `false`, is none.
 fn says_error(text: &str) -> bool {
     text.trim_start().starts_with('{')
         && serde_json::from_str::<Map<String, Value>>(text)
-            .is_ok_and(|map| map.get("error").is_some_and(|error| !error.is_null()))
+            .is_ok_and(|map| map.get("error").is_some_and(tells))
 }

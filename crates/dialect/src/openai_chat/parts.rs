@@ -1,10 +1,11 @@
 //! Content parts of messages, which requests and answers share.
 
 use serde_json::{Map, Value};
-use tollgate_chat::{Block, BlockKind, DocumentSource, Effect, ImageSource, Loss, LossKind};
+use tollgate_chat::{Block, BlockKind, DocumentSource, Effect, ImageSource, LossKind, Losses};
 
 use crate::Invalid;
-use crate::fields::{Fields, data_uri, loss, wrong};
+use crate::data::data_uri;
+use crate::fields::{Fields, loss, wrong};
 
 /// Who speaks in a message: some parts are for one side only.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -19,7 +20,7 @@ pub(super) enum Speaker {
 pub(super) fn content(
     message: &mut Fields,
     speaker: Speaker,
-    losses: &mut Vec<Loss>,
+    losses: &mut Losses,
 ) -> Result<Vec<Block>, Invalid> {
     let pointer = message.at("content");
     match message.take("content") {
@@ -38,16 +39,16 @@ pub(super) fn content(
     }
 }
 
-fn part(mut fields: Fields, speaker: Speaker, losses: &mut Vec<Loss>) -> Result<Block, Invalid> {
+fn part(mut fields: Fields, speaker: Speaker, losses: &mut Losses) -> Result<Block, Invalid> {
     let origin = fields.pointer.clone();
-    let cache = fields.cache_point()?;
+    let cache = fields.cache_point(losses)?;
     let name = fields.needed_text("type")?;
     let kind = match name.as_str() {
         "text" => BlockKind::Text { text: fields.needed_text("text")?, citations: Vec::new() },
         "refusal" => BlockKind::Refusal { text: fields.needed_text("refusal")? },
-        "image_url" => image(&mut fields)?,
-        "file" => document(&mut fields)?,
-        "input_audio" => audio(&mut fields)?,
+        "image_url" => image(&mut fields, losses)?,
+        "file" => document(&mut fields, losses)?,
+        "input_audio" => audio(&mut fields, losses)?,
         "thinking" if speaker == Speaker::Assistant => BlockKind::Thinking {
             text: fields.text("text")?.or(fields.text("thinking")?).unwrap_or_default(),
             signature: fields.text("signature")?,
@@ -67,11 +68,12 @@ fn part(mut fields: Fields, speaker: Speaker, losses: &mut Vec<Loss>) -> Result<
     Ok(Block { origin, cache, kind })
 }
 
-fn image(fields: &mut Fields) -> Result<BlockKind, Invalid> {
+fn image(fields: &mut Fields, losses: &mut Losses) -> Result<BlockKind, Invalid> {
     let pointer = fields.at("image_url");
     let mut image = fields.object("image_url")?.ok_or_else(|| crate::fields::missing(&pointer))?;
     let url = image.needed_text("url")?;
     let detail = image.text("detail")?;
+    image.lose_rest(losses);
     // A PDF behind an image part is what clients without a file part send.
     if let Some((media_type, data)) = data_uri(&url) {
         if media_type == "application/pdf" {
@@ -87,34 +89,45 @@ fn image(fields: &mut Fields) -> Result<BlockKind, Invalid> {
     Ok(BlockKind::Image { source: ImageSource::Url(url), detail })
 }
 
-fn document(fields: &mut Fields) -> Result<BlockKind, Invalid> {
+fn document(fields: &mut Fields, losses: &mut Losses) -> Result<BlockKind, Invalid> {
     let pointer = fields.at("file");
     let mut file = fields.object("file")?.ok_or_else(|| crate::fields::missing(&pointer))?;
     let title = file.text("filename")?;
     let source = match (file.text("file_data")?, file.text("file_id")?) {
         (Some(data), _) => match data_uri(&data) {
             Some((media_type, data)) => DocumentSource::Base64 { media_type, data },
+            None if data.starts_with("data:") => {
+                return Err(Invalid::unprocessable(
+                    "only base64 can stand in a data URI",
+                    file.at("file_data"),
+                ));
+            }
             None => DocumentSource::Base64 { media_type: "application/pdf".to_owned(), data },
         },
         (None, Some(id)) => DocumentSource::File(id),
         (None, None) => return Err(crate::fields::missing(&file.at("file_data"))),
     };
+    file.lose_rest(losses);
     Ok(BlockKind::Document { source, title, context: None, cites: false })
 }
 
-fn audio(fields: &mut Fields) -> Result<BlockKind, Invalid> {
+fn audio(fields: &mut Fields, losses: &mut Losses) -> Result<BlockKind, Invalid> {
     let pointer = fields.at("input_audio");
     let mut audio = fields.object("input_audio")?.ok_or_else(|| crate::fields::missing(&pointer))?;
-    Ok(BlockKind::Audio { data: audio.needed_text("data")?, format: audio.needed_text("format")? })
+    let kind = BlockKind::Audio { data: audio.needed_text("data")?, format: audio.needed_text("format")? };
+    audio.lose_rest(losses);
+    Ok(kind)
 }
 
 /// `thinking_blocks`: signed reasoning, in Anthropic's own shape.
-pub(super) fn thinking_blocks(message: &mut Fields, losses: &mut Vec<Loss>) -> Result<Vec<Block>, Invalid> {
+pub(super) fn thinking_blocks(message: &mut Fields, losses: &mut Losses) -> Result<Vec<Block>, Invalid> {
     let pointer = message.at("thinking_blocks");
     let mut blocks = Vec::new();
     for (index, item) in message.list("thinking_blocks")?.into_iter().enumerate() {
         let origin = format!("{pointer}/{index}");
         let mut fields = Fields::of(item, origin.clone())?;
+        // Its number in the stream that it came from.
+        fields.take("index");
         let kind = match fields.text("type")?.as_deref() {
             Some("redacted_thinking") => {
                 BlockKind::RedactedThinking { data: fields.text("data")?.unwrap_or_default() }
@@ -136,7 +149,7 @@ pub(super) fn is_thinking(block: &Block) -> bool {
 }
 
 /// The arguments of a call, which this dialect writes as text that should be a JSON object.
-pub(super) fn arguments(text: &str, pointer: &str, losses: &mut Vec<Loss>) -> Value {
+pub(super) fn arguments(text: &str, pointer: &str, losses: &mut Losses) -> Value {
     if text.trim().is_empty() {
         return Value::Object(Map::new());
     }

@@ -5,8 +5,10 @@
 
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tollgate_chat::Losses;
 use tollgate_terms::Usage;
 
+use crate::fields::lose_usage;
 use crate::observe::Count;
 
 /// The wire object, as whole answers and the last event of a stream carry it.
@@ -39,7 +41,23 @@ struct CompletionDetails {
     reasoning_tokens: Count,
 }
 
+/// What the gateway's usage has room for.
+const KNOWN: [&str; 6] = [
+    "prompt_tokens",
+    "completion_tokens",
+    "total_tokens",
+    "prompt_tokens_details/cached_tokens",
+    "prompt_tokens_details/cache_creation_input_tokens",
+    "completion_tokens_details/reasoning_tokens",
+];
+
 impl WireUsage {
+    /// Reads the object. What it tells beside the numbers above is recorded in `losses`.
+    pub(crate) fn read(usage: &Value, losses: &mut Losses) -> Option<Self> {
+        lose_usage(usage, &KNOWN, losses);
+        Self::deserialize(usage).ok()
+    }
+
     /// The usage, if the object tells any.
     pub(crate) fn usage(&self) -> Option<Usage> {
         let (prompt, completion, total) =

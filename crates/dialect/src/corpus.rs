@@ -1,0 +1,108 @@
+//! For tests: documents as providers and clients write them, `tests/corpus/<dialect>-<kind>*.json`, read and said again.
+//!
+//! Whatever such a document tells has to stand in the same place afterwards, or be recorded as a loss. Add a document where
+//! a provider says something new.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+use tollgate_chat::{Loss, Losses};
+use tollgate_terms::ModelName;
+
+use crate::fields::tells;
+use crate::{AnswerContext, anthropic_messages, openai_chat};
+
+/// Members that are said anew, or that only say what kind of object they stand in.
+const FRAMING: [(&str, &str); 3] = [
+    ("openai_chat-request", "/model"),
+    ("anthropic_messages-request", "/model"),
+    // The gateway's own wish decides over it.
+    ("openai_chat-request", "/stream_options/include_usage"),
+];
+
+fn said_again(name: &str, body: &[u8], losses: &mut Losses) -> Value {
+    let model = ModelName::parse("served").expect("a name");
+    let context = AnswerContext {
+        requested_model: model.clone(),
+        created_s: 7,
+        fallback_id: "fallback".to_owned(),
+        usage_wanted: true,
+    };
+    let (dialect, kind) = name.split_once('-').expect("a dialect and a kind");
+    let kind = kind.split('_').next().expect("a kind");
+    let said = match (dialect, kind) {
+        ("openai_chat", "request") => {
+            let read = openai_chat::decode_request(body, losses).expect("a request");
+            openai_chat::encode_request(read, &model, losses).expect("words for all of it")
+        }
+        ("openai_chat", "answer") => {
+            let read = openai_chat::decode_answer(body, losses).expect("an answer");
+            openai_chat::encode_answer(read, &context, losses)
+        }
+        ("anthropic_messages", "request") => {
+            let read = anthropic_messages::decode_request(body, losses).expect("a request");
+            anthropic_messages::encode_request(read, &model, losses).expect("words for all of it")
+        }
+        ("anthropic_messages", "answer") => {
+            let read = anthropic_messages::decode_answer(body, losses).expect("an answer");
+            anthropic_messages::encode_answer(read, &context, losses)
+        }
+        other => panic!("{other:?}: which decoder?"),
+    };
+    serde_json::from_slice(&said).expect("JSON")
+}
+
+/// Every pointer to a value that holds no other and tells something.
+fn leaves(pointer: &str, value: &Value, out: &mut Vec<(String, Value)>) {
+    match value {
+        Value::Object(members) => {
+            for (key, value) in members {
+                leaves(&format!("{pointer}/{}", key.replace('~', "~0").replace('/', "~1")), value, out);
+            }
+        }
+        Value::Array(items) => {
+            for (index, value) in items.iter().enumerate() {
+                leaves(&format!("{pointer}/{index}"), value, out);
+            }
+        }
+        value if tells(value) => out.push((pointer.to_owned(), value.clone())),
+        _ => {}
+    }
+}
+
+/// Whether `loss` tells that what stands at `pointer` is not said.
+fn covers(loss: &Loss, pointer: &str) -> bool {
+    // An encoder names them as the other dialect does.
+    let plain = |pointer: &str| {
+        pointer
+            .replace("message/content/citations", "message/annotations")
+            .replace("/citations", "/annotations")
+    };
+    let (pointer, lost) = (plain(pointer), plain(&loss.pointer));
+    !lost.is_empty()
+        && pointer.strip_prefix(&lost).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+#[test]
+fn what_a_document_tells_is_said_again_or_recorded_as_lost() {
+    let mut silent = Vec::new();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus");
+    for entry in fs::read_dir(folder).expect("the corpus") {
+        let path = entry.expect("a document").path();
+        let name = path.file_stem().and_then(|name| name.to_str()).expect("a name");
+        let body = fs::read(&path).expect("a document");
+        let mut losses = Losses::default();
+        let said = said_again(name, &body, &mut losses);
+        let mut told = Vec::new();
+        leaves("", &serde_json::from_slice(&body).expect("JSON"), &mut told);
+        for (pointer, value) in told {
+            let is_lost = losses.as_slice().iter().any(|loss| covers(loss, &pointer));
+            let is_framing = FRAMING.contains(&(name, &pointer));
+            if said.pointer(&pointer) != Some(&value) && !is_lost && !is_framing {
+                silent.push(format!("{name}: {pointer} = {value}, said {:?}", said.pointer(&pointer)));
+            }
+        }
+    }
+    assert!(silent.is_empty(), "{}", silent.join("\n"));
+}

@@ -1,0 +1,162 @@
+//! The messages of a chat completion request, read into the hub.
+//!
+//! Source: `openai.types.chat.ChatCompletionMessageParam`.
+
+use serde_json::Value;
+use tollgate_chat::{Block, BlockKind, Effect, LossKind, Losses, Role, Turn};
+
+use super::parts::{self, Speaker};
+use super::says_error;
+use crate::Invalid;
+use crate::fields::{Fields, loss, tells, wrong};
+
+/// Instructions and turns.
+pub(super) fn messages(fields: &mut Fields, losses: &mut Losses) -> Result<(Vec<Block>, Vec<Turn>), Invalid> {
+    let mut system = Vec::new();
+    let mut turns: Vec<Turn> = Vec::new();
+    let mut legacy = None;
+    for (index, message) in fields.list("messages")?.into_iter().enumerate() {
+        let mut message = Fields::of(message, format!("/messages/{index}"))?;
+        let role = message.needed_text("role")?;
+        // The name of a function stands for the id of its call.
+        if role != "function" && message.take("name").is_some() {
+            losses.push(loss(message.at("name"), LossKind::Metadata, Effect::Meaning));
+        }
+        match role.as_str() {
+            // Wherever they stand: the other dialect has one place for instructions, before everything.
+            "system" | "developer" => {
+                if !turns.is_empty() {
+                    losses.push(loss(message.pointer.clone(), LossKind::UnknownField, Effect::Meaning));
+                }
+                system.extend(parts::content(&mut message, Speaker::User, losses)?);
+                message.lose_rest(losses);
+            }
+            "user" => {
+                let blocks = parts::content(&mut message, Speaker::User, losses)?;
+                push(&mut turns, Role::User, blocks);
+                message.lose_rest(losses);
+            }
+            "tool" => {
+                let id = message.needed_text("tool_call_id")?;
+                push(&mut turns, Role::User, vec![tool_result(message, id, losses)?]);
+            }
+            "function" => {
+                let name = message.needed_text("name")?;
+                let id = legacy.take().and_then(|call: LegacyCall| (call.name == name).then_some(call.id));
+                let id = id.ok_or_else(|| {
+                    let text = format!("the result of {name:?} follows no call of it");
+                    Invalid::unprocessable(text, message.pointer.clone())
+                })?;
+                push(&mut turns, Role::User, vec![tool_result(message, id, losses)?]);
+            }
+            "assistant" => {
+                let call = message.object("function_call")?;
+                let mut blocks = assistant(message, losses)?;
+                if let Some(call) = call {
+                    let call = LegacyCall::read(call, index, &mut blocks, losses)?;
+                    legacy = Some(call);
+                }
+                push(&mut turns, Role::Assistant, blocks);
+            }
+            other => {
+                let found = Value::String(other.to_owned());
+                return Err(wrong(&message.at("role"), "system, developer, user, assistant or tool", &found));
+            }
+        }
+    }
+    Ok((system, turns))
+}
+
+/// Adds to the turn of the same side, or begins a new one: consecutive tool messages answer one assistant turn.
+fn push(turns: &mut Vec<Turn>, role: Role, blocks: Vec<Block>) {
+    match turns.last_mut() {
+        Some(turn) if turn.role == role => turn.blocks.extend(blocks),
+        _ => turns.push(Turn { role, blocks }),
+    }
+}
+
+/// A call from before `tool_calls`, which has no id: its result is told by the next message of role `function`.
+struct LegacyCall {
+    id: String,
+    name: String,
+}
+
+impl LegacyCall {
+    fn read(
+        mut call: Fields,
+        message: usize,
+        blocks: &mut Vec<Block>,
+        losses: &mut Losses,
+    ) -> Result<Self, Invalid> {
+        let id = format!("function_call_{message}");
+        let (name, input) = function(&mut call, losses)?;
+        let kind = BlockKind::ToolUse { id: id.clone(), name: name.clone(), input };
+        blocks.push(Block { origin: call.pointer.clone(), cache: None, kind });
+        call.lose_rest(losses);
+        Ok(Self { id, name })
+    }
+}
+
+fn tool_result(mut message: Fields, id: String, losses: &mut Losses) -> Result<Block, Invalid> {
+    let origin = message.pointer.clone();
+    let mut cache = message.cache_point(losses)?;
+    let mut content = parts::content(&mut message, Speaker::User, losses)?;
+    // A cache point on the last part means the end of the result.
+    cache = cache.or_else(|| content.last_mut().and_then(|block| block.cache.take()));
+    message.lose_rest(losses);
+    let is_error = content.iter().any(|block| match &block.kind {
+        BlockKind::Text { text, .. } => says_error(text),
+        _ => false,
+    });
+    Ok(Block { origin, cache, kind: BlockKind::ToolResult { id, content, is_error } })
+}
+
+fn assistant(mut message: Fields, losses: &mut Losses) -> Result<Vec<Block>, Invalid> {
+    let mut blocks = parts::thinking_blocks(&mut message, losses)?;
+    let has_thinking = !blocks.is_empty();
+    let content = parts::content(&mut message, Speaker::Assistant, losses)?;
+    blocks.extend(content.into_iter().filter(|block| !has_thinking || !parts::is_thinking(block)));
+    if let Some(text) = message.text("refusal")? {
+        let origin = message.at("refusal");
+        blocks.push(Block { origin, cache: None, kind: BlockKind::Refusal { text } });
+    }
+    // Its text alone cannot be given back to a model that wants its signature; signed blocks come in `thinking_blocks`.
+    if message.take("reasoning_content").is_some_and(|text| tells(&text)) && !has_thinking {
+        losses.push(loss(message.at("reasoning_content"), LossKind::Thinking, Effect::Meaning));
+    }
+    if message.take("annotations").is_some_and(|annotations| tells(&annotations)) {
+        losses.push(loss(message.at("annotations"), LossKind::Citation, Effect::Meaning));
+    }
+    for (index, call) in message.list("tool_calls")?.into_iter().enumerate() {
+        let call = Fields::of(call, format!("{}/tool_calls/{index}", message.pointer))?;
+        blocks.push(tool_call(call, losses)?);
+    }
+    if message.take("audio").is_some() {
+        losses.push(loss(message.at("audio"), LossKind::Media, Effect::Meaning));
+    }
+    message.lose_rest(losses);
+    Ok(blocks)
+}
+
+fn tool_call(mut call: Fields, losses: &mut Losses) -> Result<Block, Invalid> {
+    let origin = call.pointer.clone();
+    let id = call.needed_text("id")?;
+    call.take("type");
+    call.take("index");
+    let cache = call.cache_point(losses)?;
+    let Some(mut function) = call.object("function")? else {
+        return Err(Invalid::unprocessable("only calls of functions can be translated", origin));
+    };
+    let (name, input) = self::function(&mut function, losses)?;
+    function.lose_rest(losses);
+    call.lose_rest(losses);
+    Ok(Block { origin, cache, kind: BlockKind::ToolUse { id, name, input } })
+}
+
+/// Name and arguments of a call.
+fn function(function: &mut Fields, losses: &mut Losses) -> Result<(String, Value), Invalid> {
+    let name = function.needed_text("name")?;
+    let arguments = function.text("arguments")?.unwrap_or_default();
+    let input = parts::arguments(&arguments, &function.at("arguments"), losses);
+    Ok((name, input))
+}

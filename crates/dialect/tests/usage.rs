@@ -1,0 +1,142 @@
+//! A law: the usage that an observer sees in a backend's stream is the usage that a client sees in the translated one.
+
+#![expect(clippy::expect_used, reason = "a test may end at once")]
+
+use bytes::{Bytes, BytesMut};
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+use serde_json::{Map, Value, json};
+use tollgate_dialect::{AnswerContext, Observer, StreamTranslator};
+use tollgate_terms::{Delivery, Dialect, ModelName, Operation, Usage};
+use tollgate_wire::sse::{Decoder, Frame, Piece};
+
+fn frames(stream: &[u8]) -> Vec<Frame> {
+    let mut decoder = Decoder::new(1 << 20);
+    decoder.push(Bytes::copy_from_slice(stream));
+    let mut frames = Vec::new();
+    while let Some(piece) = decoder.next() {
+        if let Piece::Frame(frame) = piece {
+            frames.push(frame);
+        }
+    }
+    frames
+}
+
+/// What passes by in a stream of `dialect`, without the total, which is a sum of the rest.
+fn seen(dialect: Dialect, stream: &[u8]) -> Usage {
+    let mut observer = Observer::new(dialect, Operation::Chat, Delivery::Stream);
+    for frame in frames(stream) {
+        observer.frame(&frame);
+    }
+    assert!(observer.is_complete(), "the stream is whole");
+    let usage = observer.usage().map(|(usage, _)| usage).unwrap_or_default();
+    Usage { provider_total_tokens: None, ..usage }
+}
+
+fn translated(client: Dialect, backend: Dialect, stream: &[u8]) -> BytesMut {
+    let context = AnswerContext {
+        requested_model: ModelName::parse("asked").expect("a name"),
+        created_s: 7,
+        fallback_id: "fallback".to_owned(),
+        usage_wanted: true,
+    };
+    let mut translator = StreamTranslator::new(client, backend, context).expect("words between the two");
+    let mut out = BytesMut::new();
+    for frame in frames(stream) {
+        translator.frame(&frame, &mut out).expect("an event");
+    }
+    translator.finish(&mut out).expect("an end");
+    out
+}
+
+fn object(members: impl IntoIterator<Item = (&'static str, Option<Value>)>) -> Value {
+    let told = members.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?)));
+    Value::Object(told.collect::<Map<_, _>>())
+}
+
+/// A number of tokens as some server may write it.
+fn count() -> impl Strategy<Value = Option<Value>> {
+    prop_oneof![
+        4 => (0..100_000_u64).prop_map(|count| Some(count.into())),
+        1 => Just(Some(json!(12.0))),
+        1 => Just(Some(Value::Null)),
+        1 => Just(Some(json!(-1))),
+        1 => Just(Some(json!("12"))),
+        1 => Just(None),
+    ]
+}
+
+fn openai_usage() -> impl Strategy<Value = Value> {
+    // What is cached is a part of the prompt: where a server says otherwise, the other dialect has no words for it.
+    let whole = (0..1000_u64, 0..1000_u64, 0..1000_u64, count(), count()).prop_map(
+        |(fresh, cached, written, output, reasoning)| {
+            let prompt = json!({"cached_tokens": cached, "cache_creation_input_tokens": written});
+            object([
+                ("prompt_tokens", Some((fresh + cached + written).into())),
+                ("completion_tokens", output),
+                ("prompt_tokens_details", Some(prompt)),
+                ("completion_tokens_details", Some(object([("reasoning_tokens", reasoning)]))),
+            ])
+        },
+    );
+    let sparse = (count(), count(), count()).prop_map(|(prompt, completion, total)| {
+        object([("prompt_tokens", prompt), ("completion_tokens", completion), ("total_tokens", total)])
+    });
+    let nonsense =
+        prop_oneof![Just(json!({})), Just(json!({"prompt_tokens_details": 7, "prompt_tokens": 7}))];
+    prop_oneof![4 => whole, 3 => sparse, 1 => nonsense]
+}
+
+fn anthropic_usage() -> impl Strategy<Value = Value> {
+    let counts = (count(), count(), count(), count(), option::of(count()));
+    let told = counts.prop_map(|(input, read, written, output, thinking)| {
+        object([
+            ("input_tokens", input),
+            ("cache_read_input_tokens", read),
+            ("cache_creation_input_tokens", written),
+            ("output_tokens", output),
+            ("output_tokens_details", thinking.map(|tokens| object([("thinking_tokens", tokens)]))),
+        ])
+    });
+    prop_oneof![8 => told, 1 => Just(json!({"output_tokens_details": 7, "input_tokens": 7}))]
+}
+
+proptest! {
+    #[test]
+    fn openais_usage_is_the_same_spliced_and_translated(usages in vec(option::of(openai_usage()), 0..4)) {
+        let mut stream = String::new();
+        for usage in usages {
+            let chunk = json!({"id": "c", "model": "m", "choices": [{"index": 0, "delta": {"content": "a"}}], "usage": usage});
+            stream += &format!("data: {chunk}\n\n");
+        }
+        stream += "data: {\"id\":\"c\",\"model\":\"m\",\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n";
+        stream += "data: [DONE]\n\n";
+        let through_hub = translated(Dialect::AnthropicMessages, Dialect::OpenAiChat, stream.as_bytes());
+        prop_assert_eq!(
+            seen(Dialect::AnthropicMessages, &through_hub),
+            seen(Dialect::OpenAiChat, stream.as_bytes()),
+            "{}", stream
+        );
+    }
+
+    #[test]
+    fn anthropics_usage_is_the_same_spliced_and_translated(
+        start in option::of(anthropic_usage()),
+        deltas in vec(option::of(anthropic_usage()), 1..4),
+    ) {
+        let start = json!({"type": "message_start", "message": {"id": "m", "model": "m", "usage": start}});
+        let mut stream = format!("event: message_start\ndata: {start}\n\n");
+        for usage in deltas {
+            let delta = json!({"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": usage});
+            stream += &format!("event: message_delta\ndata: {delta}\n\n");
+        }
+        stream += "event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n";
+        let through_hub = translated(Dialect::OpenAiChat, Dialect::AnthropicMessages, stream.as_bytes());
+        prop_assert_eq!(
+            seen(Dialect::OpenAiChat, &through_hub),
+            seen(Dialect::AnthropicMessages, stream.as_bytes()),
+            "{}", stream
+        );
+    }
+}
