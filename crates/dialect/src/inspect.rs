@@ -12,6 +12,11 @@ const PROMPT_MEMBERS: [&str; 8] =
 /// Members that bound the answer, the newer name first.
 const OUTPUT_BOUNDS: [&str; 3] = ["max_completion_tokens", "max_output_tokens", "max_tokens"];
 
+/// Most arrays and objects of a request that is translated: so many, and one more for so many bytes. Read into values, each
+/// takes some hundred bytes, so a text of brackets would take a hundred times its size.
+const CONTAINERS_MAX: usize = 1024;
+const BYTES_PER_CONTAINER: usize = 16;
+
 /// The facts of a request.
 #[derive(Debug, Clone)]
 pub struct Facts {
@@ -54,6 +59,22 @@ pub enum InvalidKind {
     UnsupportedMediaType,
     /// 422: understood, but nobody here can do it.
     Unprocessable,
+}
+
+impl Facts {
+    /// Whether the request, of `body_bytes`, may be translated.
+    ///
+    /// # Errors
+    /// When it has more arrays and objects than a request of its size could need.
+    pub fn check_density(&self, body_bytes: usize) -> Result<(), Invalid> {
+        let containers = self.json.as_ref().map_or(0, Object::containers);
+        if containers > CONTAINERS_MAX + body_bytes / BYTES_PER_CONTAINER {
+            return Err(Invalid::bad_request(format!(
+                "{containers} arrays and objects are too many for a request of {body_bytes} bytes"
+            )));
+        }
+        Ok(())
+    }
 }
 
 impl Invalid {

@@ -104,6 +104,7 @@ fn speak(draft: &mut Draft<'_>) -> Result<(), Refusal> {
             tollgate_dialect::splice_request(routed.dialect, &routed.body, &routed.facts, &edits);
         return Ok(());
     }
+    routed.facts.check_density(routed.body.len()).map_err(Refusal::Invalid)?;
     let model = routed.upstream_model(draft.target);
     let encoded = tollgate_dialect::translate_request(routed.dialect, draft.dialect, &routed.body, model)
         .map_err(Refusal::Invalid)?;

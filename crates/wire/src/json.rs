@@ -78,6 +78,8 @@ pub struct Object {
     open: usize,
     /// Offset of the closing brace.
     close: usize,
+    /// How many arrays and objects there are, itself included.
+    containers: usize,
 }
 
 /// One member. Ranges are into the scanned text.
@@ -99,7 +101,7 @@ pub fn scan(text: &[u8], limits: Limits) -> Result<Object, Malformed> {
         let at = simdutf8::compat::from_utf8(text).err().map_or(0, |error| error.valid_up_to());
         return Err(Malformed::NotUtf8 { at });
     }
-    let mut scanner = Scanner { text, at: 0, depth_max: limits.depth_max.min(DEPTH_MAX) };
+    let mut scanner = Scanner { text, at: 0, depth_max: limits.depth_max.min(DEPTH_MAX), containers: 0 };
     scanner.skip_space();
     if scanner.peek() != Some(b'{') {
         scanner.value(0)?;
@@ -109,6 +111,7 @@ pub fn scan(text: &[u8], limits: Limits) -> Result<Object, Malformed> {
     object.open = scanner.at + 1;
     object.members = scanner.object(1, &mut Some(&mut object.inner))?;
     object.close = scanner.at - 1;
+    object.containers = scanner.containers;
     scanner.skip_space();
     if scanner.at < text.len() {
         return Err(Malformed::TrailingData { at: scanner.at });
@@ -117,6 +120,11 @@ pub fn scan(text: &[u8], limits: Limits) -> Result<Object, Malformed> {
 }
 
 impl Object {
+    /// How many arrays and objects the text has, at any depth.
+    pub fn containers(&self) -> usize {
+        self.containers
+    }
+
     /// The value of `key` in `text`, the text that was scanned.
     pub fn get(&self, text: &[u8], key: &str) -> Option<Range<usize>> {
         find(&self.members, text, key).map(|member| member.value.clone())

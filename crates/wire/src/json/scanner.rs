@@ -15,6 +15,7 @@ pub(super) struct Scanner<'a> {
     pub(super) text: &'a [u8],
     pub(super) at: usize,
     pub(super) depth_max: usize,
+    pub(super) containers: usize,
 }
 
 impl Scanner<'_> {
@@ -35,6 +36,7 @@ impl Scanner<'_> {
         inner: &mut Option<&mut Vec<Member>>,
     ) -> Result<Vec<Member>, Malformed> {
         let mut members = Vec::with_capacity(8);
+        self.containers += 1;
         self.at += 1;
         self.skip_space();
         if self.peek() == Some(b'}') {
@@ -81,6 +83,7 @@ impl Scanner<'_> {
                     if depth + open >= self.depth_max {
                         return Err(Malformed::TooDeep { at: self.at });
                     }
+                    self.containers += 1;
                     self.at += 1;
                     self.skip_space();
                     let close = byte + 2;
