@@ -185,21 +185,21 @@ pub struct Mutation {
     pub body_remove: Vec<String>,
 }
 
-/// Bounds in time of a rule. `None` is no bound.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// Bounds in time of a rule. `None` is no bound, which is the default.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Timeouts {
     /// The whole exchange, retries included; for a stream, until its last byte.
     pub request: Option<Duration>,
-    /// One attempt, until its response head.
+    /// One attempt, until there is something for the client: the whole of a document, the first event of a stream.
     pub per_try: Option<Duration>,
-    /// One attempt, until the first byte of its response body.
+    /// One attempt, until the head of its response, or the first event of a stream.
     pub first_byte: Option<Duration>,
-    /// Silence inside a response body.
+    /// Silence of a backend, before its response and inside of it.
     pub stream_idle: Option<Duration>,
 }
 
-/// When a rule tries again, and how often. Gateway API: nothing is retried unless a policy says so.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// When a rule tries again, and how often. Gateway API: nothing is retried unless a policy says so, which is the default.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Retry {
     /// Retries after the first attempt, over all priorities.
     pub retries_max: u32,

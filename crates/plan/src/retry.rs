@@ -17,16 +17,7 @@ const STATUSES_DEFAULT: [u16; 1] = [503];
 
 /// Nothing is tried again.
 pub(crate) fn none() -> bundle::Retry {
-    bundle::Retry {
-        retries_max: 0,
-        attempts_per_priority: None,
-        on_connect_failure: false,
-        on_reset: false,
-        on_timeout: false,
-        on_statuses: Vec::new(),
-        backoff_base: BACKOFF_BASE,
-        backoff_max: BACKOFF_BASE * 10,
-    }
+    bundle::Retry { backoff_base: BACKOFF_BASE, backoff_max: BACKOFF_BASE * 10, ..bundle::Retry::default() }
 }
 
 /// Resolves `spec.retry` of `policy`.

@@ -206,16 +206,11 @@ pub(crate) fn rule(backends: &[&str]) -> Rule {
                 mutation: Mutation::default(),
             })
             .collect(),
-        timeouts: Timeouts { request: Some(PATIENCE), per_try: None, first_byte: None, stream_idle: None },
+        timeouts: Timeouts { request: Some(PATIENCE), ..Timeouts::default() },
         retry: Retry {
-            retries_max: 0,
-            attempts_per_priority: None,
-            on_connect_failure: false,
-            on_reset: false,
-            on_timeout: false,
-            on_statuses: Vec::new(),
             backoff_base: Duration::from_millis(10),
             backoff_max: Duration::from_millis(50),
+            ..Retry::default()
         },
         models_owned_by: "tests".to_owned(),
         models_created_at: 0,
