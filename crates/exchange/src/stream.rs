@@ -264,18 +264,9 @@ impl Outgoing {
     }
 
     fn into_bytes(self) -> Bytes {
-        let mut pieces = match self {
-            Self::Verbatim { chunk, bytes } => return chunk.slice(..bytes),
-            Self::Pieces(pieces) => pieces,
-        };
-        pieces.retain(|piece| !piece.is_empty());
-        if pieces.len() < 2 {
-            return pieces.pop().unwrap_or_default();
+        match self {
+            Self::Verbatim { chunk, bytes } => chunk.slice(..bytes),
+            Self::Pieces(mut pieces) => tollgate_wire::join(&mut pieces),
         }
-        let mut joined = BytesMut::with_capacity(pieces.iter().map(Bytes::len).sum());
-        for piece in &pieces {
-            joined.extend_from_slice(piece);
-        }
-        joined.freeze()
     }
 }

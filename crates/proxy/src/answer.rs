@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use tokio::sync::futures::OwnedNotified;
 use tokio::time::Sleep;
@@ -353,15 +353,8 @@ impl Gathered {
 
     /// Takes everything out, as one piece.
     fn join(&mut self) -> Bytes {
-        let bytes = std::mem::take(&mut self.bytes);
-        if self.pieces.len() < 2 {
-            return self.pieces.pop().unwrap_or_default();
-        }
-        let mut joined = BytesMut::with_capacity(bytes);
-        for piece in self.pieces.drain(..) {
-            joined.extend_from_slice(&piece);
-        }
-        joined.freeze()
+        self.bytes = 0;
+        tollgate_wire::join(&mut self.pieces)
     }
 }
 

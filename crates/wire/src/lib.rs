@@ -3,8 +3,12 @@
 //! What arrives here is the first thing that strangers control. Nothing trusts a length, nothing recurses, nothing
 //! panics, and everything has a limit. No wire language of any vendor is known here.
 
+mod pieces;
+
 pub mod http1;
 pub mod inflate;
 pub mod json;
 pub mod multipart;
 pub mod sse;
+
+pub use pieces::join;
