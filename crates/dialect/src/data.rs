@@ -1,5 +1,9 @@
 //! Data inside of JSON: `data:` URIs (RFC 2397) and base64 (RFC 4648).
 
+use base64::Engine;
+use base64::alphabet::STANDARD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+
 /// The parts of a `data:` URI with base64 content: media type and data.
 pub(crate) fn data_uri(uri: &str) -> Option<(String, String)> {
     let (head, data) = uri.strip_prefix("data:")?.split_once(',')?;
@@ -8,35 +12,18 @@ pub(crate) fn data_uri(uri: &str) -> Option<(String, String)> {
     Some((essence.to_owned(), data.to_owned()))
 }
 
-/// The text that is written in base64; nothing where it is none.
-pub(crate) fn base64_text(base64: &str) -> Option<String> {
-    let digits = base64.trim_end_matches('=');
-    let mut bytes = Vec::with_capacity(digits.len() / 4 * 3 + 2);
-    for group in digits.as_bytes().chunks(4) {
-        let mut bits = 0_u32;
-        for byte in group {
-            bits = bits << 6 | u32::from(digit(*byte)?);
-        }
-        // Two digits hold one byte, three hold two; one alone holds none.
-        match group.len() {
-            4 => bytes.extend(bits.to_be_bytes().get(1..)?),
-            3 => bytes.extend((bits >> 2).to_be_bytes().get(2..)?),
-            2 => bytes.extend((bits >> 4).to_be_bytes().get(3..)?),
-            _ => return None,
-        }
-    }
-    String::from_utf8(bytes).ok()
-}
+/// Bits of a last digit that belong to no byte are let be, and padding is taken off before.
+const ENGINE: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new()
+        .with_decode_allow_trailing_bits(true)
+        .with_decode_padding_mode(DecodePaddingMode::RequireNone),
+);
 
-fn digit(byte: u8) -> Option<u8> {
-    match byte {
-        b'A'..=b'Z' => Some(byte - b'A'),
-        b'a'..=b'z' => Some(byte - b'a' + 26),
-        b'0'..=b'9' => Some(byte - b'0' + 52),
-        b'+' | b'-' => Some(62),
-        b'/' | b'_' => Some(63),
-        _ => None,
-    }
+/// The text that is written in base64, in either alphabet; nothing where it is none.
+pub(crate) fn base64_text(base64: &str) -> Option<String> {
+    let digits = base64.trim_end_matches('=').replace('-', "+").replace('_', "/");
+    String::from_utf8(ENGINE.decode(digits).ok()?).ok()
 }
 
 #[cfg(test)]
@@ -52,6 +39,9 @@ mod tests {
             ("Zm9v", Some("foo")),
             ("Zm9vYg", Some("foob")),
             ("w6k=", Some("\u{e9}")),
+            ("Zm8_", Some("fo?")),
+            ("fn5-", Some("~~~")),
+            ("Zh", Some("f")),
             ("Z", None),
             ("Zm9 v", None),
             ("/w==", None),
