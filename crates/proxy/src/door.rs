@@ -8,8 +8,6 @@ use std::sync::Arc;
 use rustls::ServerConfig;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
-use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tollgate_config::bundle::{Certificate, Listener, SecretRef};
 use tollgate_config::{Snapshot, hostname};
 use tollgate_effects::Secrets;
@@ -138,10 +136,6 @@ fn certified_key(
     certificate: &Certificate,
     secrets: &Secrets,
 ) -> Result<CertifiedKey, DoorError> {
-    let bad = |reason: &dyn fmt::Display| DoorError::BadCertificate {
-        listener: listener.to_owned(),
-        reason: reason.to_string(),
-    };
     let find = |secret: &SecretRef| {
         secrets
             .get(secret)
@@ -149,13 +143,9 @@ fn certified_key(
     };
     let chain_pem = find(&certificate.chain)?;
     let key_pem = find(&certificate.key)?;
-    let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(chain_pem.expose().as_bytes())
-        .collect::<Result<_, _>>()
-        .map_err(|_| bad(&"the chain is not PEM"))?;
-    let key =
-        PrivateKeyDer::from_pem_slice(key_pem.expose().as_bytes()).map_err(|_| bad(&"the key is not PEM"))?;
-    CertifiedKey::from_der(chain, key, &rustls::crypto::aws_lc_rs::default_provider())
-        .map_err(|error| bad(&error))
+    crate::certificate::pair(chain_pem.expose(), key_pem.expose()).map_err(|unfit| {
+        DoorError::BadCertificate { listener: listener.to_owned(), reason: unfit.to_string() }
+    })
 }
 
 /// Chooses the certificate by the server name that the client asks for.

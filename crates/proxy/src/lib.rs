@@ -6,6 +6,7 @@
 
 pub mod admin;
 mod answer;
+pub mod certificate;
 mod clock;
 mod collect;
 mod connection;

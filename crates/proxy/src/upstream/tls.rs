@@ -6,7 +6,6 @@ use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
-use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use tollgate_config::bundle::{Trust, UpstreamTls};
 
@@ -46,10 +45,7 @@ fn roots(trust: &Trust) -> Result<Arc<RootCertStore>, TlsError> {
         Trust::Pem(texts) => {
             let mut roots = RootCertStore::empty();
             for text in texts {
-                for certificate in CertificateDer::pem_slice_iter(text.as_bytes()) {
-                    let certificate = certificate.map_err(|error| TlsError::NoRoots(error.to_string()))?;
-                    roots.add(certificate)?;
-                }
+                crate::certificate::authorities(text, &mut roots).map_err(TlsError::NoRoots)?;
             }
             if roots.is_empty() {
                 return Err(TlsError::NoRoots("no certificate in the given PEM".to_owned()));
