@@ -9,6 +9,15 @@ use crate::bundle::{HeaderMatch, TextMatch};
 /// The header that stands for the model in the body. What a client sends in it is never read.
 pub const MODEL_HEADER: &str = "x-ai-eg-model";
 
+/// What the names of the gateway's own headers begin with.
+const OWN_HEADERS: &str = "x-ai-eg-";
+
+/// Whether a condition on the header `name`, in lower case, can ever hold: clients cannot speak for the gateway, and only the
+/// model is known under its names.
+pub fn can_hold(name: &str) -> bool {
+    !name.starts_with(OWN_HEADERS) || name == MODEL_HEADER
+}
+
 /// Largest compiled regular expression, in bytes of automaton; as large as a few hundred alternatives of plain text.
 const REGULAR_EXPRESSION_BYTES_MAX: usize = 1 << 20;
 

@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderName};
 use tollgate_terms::ModelName;
 
 use crate::bundle::{Bundle, HeaderMatch, Listener, Match, Route, Rule};
-use crate::condition::{Condition, MODEL_HEADER};
+use crate::condition::{self, Condition};
 use crate::rule::{CompiledRule, RuleCompiler};
 use crate::table::{Alternative, HostTables, ListedModel, Listing};
 use crate::{Diagnostic, Severity, hostname};
@@ -197,10 +197,7 @@ fn compile_match(
                 continue;
             }
         };
-        // Clients cannot speak for the gateway: only the model is known under its names.
-        if header.name.starts_with("x-ai-eg-") && header.name != MODEL_HEADER {
-            can_hold = false;
-        }
+        can_hold &= condition::can_hold(&header.name);
         // Gateway API: of several conditions on one header, only the first counts.
         if !conditions.iter().any(|earlier| earlier.is_on_same_header(&condition)) {
             conditions.push(condition);

@@ -132,14 +132,17 @@ impl Exchange {
         arrival: Arrival,
     ) -> (Self, Result<BodyPlan, LocalReply>) {
         let opened = open(snapshot, &head, &arrival.request_id);
-        let dialect = tollgate_dialect::error_dialect(&head.path, &head.headers);
+        let dialect = || tollgate_dialect::error_dialect(&head.path, &head.headers);
         let (state, plan) = match opened {
             Ok(Opened::Await(await_body)) => {
                 let plan = BodyPlan::Whole { bytes_max: await_body.bytes_max };
                 (State::AwaitBody(await_body), Ok(plan))
             }
-            Ok(Opened::Reply(reply)) => (State::Answered { dialect }, Err(reply)),
-            Err(refusal) => (State::Answered { dialect }, Err(refusal.reply(dialect, &arrival.request_id))),
+            Ok(Opened::Reply(reply)) => (State::Answered { dialect: dialect() }, Err(reply)),
+            Err(refusal) => {
+                let dialect = dialect();
+                (State::Answered { dialect }, Err(refusal.reply(dialect, &arrival.request_id)))
+            }
         };
         (Self { arrival, head, state, request_body_bytes: 0 }, plan)
     }

@@ -21,9 +21,6 @@ use crate::grant::{self, AI_BACKEND, AI_ROUTE};
 use crate::index::{Index, Item};
 use crate::mutation::{self, Place};
 
-/// What the headers of the gateway begin with; those of clients are taken off.
-const OWN_HEADERS: &str = "x-ai-eg-";
-
 /// `owned_by` of models whose rule does not say, as in Envoy AI Gateway.
 const OWNER_DEFAULT: &str = "Envoy AI Gateway";
 
@@ -273,7 +270,7 @@ fn check_rule(route: &ObjectId, at: usize, rule: &AiGatewayRouteRule, findings: 
         for (place, header) in written.headers.iter().enumerate() {
             let path = format!("spec.rules[{at}].matches[{nth}].headers[{place}].name");
             let name = header.name.to_ascii_lowercase();
-            if name.starts_with(OWN_HEADERS) && name != MODEL_HEADER {
+            if !tollgate_config::can_hold(&name) {
                 let message =
                     format!("never holds: of the headers of the gateway only {MODEL_HEADER} is matched");
                 findings.warning(route, path, message);

@@ -46,20 +46,19 @@ impl Drain {
 
     /// Completes when draining begins.
     pub(crate) async fn begun(&self) {
-        let notified = self.draining.notified();
-        if self.has_begun() {
-            return;
-        }
-        notified.await;
+        self.reach(DRAINING, &self.draining).await;
     }
 
     /// Completes when the grace period is over.
     pub(crate) async fn cut_off(&self) {
-        let notified = self.cutting.notified();
-        if self.is_cutting() {
-            return;
+        self.reach(CUTTING, &self.cutting).await;
+    }
+
+    async fn reach(&self, phase: u8, signal: &Notify) {
+        let notified = signal.notified();
+        if self.phase.load(Ordering::SeqCst) < phase {
+            notified.await;
         }
-        notified.await;
     }
 
     /// A future that completes when the grace period is over. Register by polling, then ask [`Drain::is_cutting`].

@@ -220,13 +220,18 @@ fn f17_a_client_that_leaves_before_the_answer_is_recorded() {
     assert_eq!(log[0]["tollgate.attempts"], 1, "{log:?}");
 }
 
-#[test]
-fn f18_a_slow_client_slows_the_backend_down() {
+/// A backend that has a stream of 64 MiB on offer.
+fn flooding() -> ScriptedBackend {
     let big = delta(&"x".repeat(16 << 10));
     let mut script = vec![Act::Write(stream_head())];
     script.extend((0..4096).map(|_| Act::Write(chunk(&big))));
     script.push(Act::AwaitClose);
-    let backend = answering(script);
+    answering(script)
+}
+
+#[test]
+fn f18_a_slow_client_slows_the_backend_down() {
+    let backend = flooding();
     let tested = serving(&backend);
     let mut client = tested.connect();
     client.write_all(chat_request(STREAM).as_bytes()).expect("sent");
@@ -541,11 +546,7 @@ fn f14_a_document_that_stalls_is_given_up_when_its_first_byte_would_have_been() 
 
 #[test]
 fn f18_a_client_that_takes_nothing_for_too_long_is_given_up() {
-    let big = delta(&"x".repeat(16 << 10));
-    let mut script = vec![Act::Write(stream_head())];
-    script.extend((0..4096).map(|_| Act::Write(chunk(&big))));
-    script.push(Act::AwaitClose);
-    let backend = answering(script);
+    let backend = flooding();
     let mut impatient = rule(&["b"]);
     impatient.timeouts.stream_idle = Some(Duration::from_millis(300));
     let tested = Tested::start(impatient, vec![openai("b", backend.address)]);
