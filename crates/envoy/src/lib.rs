@@ -10,15 +10,14 @@ pub use prost_types::{Any, Duration, ListValue, Struct, Value, value};
 pub use resource::{ResourceError, from_any, to_any};
 
 #[expect(
-    missing_docs,
-    unreachable_pub,
     clippy::allow_attributes,
     clippy::too_many_lines,
-    clippy::enum_variant_names,
+    clippy::len_without_is_empty,
     clippy::large_enum_variant,
     reason = "generated from the definitions, which document it"
 )]
-mod services {
+#[doc(hidden)]
+pub mod services {
     include!(concat!(env!("OUT_DIR"), "/services.rs"));
 }
 
