@@ -10,7 +10,7 @@ use tollgate_chat::Loss;
 use tollgate_config::{CompiledRule, CompiledTarget};
 use tollgate_dialect::{AnswerContext, ErrorBody, Observer, StreamTranslator};
 use tollgate_policy::estimate;
-use tollgate_terms::{BackendFault, ClientFault, Delivery, Dialect, Fault, Secret};
+use tollgate_terms::{BackendFault, ClientFault, Delivery, Dialect, Fault, Secret, Usage, UsageSource};
 use tollgate_wire::inflate::{InflateError, Inflater};
 
 use crate::headers;
@@ -273,6 +273,21 @@ impl Attempt {
     /// The target that is tried.
     pub fn target(&self) -> Option<&CompiledTarget> {
         self.routed.rule.targets.get(self.target)
+    }
+
+    /// Tokens as far as they are known now, estimated upwards where the provider has told nothing yet.
+    pub fn usage(&self) -> (Usage, UsageSource) {
+        estimate::complete(
+            self.observer.usage(),
+            true,
+            self.routed.facts.prompt_bytes,
+            self.observer.output_bytes(),
+        )
+    }
+
+    /// Bytes of answer text seen so far.
+    pub fn output_bytes(&self) -> u64 {
+        self.observer.output_bytes()
     }
 
     /// The fact sheet of the attempt, once it is over.

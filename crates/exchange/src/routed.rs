@@ -34,6 +34,16 @@ impl Routed {
         &self.rule
     }
 
+    /// The model that the client asks for.
+    pub fn model(&self) -> &ModelName {
+        &self.facts.model
+    }
+
+    /// The body as the client sent it.
+    pub fn body(&self) -> &Bytes {
+        &self.body
+    }
+
     /// Whether `target` can serve this request, in the client's dialect or through a translation.
     pub fn is_served_by(&self, target: &CompiledTarget) -> bool {
         self.backend_dialect(target).is_some()

@@ -1,0 +1,43 @@
+//! Envoy's external processor: the same `Exchange` and `Attempt` as in the embedded plane, asked by Envoy over gRPC.
+//!
+//! Envoy opens a stream for each request at its listener, and one for each try at the cluster
+//! (`docs/decisions/0006-how-envoy-is-programmed.md`). The first drives an [`Exchange`](tollgate_exchange::Exchange), each of the
+//! others an [`Attempt`](tollgate_exchange::Attempt); they meet in a [`Running`](running::Running) exchange, which settles when the
+//! last of them is gone. Nothing here waits for anything but the next message, so a stream needs no task.
+//!
+//! This crate must not know how routes are matched or backends are picked: Envoy does both, and says what it picked.
+
+mod attempt;
+mod clock;
+mod conversation;
+mod headers;
+mod listener;
+mod metadata;
+mod processor;
+mod reply;
+mod running;
+mod serve;
+
+pub use conversation::Conversation;
+pub use processor::{Processor, Serving};
+pub use serve::{Server, serve};
+
+/// Names by which Envoy's resources and the processor know each other.
+pub mod names {
+    /// Metadata of the call: the id of the snapshot that Envoy's routes were made from. Only calls from listeners have it.
+    pub const SNAPSHOT: &str = "x-tollgate-snapshot";
+    /// Metadata of the call: the listener that took the request.
+    pub const LISTENER: &str = "x-tollgate-listener";
+    /// Request header that ties an attempt to its exchange.
+    pub const EXCHANGE: &str = "x-tollgate-exchange";
+    /// Response header that tells which attempt it is of; none on what Envoy says by itself.
+    pub const ATTEMPT: &str = "x-tollgate-attempt";
+    /// Request header with the model, on which routes match.
+    pub const MODEL: &str = "x-ai-eg-model";
+    /// Attribute of a try: the target that its host belongs to, as `namespace/route/rule/N/target/N`.
+    pub const TARGET: &str = "xds.upstream_host_metadata.filter_metadata['tollgate']['target']";
+    /// Attribute of a try: the authority under which its host is asked.
+    pub const AUTHORITY: &str = "xds.upstream_host_metadata.filter_metadata['tollgate']['authority']";
+    /// Namespace of the dynamic metadata that carries token counts and what the access log tells.
+    pub const METADATA: &str = "io.envoy.ai_gateway";
+}

@@ -1,0 +1,56 @@
+//! Dynamic metadata: token counts under the keys of `llmRequestCosts`, and what the access log tells.
+
+use std::collections::BTreeMap;
+
+use tollgate_config::CompiledRule;
+use tollgate_config::bundle::CostKind;
+use tollgate_envoy::{Struct, Value, value::Kind};
+use tollgate_terms::Usage;
+
+use crate::names;
+
+/// Largest number that is published. Envoy's rate limit service adds in 32 bits.
+const COST_MAX: u64 = 1_000_000_000;
+
+/// Members of the gateway's namespace.
+#[derive(Debug, Default)]
+pub(crate) struct Members(BTreeMap<String, Value>);
+
+impl Members {
+    /// The token counts that `rule` publishes. Those by an expression are left out.
+    pub(crate) fn add_costs(&mut self, rule: &CompiledRule, usage: &Usage) {
+        for cost in &rule.costs {
+            let tokens = match &cost.kind {
+                CostKind::InputToken => usage.input_tokens,
+                CostKind::CachedInputToken => usage.cached_input_tokens,
+                CostKind::CacheCreationInputToken => usage.cache_creation_input_tokens,
+                CostKind::OutputToken => usage.output_tokens,
+                CostKind::ReasoningToken => usage.reasoning_tokens,
+                CostKind::TotalToken => usage.total_tokens(),
+                CostKind::Cel(_) => continue,
+            };
+            self.add_number(&cost.key, tokens);
+        }
+    }
+
+    /// Adds a text.
+    pub(crate) fn add_text(&mut self, key: &str, text: &str) {
+        self.0.insert(key.to_owned(), Value { kind: Some(Kind::StringValue(text.to_owned())) });
+    }
+
+    /// Adds a number, at most [`COST_MAX`].
+    pub(crate) fn add_number(&mut self, key: &str, number: u64) {
+        // Exact: every whole number below 2^53 is a double.
+        let number = u32::try_from(number.min(COST_MAX)).map_or(0.0, f64::from);
+        self.0.insert(key.to_owned(), Value { kind: Some(Kind::NumberValue(number)) });
+    }
+
+    /// The metadata of a response; `None` when there is nothing to tell.
+    pub(crate) fn into_metadata(self) -> Option<Struct> {
+        if self.0.is_empty() {
+            return None;
+        }
+        let members = Value { kind: Some(Kind::StructValue(Struct { fields: self.0 })) };
+        Some(Struct { fields: BTreeMap::from([(names::METADATA.to_owned(), members)]) })
+    }
+}
