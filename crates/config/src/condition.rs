@@ -23,7 +23,7 @@ const REGULAR_EXPRESSION_BYTES_MAX: usize = 1 << 20;
 
 /// One condition of a match.
 #[derive(Debug)]
-pub(crate) struct Condition {
+pub struct Condition {
     subject: Subject,
     test: Test,
 }
@@ -44,6 +44,17 @@ enum Test {
     Unreadable,
 }
 
+/// What a condition asks of the value of its header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expected<'a> {
+    /// The very same text.
+    Exact(&'a str),
+    /// A match of the whole value with this regular expression.
+    RegularExpression(&'a str),
+    /// Any value, as long as there is one: what was written could not be compiled.
+    Any,
+}
+
 /// A condition, or why it cannot be compiled along with what stands in for it.
 pub(crate) type Compiled = Result<Condition, (Option<Condition>, String)>;
 
@@ -60,6 +71,23 @@ impl Condition {
                 Ok(regex) => Ok(Self { subject, test: Test::RegularExpression(regex) }),
                 Err(reason) => Err((Some(Self { subject, test: Test::Unreadable }), reason)),
             },
+        }
+    }
+
+    /// The header that the condition is about, in lower case; [`MODEL_HEADER`] is the model.
+    pub fn header(&self) -> &str {
+        match &self.subject {
+            Subject::Model => MODEL_HEADER,
+            Subject::Header(name) => name.as_str(),
+        }
+    }
+
+    /// What it asks of the header.
+    pub fn expected(&self) -> Expected<'_> {
+        match &self.test {
+            Test::Exact(text) => Expected::Exact(text),
+            Test::RegularExpression(regex) => Expected::RegularExpression(as_written(regex)),
+            Test::Unreadable => Expected::Any,
         }
     }
 
@@ -125,7 +153,17 @@ fn compile(pattern: &str) -> Result<Regex, String> {
     };
     // Alone first: `a)(b` becomes valid once it stands in a group.
     build(pattern)?;
-    build(&format!(r"\A(?:{pattern})\z"))
+    build(&format!("{WHOLE_BEGIN}{pattern}{WHOLE_END}"))
+}
+
+/// What makes a pattern match the whole of a value.
+const WHOLE_BEGIN: &str = r"\A(?:";
+const WHOLE_END: &str = r")\z";
+
+/// The pattern from which [`compile`] made `regex`.
+fn as_written(regex: &Regex) -> &str {
+    let whole = regex.as_str();
+    whole.strip_prefix(WHOLE_BEGIN).and_then(|rest| rest.strip_suffix(WHOLE_END)).unwrap_or(whole)
 }
 
 fn reason(error: &regex::Error) -> String {

@@ -16,9 +16,9 @@ mod snapshot;
 mod table;
 
 pub use bundle::Bundle;
-pub use condition::{MODEL_HEADER, can_hold, check_regular_expression};
+pub use condition::{Condition, Expected, MODEL_HEADER, can_hold, check_regular_expression};
 pub use diagnostic::{Diagnostic, Severity};
 pub use mutation::{CompiledMutation, header_name, header_value, is_gateway_owned};
 pub use rule::{CompiledRule, CompiledTarget};
 pub use snapshot::Snapshot;
-pub use table::ListedModel;
+pub use table::{Alternative, ListedModel, VirtualHost};

@@ -9,7 +9,7 @@ use tollgate_terms::ModelName;
 use crate::bundle::{Bundle, HeaderMatch, Listener, Match, Route, Rule};
 use crate::condition::{self, Condition};
 use crate::rule::{CompiledRule, RuleCompiler};
-use crate::table::{Alternative, HostTables, ListedModel, Listing};
+use crate::table::{Alternative, HostTables, ListedModel, Listing, VirtualHost};
 use crate::{Diagnostic, Severity, hostname};
 
 /// What a data plane serves from: compiled once, never changed, shared by every request that began under it.
@@ -89,6 +89,11 @@ impl Snapshot {
         model: &ModelName,
     ) -> Option<&Arc<CompiledRule>> {
         self.listeners.get(listener)?.tables.route(host, headers, model)
+    }
+
+    /// How [`Snapshot::route`] decides for the listener called `listener`, for a data plane that routes by itself.
+    pub fn virtual_hosts(&self, listener: &str) -> Vec<VirtualHost<'_>> {
+        self.listeners.get(listener).map(|listener| listener.tables.virtual_hosts()).unwrap_or_default()
     }
 
     /// The models that can be asked for by name at `host`: those that an `Exact` match on `x-ai-eg-model` names.

@@ -25,9 +25,18 @@ pub struct ListedModel {
     pub created_s: u64,
 }
 
+/// The alternatives that serve one host name of a listener: when it is the most specific name that covers a host, they alone do.
+#[derive(Debug, Clone)]
+pub struct VirtualHost<'a> {
+    /// Exact, or `*.` and a suffix; `None` is every host that no other one covers.
+    pub hostname: Option<String>,
+    /// In order of precedence: the first that holds decides.
+    pub alternatives: &'a [Alternative],
+}
+
 /// One alternative of a rule, with what decides its precedence.
 #[derive(Debug, Clone)]
-pub(crate) struct Alternative {
+pub struct Alternative {
     pub(crate) conditions: Arc<[Condition]>,
     pub(crate) created_at: i64,
     pub(crate) rule: Arc<CompiledRule>,
@@ -79,6 +88,19 @@ impl HostTables {
     pub(crate) fn sort(&mut self) {
         let named = self.exact.values_mut().chain(self.wildcard.values_mut());
         named.chain([&mut self.any]).for_each(RuleTable::sort);
+    }
+
+    /// Every host name and what serves it, in the order of names; that of every host is last, and always there.
+    pub(crate) fn virtual_hosts(&self) -> Vec<VirtualHost<'_>> {
+        let exact = self.exact.iter().map(|(name, table)| (name.clone(), table));
+        let wildcard = self.wildcard.iter().map(|(suffix, table)| (format!("*{suffix}"), table));
+        let mut hosts: Vec<_> = exact
+            .chain(wildcard)
+            .map(|(name, table)| VirtualHost { hostname: Some(name), alternatives: &table.alternatives })
+            .collect();
+        hosts.sort_by(|a, b| a.hostname.cmp(&b.hostname));
+        hosts.push(VirtualHost { hostname: None, alternatives: &self.any.alternatives });
+        hosts
     }
 
     pub(crate) fn route(
@@ -148,6 +170,16 @@ impl RuleTable {
 }
 
 impl Alternative {
+    /// All of them must hold.
+    pub fn conditions(&self) -> &[Condition] {
+        &self.conditions
+    }
+
+    /// What serves a request for which they hold.
+    pub fn rule(&self) -> &Arc<CompiledRule> {
+        &self.rule
+    }
+
     /// Smaller comes first. Source: Gateway API, `HTTPRouteRule.matches`: most header matches, then the older route,
     /// then the alphabetical order of `namespace/name`, then the order of rules.
     ///

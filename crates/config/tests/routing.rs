@@ -290,3 +290,35 @@ fn finds_one_of_two_thousand_routes() {
     assert_eq!(served(&snapshot, "h", &[], "model-1999"), "model-1999");
     assert_eq!(served(&snapshot, "h", &[], "model-2000"), "none");
 }
+
+#[test]
+fn shows_each_host_name_with_its_alternatives_in_order_of_precedence() {
+    let conditions = [exact(MODEL, "gpt-5"), pattern("x-team", "blue|red"), pattern("x-bad", "(")];
+    let named = rule("named", &[&conditions[..1], &conditions]);
+    let routes =
+        vec![route("any", &[], 2, vec![rule("all", &[])]), route("named", &["*.b", "a.b"], 1, vec![named])];
+    let (snapshot, _) = compile_with(None, routes);
+    let shown: Vec<String> = snapshot
+        .virtual_hosts("http")
+        .iter()
+        .flat_map(|host| {
+            let name = host.hostname.clone().unwrap_or_default();
+            host.alternatives.iter().map(move |alternative| {
+                let conditions: Vec<_> =
+                    alternative.conditions().iter().map(|one| (one.header(), one.expected())).collect();
+                format!("{name} {} {conditions:?}", alternative.rule().route)
+            })
+        })
+        .collect();
+    let three = "[(\"x-ai-eg-model\", Exact(\"gpt-5\")), (\"x-team\", RegularExpression(\"blue|red\")), (\"x-bad\", Any)]";
+    let one = "[(\"x-ai-eg-model\", Exact(\"gpt-5\"))]";
+    let expected = [
+        format!("*.b named {three}"),
+        format!("*.b named {one}"),
+        format!("a.b named {three}"),
+        format!("a.b named {one}"),
+        " any []".to_owned(),
+    ];
+    assert_eq!(shown, expected);
+    assert!(snapshot.virtual_hosts("other").is_empty());
+}

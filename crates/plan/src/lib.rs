@@ -13,6 +13,7 @@ mod cost;
 mod cost_expression;
 mod credential;
 mod environment;
+pub mod envoy;
 mod findings;
 mod gateway;
 mod grant;

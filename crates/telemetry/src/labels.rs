@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use prometheus_client::encoding::{EncodeLabel, EncodeLabelSet, LabelSetEncoder};
-use tollgate_terms::{BackendName, Dialect, RouteName};
+use tollgate_terms::{BackendName, RouteName};
 
 /// Labels that differ from series to series, in the order they are written.
 pub(crate) type Labels = Vec<(&'static str, Arc<str>)>;
@@ -57,20 +57,5 @@ impl EncodeLabelSet for FallbackLabels {
         ("route", self.route.as_ref()).encode(encoder.encode_label())?;
         ("from_backend", self.from_backend.as_ref()).encode(encoder.encode_label())?;
         ("to_backend", self.to_backend.as_ref()).encode(encoder.encode_label())
-    }
-}
-
-/// A dialect as a label.
-pub(crate) fn dialect_label(dialect: Dialect) -> &'static str {
-    match dialect {
-        Dialect::OpenAiChat => "openai_chat",
-        Dialect::OpenAiCompletions => "openai_completions",
-        Dialect::OpenAiEmbeddings => "openai_embeddings",
-        Dialect::OpenAiResponses => "openai_responses",
-        Dialect::OpenAiImages => "openai_images",
-        Dialect::OpenAiAudio => "openai_audio",
-        Dialect::AnthropicMessages => "anthropic_messages",
-        Dialect::CohereRerank => "cohere_rerank",
-        Dialect::VllmTokenize => "vllm_tokenize",
     }
 }

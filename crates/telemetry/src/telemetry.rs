@@ -10,7 +10,7 @@ use tollgate_terms::BackendName;
 
 use crate::access_log::{AccessLog, Writer};
 use crate::families::Families;
-use crate::labels::{FallbackLabels, LossLabels, RequestLabels, dialect_label};
+use crate::labels::{FallbackLabels, LossLabels, RequestLabels};
 use crate::process::Process;
 use crate::series::SeriesTable;
 
@@ -153,8 +153,8 @@ impl Telemetry {
                     tollgate_chat::Effect::Cost => "cost",
                     tollgate_chat::Effect::Meaning => "meaning",
                 },
-                client_dialect: dialect_label(record.client_dialect),
-                backend_dialect: dialect_label(record.backend_dialect),
+                client_dialect: record.client_dialect.label(),
+                backend_dialect: record.backend_dialect.label(),
             };
             self.families.losses.get_or_create(&labels).inc();
         }

@@ -28,6 +28,36 @@ pub enum Dialect {
     VllmTokenize,
 }
 
+impl Dialect {
+    /// All of them.
+    pub const ALL: [Self; 9] = [
+        Self::OpenAiChat,
+        Self::OpenAiCompletions,
+        Self::OpenAiEmbeddings,
+        Self::OpenAiResponses,
+        Self::OpenAiImages,
+        Self::OpenAiAudio,
+        Self::AnthropicMessages,
+        Self::CohereRerank,
+        Self::VllmTokenize,
+    ];
+
+    /// Short, stable name, for metrics and between processes.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::OpenAiChat => "openai_chat",
+            Self::OpenAiCompletions => "openai_completions",
+            Self::OpenAiEmbeddings => "openai_embeddings",
+            Self::OpenAiResponses => "openai_responses",
+            Self::OpenAiImages => "openai_images",
+            Self::OpenAiAudio => "openai_audio",
+            Self::AnthropicMessages => "anthropic_messages",
+            Self::CohereRerank => "cohere_rerank",
+            Self::VllmTokenize => "vllm_tokenize",
+        }
+    }
+}
+
 /// What the client wants done, whichever dialect says it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Operation {

@@ -1,0 +1,227 @@
+//! Envoy's own replies, in the words of the client's dialect.
+
+use serde_json::{Value, json};
+use tollgate_dialect::{ErrorBody, encode_error, request_id_header};
+use tollgate_terms::Dialect;
+
+use super::form::extension;
+use super::names::{DIALECT_HEADER, REPLY_DETAILS, REQUEST_ID_HEADER};
+
+const EXPRESSION: &str = "envoy.extensions.access_loggers.filters.cel.v3.ExpressionFilter";
+
+/// One cause of a reply.
+struct Cause {
+    when: When,
+    /// The status to answer with, where it is not Envoy's.
+    status: Option<u16>,
+    /// What the body says the status is.
+    told: u16,
+    kind: &'static str,
+    message: &'static str,
+}
+
+/// How a cause is known.
+enum When {
+    /// By one of these response flags.
+    Flags(&'static [&'static str]),
+    /// By Envoy's details of the reply.
+    Details(&'static str),
+    /// By its status.
+    Status(u16),
+    /// By a status of at least this.
+    From(u16),
+}
+
+/// The causes; the first that fits counts. Statuses, kinds and words are those of the embedded data plane.
+const CAUSES: [Cause; 14] = [
+    Cause {
+        when: When::Status(404),
+        status: None,
+        told: 404,
+        kind: "NotFound",
+        message: "No matching route found.",
+    },
+    Cause {
+        when: When::Details("direct_response"),
+        status: None,
+        told: 500,
+        kind: "InternalServerError",
+        message: "%LOCAL_REPLY_BODY%",
+    },
+    Cause {
+        when: When::Flags(&["UO"]),
+        status: None,
+        told: 503,
+        kind: "ServiceUnavailable",
+        message: "the backend has as many requests in flight as its limit allows",
+    },
+    Cause {
+        when: When::Flags(&["UF", "UH", "NC"]),
+        status: Some(503),
+        told: 503,
+        kind: "BackendError",
+        message: "no backend could be reached",
+    },
+    Cause {
+        when: When::Flags(&["UC", "UR", "LR"]),
+        status: Some(502),
+        told: 502,
+        kind: "BackendError",
+        message: "the backend closed the connection before it answered",
+    },
+    Cause {
+        when: When::Flags(&["UPE"]),
+        status: Some(502),
+        told: 502,
+        kind: "BackendError",
+        message: "the backend's answer is not valid HTTP",
+    },
+    Cause {
+        when: When::Details("response_timeout"),
+        status: Some(504),
+        told: 504,
+        kind: "BackendError",
+        message: "the request took longer than its timeout",
+    },
+    Cause {
+        when: When::Flags(&["UT"]),
+        status: Some(504),
+        told: 504,
+        kind: "BackendError",
+        message: "the backend did not begin to answer in time",
+    },
+    Cause {
+        when: When::Status(408),
+        status: None,
+        told: 408,
+        kind: "RequestTimeout",
+        message: "the request body did not arrive in time",
+    },
+    Cause {
+        when: When::Status(413),
+        status: None,
+        told: 413,
+        kind: "RequestTooLarge",
+        message: "request body is larger than the limit",
+    },
+    Cause {
+        when: When::Status(431),
+        status: None,
+        told: 431,
+        kind: "RequestHeaderFieldsTooLarge",
+        message: "a request has at most so many headers, and so many bytes of them",
+    },
+    Cause {
+        when: When::Status(504),
+        status: None,
+        told: 504,
+        kind: "BackendError",
+        message: "the request took longer than its timeout",
+    },
+    Cause {
+        when: When::From(500),
+        status: Some(500),
+        told: 500,
+        kind: "InternalServerError",
+        message: "internal error of the gateway",
+    },
+    Cause {
+        when: When::From(400),
+        status: None,
+        told: 400,
+        kind: "BadRequest",
+        message: "the request is not valid HTTP",
+    },
+];
+
+/// The configuration of a connection manager.
+pub(super) fn config() -> Value {
+    json!({ "mappers": CAUSES.iter().flat_map(mappers).collect::<Vec<Value>>() })
+}
+
+/// The mappers of one cause: one for each shape that errors have. The last serves every other dialect, and requests whose dialect is
+/// not known.
+fn mappers(cause: &Cause) -> Vec<Value> {
+    let fallback = shape(cause, Dialect::OpenAiChat);
+    let mut others = Dialect::ALL.map(|dialect| (dialect, shape(cause, dialect))).to_vec();
+    others.retain(|(_, other)| *other != fallback);
+    let mut mappers: Vec<Value> =
+        others.into_iter().map(|(dialect, shape)| mapper(cause, Some(dialect), &shape)).collect();
+    mappers.push(mapper(cause, None, &fallback));
+    mappers
+}
+
+/// The body, with Envoy's operators in it.
+fn shape(cause: &Cause, dialect: Dialect) -> String {
+    let request_id = request_id();
+    let error = ErrorBody {
+        status: cause.told,
+        kind: cause.kind,
+        message: cause.message,
+        code: Some("%RESPONSE_CODE%").filter(|_| cause.status.is_none()),
+        param: None,
+        request_id: &request_id,
+    };
+    String::from_utf8_lossy(&encode_error(dialect, &error)).into_owned()
+}
+
+fn request_id() -> String {
+    format!("%REQ({})%", REQUEST_ID_HEADER.to_ascii_uppercase())
+}
+
+fn mapper(cause: &Cause, dialect: Option<Dialect>, shape: &str) -> Value {
+    let mut filters = vec![not_ours(), cause.when.filter()];
+    filters.extend(dialect.map(|dialect| {
+        let expected = json!({ "name": DIALECT_HEADER, "string_match": { "exact": dialect.label() } });
+        json!({ "header_filter": { "header": expected } })
+    }));
+    let mut mapper = json!({
+        "filter": { "and_filter": { "filters": filters } },
+        "body_format_override": {
+            "text_format_source": { "inline_string": shape },
+            "content_type": "application/json",
+        },
+        "headers_to_add": headers(cause, dialect.unwrap_or(Dialect::OpenAiChat)),
+    });
+    if let (Some(status), Value::Object(members)) = (cause.status, &mut mapper) {
+        members.insert("status_code".to_owned(), status.into());
+    }
+    mapper
+}
+
+fn headers(cause: &Cause, dialect: Dialect) -> Vec<Value> {
+    let request_id = request_id();
+    let mut headers = vec![("x-request-id", request_id.clone()), (REQUEST_ID_HEADER, request_id.clone())];
+    if request_id_header(dialect) != "x-request-id" {
+        headers.push((request_id_header(dialect), request_id));
+    }
+    if matches!(cause.when, When::Flags(["UO"])) {
+        headers.push(("retry-after", "1".to_owned()));
+    }
+    let add = |(key, value)| json!({ "header": { "key": key, "value": value }, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD" });
+    headers.into_iter().map(add).collect()
+}
+
+/// Replies of the processor are complete.
+fn not_ours() -> Value {
+    expression(&format!("!response.code_details.startsWith('{REPLY_DETAILS}')"))
+}
+
+fn expression(text: &str) -> Value {
+    json!({ "extension_filter": extension("cel", EXPRESSION, json!({ "expression": text })) })
+}
+
+impl When {
+    fn filter(&self) -> Value {
+        let status = |operator: &str, status: u16| {
+            let value = json!({ "default_value": status, "runtime_key": "tollgate.none" });
+            json!({ "status_code_filter": { "comparison": { "op": operator, "value": value } } })
+        };
+        match self {
+            Self::Flags(flags) => json!({ "response_flag_filter": { "flags": flags } }),
+            Self::Details(details) => expression(&format!("response.code_details == '{details}'")),
+            Self::Status(exact) => status("EQ", *exact),
+            Self::From(first) => status("GE", *first),
+        }
+    }
+}

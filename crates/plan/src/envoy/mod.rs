@@ -1,0 +1,130 @@
+//! From a `Bundle` to the resources of Envoy, in proto3's JSON form.
+//!
+//! Envoy routes, balances, retries and keeps time; an external processor (ext_proc), in which the core runs, does the rest: see
+//! `docs/decisions/0006-how-envoy-is-programmed.md`. Resources hold no secret: they name what is to be sent beside them.
+//!
+//! Where Envoy can be told in several ways, what counts is that a client cannot tell its answers from the embedded data plane's.
+
+mod access_log;
+mod bounds;
+mod cluster;
+mod connection;
+mod endpoint;
+mod form;
+mod listener;
+mod local_reply;
+mod names;
+mod processor;
+mod retry;
+mod route;
+mod tls;
+mod virtual_host;
+
+use serde::Serialize;
+use serde_json::Value;
+use tollgate_config::bundle::SecretRef;
+use tollgate_config::{Bundle, Diagnostic, Snapshot};
+
+pub use names::{
+    DIALECT_HEADER, HOST_METADATA, LISTENER_METADATA, METADATA_NAMESPACE, REPLY_DETAILS, REQUEST_ID_HEADER,
+    SNAPSHOT_METADATA,
+};
+
+use cluster::Clusters;
+
+/// What Envoys have to know beside the configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fleet {
+    /// The id of the snapshot: the processor gets it with each request, and serves from that one.
+    pub snapshot: String,
+    /// Where the external processor listens.
+    pub processor: Processor,
+    /// Whether each request is logged.
+    pub access_log: AccessLog,
+}
+
+/// Where an Envoy finds its external processor.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Processor {
+    /// A Unix domain socket of the same machine.
+    Unix {
+        /// Its path.
+        path: String,
+    },
+    /// A TCP port, in cleartext.
+    Tcp {
+        /// Host name or address.
+        host: String,
+        /// Port.
+        port: u16,
+    },
+}
+
+/// Whether Envoy logs requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AccessLog {
+    /// Each one, as a line of JSON on its standard output.
+    Stdout,
+    /// None.
+    Off,
+}
+
+/// Everything that an Envoy is programmed with.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Resources {
+    /// One per address and port.
+    pub listeners: Vec<Resource>,
+    /// One per listener, with its name.
+    pub route_configurations: Vec<Resource>,
+    /// One per rule that is served, and that of the external processor.
+    pub clusters: Vec<Resource>,
+    /// The certificates that listeners name.
+    pub secrets: Vec<SecretNeed>,
+    /// What of the configuration cannot be said to Envoy, or only in another way.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+/// One resource.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Resource {
+    /// Its name, by which others refer to it. Names of clusters change with their content.
+    pub name: String,
+    /// The message in proto3's JSON form, with its `@type`.
+    pub body: Value,
+}
+
+/// A certificate that Envoy asks for by name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SecretNeed {
+    /// What Envoy calls it.
+    pub name: String,
+    /// The chain, PEM.
+    pub chain: SecretRef,
+    /// The private key, PEM.
+    pub key: SecretRef,
+}
+
+/// Writes the resources of `bundle`. Pure: the same bundle makes the same resources, in the same order.
+pub fn resources(bundle: &Bundle, fleet: &Fleet) -> Resources {
+    // What is wrong with the bundle itself is told by whoever serves from it.
+    let (snapshot, _) = Snapshot::compile(bundle.clone());
+    let mut resources = Resources::default();
+    let mut clusters = Clusters::default();
+    for door in listener::doors(bundle, &mut resources.diagnostics) {
+        resources.listeners.push(door.listener(fleet));
+        resources.route_configurations.push(virtual_host::configuration(
+            &door,
+            &snapshot,
+            fleet,
+            &mut clusters,
+        ));
+        for need in door.secrets() {
+            if !resources.secrets.contains(&need) {
+                resources.secrets.push(need);
+            }
+        }
+    }
+    resources.clusters.push(processor::cluster(&fleet.processor));
+    clusters.finish(&mut resources);
+    resources
+}

@@ -1,0 +1,59 @@
+//! Names that Envoy, its processor and whoever sends resources have to agree on.
+
+use tollgate_config::CompiledRule;
+
+/// The request header in which the processor puts the label of the client's dialect, for replies of Envoy's own.
+pub const DIALECT_HEADER: &str = "x-tollgate-dialect";
+
+/// The request header in which the processor puts the id of the exchange.
+pub const REQUEST_ID_HEADER: &str = "x-tollgate-request-id";
+
+/// Initial metadata of the ext_proc call of a listener: the id of the snapshot that the request was routed by.
+pub const SNAPSHOT_METADATA: &str = "x-tollgate-snapshot";
+
+/// Initial metadata of the ext_proc call of a listener: the listener's name in the bundle.
+pub const LISTENER_METADATA: &str = "x-tollgate-listener";
+
+/// The namespace of dynamic metadata in which the processor publishes, as Envoy AI Gateway's does.
+pub const METADATA_NAMESPACE: &str = "io.envoy.ai_gateway";
+
+/// The namespace of a host's metadata that says which target it belongs to: `rule` is `<route>/rule/<index>`, `target` the place among
+/// the targets of the `CompiledRule`.
+pub const HOST_METADATA: &str = "tollgate";
+
+/// What `details` of the processor's immediate responses begin with: Envoy leaves those as they are, and gives all other replies of
+/// its own the shape of the client's dialect.
+pub const REPLY_DETAILS: &str = "tollgate";
+
+/// The cluster of the external processor.
+pub(super) const PROCESSOR_CLUSTER: &str = "tollgate-extproc";
+
+/// The filter that calls the external processor, in listeners and in clusters.
+pub(super) const PROCESSOR_FILTER: &str = "envoy.filters.http.ext_proc/tollgate";
+
+/// The name of a rule, in routes and in the metadata of hosts.
+pub(super) fn rule(rule: &CompiledRule) -> String {
+    format!("{}/rule/{}", rule.route, rule.index)
+}
+
+/// Adds a hash of `content` to `name`, so that another content has another name.
+///
+/// FNV-1a: the same on every machine and in every version, which the standard library's hash does not promise. It need not withstand
+/// an attack, since who writes the content writes the name as well.
+pub(super) fn hashed(name: &str, content: &str) -> String {
+    let hash = content
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
+    format!("{name}/{hash:016x}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hashes_as_fnv_1a_does() {
+        assert_eq!(hashed("n", ""), "n/cbf29ce484222325");
+        assert_eq!(hashed("n", "a"), "n/af63dc4c8601ec8c");
+    }
+}

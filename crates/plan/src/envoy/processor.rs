@@ -1,0 +1,120 @@
+//! The external processor: its cluster, and the two filters that call it, once per request and once per attempt.
+
+use std::net::IpAddr;
+
+use serde_json::{Value, json};
+
+use super::form::{self, extension, typed};
+use super::names::{
+    LISTENER_METADATA, METADATA_NAMESPACE, PROCESSOR_CLUSTER, PROCESSOR_FILTER, SNAPSHOT_METADATA,
+};
+use super::{Processor, Resource};
+
+const FILTER: &str = "envoy.extensions.filters.http.ext_proc.v3.ExternalProcessor";
+const PER_ROUTE: &str = "envoy.extensions.filters.http.ext_proc.v3.ExtProcPerRoute";
+const CODEC: &str = "envoy.extensions.filters.http.upstream_codec.v3.UpstreamCodec";
+
+/// Longest wait for one message of the processor.
+const MESSAGE_TIMEOUT: &str = "10s";
+
+/// Windows of the connection to the processor: large, since a body comes back in one message.
+const STREAM_WINDOW_BYTES: u32 = 16 << 20;
+const CONNECTION_WINDOW_BYTES: u32 = 64 << 20;
+
+/// Bytes on their way to the processor or back that are held.
+const BUFFER_BYTES: u32 = 64 << 20;
+
+/// Calls at a time: two for each request that is going on, and streams last for minutes. Far above what clients may have open.
+const CALLS_MAX: u32 = 1 << 20;
+
+/// The filter in listeners: it sees head and body of a request, and routes it.
+pub(super) fn of_listener() -> Value {
+    let mode = json!({
+        "request_header_mode": "SEND",
+        "request_body_mode": "BUFFERED",
+        "request_trailer_mode": "SKIP",
+        "response_header_mode": "SKIP",
+        "response_body_mode": "NONE",
+        "response_trailer_mode": "SKIP",
+    });
+    extension(PROCESSOR_FILTER, FILTER, filter(mode, &[]))
+}
+
+/// What a virtual host adds to the calls of its requests, by filter: of which snapshot it is, and of which listener.
+pub(super) fn of_virtual_host(snapshot: &str, listener: &str) -> Value {
+    let metadata = json!([
+        { "key": SNAPSHOT_METADATA, "value": snapshot },
+        { "key": LISTENER_METADATA, "value": listener },
+    ]);
+    let per_route = typed(PER_ROUTE, json!({ "overrides": { "grpc_initial_metadata": metadata } }));
+    json!({ PROCESSOR_FILTER: per_route })
+}
+
+/// The filters in clusters: the processor writes the request of one attempt and sees its response. The body of the request is not sent
+/// to it again; it has it.
+pub(super) fn of_cluster() -> Value {
+    let mode = json!({
+        "request_header_mode": "SEND",
+        "request_body_mode": "NONE",
+        "request_trailer_mode": "SKIP",
+        "response_header_mode": "SEND",
+        "response_body_mode": "STREAMED",
+        "response_trailer_mode": "SKIP",
+    });
+    let fields = filter(mode, &["xds.route_name", "xds.upstream_host_metadata"]);
+    let codec = extension("envoy.filters.http.upstream_codec", CODEC, json!({}));
+    json!([extension(PROCESSOR_FILTER, FILTER, fields), codec])
+}
+
+fn filter(processing_mode: Value, request_attributes: &[&str]) -> Value {
+    let namespaces = json!({ "untyped": [METADATA_NAMESPACE] });
+    let mut fields = json!({
+        "grpc_service": { "envoy_grpc": { "cluster_name": PROCESSOR_CLUSTER } },
+        "failure_mode_allow": false,
+        "message_timeout": MESSAGE_TIMEOUT,
+        "processing_mode": processing_mode,
+        "allow_mode_override": true,
+        // The processor writes heads anew: path, host and method are its to set. Envoy's own headers are not.
+        "mutation_rules": { "allow_all_routing": true, "allow_envoy": false },
+        "metadata_options": { "forwarding_namespaces": namespaces, "receiving_namespaces": namespaces },
+    });
+    if !request_attributes.is_empty() {
+        form::set(&mut fields, "request_attributes", json!(request_attributes));
+    }
+    fields
+}
+
+/// The cluster of the processor.
+pub(super) fn cluster(processor: &Processor) -> Resource {
+    let (kind, address) = match processor {
+        Processor::Unix { path } => ("STATIC", form::pipe(path)),
+        Processor::Tcp { host, port } => {
+            let kind = if host.parse::<IpAddr>().is_ok() { "STATIC" } else { "STRICT_DNS" };
+            (kind, form::socket_address(host, *port))
+        }
+    };
+    let http2 = json!({
+        "initial_stream_window_size": STREAM_WINDOW_BYTES,
+        "initial_connection_window_size": CONNECTION_WINDOW_BYTES,
+    });
+    let options = json!({ "explicit_http_config": { "http2_protocol_options": http2 } });
+    let threshold = json!({
+        "max_connections": CALLS_MAX,
+        "max_pending_requests": CALLS_MAX,
+        "max_requests": CALLS_MAX,
+    });
+    let endpoint = json!({ "endpoint": { "address": address } });
+    let fields = json!({
+        "name": PROCESSOR_CLUSTER,
+        "type": kind,
+        "connect_timeout": "5s",
+        "per_connection_buffer_limit_bytes": BUFFER_BYTES,
+        "typed_extension_protocol_options": { form::HTTP_OPTIONS: typed(form::HTTP_OPTIONS, options) },
+        "circuit_breakers": { "thresholds": [threshold] },
+        "load_assignment": {
+            "cluster_name": PROCESSOR_CLUSTER,
+            "endpoints": [{ "lb_endpoints": [endpoint] }],
+        },
+    });
+    Resource { name: PROCESSOR_CLUSTER.to_owned(), body: typed(form::CLUSTER, fields) }
+}

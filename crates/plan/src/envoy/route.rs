@@ -1,0 +1,81 @@
+//! Routes of Envoy: one for each alternative of a rule.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use tollgate_config::{Alternative, CompiledRule, Condition, Expected};
+
+use super::cluster::Clusters;
+use super::form::{seconds, set};
+use super::{connection, names, retry};
+
+/// The route of one alternative.
+pub(super) fn to_rule(alternative: &Alternative, clusters: &mut Clusters) -> Value {
+    let rule = alternative.rule();
+    let conditions: Vec<Value> = alternative.conditions().iter().map(condition).collect();
+    let mut matched = json!({ "prefix": "/" });
+    if !conditions.is_empty() {
+        set(&mut matched, "headers", conditions.into());
+    }
+    let mut route = json!({ "name": names::rule(rule), "match": matched });
+    match target(rule, clusters) {
+        Ok(cluster) => set(&mut route, "route", action(rule, cluster)),
+        Err(reason) => set(&mut route, "direct_response", misconfigured(&reason)),
+    }
+    route
+}
+
+/// The last route of a virtual host: nothing is served.
+pub(super) fn to_nothing() -> Value {
+    json!({
+        "name": "not-found",
+        "match": { "prefix": "/" },
+        "direct_response": { "status": 404 },
+    })
+}
+
+fn condition(condition: &Condition) -> Value {
+    let name = condition.header();
+    match condition.expected() {
+        Expected::Exact(text) => json!({ "name": name, "string_match": { "exact": text } }),
+        Expected::RegularExpression(pattern) => {
+            json!({ "name": name, "string_match": { "safe_regex": { "regex": pattern } } })
+        }
+        Expected::Any => json!({ "name": name, "present_match": true }),
+    }
+}
+
+/// The cluster that serves `rule`, or why there is none.
+fn target(rule: &Arc<CompiledRule>, clusters: &mut Clusters) -> Result<String, String> {
+    match &rule.broken {
+        Some(reason) => Err(reason.clone()),
+        None => clusters.of_rule(rule),
+    }
+}
+
+fn action(rule: &CompiledRule, cluster: String) -> Value {
+    let timeouts = &rule.timeouts;
+    // Absent would be fifteen seconds.
+    let mut action = json!({
+        "cluster": cluster,
+        "timeout": seconds(timeouts.request.unwrap_or_default()),
+    });
+    if let Some(idle) = timeouts.stream_idle {
+        // The rule's own bound, for which the retry policy sees, must come before that of the connection.
+        let idle = idle.saturating_add(connection::STREAM_IDLE_TIMEOUT);
+        set(&mut action, "idle_timeout", seconds(idle).into());
+    }
+    if let Some(policy) = retry::policy(rule) {
+        set(&mut action, "retry_policy", policy);
+    }
+    action
+}
+
+/// The answer for a rule that cannot be served. The text stands inside of a string of JSON, where it is put into the words of the
+/// client's dialect.
+fn misconfigured(reason: &str) -> Value {
+    let text = format!("the route that takes this request is misconfigured: {reason}");
+    let quoted = Value::from(text).to_string();
+    let escaped = quoted.trim_start_matches('"').strip_suffix('"').unwrap_or_default();
+    json!({ "status": 500, "body": { "inline_string": escaped } })
+}

@@ -1,0 +1,124 @@
+//! Goldens of Envoy's resources: `envoy/*.in.yaml`, and what an Envoy is programmed with to serve it.
+//!
+//! What is the same everywhere stands once, in `envoy/parts.yaml`, and `<name>` in its place.
+
+#![expect(clippy::expect_used, reason = "a test may end at once")]
+
+mod yaml;
+
+use std::path::{Path, PathBuf};
+use std::{env, fs};
+
+use serde_json::{Map, Value, json};
+use tollgate_manifest::{Source, parse};
+use tollgate_plan::envoy::{AccessLog, Fleet, Processor, resources};
+use tollgate_plan::{World, plan};
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/envoy")
+}
+
+fn fleet() -> Fleet {
+    Fleet {
+        snapshot: "0123456789abcdef".to_owned(),
+        processor: Processor::Unix { path: "/run/tollgate/extproc.sock".to_owned() },
+        access_log: AccessLog::Stdout,
+    }
+}
+
+/// The resources of the manifests in `text`, as one value.
+fn programmed(file: &str, text: String, fleet: &Fleet) -> Value {
+    let parsed = parse(&[Source { file: file.to_owned(), text }]);
+    assert!(parsed.findings.is_empty(), "{file}: {:?}", parsed.findings);
+    let made = resources(&plan(&World::new(parsed.objects)).bundle, fleet);
+    serde_json::to_value(made).expect("resources are JSON")
+}
+
+/// The values under `name`, wherever they are.
+fn find<'a>(value: &'a Value, name: &str, found: &mut Vec<&'a Value>) {
+    match value {
+        Value::Object(members) => {
+            for (key, member) in members {
+                if key == name {
+                    found.push(member);
+                }
+                find(member, name, found);
+            }
+        }
+        Value::Array(items) => items.iter().for_each(|item| find(item, name, found)),
+        _ => {}
+    }
+}
+
+/// What stands once: members that every connection manager and every cluster has.
+const PARTS: [&str; 4] =
+    ["access_log", "local_reply_config", "early_header_mutation_extensions", "http_filters"];
+
+/// The parts, by name. There are two sets of filters, those of listeners and those of clusters.
+fn parts(resources: &Value) -> Map<String, Value> {
+    let mut parts = Map::new();
+    for name in PARTS {
+        for (place, within) in [("listener", "listeners"), ("cluster", "clusters")] {
+            let mut found = Vec::new();
+            find(&resources[within], name, &mut found);
+            if let Some(first) = found.first() {
+                parts.insert(format!("{name} of a {place}"), (*first).clone());
+            }
+        }
+    }
+    parts
+}
+
+/// Puts names in the place of parts.
+fn abridge(value: &mut Value, parts: &Map<String, Value>) {
+    if let Some((name, _)) = parts.iter().find(|(_, part)| *part == value) {
+        *value = format!("<{name}>").into();
+        return;
+    }
+    match value {
+        Value::Object(members) => members.values_mut().for_each(|member| abridge(member, parts)),
+        Value::Array(items) => items.iter_mut().for_each(|item| abridge(item, parts)),
+        _ => {}
+    }
+}
+
+fn compare(golden: &Path, got: &str) {
+    if env::var_os("TOLLGATE_BLESS").is_some() {
+        fs::write(golden, got).expect("the golden is written");
+    }
+    let want = fs::read_to_string(golden).unwrap_or_default();
+    assert_eq!(got, want, "{}: run `cargo xtask bless` to accept", golden.display());
+}
+
+#[test]
+fn programs_envoy() {
+    let read = |file: &str| fs::read_to_string(folder().join(file)).expect("the input");
+    let parts = parts(&programmed("route.in.yaml", read("route.in.yaml"), &fleet()));
+    compare(&folder().join("parts.yaml"), &yaml::encode(&Value::Object(parts.clone())));
+    let mut seen = 0;
+    for entry in fs::read_dir(folder()).expect("the folder of goldens") {
+        let path = entry.expect("an entry").path();
+        let file = path.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
+        let Some(name) = file.strip_suffix(".in.yaml") else { continue };
+        seen += 1;
+        let mut got = programmed(&file, read(&file), &fleet());
+        abridge(&mut got, &parts);
+        compare(&folder().join(format!("{name}.out.yaml")), &yaml::encode(&got));
+    }
+    assert!(seen > 0);
+}
+
+#[test]
+fn finds_a_processor_over_tcp_and_leaves_the_log_out() {
+    let text = fs::read_to_string(folder().join("route.in.yaml")).expect("the input");
+    let processor = Processor::Tcp { host: "processor.example".to_owned(), port: 9002 };
+    let fleet = Fleet { processor, access_log: AccessLog::Off, ..fleet() };
+    let made = programmed("route.in.yaml", text, &fleet);
+    let cluster = &made["clusters"][0]["body"];
+    assert_eq!(cluster["type"], "STRICT_DNS");
+    let address = &cluster["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"]["address"];
+    assert_eq!(*address, json!({ "socket_address": { "address": "processor.example", "port_value": 9002 } }));
+    let mut found = Vec::new();
+    find(&made, "access_log", &mut found);
+    assert!(found.is_empty());
+}
