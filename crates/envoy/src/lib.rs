@@ -1,8 +1,9 @@
 //! Envoy's API: the messages of the services that Envoy calls, and resources from JSON to protobuf.
 //!
 //! `proto/` holds the definitions as Envoy publishes them (Apache-2.0), unchanged: those that the services and the resources of
-//! `plan` need, and what these import. This crate knows nothing of what a resource is for.
+//! `plan` need, and what these import. [`grpc`] serves what is written with them. This crate knows nothing of what a resource is for.
 
+pub mod grpc;
 mod resource;
 
 pub use prost::Message;

@@ -20,7 +20,7 @@ mod serve;
 
 pub use conversation::Conversation;
 pub use processor::{Processor, Serving};
-pub use serve::{Server, serve};
+pub use serve::serve;
 
 /// Names by which Envoy's resources and the processor know each other.
 pub mod names {
