@@ -14,6 +14,15 @@ pub const SNAPSHOT_METADATA: &str = "x-tollgate-snapshot";
 /// Initial metadata of the ext_proc call of a listener: the listener's name in the bundle.
 pub const LISTENER_METADATA: &str = "x-tollgate-listener";
 
+/// Initial metadata of every ext_proc call: what it is about, [`EXCHANGE_CALL`] or [`ATTEMPT_CALL`].
+pub const CALL_METADATA: &str = "x-tollgate-call";
+
+/// A call of a listener: one request, from its head to the end of its body.
+pub const EXCHANGE_CALL: &str = "exchange";
+
+/// A call of a cluster: one try at one target.
+pub const ATTEMPT_CALL: &str = "attempt";
+
 /// The namespace of dynamic metadata in which the processor publishes, as Envoy AI Gateway's does.
 pub const METADATA_NAMESPACE: &str = "io.envoy.ai_gateway";
 
@@ -28,8 +37,11 @@ pub const REPLY_DETAILS: &str = "tollgate";
 /// The cluster of the external processor.
 pub(super) const PROCESSOR_CLUSTER: &str = "tollgate-extproc";
 
-/// The filter that calls the external processor, in listeners and in clusters.
-pub(super) const PROCESSOR_FILTER: &str = "envoy.filters.http.ext_proc/tollgate";
+/// The filter of listeners that calls the external processor.
+pub(super) const EXCHANGE_FILTER: &str = "envoy.filters.http.ext_proc/tollgate";
+
+/// The filter of clusters that does. Under the name of the other, what virtual hosts say to that one would hold for it as well.
+pub(super) const ATTEMPT_FILTER: &str = "envoy.filters.http.ext_proc/tollgate-attempt";
 
 /// The name of a rule, in routes and in the metadata of hosts.
 pub(super) fn rule(rule: &CompiledRule) -> String {

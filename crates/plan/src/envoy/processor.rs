@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 
 use super::form::{self, extension, typed};
 use super::names::{
-    LISTENER_METADATA, METADATA_NAMESPACE, PROCESSOR_CLUSTER, PROCESSOR_FILTER, SNAPSHOT_METADATA,
+    ATTEMPT_CALL, ATTEMPT_FILTER, CALL_METADATA, EXCHANGE_CALL, EXCHANGE_FILTER, LISTENER_METADATA,
+    METADATA_NAMESPACE, PROCESSOR_CLUSTER, SNAPSHOT_METADATA,
 };
 use super::{Processor, Resource};
 
@@ -37,7 +38,8 @@ pub(super) fn of_listener() -> Value {
         "response_body_mode": "NONE",
         "response_trailer_mode": "SKIP",
     });
-    extension(PROCESSOR_FILTER, FILTER, filter(mode, &[]))
+    let fields = filter(EXCHANGE_CALL, mode);
+    extension(EXCHANGE_FILTER, FILTER, fields)
 }
 
 /// What a virtual host adds to the calls of its requests, by filter: of which snapshot it is, and of which listener.
@@ -47,7 +49,7 @@ pub(super) fn of_virtual_host(snapshot: &str, listener: &str) -> Value {
         { "key": LISTENER_METADATA, "value": listener },
     ]);
     let per_route = typed(PER_ROUTE, json!({ "overrides": { "grpc_initial_metadata": metadata } }));
-    json!({ PROCESSOR_FILTER: per_route })
+    json!({ EXCHANGE_FILTER: per_route })
 }
 
 /// The filters in clusters: the processor writes the request of one attempt and sees its response. The body of the request is not sent
@@ -61,27 +63,31 @@ pub(super) fn of_cluster() -> Value {
         "response_body_mode": "STREAMED",
         "response_trailer_mode": "SKIP",
     });
-    let fields = filter(mode, &["xds.route_name", "xds.upstream_host_metadata"]);
+    let mut fields = filter(ATTEMPT_CALL, mode);
+    form::set(&mut fields, "request_attributes", json!(["xds.route_name", "xds.upstream_host_metadata"]));
+    // A body that is replaced loses its length otherwise, and not every provider takes one in chunks.
+    form::set(&mut fields, "allow_content_length_header", true.into());
+    // Behind the router nobody reads Envoy's own headers any more, and no backend is to see them.
+    form::set(&mut fields, "mutation_rules", json!({ "allow_all_routing": true, "allow_envoy": true }));
     let codec = extension("envoy.filters.http.upstream_codec", CODEC, json!({}));
-    json!([extension(PROCESSOR_FILTER, FILTER, fields), codec])
+    json!([extension(ATTEMPT_FILTER, FILTER, fields), codec])
 }
 
-fn filter(processing_mode: Value, request_attributes: &[&str]) -> Value {
+fn filter(call: &str, processing_mode: Value) -> Value {
     let namespaces = json!({ "untyped": [METADATA_NAMESPACE] });
-    let mut fields = json!({
-        "grpc_service": { "envoy_grpc": { "cluster_name": PROCESSOR_CLUSTER } },
+    json!({
+        "grpc_service": {
+            "envoy_grpc": { "cluster_name": PROCESSOR_CLUSTER },
+            "initial_metadata": [{ "key": CALL_METADATA, "value": call }],
+        },
         "failure_mode_allow": false,
         "message_timeout": MESSAGE_TIMEOUT,
         "processing_mode": processing_mode,
         "allow_mode_override": true,
-        // The processor writes heads anew: path, host and method are its to set. Envoy's own headers are not.
+        // Path, host and method are the processor's to set; what instructs Envoy is not.
         "mutation_rules": { "allow_all_routing": true, "allow_envoy": false },
         "metadata_options": { "forwarding_namespaces": namespaces, "receiving_namespaces": namespaces },
-    });
-    if !request_attributes.is_empty() {
-        form::set(&mut fields, "request_attributes", json!(request_attributes));
-    }
-    fields
+    })
 }
 
 /// The cluster of the processor.
