@@ -242,6 +242,23 @@ pub struct Backend {
     pub http2_cleartext: bool,
 }
 
+impl Backend {
+    /// What `endpoint` is asked as: its host, with the port unless that is the usual one.
+    pub fn authority(&self, endpoint: &Endpoint) -> String {
+        let usual_port = if self.tls.is_some() { 443 } else { 80 };
+        let with_port = |host: String, port: u16| match port {
+            port if port == usual_port => host,
+            port => format!("{host}:{port}"),
+        };
+        match endpoint {
+            Endpoint::Fqdn { hostname, port } => with_port(hostname.clone(), *port),
+            Endpoint::Ip { address, port } if address.is_ipv6() => with_port(format!("[{address}]"), *port),
+            Endpoint::Ip { address, port } => with_port(address.to_string(), *port),
+            Endpoint::Unix { .. } => "localhost".to_owned(),
+        }
+    }
+}
+
 /// One address of a backend.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Endpoint {

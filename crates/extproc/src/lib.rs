@@ -28,8 +28,10 @@ pub mod names {
     pub const SNAPSHOT: &str = "x-tollgate-snapshot";
     /// Metadata of the call: the listener that took the request.
     pub const LISTENER: &str = "x-tollgate-listener";
-    /// Request header that ties an attempt to its exchange.
-    pub const EXCHANGE: &str = "x-tollgate-exchange";
+    /// Request header with the id of the exchange, which ties its attempts to it.
+    pub const EXCHANGE: &str = "x-tollgate-request-id";
+    /// Request header with the label of the client's dialect, for replies of Envoy's own.
+    pub const DIALECT: &str = "x-tollgate-dialect";
     /// Response header that tells which attempt it is of; none on what Envoy says by itself.
     pub const ATTEMPT: &str = "x-tollgate-attempt";
     /// Request header with the model, on which routes match.
@@ -38,6 +40,8 @@ pub mod names {
     pub const TARGET: &str = "xds.upstream_host_metadata.filter_metadata['tollgate']['target']";
     /// Attribute of a try: the authority under which its host is asked.
     pub const AUTHORITY: &str = "xds.upstream_host_metadata.filter_metadata['tollgate']['authority']";
+    /// What the details of the gateway's own replies begin with: Envoy leaves these as they are.
+    pub const REPLY_DETAILS: &str = "tollgate_";
     /// Namespace of the dynamic metadata that carries token counts and what the access log tells.
     pub const METADATA: &str = "io.envoy.ai_gateway";
 }

@@ -1,4 +1,4 @@
-//! The stream of a listener: a request is refused, answered, or routed; what Envoy says by itself gets the client's shape.
+//! The stream of a listener: a request is refused, answered, or routed, and its client's status is noted.
 
 use std::sync::Arc;
 
@@ -19,9 +19,6 @@ use crate::{clock, names};
 
 /// Request headers that Envoy has added, and that belong to nobody behind it.
 const ADDED_BY_ENVOY: [&str; 3] = ["x-forwarded-for", "x-forwarded-proto", "x-request-id"];
-
-/// Response header by which Envoy says that it had no room.
-const OVERLOADED: &str = "x-envoy-overloaded";
 
 /// A listener's stream.
 pub(crate) struct ListenerSide {
@@ -59,7 +56,10 @@ impl ListenerSide {
         match plan {
             Err(reply) => Ok(answer(running, &reply)),
             Ok(_) if sent.end_of_stream => self.on_body(Bytes::new(), Phase::RequestHeaders),
-            Ok(_) => Ok(Onward::default().answer(Phase::RequestHeaders)),
+            Ok(_) => {
+                let headers = identity(running);
+                Ok(Onward { headers, ..Onward::default() }.answer(Phase::RequestHeaders))
+            }
         }
     }
 
@@ -68,7 +68,7 @@ impl ListenerSide {
             self.running.as_ref().ok_or_else(|| Status::failed_precondition("a body without a head"))?;
         match running.exchange(|exchange| exchange.on_request_body(body)) {
             Some(Ok(routed)) => {
-                let onward = onward(running, &routed);
+                let onward = onward(running, &routed, phase);
                 // Can only be set already if Envoy sent two bodies; the first one counts.
                 let _ = running.routed.set(routed);
                 Ok(onward.answer(phase))
@@ -88,23 +88,15 @@ impl ListenerSide {
                 HeaderMutation { remove_headers: vec![names::ATTEMPT.to_owned()], ..Default::default() };
             return Ok(Onward { headers, ..Onward::default() }.answer(Phase::ResponseHeaders));
         }
-        let fault = fault_of(status, head.headers.contains_key(OVERLOADED));
-        running.fail(fault.clone());
-        match running.exchange(|exchange| exchange.fail(&fault)) {
-            Some(reply) => {
-                running.set_status(reply.status.as_u16());
-                running.add_body_bytes(reply.body.len());
-                Ok(immediate(&reply))
-            }
-            None => Ok(Onward::default().answer(Phase::ResponseHeaders)),
-        }
+        // Envoy says it by itself, and has given it the client's shape already.
+        running.fail(fault_of(status));
+        Ok(Onward::default().answer(Phase::ResponseHeaders))
     }
 }
 
 /// What a reply of Envoy's own means.
-fn fault_of(status: u16, overloaded: bool) -> Fault {
+fn fault_of(status: u16) -> Fault {
     match status {
-        503 if overloaded => Fault::Gateway(GatewayFault::Overloaded),
         503 => Fault::Backend(BackendFault::Unreachable),
         504 => Fault::Backend(BackendFault::FirstByteTimeout),
         502 => Fault::Backend(BackendFault::Protocol),
@@ -117,11 +109,23 @@ fn answer(running: &Running, reply: &LocalReply) -> ProcessingResponse {
     immediate(reply)
 }
 
-/// Sends a routed request on its way to the routes.
-fn onward(running: &Running, routed: &Routed) -> Onward {
+/// What Envoy has to know of an exchange: its id, and in which words its client wants to be told of failures.
+fn identity(running: &Running) -> HeaderMutation {
     let mut headers = HeaderMutation::default();
-    set(&mut headers, names::MODEL, routed.model().as_str());
     set(&mut headers, names::EXCHANGE, running.id().as_bytes());
+    if let Some(dialect) = running.exchange(|exchange| exchange.dialect()) {
+        set(&mut headers, names::DIALECT, dialect.label());
+    }
+    headers
+}
+
+/// Sends a routed request on its way to the routes.
+fn onward(running: &Running, routed: &Routed, phase: Phase) -> Onward {
+    let mut headers = match phase {
+        Phase::RequestHeaders => identity(running),
+        _ => HeaderMutation::default(),
+    };
+    set(&mut headers, names::MODEL, routed.model().as_str());
     Onward { headers, clear_route_cache: true, ..Onward::default() }
 }
 

@@ -9,7 +9,7 @@ use tollgate_envoy::processing::{
 };
 use tollgate_exchange::LocalReply;
 
-use crate::headers;
+use crate::{headers, names};
 
 /// Which message of Envoy's is answered. Envoy takes the answer to another one for an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,7 +85,7 @@ pub(crate) fn immediate(reply: &LocalReply) -> ProcessingResponse {
         status: Some(HttpStatus { code: i32::from(reply.status.as_u16()) }),
         headers: Some(headers::changes(&http::HeaderMap::new(), &reply.headers)),
         body: reply.body.clone(),
-        details: reply.reason.unwrap_or("answered").to_owned(),
+        details: format!("{}{}", names::REPLY_DETAILS, reply.reason.unwrap_or("answered")),
         ..Default::default()
     };
     ProcessingResponse { response: Some(Response::ImmediateResponse(response)), ..Default::default() }

@@ -45,6 +45,7 @@ impl Served<'_> {
     }
 
     fn host(&self, endpoint: &Endpoint, rule: &str) -> Value {
+        let authority = self.target.backend.authority(endpoint);
         let (address, hostname) = match endpoint {
             Endpoint::Fqdn { hostname, port } => (socket_address(hostname, *port), Some(hostname.clone())),
             Endpoint::Ip { address, port } => {
@@ -56,7 +57,8 @@ impl Served<'_> {
         if let Some(hostname) = hostname {
             set(&mut endpoint, "hostname", hostname.into());
         }
-        let mut metadata = json!({ HOST_METADATA: { "rule": rule, "target": self.index } });
+        let target = format!("{rule}/target/{}", self.index);
+        let mut metadata = json!({ HOST_METADATA: { "target": target, "authority": authority } });
         if self.target.backend.tls.is_some() {
             set(&mut metadata, SOCKET_METADATA, self.socket_match());
         }

@@ -26,9 +26,18 @@ pub const ATTEMPT_CALL: &str = "attempt";
 /// The namespace of dynamic metadata in which the processor publishes, as Envoy AI Gateway's does.
 pub const METADATA_NAMESPACE: &str = "io.envoy.ai_gateway";
 
-/// The namespace of a host's metadata that says which target it belongs to: `rule` is `<route>/rule/<index>`, `target` the place among
-/// the targets of the `CompiledRule`.
+/// The namespace of a host's metadata that says which target it belongs to: `target` is `<route>/rule/<index>/target/<place>`, and
+/// `authority` what its backend is asked as.
 pub const HOST_METADATA: &str = "tollgate";
+
+/// The attributes by which the processor is told of the host that was picked. A whole metadata would come as text for people.
+pub(super) const HOST_ATTRIBUTES: [&str; 2] = [
+    "xds.upstream_host_metadata.filter_metadata['tollgate']['target']",
+    "xds.upstream_host_metadata.filter_metadata['tollgate']['authority']",
+];
+
+/// The member of dynamic metadata with the length of a body that the processor has replaced.
+pub(super) const CONTENT_LENGTH: &str = "content_length";
 
 /// What `details` of the processor's immediate responses begin with: Envoy leaves those as they are, and gives all other replies of
 /// its own the shape of the client's dialect.

@@ -6,13 +6,14 @@ use serde_json::{Value, json};
 
 use super::form::{self, extension, typed};
 use super::names::{
-    ATTEMPT_CALL, ATTEMPT_FILTER, CALL_METADATA, EXCHANGE_CALL, EXCHANGE_FILTER, LISTENER_METADATA,
-    METADATA_NAMESPACE, PROCESSOR_CLUSTER, SNAPSHOT_METADATA,
+    ATTEMPT_CALL, ATTEMPT_FILTER, CALL_METADATA, CONTENT_LENGTH, EXCHANGE_CALL, EXCHANGE_FILTER,
+    HOST_ATTRIBUTES, LISTENER_METADATA, METADATA_NAMESPACE, PROCESSOR_CLUSTER, SNAPSHOT_METADATA,
 };
 use super::{Processor, Resource};
 
 const FILTER: &str = "envoy.extensions.filters.http.ext_proc.v3.ExternalProcessor";
 const PER_ROUTE: &str = "envoy.extensions.filters.http.ext_proc.v3.ExtProcPerRoute";
+const MUTATION: &str = "envoy.extensions.filters.http.header_mutation.v3.HeaderMutation";
 const CODEC: &str = "envoy.extensions.filters.http.upstream_codec.v3.UpstreamCodec";
 
 /// Longest wait for one message of the processor.
@@ -34,7 +35,8 @@ pub(super) fn of_listener() -> Value {
         "request_header_mode": "SEND",
         "request_body_mode": "BUFFERED",
         "request_trailer_mode": "SKIP",
-        "response_header_mode": "SKIP",
+        // By which the processor knows what the client gets, and gives Envoy's own replies their shape.
+        "response_header_mode": "SEND",
         "response_body_mode": "NONE",
         "response_trailer_mode": "SKIP",
     });
@@ -64,13 +66,20 @@ pub(super) fn of_cluster() -> Value {
         "response_trailer_mode": "SKIP",
     });
     let mut fields = filter(ATTEMPT_CALL, mode);
-    form::set(&mut fields, "request_attributes", json!(["xds.route_name", "xds.upstream_host_metadata"]));
-    // A body that is replaced loses its length otherwise, and not every provider takes one in chunks.
-    form::set(&mut fields, "allow_content_length_header", true.into());
+    form::set(&mut fields, "request_attributes", json!(HOST_ATTRIBUTES));
     // Behind the router nobody reads Envoy's own headers any more, and no backend is to see them.
     form::set(&mut fields, "mutation_rules", json!({ "allow_all_routing": true, "allow_envoy": true }));
     let codec = extension("envoy.filters.http.upstream_codec", CODEC, json!({}));
-    json!([extension(ATTEMPT_FILTER, FILTER, fields), codec])
+    json!([extension(ATTEMPT_FILTER, FILTER, fields), length(), codec])
+}
+
+/// The filter that puts the length of a replaced body back, which Envoy takes away. Not every provider takes a body in chunks.
+fn length() -> Value {
+    let value = format!("%DYNAMIC_METADATA({METADATA_NAMESPACE}:{CONTENT_LENGTH})%");
+    let append =
+        json!({ "header": { "key": "content-length", "value": value }, "append_action": "ADD_IF_ABSENT" });
+    let mutations = json!({ "request_mutations": [{ "append": append }] });
+    extension("envoy.filters.http.header_mutation", MUTATION, json!({ "mutations": mutations }))
 }
 
 fn filter(call: &str, processing_mode: Value) -> Value {
