@@ -208,6 +208,28 @@ pub(crate) struct RunArguments {
         value_parser = duration
     )]
     pub(crate) drain_timeout: Duration,
+    /// What moves the bytes: embedded, which is this process, or envoy, which is an Envoy that it starts
+    #[arg(
+        long,
+        value_name = "PLANE",
+        hide_possible_values = true,
+        env = "TOLLGATE_DATA_PLANE",
+        hide_env_values = true,
+        default_value = "embedded"
+    )]
+    pub(crate) data_plane: Plane,
+    /// The Envoy to start, with --data-plane envoy [default: the program called envoy]
+    #[arg(long, value_name = "PATH", env = "TOLLGATE_ENVOY", hide_env_values = true)]
+    pub(crate) envoy: Option<PathBuf>,
+}
+
+/// What moves the bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Plane {
+    /// This process
+    Embedded,
+    /// An Envoy
+    Envoy,
 }
 
 /// `tollgate check`.

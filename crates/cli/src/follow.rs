@@ -80,7 +80,10 @@ impl Follower {
                 tracing::info!(version, %findings, "the new configuration is served");
             }
             Err(error) => {
-                tracing::error!(%error, "the new configuration is refused; the one before is still served");
+                tracing::error!(
+                    error = format!("{error:#}"),
+                    "the new configuration is refused; the one before is still served"
+                );
                 self.server.refused();
             }
         }

@@ -28,7 +28,7 @@ pub(crate) fn run(admin: SocketAddr) -> Result<()> {
 }
 
 /// The unspecified address is one to listen on; to connect to it, take the loopback address of its kind.
-fn reachable(mut admin: SocketAddr) -> SocketAddr {
+pub(crate) fn reachable(mut admin: SocketAddr) -> SocketAddr {
     if admin.ip().is_unspecified() {
         admin.set_ip(match admin {
             SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),

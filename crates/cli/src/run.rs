@@ -12,12 +12,13 @@ use tollgate_config::Bundle;
 use tollgate_config::bundle::Listener;
 use tollgate_telemetry::AccessLog;
 
-use crate::arguments::RunArguments;
+use crate::arguments::{Plane, RunArguments};
+use crate::fleet;
 use crate::follow::{Follower, complaints, log};
 use crate::load::Loaded;
 use crate::origin::{Origin, Port};
 use crate::paint::Paint;
-use crate::server::{Server, ServerOptions};
+use crate::server::{DataPlane, Server, ServerOptions};
 use crate::signals::Signals;
 use crate::watch::Watch;
 
@@ -47,7 +48,7 @@ pub(crate) fn run(arguments: &RunArguments, began: Instant, paint: Paint) -> Res
     let _inside = runtime.enter();
     let signals = Signals::take()?;
     let snapshot = Arc::clone(&configuration.snapshot);
-    let server = Arc::new(Server::start(&server_options(arguments), configuration)?);
+    let server = Arc::new(Server::start(&server_options(arguments)?, configuration)?);
     tell_ready(&server, snapshot.bundle(), began)?;
     let following = watch.map(|mut watch| {
         watch.follow(loaded.files);
@@ -61,9 +62,13 @@ pub(crate) fn run(arguments: &RunArguments, began: Instant, paint: Paint) -> Res
     Ok(code)
 }
 
-fn server_options(arguments: &RunArguments) -> ServerOptions {
+fn server_options(arguments: &RunArguments) -> Result<ServerOptions> {
     let cores = || thread::available_parallelism().map_or(1, usize::from);
-    ServerOptions {
+    let data_plane = match arguments.data_plane {
+        Plane::Embedded => DataPlane::Embedded,
+        Plane::Envoy => DataPlane::Envoy(fleet::find_envoy(arguments.envoy.as_deref())?),
+    };
+    Ok(ServerOptions {
         admin_address: arguments.admin_address,
         access_log: match arguments.access_log.as_str() {
             "off" => AccessLog::Off,
@@ -71,7 +76,8 @@ fn server_options(arguments: &RunArguments) -> ServerOptions {
             path => AccessLog::File(path.into()),
         },
         workers: arguments.workers.map_or_else(cores, usize::from),
-    }
+        data_plane,
+    })
 }
 
 /// Shows what is wrong at the start: to a person as `check` does, to a log without the lines themselves.

@@ -1,6 +1,7 @@
 //! The gateway with what belongs to it: telemetry, the admin address, readiness, the served configuration.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
@@ -9,10 +10,11 @@ use anyhow::{Context, Result};
 use tollgate_config::Snapshot;
 use tollgate_effects::Secrets;
 use tollgate_proxy::admin::{self, AdminHandle, AdminState};
-use tollgate_proxy::{Gateway, GatewayError, Options};
+use tollgate_proxy::{Gateway, Options};
 use tollgate_telemetry::{AccessLog, Reload, Telemetry};
 
 use crate::finding::Finding;
+use crate::fleet::{Fleet, FleetOptions};
 use crate::served::Served;
 
 /// How long the last lines of the access log may take.
@@ -24,6 +26,16 @@ pub(crate) struct ServerOptions {
     pub(crate) admin_address: SocketAddr,
     pub(crate) access_log: AccessLog,
     pub(crate) workers: usize,
+    pub(crate) data_plane: DataPlane,
+}
+
+/// What moves the bytes.
+#[derive(Debug, Clone)]
+pub(crate) enum DataPlane {
+    /// This process.
+    Embedded,
+    /// An Envoy, which is this program.
+    Envoy(PathBuf),
 }
 
 /// A configuration that can be served.
@@ -33,9 +45,15 @@ pub(crate) struct Configuration {
     pub(crate) findings: Vec<Finding>,
 }
 
+/// A data plane at work.
+enum Plane {
+    Embedded(Gateway),
+    Envoy(Fleet),
+}
+
 /// Everything that runs.
 pub(crate) struct Server {
-    gateway: Gateway,
+    plane: Plane,
     admin: AdminHandle,
     telemetry: Arc<Telemetry>,
     ready: Arc<AtomicBool>,
@@ -58,20 +76,18 @@ impl Server {
         let admin = admin::serve(options.admin_address, admin_state(&telemetry, &ready, &served))
             .with_context(|| format!("cannot listen on the admin address {}", options.admin_address))?;
         served.replace(configuration.snapshot.bundle(), &configuration.findings);
-        let gateway = Gateway::start(
-            &Options::new(options.workers),
-            configuration.snapshot,
-            configuration.secrets,
-            Arc::clone(&telemetry),
-        )?;
+        let plane = Plane::start(options, configuration, Arc::clone(&telemetry))?;
         telemetry.reloaded(Reload::Applied, since_epoch());
         ready.store(true, Ordering::Release);
-        Ok(Self { gateway, admin, telemetry, ready, served })
+        Ok(Self { plane, admin, telemetry, ready, served })
     }
 
     /// Where clients connect.
     pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
-        self.gateway.addresses()
+        match &self.plane {
+            Plane::Embedded(gateway) => gateway.addresses(),
+            Plane::Envoy(fleet) => fleet.addresses(),
+        }
     }
 
     /// Where operators look.
@@ -83,9 +99,12 @@ impl Server {
     ///
     /// # Errors
     /// When it cannot be served. What was served before goes on.
-    pub(crate) fn reload(&self, configuration: Configuration) -> Result<u64, GatewayError> {
+    pub(crate) fn reload(&self, configuration: Configuration) -> Result<u64> {
         let snapshot = Arc::clone(&configuration.snapshot);
-        self.gateway.reload(configuration.snapshot, configuration.secrets)?;
+        match &self.plane {
+            Plane::Embedded(gateway) => gateway.reload(configuration.snapshot, configuration.secrets)?,
+            Plane::Envoy(fleet) => fleet.reload(configuration.snapshot, configuration.secrets)?,
+        }
         self.telemetry.reloaded(Reload::Applied, since_epoch());
         Ok(self.served.replace(snapshot.bundle(), &configuration.findings))
     }
@@ -98,9 +117,32 @@ impl Server {
     /// Lets running requests finish, at most for `grace`; false when some were cut off.
     pub(crate) async fn drain(&self, grace: Duration) -> bool {
         self.ready.store(false, Ordering::Release);
-        let finished = self.gateway.drain(grace).await;
+        let finished = match &self.plane {
+            Plane::Embedded(gateway) => gateway.drain(grace).await,
+            Plane::Envoy(fleet) => fleet.drain(grace).await,
+        };
         self.telemetry.flush(FLUSH);
         finished
+    }
+}
+
+impl Plane {
+    fn start(
+        options: &ServerOptions,
+        configuration: Configuration,
+        telemetry: Arc<Telemetry>,
+    ) -> Result<Self> {
+        let (snapshot, secrets) = (configuration.snapshot, configuration.secrets);
+        match &options.data_plane {
+            DataPlane::Embedded => {
+                let options = Options::new(options.workers);
+                Ok(Self::Embedded(Gateway::start(&options, snapshot, secrets, telemetry)?))
+            }
+            DataPlane::Envoy(envoy) => {
+                let options = FleetOptions { envoy: envoy.clone(), workers: options.workers };
+                Ok(Self::Envoy(Fleet::start(&options, snapshot, secrets, telemetry)?))
+            }
+        }
     }
 }
 

@@ -3,12 +3,14 @@
 //! This crate knows nothing about JSON, HTTP, sockets or configuration files. Whoever needs one of these ideas
 //! imports it from here, so that a word means the same thing everywhere. `docs/lexicon.md` lists the words.
 
+mod content;
 mod fault;
 mod name;
 mod operation;
 mod secret;
 mod usage;
 
+pub use content::content_hash;
 pub use fault::{BackendFault, ClientFault, Fault, GatewayFault};
 pub use name::{BackendName, ModelName, ModelNameError, RouteName};
 pub use operation::{Delivery, Dialect, Operation};

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use tollgate_envoy::Any;
+use tollgate_terms::content_hash;
 
 /// A resource with its version.
 #[derive(Debug, Clone, PartialEq)]
@@ -22,7 +23,7 @@ pub struct ResourceSet {
 impl ResourceSet {
     /// Adds a resource. Another one of the same type and name is replaced.
     pub fn insert(&mut self, name: impl Into<String>, body: Any) {
-        let version = fnv_1a(&body.value);
+        let version = content_hash(&body.value);
         let named = self.types.entry(body.type_url.clone()).or_default();
         named.insert(name.into(), Resource { body, version });
     }
@@ -48,13 +49,6 @@ impl ResourceSet {
             text.push_str(name);
             text.push_str(&format!("\n{:016x}\n", resource.version));
         }
-        fnv_1a(text.as_bytes())
+        content_hash(text.as_bytes())
     }
-}
-
-/// FNV-1a: the same on every machine and in every version. Whoever could make two contents collide could as well send what they like.
-fn fnv_1a(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    })
 }

@@ -1,6 +1,7 @@
 //! Names that Envoy, its processor and whoever sends resources have to agree on.
 
 use tollgate_config::CompiledRule;
+use tollgate_terms::content_hash;
 
 /// The request header in which the processor puts the label of the client's dialect, for replies of Envoy's own.
 pub const DIALECT_HEADER: &str = "x-tollgate-dialect";
@@ -58,23 +59,6 @@ pub(super) fn rule(rule: &CompiledRule) -> String {
 }
 
 /// Adds a hash of `content` to `name`, so that another content has another name.
-///
-/// FNV-1a: the same on every machine and in every version, which the standard library's hash does not promise. It need not withstand
-/// an attack, since who writes the content writes the name as well.
 pub(super) fn hashed(name: &str, content: &str) -> String {
-    let hash = content
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
-    format!("{name}/{hash:016x}")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn hashes_as_fnv_1a_does() {
-        assert_eq!(hashed("n", ""), "n/cbf29ce484222325");
-        assert_eq!(hashed("n", "a"), "n/af63dc4c8601ec8c");
-    }
+    format!("{name}/{:016x}", content_hash(content.as_bytes()))
 }

@@ -67,6 +67,8 @@ pub(super) fn of_cluster() -> Value {
     });
     let mut fields = filter(ATTEMPT_CALL, mode);
     form::set(&mut fields, "request_attributes", json!(HOST_ATTRIBUTES));
+    // A document keeps its length; the processor tells the new one when it changes.
+    form::set(&mut fields, "allow_content_length_header", true.into());
     // Behind the router nobody reads Envoy's own headers any more, and no backend is to see them.
     form::set(&mut fields, "mutation_rules", json!({ "allow_all_routing": true, "allow_envoy": true }));
     let codec = extension("envoy.filters.http.upstream_codec", CODEC, json!({}));

@@ -1,0 +1,213 @@
+//! The Envoy data plane in one process: control plane, external processor, and an Envoy as a child.
+//!
+//! Started in this order, so that nothing is asked before it can answer: processor, discovery, Envoy. It is ready after a real request
+//! has gone through Envoy and the processor. Stopped in the opposite order.
+
+mod admin;
+mod bootstrap;
+mod child;
+mod folder;
+mod resources;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow, bail};
+use tollgate_config::Snapshot;
+use tollgate_effects::Secrets;
+use tollgate_envoy::discovery::aggregated_discovery_service_server::AggregatedDiscoveryServiceServer;
+use tollgate_envoy::grpc;
+use tollgate_extproc::{Processor, Serving};
+use tollgate_telemetry::Telemetry;
+use tollgate_xds::{Discovery, ResourceSet};
+
+use child::Child;
+use folder::Folder;
+use resources::Programmed;
+
+/// How long Envoy may take to be there, and to take a new configuration.
+const START_MAX: Duration = Duration::from_secs(30);
+const CHANGE_MAX: Duration = Duration::from_secs(10);
+
+/// How long clusters stay that no route names any more: requests on their way still go to them.
+const CLUSTERS_STAY: Duration = Duration::from_secs(30);
+
+/// How often something is looked at that cannot be waited for.
+const GLANCE: Duration = Duration::from_millis(20);
+
+/// How to run an Envoy.
+#[derive(Debug, Clone)]
+pub(crate) struct FleetOptions {
+    /// The program.
+    pub(crate) envoy: PathBuf,
+    /// Threads of Envoy, and of the processor.
+    pub(crate) workers: usize,
+}
+
+/// The parts at work. Dropping it ends Envoy at once.
+pub(crate) struct Fleet {
+    // In the order in which they are dropped.
+    child: Child,
+    _discovery: grpc::Server,
+    _processor: grpc::Server,
+    control: Arc<Control>,
+    folder: Folder,
+}
+
+/// What programs Envoy.
+struct Control {
+    processor: Processor,
+    discovery: Discovery,
+    served: std::sync::Mutex<Arc<Programmed>>,
+    changes: AtomicU64,
+}
+
+impl Fleet {
+    /// Starts everything and waits until it answers.
+    ///
+    /// # Errors
+    /// When a socket or Envoy cannot be had, or Envoy rejects its configuration.
+    pub(crate) fn start(
+        options: &FleetOptions,
+        snapshot: Arc<Snapshot>,
+        secrets: Secrets,
+        telemetry: Arc<Telemetry>,
+    ) -> Result<Self> {
+        let folder = Folder::new()?;
+        let programmed = Programmed::new(&snapshot, &secrets, &folder.processor())?;
+        let serving = Serving { id: programmed.id.clone(), snapshot, secrets };
+        let processor = Processor::new(serving, telemetry);
+        let processing = tollgate_extproc::serve(&processor, &folder.processor(), options.workers)
+            .context("cannot listen for Envoy's calls")?;
+        let discovery = Discovery::default();
+        discovery.publish(programmed.set.clone());
+        let service = AggregatedDiscoveryServiceServer::new(discovery.clone());
+        let discovering = grpc::serve(&service, &folder.discovery(), "xds", 1)
+            .context("cannot listen for Envoy's discovery")?;
+        let bootstrap = folder.write_bootstrap()?;
+        let child = Child::start(&options.envoy, &bootstrap, options.workers)?;
+        let control = Control {
+            processor,
+            discovery,
+            served: std::sync::Mutex::new(Arc::new(programmed)),
+            changes: AtomicU64::new(0),
+        };
+        let fleet = Self {
+            child,
+            _discovery: discovering,
+            _processor: processing,
+            control: Arc::new(control),
+            folder,
+        };
+        fleet.wait_until_ready()?;
+        Ok(fleet)
+    }
+
+    /// Where clients connect.
+    pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
+        self.control.served().addresses.clone()
+    }
+
+    /// Serves another configuration from now on.
+    ///
+    /// # Errors
+    /// When it cannot be said to Envoy, or Envoy rejects it. What was served before goes on.
+    pub(crate) fn reload(&self, snapshot: Arc<Snapshot>, secrets: Secrets) -> Result<()> {
+        let programmed = Arc::new(Programmed::new(&snapshot, &secrets, &self.folder.processor())?);
+        let before = self.control.served();
+        // First the processor, so that it knows what Envoy will name.
+        self.control.processor.publish(Serving { id: programmed.id.clone(), snapshot, secrets });
+        self.control.discovery.publish(programmed.set.clone());
+        if let Err(error) = self.control.settled(CHANGE_MAX) {
+            self.control.discovery.publish(before.set.clone());
+            return Err(error);
+        }
+        self.control.replace(programmed);
+        Ok(())
+    }
+
+    /// Lets running requests finish, at most for `grace`; false when some were cut off.
+    pub(crate) async fn drain(&self, grace: Duration) -> bool {
+        self.child.stop();
+        if let Some(admin) = self.folder.admin() {
+            // Both bounded by a second. Without an answer there is nothing to drain.
+            let _ = admin::post(admin, "/healthcheck/fail");
+            let _ = admin::post(admin, "/drain_listeners?graceful&skip_exit");
+        }
+        let finished = async {
+            while self.control.processor.running() > 0 {
+                tokio::time::sleep(GLANCE).await;
+            }
+        };
+        tokio::time::timeout(grace, finished).await.is_ok()
+    }
+
+    fn wait_until_ready(&self) -> Result<()> {
+        let until = now() + START_MAX;
+        self.control.settled(START_MAX).context("Envoy does not take its configuration")?;
+        for address in self.control.served().cleartext.clone() {
+            while let Err(error) = admin::goes_through(address) {
+                if now() > until {
+                    return Err(error.context(format!("Envoy does not answer on {address}")));
+                }
+                if let Some(status) = self.child.has_ended() {
+                    bail!("Envoy ended with {status} before it was ready");
+                }
+                thread::sleep(GLANCE);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Control {
+    fn served(&self) -> Arc<Programmed> {
+        Arc::clone(&self.served.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
+    }
+
+    /// Waits until Envoy has taken what it was sent.
+    fn settled(&self, longest: Duration) -> Result<()> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+        let settled = async { tokio::time::timeout(longest, self.discovery.settled()).await };
+        match runtime.block_on(settled) {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(words)) => Err(anyhow!("Envoy rejects it: {words}")),
+            Err(_) => bail!("Envoy has not taken it within {} s", longest.as_secs()),
+        }
+    }
+
+    /// Notes what is served now, and takes old clusters away after a while, unless something newer has come by then.
+    fn replace(self: &Arc<Self>, programmed: Arc<Programmed>) {
+        let set: ResourceSet = programmed.set.clone();
+        *self.served.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = programmed;
+        let change = self.changes.fetch_add(1, Ordering::SeqCst) + 1;
+        let control = Arc::downgrade(self);
+        thread::spawn(move || {
+            thread::sleep(CLUSTERS_STAY);
+            let Some(control) = control.upgrade() else { return };
+            if control.changes.load(Ordering::SeqCst) == change {
+                control.discovery.prune(set);
+            }
+        });
+    }
+}
+
+/// The program that `path` names: as it is, or found where programs are.
+pub(crate) fn find_envoy(path: Option<&Path>) -> Result<PathBuf> {
+    if let Some(path) = path {
+        return Ok(path.to_owned());
+    }
+    let folders = std::env::var_os("PATH").unwrap_or_default();
+    let found =
+        std::env::split_paths(&folders).map(|folder| folder.join("envoy")).find(|path| path.is_file());
+    found.context("no Envoy: expected --envoy PATH, TOLLGATE_ENVOY, or a program called envoy")
+}
+
+#[expect(clippy::disallowed_methods, reason = "the command line reads the clock for those who must not")]
+fn now() -> Instant {
+    Instant::now()
+}

@@ -1,0 +1,85 @@
+//! A configuration as Envoy gets it: what `plan` writes, with secrets put in, in protobuf.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use serde_json::{Value, json};
+use tollgate_config::{Severity, Snapshot};
+use tollgate_effects::Secrets;
+use tollgate_plan::envoy::{self, AccessLog, Processor, SecretNeed};
+use tollgate_terms::content_hash;
+use tollgate_xds::ResourceSet;
+
+/// A configuration, ready to be sent.
+pub(crate) struct Programmed {
+    /// Its id: the hash of what it is.
+    pub(crate) id: String,
+    pub(crate) set: ResourceSet,
+    /// Where clients connect.
+    pub(crate) addresses: Vec<SocketAddr>,
+    /// Those of them without TLS.
+    pub(crate) cleartext: Vec<SocketAddr>,
+}
+
+impl Programmed {
+    /// Writes what Envoy needs to serve `snapshot`, with the processor on the socket at `processor`.
+    ///
+    /// # Errors
+    /// When something cannot be said to Envoy, or a certificate is not there.
+    pub(crate) fn new(snapshot: &Snapshot, secrets: &Secrets, processor: &Path) -> Result<Self> {
+        let bundle = snapshot.bundle();
+        let id = format!("{:016x}", content_hash(&serde_json::to_vec(bundle)?));
+        let fleet = envoy::Fleet {
+            snapshot: id.clone(),
+            processor: Processor::Unix { path: processor.to_string_lossy().into_owned() },
+            access_log: AccessLog::Off,
+        };
+        let resources = envoy::resources(bundle, &fleet);
+        for diagnostic in &resources.diagnostics {
+            match diagnostic.severity {
+                Severity::Error => bail!("{} {}: {}", diagnostic.object, diagnostic.path, diagnostic.message),
+                Severity::Warning => {
+                    tracing::warn!("{} {}: {}", diagnostic.object, diagnostic.path, diagnostic.message)
+                }
+            }
+        }
+        let mut set = ResourceSet::default();
+        let written = [&resources.clusters, &resources.listeners, &resources.route_configurations];
+        for resource in written.into_iter().flatten() {
+            let body = tollgate_envoy::to_any(&resource.body)
+                .with_context(|| format!("resource {:?} is not one of Envoy's", resource.name))?;
+            set.insert(resource.name.clone(), body);
+        }
+        for need in &resources.secrets {
+            set.insert(need.name.clone(), tollgate_envoy::to_any(&certificate(need, secrets)?)?);
+        }
+        let address =
+            |listener: &tollgate_config::bundle::Listener| SocketAddr::new(listener.address, listener.port);
+        let addresses: BTreeSet<_> = bundle.listeners.iter().map(address).collect();
+        let cleartext: BTreeSet<_> =
+            bundle.listeners.iter().filter(|listener| listener.tls.is_none()).map(address).collect();
+        Ok(Self {
+            id,
+            set,
+            addresses: addresses.into_iter().collect(),
+            cleartext: cleartext.into_iter().collect(),
+        })
+    }
+}
+
+/// The certificate that Envoy asks for. Not to be shown: it has the key in it.
+fn certificate(need: &SecretNeed, secrets: &Secrets) -> Result<Value> {
+    let text = |reference| secrets.get(reference).map(|secret| secret.expose().to_owned());
+    let (chain, key) = (text(&need.chain), text(&need.key));
+    let (Some(chain), Some(key)) = (chain, key) else { bail!("certificate {} is not there", need.name) };
+    Ok(json!({
+        "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret",
+        "name": need.name,
+        "tls_certificate": {
+            "certificate_chain": { "inline_string": chain },
+            "private_key": { "inline_string": key },
+        },
+    }))
+}
