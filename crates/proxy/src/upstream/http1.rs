@@ -10,7 +10,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
-use tollgate_wire::http1::{BodyDecoder, Decoded, Head, read_head};
+use tollgate_wire::http1::{BodyDecoder, Decoded, ResponseHead, read_response_head};
 
 /// Sizes of the buffer that is read into: small at first, larger for a body that fills it.
 const READ_BYTES_MIN: usize = 8 << 10;
@@ -73,13 +73,13 @@ impl Http1 {
 
     /// Sends a request, and waits for the head of the response. Gives up writing when the response comes before all is
     /// written; the connection is of no further use then.
-    pub(super) async fn send(&mut self, mut request: Pieces) -> Result<Head, Broken> {
+    pub(super) async fn send(&mut self, mut request: Pieces) -> Result<ResponseHead, Broken> {
         self.written = false;
         let mut has_come = false;
         poll_fn(|cx| {
             let failed = self.poll_write(cx, &mut request);
             loop {
-                if let Some(head) = read_head(&mut self.buffer)? {
+                if let Some(head) = read_response_head(&mut self.buffer)? {
                     self.keeps_alive = head.keeps_alive;
                     return Poll::Ready(Ok(head));
                 }
