@@ -16,6 +16,7 @@ use Purity::{Edge, Pure};
 const LAYERS: &[(&str, u8, Purity)] = &[
     ("terms", 0, Pure),
     ("wire", 0, Pure),
+    ("envoy", 0, Edge),
     ("chat", 1, Pure),
     ("manifest", 1, Pure),
     ("dialect", 2, Pure),

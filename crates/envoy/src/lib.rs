@@ -1,0 +1,43 @@
+//! Envoy's API: the messages of the services that Envoy calls, and resources from JSON to protobuf.
+//!
+//! `proto/` holds the definitions as Envoy publishes them (Apache-2.0), unchanged: those that the services and the resources of
+//! `plan` need, and what these import. This crate knows nothing of what a resource is for.
+
+mod resource;
+
+pub use prost::Message;
+pub use prost_types::{Any, Duration, ListValue, Struct, Value, value};
+pub use resource::{ResourceError, from_any, to_any};
+
+#[expect(
+    missing_docs,
+    unreachable_pub,
+    clippy::allow_attributes,
+    clippy::too_many_lines,
+    clippy::enum_variant_names,
+    clippy::large_enum_variant,
+    reason = "generated from the definitions, which document it"
+)]
+mod services {
+    include!(concat!(env!("OUT_DIR"), "/services.rs"));
+}
+
+/// The discovery services over which Envoy gets its resources.
+pub mod discovery {
+    pub use crate::services::envoy::config::core::v3::Node;
+    pub use crate::services::envoy::service::discovery::v3::*;
+    pub use crate::services::google::rpc::Status;
+}
+
+/// The external processor that Envoy asks about a request and its response.
+pub mod processing {
+    pub use crate::services::envoy::config::core::v3::{
+        HeaderMap, HeaderValue, HeaderValueOption, header_value_option::HeaderAppendAction,
+    };
+    pub use crate::services::envoy::extensions::filters::http::ext_proc::v3::{
+        ProcessingMode,
+        processing_mode::{BodySendMode, HeaderSendMode},
+    };
+    pub use crate::services::envoy::service::ext_proc::v3::*;
+    pub use crate::services::envoy::r#type::v3::{HttpStatus, StatusCode};
+}
