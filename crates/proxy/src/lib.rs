@@ -14,6 +14,7 @@ mod dispatch;
 mod door;
 mod drain;
 mod gateway;
+mod line;
 mod listen;
 mod patience;
 mod request_id;
