@@ -47,7 +47,10 @@ impl Http1 {
     /// said anything on it.
     pub(super) fn is_ready(&mut self) -> bool {
         let mut cx = Context::from_waker(Waker::noop());
-        self.written && self.keeps_alive && self.line.buffer.is_empty() && self.line.poll_fill(&mut cx).is_pending()
+        self.written
+            && self.keeps_alive
+            && self.line.buffer.is_empty()
+            && self.line.poll_fill(&mut cx).is_pending()
     }
 
     /// Sends a request, and waits for the head of the response. Gives up writing when the response comes before all is
