@@ -44,6 +44,13 @@ impl<T: Transport> Line<T> {
         Self { transport, buffer: BytesMut::new(), read_bytes: READ_BYTES_MIN, unflushed: false }
     }
 
+    /// Makes room for `bytes` bytes in one piece, those that have come among them.
+    pub(crate) fn gather(&mut self, bytes: usize) {
+        if self.buffer.capacity() < bytes {
+            self.buffer.reserve(bytes.saturating_sub(self.buffer.len()));
+        }
+    }
+
     /// Reads what has come; 0 is the end.
     pub(crate) fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         if self.buffer.capacity() - self.buffer.len() < self.read_bytes / 2 {

@@ -12,6 +12,7 @@ use tokio::task::AbortHandle;
 use tollgate_telemetry::Telemetry;
 
 use crate::connection;
+use crate::date::Date;
 use crate::drain::Drain;
 use crate::listen;
 use crate::serving::Serving;
@@ -29,6 +30,7 @@ pub(crate) struct Worker {
     pub(crate) telemetry: Arc<Telemetry>,
     pub(crate) drain: Arc<Drain>,
     pub(crate) pools: Pools,
+    pub(crate) date: Date,
     pub(crate) request_body_timeout: Duration,
 }
 
@@ -39,7 +41,14 @@ impl Worker {
         drain: Arc<Drain>,
         request_body_timeout: Duration,
     ) -> Self {
-        Self { serving, telemetry, drain, pools: Pools::default(), request_body_timeout }
+        Self {
+            serving,
+            telemetry,
+            drain,
+            pools: Pools::default(),
+            date: Date::default(),
+            request_body_timeout,
+        }
     }
 
     /// The configuration of this moment. A request keeps the one that it began with.

@@ -87,7 +87,7 @@ impl<T: Transport> Body for Incoming<'_, T> {
                     Err(_) => return Poll::Ready(Some(Err(CutShort))),
                 }
             } else if !this.line.buffer.is_empty() {
-                this.line.reserve(gathers);
+                this.line.gather(gathers);
             }
             match ready!(this.line.poll_fill(cx)) {
                 Ok(0) | Err(_) => return Poll::Ready(Some(Err(CutShort))),
