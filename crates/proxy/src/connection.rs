@@ -37,6 +37,9 @@ const HTTP2_CONNECTION_WINDOW_BYTES: u32 = 1 << 20;
 /// Most response bytes buffered per HTTP/2 stream for a slow client.
 const HTTP2_SEND_BUFFER_BYTES: usize = 64 << 10;
 
+/// How many milliseconds the rest of what begins like the preface is waited for. It comes at once, or it is none.
+const HTTP2_PREFACE_WAIT_MS: usize = 1000;
+
 /// How every HTTP/2 connection with prior knowledge begins (RFC 9113 section 3.4).
 const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -89,7 +92,7 @@ async fn serve_tls(
 /// Whether the connection begins with the HTTP/2 preface. Takes nothing off the stream.
 async fn begins_http2(stream: &TcpStream) -> io::Result<bool> {
     let mut first = [0; HTTP2_PREFACE.len()];
-    loop {
+    for _ in 0..HTTP2_PREFACE_WAIT_MS {
         let count = stream.peek(&mut first).await?;
         let seen = first.get(..count).unwrap_or_default();
         if count == 0 || !HTTP2_PREFACE.starts_with(seen) {
@@ -101,6 +104,7 @@ async fn begins_http2(stream: &TcpStream) -> io::Result<bool> {
         // `peek` is ready as long as anything is there, so waiting for the rest has to be by the clock.
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
+    Ok(false)
 }
 
 async fn serve_http2(

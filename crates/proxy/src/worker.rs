@@ -14,6 +14,7 @@ use tollgate_telemetry::Telemetry;
 use crate::connection;
 use crate::date::Date;
 use crate::drain::Drain;
+use crate::gateway::Options;
 use crate::listen;
 use crate::serving::Serving;
 use crate::upstream::Pools;
@@ -31,6 +32,7 @@ pub(crate) struct Worker {
     pub(crate) drain: Arc<Drain>,
     pub(crate) pools: Pools,
     pub(crate) date: Date,
+    pub(crate) request_head_timeout: Duration,
     pub(crate) request_body_timeout: Duration,
 }
 
@@ -39,7 +41,7 @@ impl Worker {
         serving: Arc<ArcSwap<Serving>>,
         telemetry: Arc<Telemetry>,
         drain: Arc<Drain>,
-        request_body_timeout: Duration,
+        options: &Options,
     ) -> Self {
         Self {
             serving,
@@ -47,7 +49,8 @@ impl Worker {
             drain,
             pools: Pools::default(),
             date: Date::default(),
-            request_body_timeout,
+            request_head_timeout: options.request_head_timeout,
+            request_body_timeout: options.request_body_timeout,
         }
     }
 

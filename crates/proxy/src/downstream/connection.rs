@@ -22,9 +22,6 @@ use crate::line::{Line, Transport};
 use crate::service::{self, Client};
 use crate::worker::Worker;
 
-/// Longest wait for a request head, whether it has begun or not, and for the rest of a body that nobody wants.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
-
 /// How long, and for how many bytes, what a client still sends is read over after the last response, so that it can read that
 /// one: closing a connection on unread bytes takes back what was written (RFC 9112 section 9.6).
 const LINGER: Duration = Duration::from_secs(2);
@@ -114,7 +111,7 @@ impl<T: Transport> Connection<'_, T> {
             if !has_begun && (drain.has_begun() || draining.as_mut().poll(cx).is_ready()) {
                 return Poll::Ready(Ok(Came::Nothing));
             }
-            match self.overdue.poll(cx) {
+            match self.overdue.poll(cx, self.worker.request_head_timeout) {
                 Poll::Ready(()) if has_begun => Poll::Ready(Ok(Came::Part)),
                 Poll::Ready(()) => Poll::Ready(Ok(Came::Nothing)),
                 Poll::Pending => Poll::Pending,
@@ -193,7 +190,7 @@ impl<T: Transport> Connection<'_, T> {
                 }
             }
         });
-        Ok(tokio::time::timeout(HEAD_TIMEOUT, over).await.unwrap_or(After::Drop))
+        Ok(tokio::time::timeout(self.worker.request_head_timeout, over).await.unwrap_or(After::Drop))
     }
 
     /// Ends the connection, so that the client can read the last response to its end.
@@ -223,8 +220,8 @@ struct Overdue {
 }
 
 impl Overdue {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let due = *self.since.get_or_insert_with(clock::now) + HEAD_TIMEOUT;
+    fn poll(&mut self, cx: &mut Context<'_>, limit: Duration) -> Poll<()> {
+        let due = *self.since.get_or_insert_with(clock::now) + limit;
         let sleep = self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due.into())));
         loop {
             ready!(sleep.as_mut().poll(cx));
