@@ -1,15 +1,19 @@
 //! The request of an attempt, with all that the core asks for on the way.
 
-use tollgate_exchange::{Answer, Attempt, LocalReply, Need, Step, UpstreamRequest};
+use tollgate_exchange::{Answer, Attempt, ClientRequest, LocalReply, Need, Step, UpstreamRequest};
 
 use crate::{Secrets, credential};
 
-/// The request to the backend of `attempt`, with its credential.
+/// The request to the backend of `attempt`, made from the client's, with its credential.
 ///
 /// # Errors
 /// The reply that the client gets instead, when the backend must not be called.
-pub fn dispatch(attempt: &mut Attempt, secrets: &Secrets) -> Result<UpstreamRequest, Box<LocalReply>> {
-    let mut step = attempt.on_dispatch();
+pub fn dispatch(
+    attempt: &mut Attempt,
+    client: &ClientRequest,
+    secrets: &Secrets,
+) -> Result<UpstreamRequest, Box<LocalReply>> {
+    let mut step = attempt.on_dispatch(client);
     loop {
         step = match step {
             Step::Forward(request) => return Ok(request),

@@ -285,7 +285,7 @@ impl Attempt {
         estimate::complete(
             self.observer.usage(),
             true,
-            self.routed.facts.prompt_bytes,
+            self.routed.prompt_bytes,
             self.observer.output_bytes(),
         )
     }

@@ -41,6 +41,13 @@ pub struct ClientRequest {
     pub(crate) facts: Facts,
 }
 
+impl ClientRequest {
+    /// The body as the client sent it.
+    pub fn body(&self) -> &Bytes {
+        &self.body
+    }
+}
+
 impl Routed {
     /// The rule that takes the request: its targets, timeouts and retries.
     pub fn rule(&self) -> &Arc<CompiledRule> {
@@ -49,12 +56,7 @@ impl Routed {
 
     /// The model that the client asks for.
     pub fn model(&self) -> &ModelName {
-        &self.facts.model
-    }
-
-    /// The body as the client sent it.
-    pub fn body(&self) -> &Bytes {
-        &self.body
+        &self.model
     }
 
     /// Whether `target` can serve this request, in the client's dialect or through a translation.

@@ -13,7 +13,8 @@ use tollgate_envoy::processing::{
 };
 use tollgate_envoy::{Struct, value::Kind};
 use tollgate_exchange::{
-    Attempt, Chance, Ending, LocalReply, Receive, ResponseHead, Step, UpstreamRequest, status_fault,
+    Attempt, Chance, ClientRequest, Ending, LocalReply, Receive, ResponseHead, Step, UpstreamRequest,
+    status_fault,
 };
 use tollgate_terms::{BackendFault, ClientFault, Fault, GatewayFault};
 use tonic::Status;
@@ -86,7 +87,8 @@ impl AttemptSide {
     fn on_dispatch(&mut self, sent: Head, picked: Option<Picked>) -> Result<ProcessingResponse, Status> {
         let id = sent.headers.get(names::EXCHANGE).and_then(|id| id.to_str().ok()).unwrap_or_default();
         let running = self.shared.find(id).ok_or_else(|| Status::not_found("no such exchange"))?;
-        let routed = running.routed.get().ok_or_else(|| Status::failed_precondition("not routed"))?;
+        let (routed, client) =
+            running.routed.get().ok_or_else(|| Status::failed_precondition("not routed"))?;
         let picked = picked.ok_or_else(|| Status::invalid_argument("no target in the host's metadata"))?;
         if picked.rule != format!("{}/rule/{}", routed.rule().route, routed.rule().index) {
             return Err(Status::failed_precondition("Envoy and the processor have routed differently"));
@@ -94,7 +96,7 @@ impl AttemptSide {
         let number = running.begin_attempt();
         let attempt = Attempt::new(routed, picked.target, number, clock::now(), clock::unix_ms());
         let mut attempt = attempt.ok_or_else(|| Status::failed_precondition("the target cannot serve it"))?;
-        let request = tollgate_effects::dispatch(&mut attempt, &running.serving.secrets);
+        let request = tollgate_effects::dispatch(&mut attempt, client, &running.serving.secrets);
         self.number = number;
         match request {
             Ok(request) => {
@@ -103,7 +105,7 @@ impl AttemptSide {
                 // Envoy takes the length of a body that is replaced away; a filter behind us puts it back from here.
                 members.add_text("content_length", &request.body_bytes().to_string());
                 let metadata = members.into_metadata();
-                let is_same_body = is_same(&request.body, routed.body());
+                let is_same_body = is_same(&request.body, client.body());
                 self.attempt = Some(attempt);
                 self.running = Some(Arc::clone(&running));
                 let onward = dispatch(&sent, request, is_same_body, picked.authority.as_deref());
@@ -118,7 +120,9 @@ impl AttemptSide {
     }
 
     fn on_response_head(&mut self, sent: HttpHeaders) -> Result<ProcessingResponse, Status> {
-        let Some(attempt) = &mut self.attempt else { return Err(Status::failed_precondition("no attempt")) };
+        let (Some(attempt), Some(client)) = (&mut self.attempt, client(self.running.as_deref())) else {
+            return Err(Status::failed_precondition("no attempt"));
+        };
         let head = Head::read(sent.headers);
         let status = head.status.and_then(|status| StatusCode::from_u16(status).ok()).unwrap_or_default();
         let before = head.headers.clone();
@@ -129,7 +133,7 @@ impl AttemptSide {
         self.status = Some(status.as_u16());
         let mut onward = Onward::default();
         if sent.end_of_stream && receive != Receive::Stream {
-            match attempt.on_response_body(Bytes::new(), &mut after) {
+            match attempt.on_response_body(client, Bytes::new(), &mut after) {
                 Step::Forward(body) if body.is_empty() => {}
                 Step::Forward(body) => onward.body = NewBody::Bytes(body),
                 step => return Ok(self.give_up(step)),
@@ -176,10 +180,10 @@ impl AttemptSide {
         mut head: ResponseHead,
     ) -> Result<Onward, Box<ProcessingResponse>> {
         let before = head.headers.clone();
-        let step = match &mut self.attempt {
-            Some(attempt) => attempt.on_response_body(sent.body.clone(), &mut head),
-            None => return Ok(Onward::default()),
+        let (Some(attempt), Some(client)) = (&mut self.attempt, client(self.running.as_deref())) else {
+            return Ok(Onward::default());
         };
+        let step = attempt.on_response_body(client, sent.body.clone(), &mut head);
         let body = match step {
             Step::Forward(body) => body,
             step => return Err(Box::new(self.give_up(step))),
@@ -331,6 +335,11 @@ fn dispatch(sent: &Head, request: UpstreamRequest, is_same_body: bool, authority
         Err(pieces) => pieces.concat().into(),
     };
     Onward { headers, body: NewBody::Bytes(body), ..Onward::default() }
+}
+
+/// What the client of `running` sent.
+fn client(running: Option<&Running>) -> Option<&ClientRequest> {
+    running?.routed.get().map(|(_, client)| client)
 }
 
 /// Whether these pieces are the client's own bytes, untouched.

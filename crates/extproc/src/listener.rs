@@ -68,7 +68,7 @@ impl ListenerSide {
             self.running.as_ref().ok_or_else(|| Status::failed_precondition("a body without a head"))?;
         match running.exchange(|exchange| exchange.on_request_body(body)) {
             Some(Ok(routed)) => {
-                let onward = onward(running, &routed, phase);
+                let onward = onward(running, &routed.0, phase);
                 // Can only be set already if Envoy sent two bodies; the first one counts.
                 let _ = running.routed.set(routed);
                 Ok(onward.answer(phase))

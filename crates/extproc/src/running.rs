@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use tollgate_exchange::{Attempt, End, Ending, Exchange, LocalReply, Outcome, Record, Routed};
+use tollgate_exchange::{Attempt, ClientRequest, End, Ending, Exchange, LocalReply, Outcome, Record, Routed};
 use tollgate_telemetry::InFlight;
 use tollgate_terms::{BackendFault, ClientFault, Fault};
 
@@ -16,8 +16,8 @@ const CLIENT_CLOSED_REQUEST: u16 = 499;
 pub(crate) struct Running {
     id: Arc<str>,
     pub(crate) serving: Arc<Serving>,
-    /// Set once the request is routed.
-    pub(crate) routed: OnceLock<Arc<Routed>>,
+    /// Set once the request is routed: what is known of it, and what the client sent.
+    pub(crate) routed: OnceLock<(Arc<Routed>, ClientRequest)>,
     shared: Arc<Shared>,
     state: Mutex<State>,
     _in_flight: InFlight,

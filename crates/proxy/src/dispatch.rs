@@ -8,8 +8,8 @@ use http::{HeaderMap, Response, StatusCode};
 use http_body_util::BodyExt;
 use tollgate_config::bundle::Timeouts;
 use tollgate_exchange::{
-    Answer, Attempt, Chance, ClientRequest, Ending, LocalReply, Need, Outcome, Receive, ResponseHead, Routed,
-    Step, UpstreamRequest, status_fault,
+    Attempt, Chance, ClientRequest, Ending, LocalReply, Outcome, Receive, ResponseHead, Routed, Step,
+    status_fault,
 };
 use tollgate_policy::retry;
 use tollgate_policy::select::{Candidate, Choice, select};
@@ -19,7 +19,7 @@ use crate::answer::{AnswerBody, StreamBody, StreamParts, WholeBody};
 use crate::clock;
 use crate::collect::{Incomplete, Whole};
 use crate::service::{fail, local, response};
-use crate::serving::{InFlight, Serving};
+use crate::serving::InFlight;
 use crate::settle::Running;
 use crate::upstream::Inbound;
 use crate::worker::Worker;
@@ -157,7 +157,7 @@ impl<'a> Dispatch<'a> {
         let serving = Arc::clone(&running.serving);
         let attempt = Attempt::new(&self.routed, index, self.attempts, clock::now(), clock::unix_ms())?;
         let attempt = running.begin_attempt(attempt);
-        let request = match prepare(attempt, &self.client, &serving) {
+        let request = match tollgate_effects::dispatch(attempt, &self.client, &serving.secrets) {
             Ok(request) => request,
             Err(reply) => return Some(Attempted::Replied(reply)),
         };
@@ -298,31 +298,6 @@ impl<'a> Dispatch<'a> {
             }
         };
         response(head.status, head.headers, body)
-    }
-}
-
-/// The request to the backend, with its credential.
-fn prepare(
-    attempt: &mut Attempt,
-    client: &ClientRequest,
-    serving: &Serving,
-) -> Result<UpstreamRequest, Box<LocalReply>> {
-    let mut step = attempt.on_dispatch(client);
-    loop {
-        step = match step {
-            Step::Forward(request) => return Ok(request),
-            Step::Reply(reply) => return Err(Box::new(reply)),
-            Step::Ask(Need::Credential { credential, offered }) => {
-                let offered = offered.as_ref().map(|offered| offered.0.expose());
-                let answer = match tollgate_effects::credential(&serving.secrets, &credential, offered) {
-                    Ok(secret) => Answer::Credential(secret),
-                    Err(_) => Answer::MissingCredential,
-                };
-                attempt.supply(answer)
-            }
-            // There is nothing to hold or retry before dispatch: `supply` out of order tells the bug.
-            Step::Hold | Step::Retry(_) => attempt.supply(Answer::MissingCredential),
-        };
     }
 }
 

@@ -19,7 +19,6 @@ mod gateway;
 mod line;
 mod listen;
 mod patience;
-mod request_id;
 mod service;
 mod serving;
 mod settle;

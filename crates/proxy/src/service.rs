@@ -22,10 +22,10 @@ use crate::clock;
 use crate::collect::{Incomplete, collect};
 use crate::dispatch;
 use crate::patience::Patience;
-use crate::request_id::request_id;
 use crate::serving::Serving;
 use crate::settle::Running;
 use crate::worker::Worker;
+use tollgate_effects::request_id;
 
 /// What stands in the log for a method that could not be read.
 const UNKNOWN_METHOD: &[u8] = b"-";
