@@ -107,8 +107,8 @@ impl Subscription for Delta {
     }
 
     fn response(&mut self, due: &Due<'_>) -> Option<Self::Response> {
-        let removed = self.removals(due);
         let changed = self.changes(due.wanted);
+        let removed = self.removals(due, &changed);
         let hears_nothing = self.interest.every && !self.is_answered;
         if removed.is_empty() && changed.is_empty() && !hears_nothing {
             return None;
@@ -240,10 +240,12 @@ impl Delta {
     }
 
     /// Names that the node has to hear that there is nothing under.
-    fn removals(&self, due: &Due<'_>) -> Vec<String> {
+    fn removals(&self, due: &Due<'_>, changed: &[Entry<'_>]) -> Vec<String> {
         let is_gone = |name: &&String| !due.wanted.contains_key(*name);
         let known = self.known.iter().filter(|(name, known)| match known {
-            Known::Nothing | Known::Keeps => false,
+            Known::Nothing => false,
+            // Together with something else it is not the same response again.
+            Known::Keeps => !changed.is_empty(),
             Known::Has(_) | Known::Rejected(_) | Known::Unsure => matches!((due.leave)(name), Leave::Now),
         });
         let asked = self.interest.names.iter().filter(|name| !self.known.contains_key(*name));

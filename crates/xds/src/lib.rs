@@ -16,6 +16,9 @@ mod stream;
 mod walk;
 mod whole;
 
+#[cfg(test)]
+mod laws_tests;
+
 pub use discovery::Discovery;
 pub use serve::serve;
 pub use set::{Resource, ResourceSet, Version};
