@@ -12,7 +12,6 @@ mod gateway;
 mod http;
 mod provider;
 mod recorded;
-mod yaml;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

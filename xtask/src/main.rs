@@ -6,8 +6,10 @@ mod bench;
 mod bless;
 mod conformance;
 mod crds;
+mod envoy;
 mod test;
 mod tidy;
+mod yaml;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -4,6 +4,7 @@
 
 mod bounded;
 mod clients;
+mod envoy;
 mod steps;
 mod tally;
 

@@ -17,7 +17,7 @@ use crate::headers;
 use crate::record::{Outcome, Record};
 use crate::refusal::{LocalReply, Refusal, client_status, fault_message, reply_headers};
 use crate::response::{BodyKind, Chance, Incoming, Receive, ResponseHead, identify, status_fault};
-use crate::routed::Routed;
+use crate::routed::{ClientRequest, Routed};
 use crate::stages::{DISPATCH, Draft, UpstreamRequest, run};
 use crate::step::{Answer, Need, Offered, Step};
 use crate::stream::{EventStream, Passed, Path};
@@ -88,7 +88,7 @@ impl Attempt {
             started_at_unix_ms,
             backend_dialect,
             state: State::AwaitDispatch,
-            observer: Observer::new(backend_dialect, routed.operation, routed.facts.delivery),
+            observer: Observer::new(backend_dialect, routed.operation, routed.delivery),
             asks_usage: false,
             losses: Vec::new(),
             upstream_status: None,
@@ -99,10 +99,10 @@ impl Attempt {
     }
 
     /// Builds the request to the backend, from the client's own.
-    pub fn on_dispatch(&mut self) -> Step<UpstreamRequest> {
+    pub fn on_dispatch(&mut self, client: &ClientRequest) -> Step<UpstreamRequest> {
         let routed = Arc::clone(&self.routed);
         let Some(target) = routed.rule.targets.get(self.target) else { return self.internal() };
-        let mut draft = Draft::new(&routed, target, self.backend_dialect);
+        let mut draft = Draft::new(&routed, client, target, self.backend_dialect);
         for stage in DISPATCH {
             if let Err(refusal) = run(stage, &mut draft) {
                 return Step::Reply(refusal.reply(routed.dialect, &routed.request_id));
@@ -115,7 +115,7 @@ impl Attempt {
             self.state = State::AwaitHead;
             return Step::Forward(request);
         };
-        let offered = offered(&routed, credential.override_header.as_deref());
+        let offered = offered(client, credential.override_header.as_deref());
         self.state = State::AwaitCredential(request);
         Step::Ask(Need::Credential { credential, offered })
     }
@@ -157,7 +157,7 @@ impl Attempt {
                 return Step::Retry(fault);
             }
         }
-        if !self.is_splice() && !incoming.fits(self.routed.facts.delivery) {
+        if !self.is_splice() && !incoming.fits(self.routed.delivery) {
             return Step::Retry(Fault::Backend(BackendFault::Unreadable));
         }
         let head = self.response_head(&incoming, headers);
@@ -169,7 +169,12 @@ impl Attempt {
     }
 
     /// Takes the whole body, after a head that asked for [`Receive::Whole`]. May change `head`.
-    pub fn on_response_body(&mut self, body: Bytes, head: &mut ResponseHead) -> Step<Bytes> {
+    pub fn on_response_body(
+        &mut self,
+        client: &ClientRequest,
+        body: Bytes,
+        head: &mut ResponseHead,
+    ) -> Step<Bytes> {
         let State::AwaitBody(incoming) = std::mem::replace(&mut self.state, State::Over) else {
             return self.internal();
         };
@@ -200,7 +205,7 @@ impl Attempt {
             return Step::Forward(changed);
         }
         match &incoming.coding {
-            Some(coding) if !headers::accepts_coding(&self.routed.headers, coding) => {
+            Some(coding) if !headers::accepts_coding(&client.headers, coding) => {
                 head.headers.remove(CONTENT_ENCODING);
                 Step::Forward(decoded)
             }
@@ -301,7 +306,7 @@ impl Attempt {
         let (usage, usage_source) = estimate::complete(
             self.observer.usage(),
             answered,
-            routed.facts.prompt_bytes,
+            routed.prompt_bytes,
             self.observer.output_bytes(),
         );
         let (delivered, fault) = match ending {
@@ -326,8 +331,8 @@ impl Attempt {
             operation: routed.operation,
             client_dialect: routed.dialect,
             backend_dialect: self.backend_dialect,
-            delivery: routed.facts.delivery,
-            requested_model: routed.facts.model.clone(),
+            delivery: routed.delivery,
+            requested_model: routed.model.clone(),
             upstream_model: routed.upstream_model(target).clone(),
             served_model: self.observer.served_model().cloned(),
             outcome: fault.as_ref().map_or(Outcome::Complete, Outcome::of),
@@ -411,10 +416,10 @@ impl Attempt {
 
     fn answer_context(&self) -> AnswerContext {
         AnswerContext {
-            requested_model: self.routed.facts.model.clone(),
+            requested_model: self.routed.model.clone(),
             created_s: self.started_at_unix_ms / 1000,
             fallback_id: self.routed.request_id.as_ref().to_owned(),
-            usage_wanted: self.routed.facts.delivery == Delivery::Whole || self.routed.facts.usage_wanted,
+            usage_wanted: self.routed.delivery == Delivery::Whole || self.routed.usage_wanted,
         }
     }
 
@@ -447,9 +452,9 @@ impl Attempt {
 }
 
 /// The credential that the request brought, if the backend takes one from its headers.
-fn offered(routed: &Routed, name: Option<&str>) -> Option<Offered> {
+fn offered(client: &ClientRequest, name: Option<&str>) -> Option<Offered> {
     let name = name?;
-    let mut credentials = routed.credentials.iter();
+    let mut credentials = client.credentials.iter();
     let (_, offered) = credentials.find(|(header, _)| header.as_str().eq_ignore_ascii_case(name))?;
     Some(offered.clone())
 }

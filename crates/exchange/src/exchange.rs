@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING, UPGRADE};
+use http::header::{CONTENT_TYPE, UPGRADE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use tollgate_config::Snapshot;
 use tollgate_dialect::{Endpoint, Prefixes};
@@ -13,7 +13,7 @@ use tollgate_terms::{Dialect, Fault, GatewayFault, ModelName, Operation};
 use crate::headers;
 use crate::record::{Outcome, Record, Summary};
 use crate::refusal::{LocalReply, Refusal, reply_headers};
-use crate::routed::Routed;
+use crate::routed::{ClientRequest, Routed};
 
 /// Most headers of a request.
 pub(crate) const HEADERS_MAX: usize = 100;
@@ -147,22 +147,30 @@ impl Exchange {
         (Self { arrival, head, state, request_body_bytes: 0 }, plan)
     }
 
+    /// An exchange about a head that its data plane could not read: all that can be done is to say so, which the reply does.
+    ///
+    /// `head` has what is known of it.
+    pub fn unread(head: RequestHead, arrival: Arrival, refusal: &Refusal) -> (Self, LocalReply) {
+        let dialect = tollgate_dialect::error_dialect(&head.path, &head.headers);
+        let reply = refusal.reply(dialect, &arrival.request_id);
+        (Self { arrival, head, state: State::Answered { dialect }, request_body_bytes: 0 }, reply)
+    }
+
     /// Takes the whole request body and routes the request.
     ///
     /// # Errors
     /// The reply to give instead of calling a backend.
-    pub fn on_request_body(&mut self, body: Bytes) -> Result<Arc<Routed>, Box<LocalReply>> {
+    pub fn on_request_body(&mut self, body: Bytes) -> Result<(Arc<Routed>, ClientRequest), Box<LocalReply>> {
         self.request_body_bytes = body.len() as u64;
         let dialect = self.dialect();
         let routed = match std::mem::replace(&mut self.state, State::Answered { dialect }) {
             State::AwaitBody(await_body) => route(await_body, &mut self.head, &self.arrival, body),
-            State::Routed(routed) => Ok(routed),
-            State::Answered { .. } => Err(Refusal::BodyBroken),
+            State::Routed(_) | State::Answered { .. } => Err(Refusal::BodyBroken),
         };
         match routed {
-            Ok(routed) => {
+            Ok((routed, client)) => {
                 self.state = State::Routed(Arc::clone(&routed));
-                Ok(routed)
+                Ok((routed, client))
             }
             Err(refusal) => Err(Box::new(self.refuse(&refusal))),
         }
@@ -206,7 +214,7 @@ impl Exchange {
             State::Routed(routed) => (
                 Some(routed.operation),
                 Some(routed.dialect),
-                Some(routed.facts.model.clone()),
+                Some(routed.model.clone()),
                 Some(routed.rule.route.clone()),
             ),
             State::Answered { .. } => (None, None, None, None),
@@ -246,10 +254,6 @@ fn open(snapshot: &Arc<Snapshot>, head: &RequestHead, request_id: &str) -> Resul
     let Some(host) = &head.host else { return Err(Refusal::BadHost) };
     if head.headers.contains_key(UPGRADE) {
         return Err(Refusal::Upgrade);
-    }
-    // Two framings in one request: whoever stands before or behind might believe the other (RFC 9112 section 6.1).
-    if head.headers.contains_key(CONTENT_LENGTH) && head.headers.contains_key(TRANSFER_ENCODING) {
-        return Err(Refusal::AmbiguousLength);
     }
     let endpoint = tollgate_dialect::endpoint(&head.path, &head.headers, &Prefixes::default())
         .ok_or_else(|| Refusal::UnknownPath { path: head.path.clone() })?;
@@ -334,7 +338,7 @@ fn route(
     head: &mut RequestHead,
     arrival: &Arrival,
     body: Bytes,
-) -> Result<Arc<Routed>, Refusal> {
+) -> Result<(Arc<Routed>, ClientRequest), Refusal> {
     let AwaitBody { snapshot, dialect, operation, .. } = await_body;
     let content_type = headers::text(&head.headers, CONTENT_TYPE);
     let facts =
@@ -351,22 +355,23 @@ fn route(
     let routed = Routed {
         request_id: Arc::clone(&arrival.request_id),
         arrived: arrival.at,
-        method: head.method.clone(),
-        headers: request_headers,
-        credentials,
-        body,
-        facts,
         dialect,
         operation,
+        model: facts.model.clone(),
+        delivery: facts.delivery,
+        usage_wanted: facts.usage_wanted,
+        prompt_bytes: facts.prompt_bytes,
         rule: Arc::clone(rule),
     };
+    let method = head.method.clone();
+    let client = ClientRequest { method, headers: request_headers, credentials, body, facts };
     if !routed.rule.targets.iter().any(|target| target.weight > 0) {
         return Err(Refusal::Misconfigured { reason: "no backend has a weight".to_owned() });
     }
     if !routed.rule.targets.iter().any(|target| routed.is_served_by(target)) {
         return Err(Refusal::NotServed { operation: operation.metric_name(dialect) });
     }
-    Ok(Arc::new(routed))
+    Ok((Arc::new(routed), client))
 }
 
 fn no_route(snapshot: &Snapshot, head: &RequestHead, host: &str, model: &ModelName) -> Refusal {

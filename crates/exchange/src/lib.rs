@@ -1,7 +1,8 @@
 //! The core: one client request and its answer as plain values, without sockets, clock or runtime.
 //!
 //! An [`Exchange`] takes in a request and says what to do with it; once its body is there, it has become a
-//! [`Routed`] request, which never changes again. Each try at one backend is an [`Attempt`] made from it. A data
+//! [`Routed`] request and the [`ClientRequest`] behind it, which never change again. Each try at one backend is an [`Attempt`]
+//! made from them. A data
 //! plane moves bytes and time between these and its sockets, and does what each [`Step`] says. Nothing here knows
 //! a vendor: what is said belongs to `dialect`, where it is said to `host`.
 
@@ -21,7 +22,7 @@ pub use exchange::{Arrival, BodyFraming, BodyPlan, End, Exchange, RequestHead};
 pub use record::{Outcome, Record, Summary};
 pub use refusal::{LocalReply, Refusal};
 pub use response::{Chance, Receive, ResponseHead, status_fault};
-pub use routed::Routed;
+pub use routed::{ClientRequest, Routed};
 pub use stages::UpstreamRequest;
 pub use step::{Answer, Need, Offered, Step};
 pub use tollgate_dialect::error_dialect;

@@ -80,6 +80,13 @@ pub enum Refusal {
     },
     /// The backend wants a credential per request, and there is none.
     MissingCredential,
+    /// The head of the request is none of HTTP.
+    Malformed {
+        /// What is wrong.
+        what: &'static str,
+    },
+    /// The head of the request did not arrive in time.
+    HeadTimeout,
     /// Two framings in one request.
     AmbiguousLength,
     /// The head of the request is larger than the gateway takes.
@@ -120,7 +127,7 @@ impl Refusal {
             Self::Upgrade | Self::BodyTooLarge { .. } | Self::BodyTimeout | Self::BodyBroken => {
                 headers.insert(CONNECTION, HeaderValue::from_static("close"));
             }
-            Self::AmbiguousLength | Self::HeadTooLarge => {
+            Self::Malformed { .. } | Self::HeadTimeout | Self::AmbiguousLength | Self::HeadTooLarge => {
                 headers.insert(CONNECTION, HeaderValue::from_static("close"));
             }
             Self::ContentCoding { .. } => {
@@ -152,8 +159,10 @@ impl Refusal {
             Self::Upgrade => StatusCode::NOT_IMPLEMENTED,
             Self::LengthRequired => StatusCode::LENGTH_REQUIRED,
             Self::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
-            Self::BodyBroken | Self::BadHost | Self::AmbiguousLength => StatusCode::BAD_REQUEST,
+            Self::BodyTimeout | Self::HeadTimeout => StatusCode::REQUEST_TIMEOUT,
+            Self::BodyBroken | Self::BadHost | Self::AmbiguousLength | Self::Malformed { .. } => {
+                StatusCode::BAD_REQUEST
+            }
             Self::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::ContentCoding { .. } => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Invalid(invalid) => match invalid.kind {
@@ -176,8 +185,8 @@ impl Refusal {
             Self::Upgrade => "NotImplemented",
             Self::LengthRequired => "LengthRequired",
             Self::BodyTooLarge { .. } => "RequestTooLarge",
-            Self::BodyTimeout => "RequestTimeout",
-            Self::BodyBroken | Self::BadHost | Self::AmbiguousLength => "BadRequest",
+            Self::BodyTimeout | Self::HeadTimeout => "RequestTimeout",
+            Self::BodyBroken | Self::BadHost | Self::AmbiguousLength | Self::Malformed { .. } => "BadRequest",
             Self::ContentCoding { .. } => "UnsupportedMediaType",
             Self::HeadTooLarge => "RequestHeaderFieldsTooLarge",
             Self::Invalid(invalid) => match invalid.kind {
@@ -212,6 +221,8 @@ impl Refusal {
             Self::Misconfigured { .. } => "misconfigured",
             Self::NotServed { .. } => "not_served",
             Self::MissingCredential => "missing_credential",
+            Self::Malformed { .. } => "malformed_head",
+            Self::HeadTimeout => "head_timeout",
             Self::AmbiguousLength => "ambiguous_length",
             Self::HeadTooLarge => "head_too_large",
             Self::ContentCoding { .. } => "content_coding",
@@ -242,6 +253,8 @@ impl Refusal {
                 format!("no backend of the route that takes this request can serve {operation}")
             }
             Self::MissingCredential => "missing upstream credential".to_owned(),
+            Self::Malformed { what } => format!("the head of the request is not valid HTTP/1.1: {what}"),
+            Self::HeadTimeout => "the head of the request did not arrive in time".to_owned(),
             Self::AmbiguousLength => {
                 "a request has either content-length or transfer-encoding, not both".to_owned()
             }

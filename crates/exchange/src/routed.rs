@@ -1,4 +1,7 @@
 //! A request once it is understood and routed. It never changes again: every attempt is made afresh from it.
+//!
+//! It is in two parts: what the client sent, which is needed only as long as another attempt may be made, and what is known of
+//! it, which lives as long as the answer.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -7,15 +10,28 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, Method};
 use tollgate_config::{CompiledRule, CompiledTarget};
 use tollgate_dialect::Facts;
-use tollgate_terms::{Dialect, ModelName, Operation};
+use tollgate_terms::{Delivery, Dialect, ModelName, Operation};
 
 use crate::step::Offered;
 
-/// What a client asked for, and the rule that takes it.
+/// What is known of a request, and the rule that takes it. It holds nothing of the client's own bytes.
 #[derive(Debug)]
 pub struct Routed {
     pub(crate) request_id: Arc<str>,
     pub(crate) arrived: Instant,
+    pub(crate) dialect: Dialect,
+    pub(crate) operation: Operation,
+    pub(crate) model: ModelName,
+    pub(crate) delivery: Delivery,
+    /// Whether the client asked for the usage of a stream.
+    pub(crate) usage_wanted: bool,
+    pub(crate) prompt_bytes: u64,
+    pub(crate) rule: Arc<CompiledRule>,
+}
+
+/// What a client sent: every attempt is made from it. Large, and worth dropping once there can be no other attempt.
+#[derive(Debug)]
+pub struct ClientRequest {
     pub(crate) method: Method,
     /// As the client sent them, but for its credentials.
     pub(crate) headers: HeaderMap,
@@ -23,9 +39,6 @@ pub struct Routed {
     pub(crate) credentials: Vec<(HeaderName, Offered)>,
     pub(crate) body: Bytes,
     pub(crate) facts: Facts,
-    pub(crate) dialect: Dialect,
-    pub(crate) operation: Operation,
-    pub(crate) rule: Arc<CompiledRule>,
 }
 
 impl Routed {
@@ -64,6 +77,6 @@ impl Routed {
 
     /// The model to ask `target` for.
     pub(crate) fn upstream_model<'a>(&'a self, target: &'a CompiledTarget) -> &'a ModelName {
-        target.model_override.as_ref().unwrap_or(&self.facts.model)
+        target.model_override.as_ref().unwrap_or(&self.model)
     }
 }

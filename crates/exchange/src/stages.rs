@@ -12,7 +12,7 @@ use tollgate_wire::json;
 
 use crate::headers;
 use crate::refusal::Refusal;
-use crate::routed::Routed;
+use crate::routed::{ClientRequest, Routed};
 
 /// What is done for each attempt, in this order. The credential comes last and from outside: see `Need`.
 pub(crate) const DISPATCH: [Stage; 4] = [Stage::Speak, Stage::MutateBody, Stage::Address, Stage::Headers];
@@ -53,6 +53,7 @@ impl UpstreamRequest {
 /// A request on its way through the stages.
 pub(crate) struct Draft<'a> {
     pub(crate) routed: &'a Routed,
+    pub(crate) client: &'a ClientRequest,
     pub(crate) target: &'a CompiledTarget,
     pub(crate) dialect: Dialect,
     /// Whether the provider is asked for a usage that the client did not ask for.
@@ -62,14 +63,19 @@ pub(crate) struct Draft<'a> {
 }
 
 impl<'a> Draft<'a> {
-    pub(crate) fn new(routed: &'a Routed, target: &'a CompiledTarget, dialect: Dialect) -> Self {
+    pub(crate) fn new(
+        routed: &'a Routed,
+        client: &'a ClientRequest,
+        target: &'a CompiledTarget,
+        dialect: Dialect,
+    ) -> Self {
         let request = UpstreamRequest {
-            method: routed.method.clone(),
+            method: client.method.clone(),
             path: String::new(),
             headers: HeaderMap::new(),
             body: Vec::new(),
         };
-        Self { routed, target, dialect, asks_usage: false, losses: Vec::new(), request }
+        Self { routed, client, target, dialect, asks_usage: false, losses: Vec::new(), request }
     }
 
     fn is_splice(&self) -> bool {
@@ -91,9 +97,9 @@ pub(crate) fn run(stage: Stage, draft: &mut Draft<'_>) -> Result<(), Refusal> {
 }
 
 fn speak(draft: &mut Draft<'_>) -> Result<(), Refusal> {
-    let routed = draft.routed;
+    let (routed, client) = (draft.routed, draft.client);
     if draft.is_splice() {
-        draft.asks_usage = routed.facts.delivery == Delivery::Stream && !routed.facts.usage_wanted;
+        draft.asks_usage = routed.delivery == Delivery::Stream && !routed.usage_wanted;
         let edits = SpliceEdits {
             model: draft.target.model_override.as_ref(),
             ask_usage: draft.asks_usage,
@@ -101,12 +107,12 @@ fn speak(draft: &mut Draft<'_>) -> Result<(), Refusal> {
             body_remove: &draft.target.mutation.body_remove,
         };
         draft.request.body =
-            tollgate_dialect::splice_request(routed.dialect, &routed.body, &routed.facts, &edits);
+            tollgate_dialect::splice_request(routed.dialect, &client.body, &client.facts, &edits);
         return Ok(());
     }
-    routed.facts.check_density(routed.body.len()).map_err(Refusal::Invalid)?;
+    client.facts.check_density(client.body.len()).map_err(Refusal::Invalid)?;
     let model = routed.upstream_model(draft.target);
-    let encoded = tollgate_dialect::translate_request(routed.dialect, draft.dialect, &routed.body, model)
+    let encoded = tollgate_dialect::translate_request(routed.dialect, draft.dialect, &client.body, model)
         .map_err(Refusal::Invalid)?;
     draft.losses = encoded.losses;
     draft.request.body = vec![encoded.body];
@@ -136,9 +142,9 @@ fn address(draft: &mut Draft<'_>) -> Result<(), Refusal> {
 }
 
 fn set_headers(draft: &mut Draft<'_>) {
-    let mut outgoing = draft.routed.headers.clone();
+    let mut outgoing = draft.client.headers.clone();
     headers::clean_request(&mut outgoing);
-    if draft.is_splice() && draft.routed.facts.delivery == Delivery::Whole {
+    if draft.is_splice() && draft.routed.delivery == Delivery::Whole {
         // The client's own accept-encoding goes through: an answer that is not changed need not be unpacked.
     } else {
         headers::ask_identity(&mut outgoing);

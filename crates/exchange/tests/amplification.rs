@@ -170,8 +170,9 @@ fn cost(snapshot: &Arc<Snapshot>, path: &str, headers: &HeaderMap, body: &Bytes)
     let routed = exchange.on_request_body(Bytes::copy_from_slice(body));
     let mut kept = Vec::new();
     for target in 0..2 {
-        let attempt = routed.as_ref().ok().and_then(|it| Attempt::new(it, target, 1, Instant::now(), 0));
-        kept.extend(attempt.map(|mut attempt| (attempt.on_dispatch(), attempt)));
+        let Ok((routed, client)) = &routed else { break };
+        let attempt = Attempt::new(routed, target, 1, Instant::now(), 0);
+        kept.extend(attempt.map(|mut attempt| (attempt.on_dispatch(client), attempt)));
     }
     ALLOCATOR.peak_usage() - before
 }

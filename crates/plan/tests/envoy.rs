@@ -26,11 +26,15 @@ fn fleet() -> Fleet {
     }
 }
 
-/// The resources of the manifests in `text`, as one value.
+/// The resources of the manifests in `text`, as one value. Each is what Envoy's definitions say that it has to be.
 fn programmed(file: &str, text: String, fleet: &Fleet) -> Value {
     let parsed = parse(&[Source { file: file.to_owned(), text }]);
     assert!(parsed.findings.is_empty(), "{file}: {:?}", parsed.findings);
     let made = resources(&plan(&World::new(parsed.objects)).bundle, fleet);
+    for resource in made.listeners.iter().chain(&made.route_configurations).chain(&made.clusters) {
+        let encoded = tollgate_envoy::to_any(&resource.body);
+        assert!(encoded.is_ok(), "{file}: {}: {:?}", resource.name, encoded.err());
+    }
     serde_json::to_value(made).expect("resources are JSON")
 }
 
@@ -54,9 +58,12 @@ fn find<'a>(value: &'a Value, name: &str, found: &mut Vec<&'a Value>) {
 const PARTS: [&str; 4] =
     ["access_log", "local_reply_config", "early_header_mutation_extensions", "http_filters"];
 
-/// The parts, by name. There are two sets of filters, those of listeners and those of clusters.
+/// The parts, by name. There are two sets of filters, those of listeners and those of clusters. The processor's cluster stands once as well.
 fn parts(resources: &Value) -> Map<String, Value> {
     let mut parts = Map::new();
+    if let Some(first) = resources["clusters"].get(0) {
+        parts.insert("cluster of the processor".to_owned(), first.clone());
+    }
     for name in PARTS {
         for (place, within) in [("listener", "listeners"), ("cluster", "clusters")] {
             let mut found = Vec::new();

@@ -40,6 +40,13 @@ impl AnswerBody {
         let data = (!data.is_empty()).then_some(data);
         Self::Whole(Box::new(WholeBody { data, running: None, outcome: Outcome::Error, fault: None }))
     }
+
+    /// Takes what is at hand out: a response that only tells of its body is complete without it.
+    pub(crate) fn skip(&mut self) {
+        if let Self::Whole(whole) = self {
+            whole.data = None;
+        }
+    }
 }
 
 /// A body that is all at hand.

@@ -63,7 +63,7 @@ impl Whole {
             return Ok(());
         }
         if rest.capacity() - rest.len() < first.len() + data.len() {
-            rest.reserve(capacity(*expected, so_far + data.len()) - rest.len());
+            rest.reserve(trusted_bytes(*expected, so_far + data.len()) - rest.len());
         }
         rest.extend_from_slice(&std::mem::take(first));
         rest.extend_from_slice(&data);
@@ -76,8 +76,8 @@ impl Whole {
     }
 }
 
-/// Room for the whole body, as far as its length can be trusted.
-fn capacity(expected: u64, at_hand: usize) -> usize {
+/// Room for a body of `expected` bytes of which so many are `at_hand`, as far as its length can be trusted.
+pub(crate) fn trusted_bytes(expected: u64, at_hand: usize) -> usize {
     let trusted = TRUSTED_BYTES.max(at_hand.saturating_mul(TRUSTED_FACTOR));
     usize::try_from(expected).unwrap_or(usize::MAX).min(trusted).max(at_hand)
 }

@@ -1,33 +1,31 @@
 //! One connection of a client: TLS, the choice between HTTP/1.1 and HTTP/2, and its requests one after the other.
 
-use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::body::Incoming;
-use hyper::server::conn::{http1, http2};
+use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rustls::ServerConfig;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
 use crate::answer::AnswerBody;
+use crate::downstream;
+use crate::line::Transport;
 use crate::patience::{Patience, Watched};
 use crate::service::{self, Client};
 use crate::worker::Worker;
 
-/// Longest wait for a TLS handshake, for the first bytes of a connection, and for a request head.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// Longest wait for a TLS handshake, and for the first bytes of a connection.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Largest request head that is read, and most headers. The core refuses half of this in words; what is beyond is refused by
-/// hyper, which has none. Also bounds what is read ahead of a busy handler.
-const HEAD_BYTES_MAX: usize = 128 << 10;
-const HEADERS_MAX: usize = 200;
+/// Most bytes of the headers of a request in HTTP/2. The core refuses half of this in words; what is beyond is refused by hyper.
+const HTTP2_HEADER_BYTES_MAX: u32 = 128 << 10;
 
 /// Most requests at a time on one HTTP/2 connection (Envoy's advice for the edge).
 const HTTP2_STREAMS_MAX: u32 = 100;
@@ -38,6 +36,9 @@ const HTTP2_CONNECTION_WINDOW_BYTES: u32 = 1 << 20;
 
 /// Most response bytes buffered per HTTP/2 stream for a slow client.
 const HTTP2_SEND_BUFFER_BYTES: usize = 64 << 10;
+
+/// How many milliseconds the rest of what begins like the preface is waited for. It comes at once, or it is none.
+const HTTP2_PREFACE_WAIT_MS: usize = 1000;
 
 /// How every HTTP/2 connection with prior knowledge begins (RFC 9113 section 3.4).
 const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -53,10 +54,10 @@ pub(crate) async fn serve(worker: Arc<Worker>, stream: TcpStream, address: Socke
     let client = Client { address, peer, patience: Arc::clone(&patience) };
     let watched = |stream| Watched::new(stream, patience);
     let served = match tls {
-        None => match tokio::time::timeout(HEAD_TIMEOUT, begins_http2(&stream)).await {
+        None => match tokio::time::timeout(HANDSHAKE_TIMEOUT, begins_http2(&stream)).await {
             // Boxed, because only few connections need the room that these take.
             Ok(Ok(true)) => Box::pin(serve_http2(&worker, client, watched(stream))).await,
-            Ok(Ok(false)) => serve_http1(&worker, client, watched(stream)).await,
+            Ok(Ok(false)) => downstream::serve(&worker, client, watched(stream)).await,
             Ok(Err(_)) | Err(_) => return,
         },
         Some(config) => Box::pin(serve_tls(&worker, client, watched(stream), config)).await,
@@ -71,8 +72,8 @@ async fn serve_tls(
     client: Client,
     stream: Watched<TcpStream>,
     config: Arc<ServerConfig>,
-) -> Result<(), hyper::Error> {
-    let accepted = tokio::time::timeout(HEAD_TIMEOUT, TlsAcceptor::from(config).accept(stream)).await;
+) -> io::Result<()> {
+    let accepted = tokio::time::timeout(HANDSHAKE_TIMEOUT, TlsAcceptor::from(config).accept(stream)).await;
     let stream = match accepted {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => {
@@ -84,14 +85,14 @@ async fn serve_tls(
     if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
         serve_http2(worker, client, stream).await
     } else {
-        serve_http1(worker, client, stream).await
+        downstream::serve(worker, client, stream).await
     }
 }
 
 /// Whether the connection begins with the HTTP/2 preface. Takes nothing off the stream.
 async fn begins_http2(stream: &TcpStream) -> io::Result<bool> {
     let mut first = [0; HTTP2_PREFACE.len()];
-    loop {
+    for _ in 0..HTTP2_PREFACE_WAIT_MS {
         let count = stream.peek(&mut first).await?;
         let seen = first.get(..count).unwrap_or_default();
         if count == 0 || !HTTP2_PREFACE.starts_with(seen) {
@@ -103,32 +104,14 @@ async fn begins_http2(stream: &TcpStream) -> io::Result<bool> {
         // `peek` is ready as long as anything is there, so waiting for the rest has to be by the clock.
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
+    Ok(false)
 }
 
-async fn serve_http1<S>(worker: &Arc<Worker>, client: Client, stream: S) -> Result<(), hyper::Error>
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let service = service_fn(move |request| respond(Arc::clone(worker), client.clone(), request));
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
-        .max_buf_size(HEAD_BYTES_MAX)
-        .max_headers(HEADERS_MAX)
-        .half_close(false)
-        .serve_connection(TokioIo::new(stream), service);
-    tokio::pin!(connection);
-    tokio::select! {
-        served = connection.as_mut() => return served,
-        () = worker.drain.begun() => connection.as_mut().graceful_shutdown(),
-    }
-    connection.await
-}
-
-async fn serve_http2<S>(worker: &Arc<Worker>, client: Client, stream: S) -> Result<(), hyper::Error>
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
+async fn serve_http2(
+    worker: &Arc<Worker>,
+    client: Client,
+    stream: impl Transport + 'static,
+) -> io::Result<()> {
     let owner = Arc::clone(worker);
     let service = service_fn(move |request| respond(Arc::clone(&owner), client.clone(), request));
     let connection = http2::Builder::new(TokioExecutor::new())
@@ -137,22 +120,29 @@ where
         .initial_stream_window_size(HTTP2_STREAM_WINDOW_BYTES)
         .initial_connection_window_size(HTTP2_CONNECTION_WINDOW_BYTES)
         .max_send_buf_size(HTTP2_SEND_BUFFER_BYTES)
-        .max_header_list_size(u32::try_from(HEAD_BYTES_MAX).unwrap_or(u32::MAX))
+        .max_header_list_size(HTTP2_HEADER_BYTES_MAX)
         .keep_alive_interval(Duration::from_secs(60))
         .serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
     tokio::select! {
-        served = connection.as_mut() => return served,
+        served = connection.as_mut() => return served.map_err(io::Error::other),
         () = worker.drain.begun() => connection.as_mut().graceful_shutdown(),
     }
-    connection.await
+    connection.await.map_err(io::Error::other)
 }
 
 async fn respond(
     worker: Arc<Worker>,
     client: Client,
     request: Request<Incoming>,
-) -> Result<Response<AnswerBody>, Infallible> {
+) -> Result<Response<AnswerBody>, Canceled> {
+    let (parts, mut body) = request.into_parts();
+    let request = Request::from_parts(parts, ());
     // Boxed, so that an idle connection does not carry the room that a busy one needs.
-    Ok(Box::pin(service::respond(worker, client, request)).await)
+    Box::pin(service::respond(&worker, &client, request, &mut body)).await.ok_or(Canceled)
 }
+
+/// Nobody waits for the answer.
+#[derive(Debug, thiserror::Error)]
+#[error("the client has left")]
+struct Canceled;

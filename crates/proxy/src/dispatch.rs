@@ -8,8 +8,8 @@ use http::{HeaderMap, Response, StatusCode};
 use http_body_util::BodyExt;
 use tollgate_config::bundle::Timeouts;
 use tollgate_exchange::{
-    Answer, Attempt, Chance, Ending, LocalReply, Need, Outcome, Receive, ResponseHead, Routed, Step,
-    UpstreamRequest, status_fault,
+    Answer, Attempt, Chance, ClientRequest, Ending, LocalReply, Need, Outcome, Receive, ResponseHead, Routed,
+    Step, UpstreamRequest, status_fault,
 };
 use tollgate_policy::retry;
 use tollgate_policy::select::{Candidate, Choice, select};
@@ -28,6 +28,8 @@ use crate::worker::Worker;
 struct Dispatch<'a> {
     worker: &'a Worker,
     routed: Arc<Routed>,
+    /// Dropped when a stream begins: after that there can be no other attempt.
+    client: ClientRequest,
     candidates: Vec<Candidate>,
     attempts: u32,
     deadline: Option<Instant>,
@@ -66,9 +68,9 @@ enum AnsweredBody {
 pub(crate) async fn dispatch(
     worker: &Worker,
     mut running: Running,
-    routed: Arc<Routed>,
+    (routed, client): (Arc<Routed>, ClientRequest),
 ) -> Response<AnswerBody> {
-    let mut dispatch = Dispatch::new(worker, routed, &mut running);
+    let mut dispatch = Dispatch::new(worker, (routed, client), &mut running);
     let mut choice = dispatch.choose();
     loop {
         let Some(Choice { index, .. }) = choice else {
@@ -96,7 +98,11 @@ pub(crate) async fn dispatch(
 }
 
 impl<'a> Dispatch<'a> {
-    fn new(worker: &'a Worker, routed: Arc<Routed>, running: &mut Running) -> Self {
+    fn new(
+        worker: &'a Worker,
+        (routed, client): (Arc<Routed>, ClientRequest),
+        running: &mut Running,
+    ) -> Self {
         let serving = Arc::clone(&running.serving);
         let rule = Arc::clone(routed.rule());
         let now = clock::now();
@@ -112,7 +118,7 @@ impl<'a> Dispatch<'a> {
             .collect();
         let arrived = running.exchange().map_or(now, |exchange| exchange.arrived());
         let deadline = rule.timeouts.request.and_then(|limit| arrived.checked_add(limit));
-        Self { worker, routed, candidates, attempts: 0, deadline, bounds: Bounds::default() }
+        Self { worker, routed, client, candidates, attempts: 0, deadline, bounds: Bounds::default() }
     }
 
     fn choose(&self) -> Option<Choice> {
@@ -151,7 +157,7 @@ impl<'a> Dispatch<'a> {
         let serving = Arc::clone(&running.serving);
         let attempt = Attempt::new(&self.routed, index, self.attempts, clock::now(), clock::unix_ms())?;
         let attempt = running.begin_attempt(attempt);
-        let request = match prepare(attempt, &serving) {
+        let request = match prepare(attempt, &self.client, &serving) {
             Ok(request) => request,
             Err(reply) => return Some(Attempted::Replied(reply)),
         };
@@ -200,7 +206,7 @@ impl<'a> Dispatch<'a> {
             Err(fault) => return failed(fault),
         };
         inbound.release();
-        match attempt.on_response_body(body, &mut head) {
+        match attempt.on_response_body(&self.client, body, &mut head) {
             Step::Forward(body) => Attempted::Answered(head, Box::new(AnsweredBody::Whole(body))),
             step => given_up(step),
         }
@@ -278,6 +284,7 @@ impl<'a> Dispatch<'a> {
                 AnswerBody::Whole(Box::new(WholeBody::new(bytes, running, outcome, fault)))
             }
             AnsweredBody::Stream { inbound, in_flight, ready } => {
+                drop(self.client);
                 let stream = StreamBody::new(StreamParts {
                     inbound,
                     running,
@@ -295,8 +302,12 @@ impl<'a> Dispatch<'a> {
 }
 
 /// The request to the backend, with its credential.
-fn prepare(attempt: &mut Attempt, serving: &Serving) -> Result<UpstreamRequest, Box<LocalReply>> {
-    let mut step = attempt.on_dispatch();
+fn prepare(
+    attempt: &mut Attempt,
+    client: &ClientRequest,
+    serving: &Serving,
+) -> Result<UpstreamRequest, Box<LocalReply>> {
+    let mut step = attempt.on_dispatch(client);
     loop {
         step = match step {
             Step::Forward(request) => return Ok(request),

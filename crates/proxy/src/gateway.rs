@@ -23,14 +23,21 @@ use crate::worker::Worker;
 pub struct Options {
     /// Worker threads, at least one.
     pub workers: usize,
+    /// Longest wait for a whole request head in HTTP/1.1, and for the next one to begin.
+    pub request_head_timeout: Duration,
     /// Longest wait for a whole request body.
     pub request_body_timeout: Duration,
 }
 
 impl Options {
-    /// Options for so many workers. Request bodies have five minutes: an upload of 50 MB over a slow line takes a while.
+    /// Options for so many workers. Request heads have half a minute; their bodies have five: an upload of 50 MB over a slow
+    /// line takes a while.
     pub fn new(workers: usize) -> Self {
-        Self { workers, request_body_timeout: Duration::from_secs(300) }
+        Self {
+            workers,
+            request_head_timeout: Duration::from_secs(30),
+            request_body_timeout: Duration::from_secs(300),
+        }
     }
 }
 
@@ -81,7 +88,7 @@ impl Gateway {
         let workers = (0..options.workers.max(1))
             .map(|number| {
                 let shared = (Arc::clone(&serving), Arc::clone(&telemetry), Arc::clone(&drain));
-                let worker = Worker::new(shared.0, shared.1, shared.2, options.request_body_timeout);
+                let worker = Worker::new(shared.0, shared.1, shared.2, options);
                 spawn(number, Arc::new(worker), watching.clone())
             })
             .collect::<Result<Vec<_>, _>>()

@@ -1,13 +1,15 @@
-//! One request: from hyper's types into the core, and the core's answer back.
+//! One request: from the types of HTTP into the core, and the core's answer back.
 
+use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use futures_util::FutureExt;
-use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, TRANSFER_ENCODING};
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, TRANSFER_ENCODING};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body::Body;
 use hyper::body::Incoming;
 use tollgate_exchange::{
@@ -21,8 +23,15 @@ use crate::collect::{Incomplete, collect};
 use crate::dispatch;
 use crate::patience::Patience;
 use crate::request_id::request_id;
+use crate::serving::Serving;
 use crate::settle::Running;
 use crate::worker::Worker;
+
+/// What stands in the log for a method that could not be read.
+const UNKNOWN_METHOD: &[u8] = b"-";
+
+/// Who answers at each address.
+type Doors = std::collections::BTreeMap<SocketAddr, Arc<crate::door::Door>>;
 
 /// Who sent a request, and through which door.
 #[derive(Debug, Clone)]
@@ -35,28 +44,60 @@ pub(crate) struct Client {
     pub(crate) patience: Arc<Patience>,
 }
 
-/// Answers one request. Never fails: what goes wrong becomes a response.
+/// The body of a request, and what can be told of the client that sends it.
+pub(crate) trait RequestBody: Body<Data = Bytes> + Unpin + Send {
+    /// Completes when the client has left: nobody waits for the answer any more. For when the body is over.
+    fn poll_left(&mut self, cx: &mut Context<'_>) -> Poll<()>;
+}
+
+impl RequestBody for Incoming {
+    fn poll_left(&mut self, _: &mut Context<'_>) -> Poll<()> {
+        // hyper ends the answer by itself.
+        Poll::Pending
+    }
+}
+
+/// Answers one request, unless the client leaves before. Never fails: what goes wrong becomes a response.
 pub(crate) async fn respond(
-    worker: Arc<Worker>,
-    client: Client,
-    request: Request<Incoming>,
-) -> Response<AnswerBody> {
-    let ends = worker.drain.has_begun() && request.version() < Version::HTTP_2;
+    worker: &Worker,
+    client: &Client,
+    request: Request<()>,
+    body: &mut impl RequestBody,
+) -> Option<Response<AnswerBody>> {
     let request_id = request_id();
     let last_words = LastWords::new(&request, &request_id);
-    let served = AssertUnwindSafe(serve(&worker, client, request, request_id)).catch_unwind();
-    let mut response = tokio::select! {
+    let served = AssertUnwindSafe(serve(worker, client, request, body, request_id)).catch_unwind();
+    tokio::select! {
         biased;
         served = served => served.unwrap_or_else(|_| {
             worker.telemetry.panicked();
-            last_words.say(GatewayFault::Internal)
+            Some(last_words.say(GatewayFault::Internal))
         }),
-        () = worker.drain.cut_off() => last_words.say(GatewayFault::Draining),
-    };
-    if ends {
-        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        () = worker.drain.cut_off() => Some(last_words.say(GatewayFault::Draining)),
     }
-    response
+}
+
+/// Says no to a head that cannot be read, or does not come to an end. `asked` is what is known of it.
+pub(crate) fn refuse_head(
+    worker: &Worker,
+    client: &Client,
+    refusal: &Refusal,
+    asked: Option<(Method, String)>,
+) -> Response<AnswerBody> {
+    let (serving, arrival) = (worker.serving(), arrival(request_id()));
+    let unknown = || (Method::from_bytes(UNKNOWN_METHOD).unwrap_or_default(), String::new());
+    let (method, path) = asked.unwrap_or_else(unknown);
+    let head = RequestHead {
+        body: BodyFraming::Absent,
+        method,
+        path,
+        host: None,
+        headers: HeaderMap::new(),
+        listener: listener(&serving.doors, client, None),
+        client_address: client.peer.ip().to_string(),
+    };
+    let (exchange, reply) = Exchange::unread(head, arrival, refusal);
+    local(running(worker, client, exchange, serving), reply)
 }
 
 /// What it takes to answer when the exchange itself is lost: it settles as it is dropped.
@@ -66,7 +107,7 @@ struct LastWords {
 }
 
 impl LastWords {
-    fn new(request: &Request<Incoming>, request_id: &Arc<str>) -> Self {
+    fn new(request: &Request<()>, request_id: &Arc<str>) -> Self {
         let dialect = tollgate_exchange::error_dialect(request.uri().path(), request.headers());
         Self { dialect, request_id: Arc::clone(request_id) }
     }
@@ -79,33 +120,47 @@ impl LastWords {
 
 async fn serve(
     worker: &Worker,
-    client: Client,
-    request: Request<Incoming>,
+    client: &Client,
+    request: Request<()>,
+    body: &mut impl RequestBody,
     request_id: Arc<str>,
-) -> Response<AnswerBody> {
-    let serving = worker.serving();
-    let arrival = Arrival { request_id, at: clock::now(), at_unix_ms: clock::unix_ms() };
-    let (parts, body) = request.into_parts();
-    let head = head(&serving.doors, &client, parts, &body);
+) -> Option<Response<AnswerBody>> {
+    let (serving, arrival) = (worker.serving(), arrival(request_id));
+    let head = head(&serving.doors, client, request.into_parts().0, body);
     let (exchange, plan) = Exchange::new(&serving.snapshot, head, arrival);
-    let (telemetry, drain) = (Arc::clone(&worker.telemetry), worker.drain.enter());
-    let mut running = Running::new(exchange, serving, telemetry, drain, client.patience);
+    let mut running = running(worker, client, exchange, serving);
     let BodyPlan::Whole { bytes_max } = match plan {
         Ok(plan) => plan,
-        Err(reply) => return local(running, reply),
+        Err(reply) => return Some(local(running, reply)),
     };
-    let collected = tokio::time::timeout(worker.request_body_timeout, collect(body, bytes_max)).await;
-    let body = match collected {
-        Ok(Ok(body)) => body,
-        Ok(Err(Incomplete::TooLarge)) => return refuse(running, &Refusal::BodyTooLarge { bytes_max }),
-        Ok(Err(Incomplete::Broken)) => return refuse(running, &Refusal::BodyBroken),
-        Err(_) => return refuse(running, &Refusal::BodyTimeout),
+    let collected = tokio::time::timeout(worker.request_body_timeout, collect(&mut *body, bytes_max)).await;
+    let refusal = match collected {
+        Ok(Ok(whole)) => {
+            let Some(exchange) = running.exchange() else { return Some(internal_error()) };
+            let routed = match exchange.on_request_body(whole) {
+                Ok(routed) => routed,
+                Err(reply) => return Some(local(running, *reply)),
+            };
+            return tokio::select! {
+                biased;
+                response = dispatch::dispatch(worker, running, routed) => Some(response),
+                () = poll_fn(|cx| body.poll_left(cx)) => None,
+            };
+        }
+        Ok(Err(Incomplete::TooLarge)) => Refusal::BodyTooLarge { bytes_max },
+        Ok(Err(Incomplete::Broken)) => Refusal::BodyBroken,
+        Err(_) => Refusal::BodyTimeout,
     };
-    let Some(exchange) = running.exchange() else { return internal_error() };
-    match exchange.on_request_body(body) {
-        Ok(routed) => dispatch::dispatch(worker, running, routed).await,
-        Err(reply) => local(running, *reply),
-    }
+    Some(refuse(running, &refusal))
+}
+
+fn arrival(request_id: Arc<str>) -> Arrival {
+    Arrival { request_id, at: clock::now(), at_unix_ms: clock::unix_ms() }
+}
+
+fn running(worker: &Worker, client: &Client, exchange: Exchange, serving: Arc<Serving>) -> Running {
+    let (telemetry, drain) = (Arc::clone(&worker.telemetry), worker.drain.enter());
+    Running::new(exchange, serving, telemetry, drain, Arc::clone(&client.patience))
 }
 
 /// A response that the gateway gives by itself.
@@ -152,40 +207,42 @@ fn internal_error() -> Response<AnswerBody> {
     response(StatusCode::INTERNAL_SERVER_ERROR, headers, body)
 }
 
-fn head(
-    doors: &std::collections::BTreeMap<SocketAddr, Arc<crate::door::Door>>,
-    client: &Client,
-    parts: http::request::Parts,
-    body: &Incoming,
-) -> RequestHead {
+fn head(doors: &Doors, client: &Client, parts: http::request::Parts, body: &impl Body) -> RequestHead {
     let host = host(&parts);
-    let door = doors.get(&client.address);
-    let listener = door
-        .and_then(|door| door.listener(host.as_deref().unwrap_or_default()).or_else(|| door.any_listener()))
-        .cloned()
-        .unwrap_or_else(|| "".into());
     RequestHead {
         body: framing(&parts, body),
         method: parts.method,
         path: parts.uri.path().to_owned(),
+        listener: listener(doors, client, host.as_deref()),
         host,
         headers: parts.headers,
-        listener,
         client_address: client.peer.ip().to_string(),
     }
 }
 
-/// The host asked for: the authority of the target where it has one (HTTP/2, absolute form), else the one `Host`.
-fn host(parts: &http::request::Parts) -> Option<String> {
-    if let Some(authority) = parts.uri.authority() {
-        return Some(authority.as_str().to_owned());
-    }
-    let mut hosts = parts.headers.get_all(HOST).iter();
-    let host = hosts.next()?.to_str().ok()?;
-    hosts.next().is_none().then(|| host.to_owned())
+/// The listener that is for `host` at the address that `client` connected to.
+fn listener(doors: &Doors, client: &Client, host: Option<&str>) -> Arc<str> {
+    let door = doors.get(&client.address);
+    door.and_then(|door| door.listener(host.unwrap_or_default()).or_else(|| door.any_listener()))
+        .cloned()
+        .unwrap_or_else(|| "".into())
 }
 
-fn framing(parts: &http::request::Parts, body: &Incoming) -> BodyFraming {
+/// The host asked for: the authority of the target where it has one (HTTP/2, absolute form), else the one `Host`. Each request
+/// of HTTP/1.1 has to have one, whatever its target says (RFC 9112 section 3.2).
+fn host(parts: &http::request::Parts) -> Option<String> {
+    let mut hosts = parts.headers.get_all(HOST).iter();
+    let (only, has_more) = (hosts.next(), hosts.next().is_some());
+    if has_more || (only.is_none() && parts.version == Version::HTTP_11) {
+        return None;
+    }
+    match parts.uri.authority() {
+        Some(authority) => Some(authority.as_str().to_owned()),
+        None => only?.to_str().ok().map(str::to_owned),
+    }
+}
+
+fn framing(parts: &http::request::Parts, body: &impl Body) -> BodyFraming {
     match body.size_hint().exact() {
         Some(0)
             if !parts.headers.contains_key(CONTENT_LENGTH)

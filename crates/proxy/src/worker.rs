@@ -12,7 +12,9 @@ use tokio::task::AbortHandle;
 use tollgate_telemetry::Telemetry;
 
 use crate::connection;
+use crate::date::Date;
 use crate::drain::Drain;
+use crate::gateway::Options;
 use crate::listen;
 use crate::serving::Serving;
 use crate::upstream::Pools;
@@ -29,6 +31,8 @@ pub(crate) struct Worker {
     pub(crate) telemetry: Arc<Telemetry>,
     pub(crate) drain: Arc<Drain>,
     pub(crate) pools: Pools,
+    pub(crate) date: Date,
+    pub(crate) request_head_timeout: Duration,
     pub(crate) request_body_timeout: Duration,
 }
 
@@ -37,9 +41,17 @@ impl Worker {
         serving: Arc<ArcSwap<Serving>>,
         telemetry: Arc<Telemetry>,
         drain: Arc<Drain>,
-        request_body_timeout: Duration,
+        options: &Options,
     ) -> Self {
-        Self { serving, telemetry, drain, pools: Pools::default(), request_body_timeout }
+        Self {
+            serving,
+            telemetry,
+            drain,
+            pools: Pools::default(),
+            date: Date::default(),
+            request_head_timeout: options.request_head_timeout,
+            request_body_timeout: options.request_body_timeout,
+        }
     }
 
     /// The configuration of this moment. A request keeps the one that it began with.

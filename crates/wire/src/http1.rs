@@ -1,34 +1,19 @@
-//! Responses of HTTP/1.1 (RFC 9112), read from bytes that are cut anywhere.
+//! Messages of HTTP/1.1 (RFC 9112), read from bytes that are cut anywhere: requests of clients, responses of backends.
 //!
 //! Strict where a mistake could make two readers see different messages: one framing, whole line ends, no folding. What is
-//! wrong breaks the response; nothing is guessed.
+//! wrong breaks the message; nothing is guessed.
 
-use bytes::{Bytes, BytesMut};
-use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use bytes::Bytes;
+use http::header::CONTENT_LENGTH;
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 pub use self::body::{BodyDecoder, Decoded};
+pub use self::request::{Mistake, RequestHead, RequestReader, Unreadable};
+pub use self::response::{ResponseHead, read_response_head};
 
 mod body;
-
-/// Largest head of a response, in bytes.
-const HEAD_BYTES_MAX: usize = 256 << 10;
-
-/// Most headers of a response.
-const HEADERS_MAX: usize = 128;
-
-/// The head of a response.
-#[derive(Debug)]
-pub struct Head {
-    /// Status, 200 or above: interim responses are read over.
-    pub status: StatusCode,
-    /// Headers.
-    pub headers: HeaderMap,
-    /// How its body is framed.
-    pub framing: Framing,
-    /// Whether another request may follow on the connection when the body is over.
-    pub keeps_alive: bool,
-}
+mod request;
+mod response;
 
 /// How a body ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,46 +26,10 @@ pub enum Framing {
     UntilClose,
 }
 
-/// What comes is no response of HTTP/1.1.
+/// What comes is no message of HTTP/1.1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("malformed response: {0}")]
+#[error("malformed message: {0}")]
 pub struct Malformed(pub &'static str);
-
-/// Reads the head of the response to a POST off the front of `buffer`; `None` when more has to come.
-///
-/// # Errors
-/// When it is malformed, larger than the limits, or switches protocols.
-pub fn read_head(buffer: &mut BytesMut) -> Result<Option<Head>, Malformed> {
-    loop {
-        let mut slots = [httparse::EMPTY_HEADER; HEADERS_MAX];
-        let mut parsed = httparse::Response::new(&mut slots);
-        let length = match parsed.parse(buffer) {
-            Ok(httparse::Status::Complete(length)) => length,
-            Ok(httparse::Status::Partial) if buffer.len() < HEAD_BYTES_MAX => return Ok(None),
-            Ok(httparse::Status::Partial) => return Err(Malformed("a head beyond the limit")),
-            Err(httparse::Error::TooManyHeaders) => return Err(Malformed("too many headers")),
-            Err(_) => return Err(Malformed("no head of HTTP/1")),
-        };
-        let is_old = parsed.version == Some(0);
-        let code = parsed.code.ok_or(Malformed("no status"))?;
-        let status = StatusCode::from_u16(code).map_err(|_| Malformed("no status"))?;
-        if status == StatusCode::SWITCHING_PROTOCOLS {
-            return Err(Malformed("a switch of protocols that nobody asked for"));
-        }
-        if status.is_informational() {
-            let _ = buffer.split_to(length);
-            continue;
-        }
-        let places: Vec<_> = parsed.headers.iter().map(|header| place(buffer, header)).collect();
-        let text = buffer.split_to(length).freeze();
-        let headers = headers(&text, &places)?;
-        let framing = framing(status, &headers)?;
-        let both = headers.contains_key(TRANSFER_ENCODING) && headers.contains_key(CONTENT_LENGTH);
-        let keeps_alive =
-            !is_old && !both && framing != Framing::UntilClose && !says(&headers, &CONNECTION, "close");
-        return Ok(Some(Head { status, headers, framing, keeps_alive }));
-    }
-}
 
 /// Where name and value of a header are in a head.
 struct Place {
@@ -89,13 +38,17 @@ struct Place {
 }
 
 fn place(text: &[u8], header: &httparse::Header<'_>) -> Place {
-    let offset = |part: &[u8]| (part.as_ptr() as usize).wrapping_sub(text.as_ptr() as usize);
-    let range = |part: &[u8]| (offset(part), offset(part).wrapping_add(part.len()));
-    Place { name: range(header.name.as_bytes()), value: range(header.value) }
+    Place { name: range(text, header.name.as_bytes()), value: range(text, header.value) }
+}
+
+/// Where `part`, a slice of `text`, is in it.
+fn range(text: &[u8], part: &[u8]) -> (usize, usize) {
+    let offset = (part.as_ptr() as usize).wrapping_sub(text.as_ptr() as usize);
+    (offset, offset.wrapping_add(part.len()))
 }
 
 /// Header values share the memory of the head.
-fn headers(text: &Bytes, places: &[Place]) -> Result<HeaderMap, Malformed> {
+fn headers(text: &Bytes, places: impl ExactSizeIterator<Item = Place>) -> Result<HeaderMap, Malformed> {
     let mut headers = HeaderMap::with_capacity(places.len());
     for place in places {
         let name = text.get(place.name.0..place.name.1).ok_or(Malformed("a header"))?;
@@ -108,19 +61,8 @@ fn headers(text: &Bytes, places: &[Place]) -> Result<HeaderMap, Malformed> {
     Ok(headers)
 }
 
-/// How the body of a response to a POST ends (RFC 9112 section 6.3).
-fn framing(status: StatusCode, headers: &HeaderMap) -> Result<Framing, Malformed> {
-    if matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
-        return Ok(Framing::Sized(0));
-    }
-    if headers.contains_key(TRANSFER_ENCODING) {
-        let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
-        let only = codings.next().filter(|_| codings.next().is_none());
-        return match only {
-            Some(coding) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => Ok(Framing::Chunked),
-            _ => Err(Malformed("a transfer-encoding other than chunked")),
-        };
-    }
+/// The one length that is told, if any is. Who tells it twice has to tell the same.
+fn content_length(headers: &HeaderMap) -> Result<Option<u64>, Malformed> {
     let mut length = None;
     for value in headers.get_all(CONTENT_LENGTH) {
         let told = digits(value.as_bytes()).ok_or(Malformed("the value of content-length"))?;
@@ -128,12 +70,22 @@ fn framing(status: StatusCode, headers: &HeaderMap) -> Result<Framing, Malformed
             return Err(Malformed("two values of content-length"));
         }
     }
-    Ok(length.map_or(Framing::UntilClose, Framing::Sized))
+    Ok(length)
 }
 
 fn digits(text: &[u8]) -> Option<u64> {
     let all_digits = !text.is_empty() && text.iter().all(u8::is_ascii_digit);
     all_digits.then(|| std::str::from_utf8(text).ok()?.parse().ok()).flatten()
+}
+
+/// Whether `chunked` is the one transfer coding.
+fn is_chunked(headers: &HeaderMap) -> Result<bool, Malformed> {
+    let mut codings = headers.get_all(http::header::TRANSFER_ENCODING).iter();
+    match (codings.next(), codings.next()) {
+        (None, _) => Ok(false),
+        (Some(coding), None) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => Ok(true),
+        (Some(_), _) => Err(Malformed("a transfer-encoding other than chunked")),
+    }
 }
 
 /// Whether a list header has `word` in it.
@@ -143,77 +95,4 @@ fn says(headers: &HeaderMap, name: &HeaderName, word: &str) -> bool {
         .iter()
         .filter_map(|value| value.to_str().ok())
         .any(|value| value.split(',').any(|item| item.trim().eq_ignore_ascii_case(word)))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn read(text: &str) -> Result<Option<(Head, String)>, Malformed> {
-        let mut buffer = BytesMut::from(text);
-        let head = read_head(&mut buffer)?;
-        Ok(head.map(|head| (head, String::from_utf8_lossy(&buffer).into_owned())))
-    }
-
-    #[test]
-    fn reads_a_head_and_leaves_the_body() {
-        let text = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nx-a: 1\r\nX-A:  2 \r\n\r\nhi";
-        for cut in 0..text.len() - 2 {
-            assert!(read(&text[..cut]).expect("no mistake").is_none(), "{cut}");
-        }
-        let (head, rest) = read(text).expect("a head").expect("all of it");
-        assert_eq!((head.status.as_u16(), head.framing, head.keeps_alive), (200, Framing::Sized(2), true));
-        let values: Vec<_> = head.headers.get_all("x-a").iter().collect();
-        assert_eq!(values, ["1", "2"]);
-        assert_eq!(rest, "hi");
-    }
-
-    #[test]
-    fn reads_over_interim_responses() {
-        let text = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 X\r\nlink: a\r\n\r\nHTTP/1.1 201 X\r\ncontent-length: 0\r\n\r\n";
-        let (head, _) = read(text).expect("a head").expect("all of it");
-        assert_eq!((head.status.as_u16(), head.headers.len()), (201, 1));
-    }
-
-    #[test]
-    fn knows_how_the_body_ends_and_whether_the_connection_goes_on() {
-        for (headers, framing, keeps_alive) in [
-            ("transfer-encoding: Chunked", Framing::Chunked, true),
-            ("content-length: 3\r\ncontent-length: 3", Framing::Sized(3), true),
-            ("content-length: 3\r\ntransfer-encoding: chunked", Framing::Chunked, false),
-            ("x: y", Framing::UntilClose, false),
-            ("content-length: 3\r\nconnection: x, Close", Framing::Sized(3), false),
-        ] {
-            let (head, _) =
-                read(&format!("HTTP/1.1 200 X\r\n{headers}\r\n\r\n")).expect("a head").expect("whole");
-            assert_eq!((head.framing, head.keeps_alive), (framing, keeps_alive), "{headers}");
-        }
-        let (head, _) = read("HTTP/1.1 204 X\r\ncontent-length: 3\r\n\r\n").expect("a head").expect("whole");
-        assert_eq!(head.framing, Framing::Sized(0));
-        let (head, _) = read("HTTP/1.0 200 X\r\ncontent-length: 3\r\n\r\n").expect("a head").expect("whole");
-        assert!(!head.keeps_alive);
-    }
-
-    #[test]
-    fn refuses_what_two_readers_could_read_differently() {
-        for headers in [
-            "content-length: 3\r\ncontent-length: 4",
-            "content-length: 3, 3",
-            "content-length: +3",
-            "content-length: 99999999999999999999",
-            "transfer-encoding: gzip, chunked",
-            "transfer-encoding: chunked\r\ntransfer-encoding: chunked",
-            "x: a\r\n folded",
-            "a b: c",
-        ] {
-            assert!(read(&format!("HTTP/1.1 200 X\r\n{headers}\r\n\r\n")).is_err(), "{headers}");
-        }
-        for text in ["HTTP/1.1 101 X\r\n\r\n", "HTTP/2 200 X\r\n\r\n", "SSH-2.0\r\n\r\n"] {
-            assert!(read(text).is_err(), "{text}");
-        }
-        let endless = format!("HTTP/1.1 200 X\r\nx: {}", "a".repeat(HEAD_BYTES_MAX));
-        assert!(read(&endless).is_err());
-        let many = "x: a\r\n".repeat(HEADERS_MAX + 1);
-        assert!(read(&format!("HTTP/1.1 200 X\r\n{many}\r\n")).is_err());
-    }
 }

@@ -1,9 +1,9 @@
 //! What is fuzzed, and the laws that hold for any input.
 
 mod dialect;
+mod http1;
 mod json;
 mod manifest;
-mod response;
 mod sse;
 mod wire;
 
@@ -22,7 +22,8 @@ pub(crate) const TARGETS: &[Target] = &[
     Target { name: "sse_encode", run: sse::encode },
     Target { name: "inflate", run: wire::inflate },
     Target { name: "multipart", run: wire::multipart },
-    Target { name: "response", run: response::response },
+    Target { name: "request", run: http1::request },
+    Target { name: "response", run: http1::response },
     Target { name: "hostname", run: wire::hostname },
     Target { name: "inspect", run: dialect::inspect },
     Target { name: "observe", run: dialect::observe },

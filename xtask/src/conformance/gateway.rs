@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use super::provider::Provider;
-use super::yaml;
+use crate::yaml;
 
 /// Schemas that the gateway serves; cases that need another one are counted apart.
 const SERVED: [&str; 4] = ["OpenAI", "AzureOpenAI", "Anthropic", "Cohere"];

@@ -10,7 +10,7 @@ use super::Verdict;
 use super::gateway::Gateway;
 use super::http::exchange;
 use super::provider::{Answer, Provider, Script};
-use super::yaml;
+use crate::yaml;
 
 /// Headers of the recording that belong to its connection.
 const HOP: [&str; 6] =

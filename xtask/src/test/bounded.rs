@@ -21,13 +21,14 @@ const POLL: Duration = Duration::from_millis(20);
 pub(super) struct Bounded {
     root: PathBuf,
     deadline: Instant,
+    variables: Vec<(&'static str, PathBuf)>,
     tally: Tally,
 }
 
 impl Bounded {
     /// Commands run in `root` and end by `deadline`.
     pub(super) fn new(root: &Path, deadline: Instant) -> Self {
-        Bounded { root: root.to_path_buf(), deadline, tally: Tally::default() }
+        Bounded { root: root.to_path_buf(), deadline, variables: Vec::new(), tally: Tally::default() }
     }
 
     /// The repository.
@@ -40,11 +41,28 @@ impl Bounded {
         self.tally
     }
 
+    /// Tells the commands to come where something is.
+    pub(super) fn tell(&mut self, variable: &'static str, path: PathBuf) {
+        self.variables.push((variable, path));
+    }
+
+    /// Counts a test that is not one of a test runner's, and says what is wrong when it failed.
+    pub(super) fn judge(&mut self, name: &str, outcome: Result<()>) {
+        match outcome {
+            Ok(()) => self.tally.passed += 1,
+            Err(error) => {
+                println!("{name}: {error:#}");
+                self.tally.failed += 1;
+            }
+        }
+    }
+
     /// Runs a command to its end; fails when it cannot start, exits other than with 0, or takes too long.
     pub(super) fn run(&mut self, program: &str, arguments: &[&str]) -> Result<()> {
         println!("$ {program} {}", arguments.join(" "));
         let mut command = Command::new(self.program(program));
         command.current_dir(&self.root).args(arguments);
+        command.envs(self.variables.iter().map(|(name, path)| (name, path)));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         if std::io::stdout().is_terminal() {
             // It stays in our own process group, so that an interrupt from the keyboard reaches it too.

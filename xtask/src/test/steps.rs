@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::Result;
 
 use super::bounded::Bounded;
-use super::clients;
+use super::{clients, envoy};
 
 /// One step. Its limit holds for all its commands together, and assumes two cores and nothing built yet.
 pub(super) struct Step {
@@ -25,6 +25,12 @@ pub(super) const STEPS: &[Step] = &[
     Step { name: "tidy", about: "the rules of the tree hold", limit: minutes(2), run: tidy },
     Step { name: "clippy", about: "no lint has anything to say", limit: minutes(10), run: clippy },
     Step { name: "unit", about: "unit, golden and property tests", limit: minutes(15), run: unit },
+    Step {
+        name: "envoy",
+        about: "a real Envoy takes what it would be programmed with",
+        limit: minutes(5),
+        run: envoy::validate,
+    },
     Step { name: "fuzz", about: "each parser, for two seconds", limit: minutes(5), run: fuzz },
     Step { name: "release", about: "the release binary builds", limit: minutes(15), run: release },
     Step { name: "demo", about: "the demo ends well", limit: minutes(1), run: demo },

@@ -2,37 +2,22 @@
 //! nothing comes. See `docs/decisions/0005-connections-are-driven-by-their-users.md`.
 
 use std::future::poll_fn;
-use std::io::{self, IoSlice};
-use std::pin::{Pin, pin};
+use std::io;
 use std::task::{Context, Poll, Waker};
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
-use tollgate_wire::http1::{BodyDecoder, Decoded, Head, read_head};
+use tollgate_wire::http1::{BodyDecoder, Decoded, ResponseHead, read_response_head};
 
-/// Sizes of the buffer that is read into: small at first, larger for a body that fills it.
-const READ_BYTES_MIN: usize = 8 << 10;
-const READ_BYTES_MAX: usize = 64 << 10;
-
-/// Most pieces of a request that are written at once.
-const SLICES_MAX: usize = 16;
+use crate::line::{Line, Pieces, Transport};
 
 /// What the connection says by itself, whatever a configuration wants: who says it twice is understood in two ways.
 const OWN_HEADERS: [HeaderName; 4] = [HOST, CONTENT_LENGTH, TRANSFER_ENCODING, CONNECTION];
 
-/// What a connection runs over: TCP, a Unix socket, TLS on one of them.
-pub(super) trait Transport: AsyncRead + AsyncWrite + Send + Unpin {}
-
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Transport for T {}
-
 /// A connection that takes one request at a time.
 pub(super) struct Http1 {
-    transport: Box<dyn Transport>,
-    /// What has come and has not been taken.
-    buffer: BytesMut,
-    read_bytes: usize,
+    line: Line<Box<dyn Transport>>,
     /// Whether the last request was written whole.
     written: bool,
     keeps_alive: bool,
@@ -55,35 +40,32 @@ pub(super) enum Broken {
 impl Http1 {
     /// A new connection.
     pub(super) fn new(transport: impl Transport + 'static) -> Self {
-        Self {
-            transport: Box::new(transport),
-            buffer: BytesMut::new(),
-            read_bytes: READ_BYTES_MIN,
-            written: true,
-            keeps_alive: true,
-        }
+        Self { line: Line::new(Box::new(transport)), written: true, keeps_alive: true }
     }
 
     /// Whether a request can be sent now: the last exchange is over, and the backend has neither closed the connection nor
     /// said anything on it.
     pub(super) fn is_ready(&mut self) -> bool {
         let mut cx = Context::from_waker(Waker::noop());
-        self.written && self.keeps_alive && self.buffer.is_empty() && self.poll_fill(&mut cx).is_pending()
+        self.written
+            && self.keeps_alive
+            && self.line.buffer.is_empty()
+            && self.line.poll_fill(&mut cx).is_pending()
     }
 
     /// Sends a request, and waits for the head of the response. Gives up writing when the response comes before all is
     /// written; the connection is of no further use then.
-    pub(super) async fn send(&mut self, mut request: Pieces) -> Result<Head, Broken> {
+    pub(super) async fn send(&mut self, mut request: Pieces) -> Result<ResponseHead, Broken> {
         self.written = false;
         let mut has_come = false;
         poll_fn(|cx| {
             let failed = self.poll_write(cx, &mut request);
             loop {
-                if let Some(head) = read_head(&mut self.buffer)? {
+                if let Some(head) = read_response_head(&mut self.line.buffer)? {
                     self.keeps_alive = head.keeps_alive;
                     return Poll::Ready(Ok(head));
                 }
-                match self.poll_fill(cx) {
+                match self.line.poll_fill(cx) {
                     // A backend that says no and closes may be heard although writing failed.
                     Poll::Pending if failed.is_none() => return Poll::Pending,
                     Poll::Pending | Poll::Ready(Ok(0)) | Poll::Ready(Err(_)) if !has_come => {
@@ -105,13 +87,13 @@ impl Http1 {
         decoder: &mut BodyDecoder,
     ) -> Poll<Option<Result<Bytes, Broken>>> {
         loop {
-            match decoder.decode(&mut self.buffer) {
+            match decoder.decode(&mut self.line.buffer) {
                 Ok(Decoded::Data(data)) => return Poll::Ready(Some(Ok(data))),
                 Ok(Decoded::End) => return Poll::Ready(None),
                 Ok(Decoded::Nothing) => {}
                 Err(malformed) => return Poll::Ready(Some(Err(malformed.into()))),
             }
-            match self.poll_fill(cx) {
+            match self.line.poll_fill(cx) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Ok(0)) if decoder.close() => return Poll::Ready(None),
                 Poll::Ready(Ok(0)) => return Poll::Ready(Some(Err(Broken::Cut(ended())))),
@@ -121,41 +103,9 @@ impl Http1 {
         }
     }
 
-    /// Reads what has come.
-    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        if self.buffer.capacity() - self.buffer.len() < self.read_bytes / 2 {
-            self.buffer.reserve(self.read_bytes);
-        }
-        let room = self.buffer.capacity() - self.buffer.len();
-        let read = pin!(self.transport.read_buf(&mut self.buffer)).poll(cx);
-        match &read {
-            Poll::Ready(Ok(count)) if *count == room => {
-                self.read_bytes = (self.read_bytes * 2).min(READ_BYTES_MAX);
-            }
-            // Nobody knows when more comes, so no memory waits for it.
-            Poll::Pending if self.buffer.is_empty() => {
-                self.buffer = BytesMut::new();
-                self.read_bytes = READ_BYTES_MIN;
-            }
-            _ => {}
-        }
-        read
-    }
-
     /// Writes what can be written now. Tells when writing has failed.
     fn poll_write(&mut self, cx: &mut Context<'_>, request: &mut Pieces) -> Option<io::Error> {
-        while !request.is_empty() {
-            let mut slices = [IoSlice::new(&[]); SLICES_MAX];
-            let count = request.slices(&mut slices);
-            let filled = slices.get(..count).unwrap_or_default();
-            match Pin::new(&mut self.transport).poll_write_vectored(cx, filled) {
-                Poll::Ready(Ok(0)) => return Some(io::ErrorKind::WriteZero.into()),
-                Poll::Ready(Ok(count)) => request.advance(count),
-                Poll::Ready(Err(error)) => return Some(error),
-                Poll::Pending => return None,
-            }
-        }
-        match Pin::new(&mut self.transport).poll_flush(cx) {
+        match self.line.poll_write(cx, request) {
             Poll::Ready(Ok(())) => {
                 self.written = true;
                 None
@@ -170,57 +120,28 @@ fn ended() -> io::Error {
     io::ErrorKind::UnexpectedEof.into()
 }
 
-/// A request as it goes over the line: its head and the pieces of its body.
-pub(super) struct Pieces {
-    pieces: std::collections::VecDeque<Bytes>,
-}
-
-impl Pieces {
-    /// A request of these parts. `path` has been checked to be one.
-    pub(super) fn new(
-        method: &Method,
-        path: &str,
-        host: &HeaderValue,
-        headers: &HeaderMap,
-        body: &[Bytes],
-    ) -> Self {
-        let body_bytes: usize = body.iter().map(Bytes::len).sum();
-        let headers = || headers.iter().filter(|(name, _)| !OWN_HEADERS.contains(name));
-        let header_bytes: usize = headers().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
-        let mut head = BytesMut::with_capacity(header_bytes + path.len() + host.len() + 96);
-        let mut line = |parts: &[&[u8]]| {
-            parts.iter().for_each(|part| head.extend_from_slice(part));
-            head.extend_from_slice(b"\r\n");
-        };
-        line(&[method.as_str().as_bytes(), b" ", path.as_bytes(), b" HTTP/1.1"]);
-        line(&[b"host: ", host.as_bytes()]);
-        for (name, value) in headers() {
-            line(&[name.as_str().as_bytes(), b": ", value.as_bytes()]);
-        }
-        line(&[b"content-length: ", body_bytes.to_string().as_bytes()]);
-        line(&[]);
-        let pieces = std::iter::once(head.freeze()).chain(body.iter().cloned());
-        Self { pieces: pieces.filter(|piece| !piece.is_empty()).collect() }
+/// A request of these parts as it goes over the line. `path` has been checked to be one.
+pub(super) fn request(
+    method: &Method,
+    path: &str,
+    host: &HeaderValue,
+    headers: &HeaderMap,
+    body: &[Bytes],
+) -> Pieces {
+    let body_bytes: usize = body.iter().map(Bytes::len).sum();
+    let headers = || headers.iter().filter(|(name, _)| !OWN_HEADERS.contains(name));
+    let header_bytes: usize = headers().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+    let mut head = BytesMut::with_capacity(header_bytes + path.len() + host.len() + 96);
+    let mut line = |parts: &[&[u8]]| {
+        parts.iter().for_each(|part| head.extend_from_slice(part));
+        head.extend_from_slice(b"\r\n");
+    };
+    line(&[method.as_str().as_bytes(), b" ", path.as_bytes(), b" HTTP/1.1"]);
+    line(&[b"host: ", host.as_bytes()]);
+    for (name, value) in headers() {
+        line(&[name.as_str().as_bytes(), b": ", value.as_bytes()]);
     }
-
-    fn is_empty(&self) -> bool {
-        self.pieces.is_empty()
-    }
-
-    /// Fills `slices` with what comes next; tells how many.
-    fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
-        let filled = slices.iter_mut().zip(&self.pieces);
-        filled.map(|(slice, piece)| *slice = IoSlice::new(piece)).count()
-    }
-
-    fn advance(&mut self, mut count: usize) {
-        while let Some(first) = self.pieces.front_mut() {
-            if count < first.len() {
-                first.advance(count);
-                return;
-            }
-            count -= first.len();
-            self.pieces.pop_front();
-        }
-    }
+    line(&[b"content-length: ", body_bytes.to_string().as_bytes()]);
+    line(&[]);
+    std::iter::once(head.freeze()).chain(body.iter().cloned()).collect()
 }

@@ -20,11 +20,12 @@ use tollgate_wire::http1::BodyDecoder;
 
 use super::body::UpstreamBody;
 use super::connect::{Sender, Target, connect};
-use super::http1::{Broken, Http1, Pieces};
+use super::http1::{self, Broken, Http1};
 use super::inbound::{Inbound, OwnConnection};
 use super::resolve::Resolver;
 use super::tls::client_config;
 use crate::clock;
+use crate::line::Pieces;
 
 /// How long an unused connection is kept. Shorter than the idle time of the servers behind the usual providers.
 const IDLE_FOR: Duration = Duration::from_secs(55);
@@ -232,7 +233,8 @@ impl EndpointPool {
     /// The request as it goes over HTTP/1.1; `None` when its path is none.
     fn pieces(&self, request: &UpstreamRequest) -> Option<Pieces> {
         let path: PathAndQuery = request.path.parse().ok()?;
-        Some(Pieces::new(&request.method, path.as_str(), &self.host, &request.headers, &request.body))
+        let UpstreamRequest { method, headers, body, .. } = request;
+        Some(http1::request(method, path.as_str(), &self.host, headers, body))
     }
 
     /// The request for HTTP/2; `None` when its path is none.

@@ -8,6 +8,7 @@
 )]
 
 mod failures;
+mod http1;
 mod refusals;
 mod support;
 mod transport;

@@ -116,15 +116,14 @@ fn refuses_heads_that_are_too_large() {
     let (tested, backend) = idle_gateway();
     let many: String = (0..150).map(|number| format!("x-{number}: 1\r\n")).collect();
     let long = format!("x-long: {}\r\n", "a".repeat(70 << 10));
-    for headers in [&many, &long] {
+    // Of the others not all is read.
+    let (more, longer) = (many.repeat(2), long.repeat(3));
+    for headers in [&many, &long, &more, &longer] {
         let request = format!("POST /v1/messages HTTP/1.1\r\nhost: g\r\n{headers}\r\n");
         let response = tested.send(&request);
         assert_eq!((status(&response), header(&response, "connection")), (431, Some("close")), "{response}");
         assert!(json(&response)["request_id"].is_string(), "{response}");
     }
-    // Beyond twice that nobody reads any more, and the answer has no words.
-    let request = format!("POST /v1/messages HTTP/1.1\r\nhost: g\r\n{}\r\n", many.repeat(2));
-    assert_eq!(status(&tested.send(&request)), 431);
     assert_unheard(&backend);
 }
 

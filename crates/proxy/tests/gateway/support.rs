@@ -322,7 +322,8 @@ impl Tested {
         options.access_log = AccessLog::File(log.path().join("access.log"));
         let telemetry = Arc::new(Telemetry::new(options).expect("telemetry"));
         let snapshot = compiled(bundle);
-        let options = Options { request_body_timeout: Duration::from_millis(500), ..Options::new(1) };
+        let soon = Duration::from_millis(500);
+        let options = Options { request_head_timeout: soon, request_body_timeout: soon, ..Options::new(1) };
         let gateway = Gateway::start(&options, snapshot, secrets, Arc::clone(&telemetry)).expect("a gateway");
         let address = gateway.addresses()[0];
         Self { address, gateway, telemetry, log }

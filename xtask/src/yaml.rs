@@ -5,7 +5,7 @@ use saphyr::{LoadableYamlNode, ScalarOwned, YamlOwned};
 use serde_json::{Map, Value};
 
 /// Every document of `text`.
-pub(super) fn documents(text: &str) -> Result<Vec<Value>> {
+pub(crate) fn documents(text: &str) -> Result<Vec<Value>> {
     let documents = YamlOwned::load_from_str(text).context("not YAML")?;
     documents.iter().map(value).collect()
 }
