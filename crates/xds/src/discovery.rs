@@ -1,19 +1,28 @@
 //! The service: what is wanted, and every stream that gets it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::watch;
-use tollgate_envoy::discovery::Node;
 use tollgate_envoy::discovery::aggregated_discovery_service_server::AggregatedDiscoveryService;
-use tollgate_envoy::discovery::{DeltaDiscoveryRequest, DiscoveryRequest};
+use tollgate_envoy::discovery::{
+    DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse, Node,
+};
 use tonic::{Request, Response, Streaming};
 
-use crate::order::CLUSTER;
-use crate::set::ResourceSet;
-use crate::status::{Counts, Status, TypeStatus};
-use crate::stream::Responses;
-use crate::{delta, whole};
+use crate::delta::Delta;
+use crate::set::{ResourceSet, Version};
+use crate::status::{Counts, NodeStatus, Status};
+use crate::stream::{self, Responses};
+use crate::walk::{Heard, Subscription, Walk};
+use crate::whole::Whole;
+
+/// How long resources stay that others referred to, after the last reference is gone, unless said otherwise.
+const GRACE: Duration = Duration::from_secs(30);
+
+/// How many versions are remembered, so that who waits for one hears that a later one was acknowledged.
+const HISTORY: usize = 64;
 
 /// The aggregated discovery service. Cheap to clone; clones are the same service.
 #[derive(Debug, Clone)]
@@ -21,78 +30,123 @@ pub struct Discovery {
     shared: Arc<Shared>,
 }
 
+/// A set with its place among all that were published.
+#[derive(Debug)]
+pub(crate) struct Published {
+    pub(crate) set: ResourceSet,
+    version: Version,
+    number: u64,
+}
+
 /// What all streams share.
 #[derive(Debug)]
-pub(crate) struct Shared {
-    pub(crate) sets: watch::Sender<Arc<ResourceSet>>,
-    streams: Mutex<Streams>,
+struct Shared {
+    grace: Duration,
+    sets: watch::Sender<Option<Arc<Published>>>,
+    state: Mutex<State>,
     /// Changes when a status does.
-    told: watch::Sender<u64>,
+    told: watch::Sender<()>,
 }
 
 #[derive(Debug, Default)]
-struct Streams {
-    next: u64,
-    by_number: BTreeMap<u64, (Status, Option<Arc<ResourceSet>>)>,
+struct State {
+    streams: BTreeMap<u64, Known>,
     counts: Counts,
+    /// The last versions that were published, with their numbers.
+    history: VecDeque<(Version, u64)>,
+    published: u64,
+}
+
+/// What is known of one stream.
+#[derive(Debug, Default)]
+struct Known {
+    status: NodeStatus,
+    /// The number of the set that the status is about, and of the last one that the node has accepted all of.
+    seen: u64,
+    acknowledged: u64,
 }
 
 impl Default for Discovery {
     fn default() -> Self {
-        let shared = Shared {
-            sets: watch::Sender::new(Arc::default()),
-            streams: Mutex::default(),
-            told: watch::Sender::new(0),
-        };
-        Self { shared: Arc::new(shared) }
+        Self::new(GRACE)
     }
 }
 
 impl Discovery {
-    /// Wants Envoys to have exactly `set` from now on, but for clusters: those of before stay until [`Discovery::prune`], since requests on
-    /// their way may still be going to them.
-    pub fn publish(&self, mut set: ResourceSet) {
-        set.keep(&self.shared.sets.borrow(), CLUSTER);
-        self.shared.sets.send_replace(Arc::new(set));
+    /// A service that takes clusters, endpoints and secrets back `grace` after a node has accepted all that no longer refers to them.
+    pub fn new(grace: Duration) -> Self {
+        let shared = Shared {
+            grace,
+            sets: watch::Sender::new(None),
+            state: Mutex::default(),
+            told: watch::Sender::new(()),
+        };
+        Self { shared: Arc::new(shared) }
     }
 
-    /// Takes away the clusters that are not in `set`, which was published last.
-    pub fn prune(&self, set: ResourceSet) {
-        self.shared.sets.send_replace(Arc::new(set));
+    /// Wants every node to have `set` from now on, and nothing else. Before the first call nodes are told nothing, so that those that have
+    /// something from before go on with it.
+    pub fn publish(&self, set: ResourceSet) -> Version {
+        let version = set.version();
+        // Held until the set is there for all, so that sets are numbered in the order in which they come.
+        let mut state = self.shared.state();
+        if self.shared.sets.borrow().as_ref().is_some_and(|published| published.version == version) {
+            return version;
+        }
+        state.published += 1;
+        let number = state.published;
+        state.history.retain(|(known, _)| *known != version);
+        state.history.push_back((version, number));
+        if state.history.len() > HISTORY {
+            state.history.pop_front();
+        }
+        self.shared.sets.send_replace(Some(Arc::new(Published { set, version, number })));
+        version
     }
 
-    /// The streams at the moment.
-    pub fn streams(&self) -> Vec<Status> {
-        self.shared.streams().by_number.values().map(|(status, _)| status.clone()).collect()
+    /// What is wanted, and how far each connected node is.
+    pub fn status(&self) -> Status {
+        let published = self.shared.sets.borrow().as_ref().map(|published| published.version);
+        let state = self.shared.state();
+        Status { published, nodes: state.streams.values().map(|known| known.status.clone()).collect() }
     }
 
-    /// What was sent so far.
+    /// What happened so far.
     pub fn counts(&self) -> Counts {
-        self.shared.streams().counts
+        self.shared.state().counts
     }
 
-    /// Waits until there is an Envoy, and every one has taken what is wanted now. Ends with what one said that rejected it.
+    /// Whether some connected node has accepted every resource of the set that has this version, or of one that was published later.
+    ///
+    /// Every resource means also those that a node never asked for, such as routes that no listener names.
+    pub fn is_acknowledged(&self, version: Version) -> bool {
+        let state = self.shared.state();
+        let Some(&(_, number)) = state.history.iter().find(|(known, _)| *known == version) else {
+            return false;
+        };
+        state.streams.values().any(|known| known.acknowledged >= number)
+    }
+
+    /// Completes when [`Discovery::is_acknowledged`] is true.
+    pub async fn acknowledged(&self, version: Version) {
+        let mut told = self.shared.told.subscribe();
+        while !self.is_acknowledged(version) {
+            // The sender lives as long as `self` does.
+            if told.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Waits until there is a node, and every one has accepted what is wanted now. Ends with what one said that rejected it.
     ///
     /// # Errors
-    /// The words of an Envoy that rejected something.
+    /// The words of a node that rejected something.
     pub async fn settled(&self) -> Result<(), String> {
         let mut told = self.shared.told.subscribe();
         loop {
-            told.mark_unchanged();
-            let wanted = Arc::clone(&self.shared.sets.borrow());
-            {
-                let streams = self.shared.streams();
-                let known = || streams.by_number.values();
-                let rejected = known().flat_map(|(status, _)| status.types.values());
-                if let Some(error) = rejected.filter_map(|status| status.error.clone()).next() {
-                    return Err(error);
-                }
-                let has = |set: &Option<Arc<ResourceSet>>| {
-                    set.as_ref().is_some_and(|set| Arc::ptr_eq(set, &wanted))
-                };
-                if known().len() > 0 && known().all(|(status, set)| status.in_sync() && has(set)) {
-                    return Ok(());
-                }
+            if let Some(settled) = self.shared.state().settled() {
+                return settled;
             }
             // The sender lives as long as `self` does.
             if told.changed().await.is_err() {
@@ -100,80 +154,130 @@ impl Discovery {
             }
         }
     }
+
+    /// Begins a stream.
+    fn place(&self) -> Place {
+        let mut state = self.shared.state();
+        state.counts.streams += 1;
+        let number = state.counts.streams;
+        state.streams.insert(number, Known::default());
+        drop(state);
+        Place { shared: Arc::clone(&self.shared), number }
+    }
+}
+
+impl State {
+    /// Whether every node has accepted the set that was published last; `None` when that is not known yet.
+    fn settled(&self) -> Option<Result<(), String>> {
+        let about_it = self.streams.values().filter(|known| known.seen == self.published);
+        let mut types = about_it.flat_map(|known| known.status.types.values());
+        if let Some(error) = types.find_map(|status| status.error.clone()) {
+            return Some(Err(error));
+        }
+        let have_it = self.streams.values().all(|known| known.acknowledged == self.published);
+        (self.published > 0 && !self.streams.is_empty() && have_it).then_some(Ok(()))
+    }
 }
 
 impl Shared {
-    fn streams(&self) -> MutexGuard<'_, Streams> {
-        self.streams.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The place of one stream among all. Dropping it ends the stream's status.
+pub(crate) struct Place {
+    shared: Arc<Shared>,
+    number: u64,
+}
+
+impl Place {
+    pub(crate) fn grace(&self) -> Duration {
+        self.shared.grace
     }
 
-    /// Counts a stream in.
-    pub(crate) fn enter(&self) -> u64 {
-        let mut streams = self.streams();
-        streams.next += 1;
-        let number = streams.next;
-        streams.by_number.insert(number, Default::default());
-        number
+    /// What is wanted, now and later.
+    pub(crate) fn sets(&self) -> watch::Receiver<Option<Arc<Published>>> {
+        self.shared.sets.subscribe()
     }
 
-    /// Notes who is at the other end, and what it rejects.
-    pub(crate) fn heard(&self, number: u64, node: Option<&Node>, error: Option<&str>) {
-        let mut streams = self.streams();
-        if let Some((status, _)) = streams.by_number.get_mut(&number)
-            && let Some(node) = node
-        {
-            status.node.clone_from(&node.id);
-        }
-        if let Some(error) = error {
-            streams.counts.rejections += 1;
-            tracing::error!(error, "an Envoy rejects what it was sent, and serves on with what it has");
+    /// Notes who is at the other end.
+    pub(crate) fn is(&self, node: &Node) {
+        if let Some(known) = self.shared.state().streams.get_mut(&self.number) {
+            known.status.node.clone_from(&node.id);
+            known.status.cluster.clone_from(&node.cluster);
         }
     }
 
-    /// Notes how far a stream is with `set`.
-    pub(crate) fn tell(&self, number: u64, types: BTreeMap<String, TypeStatus>, set: &Arc<ResourceSet>) {
-        let mut streams = self.streams();
-        let Some((status, known)) = streams.by_number.get_mut(&number) else { return };
-        let is_news = status.types != types || !known.as_ref().is_some_and(|known| Arc::ptr_eq(known, set));
-        status.types = types;
-        *known = Some(Arc::clone(set));
-        drop(streams);
-        if is_news {
-            self.told.send_modify(|count| *count += 1);
+    /// The id of the node at the other end.
+    pub(crate) fn node(&self) -> String {
+        let state = self.shared.state();
+        state.streams.get(&self.number).map(|known| known.status.node.clone()).unwrap_or_default()
+    }
+
+    /// Counts what a node said.
+    pub(crate) fn heard(&self, heard: Heard) {
+        let counts = &mut self.shared.state().counts;
+        match heard {
+            Heard::Acceptance => counts.acceptances += 1,
+            Heard::Rejection => counts.rejections += 1,
+            Heard::Stale => counts.stale += 1,
+            Heard::Wish | Heard::Excess => {}
         }
+    }
+
+    /// Notes how far the stream is.
+    pub(crate) fn tell<S: Subscription>(&self, walk: &Walk<S>, published: &Published) {
+        let types = walk.status(&published.set);
+        let has_all = walk.has(&published.set);
+        let mut state = self.shared.state();
+        let Some(known) = state.streams.get_mut(&self.number) else { return };
+        let is_new = has_all && known.acknowledged != published.number;
+        if known.seen == published.number && known.status.types == types && !is_new {
+            return;
+        }
+        known.seen = published.number;
+        known.status.types = types;
+        if has_all {
+            known.acknowledged = published.number;
+            known.status.acknowledged = Some(published.version);
+        }
+        drop(state);
+        self.shared.told.send_replace(());
     }
 
     /// Counts a response.
     pub(crate) fn sent(&self, resources: usize, bytes: usize) {
-        let mut streams = self.streams();
-        streams.counts.responses += 1;
-        streams.counts.resources += resources as u64;
-        streams.counts.bytes += bytes as u64;
+        let counts = &mut self.shared.state().counts;
+        counts.responses += 1;
+        counts.resources += u64::try_from(resources).unwrap_or(u64::MAX);
+        counts.bytes += u64::try_from(bytes).unwrap_or(u64::MAX);
     }
+}
 
-    /// Forgets a stream.
-    pub(crate) fn leave(&self, number: u64) {
-        self.streams().by_number.remove(&number);
-        self.told.send_modify(|count| *count += 1);
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.shared.state().streams.remove(&self.number);
+        self.shared.told.send_replace(());
     }
 }
 
 #[tonic::async_trait]
 impl AggregatedDiscoveryService for Discovery {
-    type StreamAggregatedResourcesStream = Responses<whole::Session>;
-    type DeltaAggregatedResourcesStream = Responses<delta::Session>;
+    type StreamAggregatedResourcesStream = Responses<DiscoveryResponse>;
+    type DeltaAggregatedResourcesStream = Responses<DeltaDiscoveryResponse>;
 
     async fn stream_aggregated_resources(
         &self,
         request: Request<Streaming<DiscoveryRequest>>,
     ) -> Result<Response<Self::StreamAggregatedResourcesStream>, tonic::Status> {
-        Ok(Response::new(Responses::new(request.into_inner(), Arc::clone(&self.shared))))
+        Ok(Response::new(stream::responses::<Whole>(request, self.place())))
     }
 
     async fn delta_aggregated_resources(
         &self,
         request: Request<Streaming<DeltaDiscoveryRequest>>,
     ) -> Result<Response<Self::DeltaAggregatedResourcesStream>, tonic::Status> {
-        Ok(Response::new(Responses::new(request.into_inner(), Arc::clone(&self.shared))))
+        Ok(Response::new(stream::responses::<Delta>(request, self.place())))
     }
 }

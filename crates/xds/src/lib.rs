@@ -1,18 +1,25 @@
 //! The aggregated discovery service (ADS): sends resources to Envoys, and knows who has taken which.
 //!
 //! It knows types, names and bytes, and nothing of what a resource means, but for one thing: what others refer to has to be there
-//! first (clusters and secrets before listeners and routes). A [`ResourceSet`] is published whole; each stream of an Envoy walks by itself
-//! from what it has to what is wanted, in a [`delta::Session`] or a [`whole::Session`], which are pure. What an Envoy rejects is told
-//! in [`Status`] and never sent to it again unchanged.
+//! before they do, and stay a while after (clusters, endpoints and secrets; listeners and routes refer to them). A [`ResourceSet`] is
+//! published whole; each stream of a node walks by itself from what it has to what is wanted, in both protocols. That walk is pure.
+//! What a node rejects is told in [`Status`] and never sent to it again unchanged.
 
-pub mod delta;
+mod delta;
 mod discovery;
+mod interest;
 mod order;
+mod serve;
 mod set;
 mod status;
 mod stream;
-pub mod whole;
+mod walk;
+mod whole;
+
+#[cfg(test)]
+mod laws_tests;
 
 pub use discovery::Discovery;
-pub use set::{Resource, ResourceSet};
-pub use status::{Counts, Status, TypeStatus};
+pub use serve::serve;
+pub use set::{Resource, ResourceSet, Version};
+pub use status::{Counts, NodeStatus, Status, TypeStatus};

@@ -1,33 +1,28 @@
 //! Which types go before which: make before break.
 
-/// Types that others refer to.
-pub(crate) const CLUSTER: &str = "type.googleapis.com/envoy.config.cluster.v3.Cluster";
+const CLUSTER: &str = "type.googleapis.com/envoy.config.cluster.v3.Cluster";
 const ENDPOINTS: &str = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment";
 const SECRET: &str = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret";
-
-/// Types that refer to others.
 const LISTENER: &str = "type.googleapis.com/envoy.config.listener.v3.Listener";
-const ROUTES: &str = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration";
 
-/// Whether everything of this type can be asked for without names.
-pub(crate) fn has_wildcard(type_url: &str) -> bool {
-    type_url == CLUSTER || type_url == LISTENER
+/// What a type is to others. The first goes first, and is waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Rank {
+    /// Others refer to it: it has to be there before they do, and stay until none does.
+    Referred,
+    /// It refers to others, as listeners and routes do. A listener is not waited for: it is warmed up by the routes that it names.
+    Referring,
 }
 
-/// The place of a type: what has a lower one goes first, and is waited for.
-pub(crate) fn place(type_url: &str) -> u8 {
+/// The rank of a type.
+pub(crate) fn rank(type_url: &str) -> Rank {
     match type_url {
-        SECRET | CLUSTER => 0,
-        ENDPOINTS => 1,
-        LISTENER => 2,
-        ROUTES => 3,
-        _ => 4,
+        SECRET | CLUSTER | ENDPOINTS => Rank::Referred,
+        _ => Rank::Referring,
     }
 }
 
-/// Whether a type with `later` has to wait for one with `earlier` that is on its way.
-///
-/// A listener is not waited for: it is warmed up by the routes that it names.
-pub(crate) fn waits(later: u8, earlier: u8) -> bool {
-    earlier < later && earlier < 2
+/// Whether a first request of this type without names asks for everything, as it did before there was `*`.
+pub(crate) fn has_wildcard(type_url: &str) -> bool {
+    type_url == CLUSTER || type_url == LISTENER
 }

@@ -1,157 +1,169 @@
-//! One stream of an Envoy: its messages and new sets go in, responses come out. It needs no task of its own.
+//! One stream of a node: its messages, new sets and time go in, responses come out. It needs no task of its own, and reads no further
+//! while its node does not take what is ready.
 
-use std::collections::BTreeMap;
+use std::future::pending;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::time::Instant;
 
-use futures_util::{FutureExt, Stream, future::BoxFuture};
+use futures_util::{Stream, stream};
 use tokio::sync::watch;
 use tollgate_envoy::discovery::{
     DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse, Node,
 };
-use tonic::{Status, Streaming};
+use tollgate_envoy::grpc::Stopping;
+use tonic::{Request, Status, Streaming};
 
-use crate::discovery::Shared;
-use crate::set::ResourceSet;
-use crate::status::TypeStatus;
-use crate::{delta, whole};
+use crate::delta::Delta;
+use crate::discovery::{Place, Published};
+use crate::status::words;
+use crate::walk::{Heard, Subscription, Walk};
+use crate::whole::Whole;
 
-/// What the two protocols have in common.
-pub trait Protocol: Default + Send + Unpin + 'static {
-    /// What an Envoy says.
-    type Request: Send + 'static;
-    /// What it is told.
-    type Response: Send + 'static;
+/// The responses to one stream.
+pub(crate) type Responses<R> = Pin<Box<dyn Stream<Item = Result<R, Status>> + Send>>;
 
-    /// Takes a message.
-    fn take(&mut self, request: Self::Request);
-    /// The next response, if one is due.
-    fn next(&mut self, set: &ResourceSet) -> Option<Self::Response>;
-    /// How far the Envoy is.
-    fn status(&self, set: &ResourceSet) -> BTreeMap<String, TypeStatus>;
-    /// Who says it, and whether it rejects something.
-    fn envelope(request: &Self::Request) -> (Option<&Node>, Option<&str>);
+/// What a stream has to know of messages that differ in the two protocols.
+pub(crate) trait Messages: Subscription {
+    /// Who says it.
+    fn node(request: &Self::Request) -> Option<&Node>;
+    /// What it says if it rejects something.
+    fn error(request: &Self::Request) -> Option<&str>;
     /// Resources in a response, and their bytes.
     fn size(response: &Self::Response) -> (usize, usize);
 }
 
-impl Protocol for delta::Session {
-    type Request = DeltaDiscoveryRequest;
-    type Response = DeltaDiscoveryResponse;
-
-    fn take(&mut self, request: Self::Request) {
-        self.take(request);
+impl Messages for Delta {
+    fn node(request: &DeltaDiscoveryRequest) -> Option<&Node> {
+        request.node.as_ref()
     }
 
-    fn next(&mut self, set: &ResourceSet) -> Option<Self::Response> {
-        self.next(set)
+    fn error(request: &DeltaDiscoveryRequest) -> Option<&str> {
+        request.error_detail.as_ref().map(|status| status.message.as_str())
     }
 
-    fn status(&self, set: &ResourceSet) -> BTreeMap<String, TypeStatus> {
-        self.status(set)
-    }
-
-    fn envelope(request: &Self::Request) -> (Option<&Node>, Option<&str>) {
-        (request.node.as_ref(), request.error_detail.as_ref().map(|status| status.message.as_str()))
-    }
-
-    fn size(response: &Self::Response) -> (usize, usize) {
+    fn size(response: &DeltaDiscoveryResponse) -> (usize, usize) {
         let bodies = response.resources.iter().filter_map(|resource| resource.resource.as_ref());
         (response.resources.len(), bodies.map(|body| body.value.len()).sum())
     }
 }
 
-impl Protocol for whole::Session {
-    type Request = DiscoveryRequest;
-    type Response = DiscoveryResponse;
-
-    fn take(&mut self, request: Self::Request) {
-        self.take(request);
+impl Messages for Whole {
+    fn node(request: &DiscoveryRequest) -> Option<&Node> {
+        request.node.as_ref()
     }
 
-    fn next(&mut self, set: &ResourceSet) -> Option<Self::Response> {
-        self.next(set)
+    fn error(request: &DiscoveryRequest) -> Option<&str> {
+        request.error_detail.as_ref().map(|status| status.message.as_str())
     }
 
-    fn status(&self, set: &ResourceSet) -> BTreeMap<String, TypeStatus> {
-        self.status(set)
-    }
-
-    fn envelope(request: &Self::Request) -> (Option<&Node>, Option<&str>) {
-        (request.node.as_ref(), request.error_detail.as_ref().map(|status| status.message.as_str()))
-    }
-
-    fn size(response: &Self::Response) -> (usize, usize) {
+    fn size(response: &DiscoveryResponse) -> (usize, usize) {
         (response.resources.len(), response.resources.iter().map(|body| body.value.len()).sum())
     }
 }
 
-/// The responses to one stream.
-pub struct Responses<P: Protocol> {
-    input: Streaming<P::Request>,
-    session: P,
-    set: Arc<ResourceSet>,
-    /// Waits for the next set.
-    change: BoxFuture<'static, Option<watch::Receiver<Arc<ResourceSet>>>>,
-    shared: Arc<Shared>,
-    number: u64,
+/// A stream at work.
+struct Running<S: Subscription> {
+    input: Streaming<S::Request>,
+    walk: Walk<S>,
+    sets: watch::Receiver<Option<Arc<Published>>>,
+    stopping: Option<Stopping>,
+    place: Place,
 }
 
-impl<P: Protocol> Responses<P> {
-    pub(crate) fn new(input: Streaming<P::Request>, shared: Arc<Shared>) -> Self {
-        let mut sets = shared.sets.subscribe();
-        let set = Arc::clone(&sets.borrow_and_update());
-        let number = shared.enter();
-        Self { input, session: P::default(), set, change: next_set(sets), shared, number }
-    }
-
-    /// Takes in what has come; false when the stream is over.
-    fn take_in(&mut self, context: &mut Context<'_>) -> bool {
-        while let Poll::Ready(changed) = self.change.poll_unpin(context) {
-            let Some(mut sets) = changed else { return false };
-            self.set = Arc::clone(&sets.borrow_and_update());
-            self.change = next_set(sets);
+/// Serves one stream.
+pub(crate) fn responses<S>(request: Request<Streaming<S::Request>>, place: Place) -> Responses<S::Response>
+where
+    S: Messages + Send + 'static,
+    S::Request: Send,
+    S::Response: Send,
+{
+    let running = Running::<S> {
+        stopping: request.extensions().get().cloned(),
+        input: request.into_inner(),
+        walk: Walk::new(place.grace()),
+        sets: place.sets(),
+        place,
+    };
+    Box::pin(stream::unfold(Some(running), |running| async move {
+        let mut running = running?;
+        match running.next().await {
+            Ok(response) => Some((Ok(response), Some(running))),
+            Err(None) => None,
+            // The stream ends with it.
+            Err(Some(status)) => Some((Err(status), None)),
         }
-        while let Poll::Ready(message) = Pin::new(&mut self.input).poll_next(context) {
-            let Some(Ok(request)) = message else { return false };
-            let (node, error) = P::envelope(&request);
-            self.shared.heard(self.number, node, error);
-            self.session.take(request);
-        }
-        true
-    }
+    }))
 }
 
-fn next_set(
-    mut sets: watch::Receiver<Arc<ResourceSet>>,
-) -> BoxFuture<'static, Option<watch::Receiver<Arc<ResourceSet>>>> {
-    Box::pin(async move { sets.changed().await.is_ok().then_some(sets) })
-}
-
-impl<P: Protocol> Stream for Responses<P> {
-    type Item = Result<P::Response, Status>;
-
-    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let this = self.get_mut();
-        if !this.take_in(context) {
-            return Poll::Ready(None);
-        }
-        let response = this.session.next(&this.set);
-        this.shared.tell(this.number, this.session.status(&this.set), &this.set);
-        match response {
-            Some(response) => {
-                let (resources, bytes) = P::size(&response);
-                this.shared.sent(resources, bytes);
-                Poll::Ready(Some(Ok(response)))
+impl<S: Messages> Running<S> {
+    /// The next response. The stream ends with an error, or without when the node ends it.
+    async fn next(&mut self) -> Result<S::Response, Option<Status>> {
+        loop {
+            let now = now();
+            let published = self.sets.borrow_and_update().clone();
+            if let Some(published) = published {
+                let response = self.walk.next(&published.set, now);
+                self.place.tell(&self.walk, &published);
+                if let Some(response) = response {
+                    let (resources, bytes) = S::size(&response);
+                    self.place.sent(resources, bytes);
+                    return Ok(response);
+                }
             }
-            None => Poll::Pending,
+            let wakes_at = self.walk.wakes_at(now);
+            tokio::select! {
+                message = self.input.message() => match message {
+                    Ok(Some(request)) => self.take(request)?,
+                    Ok(None) | Err(_) => return Err(None),
+                },
+                changed = self.sets.changed() => if changed.is_err() { return Err(None) },
+                () = sleep_until(wakes_at) => {}
+                () = stops(&mut self.stopping) => return Err(Some(Status::unavailable("the server stops"))),
+            }
+        }
+    }
+
+    fn take(&mut self, request: S::Request) -> Result<(), Status> {
+        if let Some(node) = S::node(&request) {
+            self.place.is(node);
+        }
+        let type_url = S::type_url(&request).to_owned();
+        let error = S::error(&request).map(words).unwrap_or_default();
+        let heard = self.walk.take(request);
+        self.place.heard(heard);
+        match heard {
+            Heard::Wish | Heard::Acceptance | Heard::Stale => Ok(()),
+            Heard::Rejection => {
+                let node = self.place.node();
+                tracing::error!(
+                    node,
+                    type_url,
+                    error,
+                    "a node rejects what it was sent, and goes on with what it has"
+                );
+                Ok(())
+            }
+            Heard::Excess => Err(Status::resource_exhausted("too many types or names")),
         }
     }
 }
 
-impl<P: Protocol> Drop for Responses<P> {
-    fn drop(&mut self) {
-        self.shared.leave(self.number);
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => pending().await,
     }
+}
+
+async fn stops(stopping: &mut Option<Stopping>) {
+    match stopping {
+        Some(stopping) => stopping.begun().await,
+        None => pending().await,
+    }
+}
+
+/// The clock of the runtime, which tests can move.
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
 }

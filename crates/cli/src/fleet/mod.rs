@@ -12,18 +12,16 @@ mod resources;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
 use tollgate_config::Snapshot;
 use tollgate_effects::Secrets;
-use tollgate_envoy::discovery::aggregated_discovery_service_server::AggregatedDiscoveryServiceServer;
 use tollgate_envoy::grpc;
 use tollgate_extproc::{Processor, Serving};
 use tollgate_telemetry::Telemetry;
-use tollgate_xds::{Discovery, ResourceSet};
+use tollgate_xds::Discovery;
 
 use child::Child;
 use folder::Folder;
@@ -32,9 +30,6 @@ use resources::Programmed;
 /// How long Envoy may take to be there, and to take a new configuration.
 const START_MAX: Duration = Duration::from_secs(30);
 const CHANGE_MAX: Duration = Duration::from_secs(10);
-
-/// How long clusters stay that no route names any more: requests on their way still go to them.
-const CLUSTERS_STAY: Duration = Duration::from_secs(30);
 
 /// How often something is looked at that cannot be waited for.
 const GLANCE: Duration = Duration::from_millis(20);
@@ -54,7 +49,7 @@ pub(crate) struct Fleet {
     child: Child,
     _discovery: grpc::Server,
     _processor: grpc::Server,
-    control: Arc<Control>,
+    control: Control,
     folder: Folder,
 }
 
@@ -63,7 +58,6 @@ struct Control {
     processor: Processor,
     discovery: Discovery,
     served: std::sync::Mutex<Arc<Programmed>>,
-    changes: AtomicU64,
 }
 
 impl Fleet {
@@ -85,24 +79,12 @@ impl Fleet {
             .context("cannot listen for Envoy's calls")?;
         let discovery = Discovery::default();
         discovery.publish(programmed.set.clone());
-        let service = AggregatedDiscoveryServiceServer::new(discovery.clone());
-        let discovering = grpc::serve(&service, &folder.discovery(), "xds", 1)
+        let discovering = tollgate_xds::serve(&discovery, &folder.discovery())
             .context("cannot listen for Envoy's discovery")?;
         let bootstrap = folder.write_bootstrap()?;
         let child = Child::start(&options.envoy, &bootstrap, options.workers)?;
-        let control = Control {
-            processor,
-            discovery,
-            served: std::sync::Mutex::new(Arc::new(programmed)),
-            changes: AtomicU64::new(0),
-        };
-        let fleet = Self {
-            child,
-            _discovery: discovering,
-            _processor: processing,
-            control: Arc::new(control),
-            folder,
-        };
+        let control = Control { processor, discovery, served: std::sync::Mutex::new(Arc::new(programmed)) };
+        let fleet = Self { child, _discovery: discovering, _processor: processing, control, folder };
         fleet.wait_until_ready()?;
         Ok(fleet)
     }
@@ -126,7 +108,7 @@ impl Fleet {
             self.control.discovery.publish(before.set.clone());
             return Err(error);
         }
-        self.control.replace(programmed);
+        *self.control.serving() = programmed;
         Ok(())
     }
 
@@ -166,7 +148,11 @@ impl Fleet {
 
 impl Control {
     fn served(&self) -> Arc<Programmed> {
-        Arc::clone(&self.served.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
+        Arc::clone(&self.serving())
+    }
+
+    fn serving(&self) -> std::sync::MutexGuard<'_, Arc<Programmed>> {
+        self.served.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     /// Waits until Envoy has taken what it was sent.
@@ -178,21 +164,6 @@ impl Control {
             Ok(Err(words)) => Err(anyhow!("Envoy rejects it: {words}")),
             Err(_) => bail!("Envoy has not taken it within {} s", longest.as_secs()),
         }
-    }
-
-    /// Notes what is served now, and takes old clusters away after a while, unless something newer has come by then.
-    fn replace(self: &Arc<Self>, programmed: Arc<Programmed>) {
-        let set: ResourceSet = programmed.set.clone();
-        *self.served.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = programmed;
-        let change = self.changes.fetch_add(1, Ordering::SeqCst) + 1;
-        let control = Arc::downgrade(self);
-        thread::spawn(move || {
-            thread::sleep(CLUSTERS_STAY);
-            let Some(control) = control.upgrade() else { return };
-            if control.changes.load(Ordering::SeqCst) == change {
-                control.discovery.prune(set);
-            }
-        });
     }
 }
 
