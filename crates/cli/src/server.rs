@@ -9,12 +9,12 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context, Result};
 use tollgate_config::Snapshot;
 use tollgate_effects::Secrets;
+use tollgate_fleet::{Fleet, FleetOptions};
 use tollgate_proxy::admin::{self, AdminHandle, AdminState};
 use tollgate_proxy::{Gateway, Options};
 use tollgate_telemetry::{AccessLog, Reload, Telemetry};
 
 use crate::finding::Finding;
-use crate::fleet::{Fleet, FleetOptions};
 use crate::served::Served;
 
 /// How long the last lines of the access log may take.

@@ -23,6 +23,8 @@ use tollgate_extproc::{Processor, Serving};
 use tollgate_telemetry::Telemetry;
 use tollgate_xds::Discovery;
 
+pub use admin::reachable;
+
 use child::Child;
 use folder::Folder;
 use resources::Programmed;
@@ -36,15 +38,15 @@ const GLANCE: Duration = Duration::from_millis(20);
 
 /// How to run an Envoy.
 #[derive(Debug, Clone)]
-pub(crate) struct FleetOptions {
+pub struct FleetOptions {
     /// The program.
-    pub(crate) envoy: PathBuf,
+    pub envoy: PathBuf,
     /// Threads of Envoy, and of the processor.
-    pub(crate) workers: usize,
+    pub workers: usize,
 }
 
 /// The parts at work. Dropping it ends Envoy at once.
-pub(crate) struct Fleet {
+pub struct Fleet {
     // In the order in which they are dropped.
     child: Child,
     _discovery: grpc::Server,
@@ -65,7 +67,7 @@ impl Fleet {
     ///
     /// # Errors
     /// When a socket or Envoy cannot be had, or Envoy rejects its configuration.
-    pub(crate) fn start(
+    pub fn start(
         options: &FleetOptions,
         snapshot: Arc<Snapshot>,
         secrets: Secrets,
@@ -90,7 +92,7 @@ impl Fleet {
     }
 
     /// Where clients connect.
-    pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
+    pub fn addresses(&self) -> Vec<SocketAddr> {
         self.control.served().addresses.clone()
     }
 
@@ -98,7 +100,7 @@ impl Fleet {
     ///
     /// # Errors
     /// When it cannot be said to Envoy, or Envoy rejects it. What was served before goes on.
-    pub(crate) fn reload(&self, snapshot: Arc<Snapshot>, secrets: Secrets) -> Result<()> {
+    pub fn reload(&self, snapshot: Arc<Snapshot>, secrets: Secrets) -> Result<()> {
         let programmed = Arc::new(Programmed::new(&snapshot, &secrets, &self.folder.processor())?);
         let before = self.control.served();
         // First the processor, so that it knows what Envoy will name.
@@ -113,7 +115,7 @@ impl Fleet {
     }
 
     /// Lets running requests finish, at most for `grace`; false when some were cut off.
-    pub(crate) async fn drain(&self, grace: Duration) -> bool {
+    pub async fn drain(&self, grace: Duration) -> bool {
         self.child.stop();
         if let Some(admin) = self.folder.admin() {
             // Both bounded by a second. Without an answer there is nothing to drain.
@@ -168,7 +170,7 @@ impl Control {
 }
 
 /// The program that `path` names: as it is, or found where programs are.
-pub(crate) fn find_envoy(path: Option<&Path>) -> Result<PathBuf> {
+pub fn find_envoy(path: Option<&Path>) -> Result<PathBuf> {
     if let Some(path) = path {
         return Ok(path.to_owned());
     }

@@ -6,8 +6,6 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use crate::healthcheck::reachable;
-
 /// Longest wait for each step.
 const TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -46,4 +44,15 @@ fn ask(address: SocketAddr, what: &str) -> Result<String> {
     let mut answer = String::new();
     stream.take(ANSWER_BYTES_MAX).read_to_string(&mut answer)?;
     Ok(answer)
+}
+
+/// The unspecified address is one to listen on; to connect to it, take the loopback address of its kind.
+pub fn reachable(mut address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() {
+        address.set_ip(match address {
+            SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
+            SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    address
 }

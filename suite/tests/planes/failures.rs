@@ -4,12 +4,12 @@ use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use crate::support::{
-    Act, CHAT, PATIENCE, STREAM, ScriptedBackend, Tested, body, bundle, chat_request, chunk, compiled,
-    completion, delta, free_port, header, json, keyed, last_chunk, openai, retrying, rule, sized, status,
-    stream_end, stream_head,
-};
 use tollgate_effects::Secrets;
+use tollgate_suite::{
+    Act, CHAT, PATIENCE, STREAM, ScriptedBackend, Tested, body, bundle, chat_request, chunk, completion,
+    delta, free_port, header, json, keyed, last_chunk, openai, retrying, rule, sized, status, stream_end,
+    stream_head,
+};
 
 const JSON: &str = "application/json";
 
@@ -257,7 +257,7 @@ fn f21_a_request_keeps_the_configuration_that_it_began_with() {
     client.write_all(chat_request(STREAM).as_bytes()).expect("sent");
     old.request();
     let reloaded = bundle(tested.address.port(), rule(&["c"]), vec![openai("c", new.address)]);
-    tested.gateway.reload(compiled(reloaded), Secrets::default()).expect("a good configuration");
+    tested.reload(reloaded, Secrets::default());
     assert_eq!(body(&tested.chat(CHAT)), completion());
     let mut stream = String::new();
     client.read_to_string(&mut stream).expect("the rest of the stream");
@@ -275,7 +275,7 @@ fn f22_a_stream_finishes_while_the_gateway_drains() {
     let mut client = tested.connect();
     client.write_all(chat_request(STREAM).as_bytes()).expect("sent");
     backend.request();
-    assert!(drain(&tested, PATIENCE), "the stream should have finished by itself");
+    assert!(tested.drain(PATIENCE), "the stream should have finished by itself");
     let mut stream = String::new();
     client.read_to_string(&mut stream).expect("the rest of the stream");
     assert!(stream.contains("[DONE]"), "{stream}");
@@ -290,16 +290,11 @@ fn f22_a_stream_that_outlives_the_grace_period_ends_with_an_error() {
     client.write_all(chat_request(STREAM).as_bytes()).expect("sent");
     backend.request();
     std::thread::sleep(Duration::from_millis(100));
-    assert!(!drain(&tested, Duration::from_millis(200)));
+    assert!(!tested.drain(Duration::from_millis(200)));
     let mut response = String::new();
     client.read_to_string(&mut response).expect("the rest of the stream");
     in_band_error(&body(&response));
     assert_eq!(tested.log_lines(1)[0]["tollgate.outcome"], "error");
-}
-
-fn drain(tested: &Tested, grace: Duration) -> bool {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
-    runtime.block_on(tested.gateway.drain(grace))
 }
 
 #[test]
@@ -568,7 +563,7 @@ fn f21_a_connection_that_outlives_its_listener_is_told_so() {
     let mut answer = [0; 4096];
     assert!(client.read(&mut answer).expect("an answer") > 0);
     let elsewhere = bundle(free_port(), rule(&["b"]), vec![openai("b", backend.address)]);
-    tested.gateway.reload(compiled(elsewhere), Secrets::default()).expect("a good configuration");
+    tested.reload(elsewhere, Secrets::default());
     client.write_all(kept.as_bytes()).expect("sent");
     let mut response = String::new();
     client.read_to_string(&mut response).expect("an answer and the end");
@@ -583,7 +578,7 @@ fn f22_a_request_that_still_waits_when_the_grace_is_over_is_answered() {
         let mut client = tested.connect();
         client.write_all(chat_request(request).as_bytes()).expect("sent");
         backend.request();
-        assert!(!drain(&tested, Duration::from_millis(100)));
+        assert!(!tested.drain(Duration::from_millis(100)));
         let mut response = String::new();
         client.read_to_string(&mut response).expect("an answer");
         assert_eq!(status(&response), 503, "{response}");

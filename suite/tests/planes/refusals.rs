@@ -3,10 +3,10 @@
 use std::io::Write;
 use std::time::Duration;
 
-use crate::support::{
+use tollgate_effects::Secrets;
+use tollgate_suite::{
     CHAT, ScriptedBackend, Tested, body, chat_request, header, json, keyed, openai, rule, status,
 };
-use tollgate_effects::Secrets;
 
 fn idle_gateway() -> (Tested, ScriptedBackend) {
     let backend = ScriptedBackend::start(vec![vec![]]);
