@@ -51,8 +51,9 @@ enum Receiving {
     Ignored,
 }
 
-/// Which target Envoy has picked.
+/// For which exchange Envoy has picked which target.
 struct Picked {
+    exchange: String,
     rule: String,
     target: usize,
     authority: Option<String>,
@@ -85,11 +86,11 @@ impl AttemptSide {
     }
 
     fn on_dispatch(&mut self, sent: Head, picked: Option<Picked>) -> Result<ProcessingResponse, Status> {
-        let id = sent.headers.get(names::EXCHANGE).and_then(|id| id.to_str().ok()).unwrap_or_default();
-        let running = self.shared.find(id).ok_or_else(|| Status::not_found("no such exchange"))?;
+        let picked = picked.ok_or_else(|| Status::invalid_argument("no exchange, or no target of a host"))?;
+        let running =
+            self.shared.find(&picked.exchange).ok_or_else(|| Status::not_found("no such exchange"))?;
         let (routed, client) =
             running.routed.get().ok_or_else(|| Status::failed_precondition("not routed"))?;
-        let picked = picked.ok_or_else(|| Status::invalid_argument("no target in the host's metadata"))?;
         if picked.rule != format!("{}/rule/{}", routed.rule().route, routed.rule().index) {
             return Err(Status::failed_precondition("Envoy and the processor have routed differently"));
         }
@@ -362,15 +363,15 @@ fn response_body(mode: BodySendMode) -> ProcessingMode {
     }
 }
 
-/// Finds what Envoy says of the host that it has picked: the attributes [`names::TARGET`] and [`names::AUTHORITY`].
+/// Finds what Envoy says of the try: the attributes [`names::EXCHANGE_ATTRIBUTE`], [`names::TARGET`] and [`names::AUTHORITY`].
 fn picked(attributes: impl Iterator<Item = Struct>) -> Option<Picked> {
     let mut fields: BTreeMap<_, _> = attributes.flat_map(|attributes| attributes.fields).collect();
     let mut text = |name: &str| match fields.remove(name)?.kind? {
         Kind::StringValue(text) => Some(text),
         _ => None,
     };
-    let target = text(names::TARGET)?;
+    let (exchange, target) = (text(names::EXCHANGE_ATTRIBUTE)?, text(names::TARGET)?);
     let authority = text(names::AUTHORITY);
     let (rule, target) = target.rsplit_once("/target/")?;
-    Some(Picked { rule: rule.to_owned(), target: target.parse().ok()?, authority })
+    Some(Picked { exchange, rule: rule.to_owned(), target: target.parse().ok()?, authority })
 }

@@ -28,10 +28,14 @@ pub mod names {
     pub const SNAPSHOT: &str = "x-tollgate-snapshot";
     /// Metadata of the call: the listener that took the request.
     pub const LISTENER: &str = "x-tollgate-listener";
-    /// Request header with the id of the exchange, which ties its attempts to it.
-    pub const EXCHANGE: &str = "x-tollgate-request-id";
-    /// Request header with the label of the client's dialect, for replies of Envoy's own.
-    pub const DIALECT: &str = "x-tollgate-dialect";
+    /// Member of dynamic metadata with the id of the exchange, which ties its attempts to it.
+    pub const EXCHANGE: &str = "exchange";
+    /// Request header of a probe. Listeners take away what begins with `x-tollgate-`.
+    pub const PROBE: &str = "tollgate-probe";
+    /// Attribute of a try: that member.
+    pub const EXCHANGE_ATTRIBUTE: &str = "metadata.filter_metadata['io.envoy.ai_gateway']['exchange']";
+    /// Member of dynamic metadata with the label of the client's dialect, for replies of Envoy's own.
+    pub const DIALECT: &str = "dialect";
     /// Response header that tells which attempt it is of; none on what Envoy says by itself.
     pub const ATTEMPT: &str = "x-tollgate-attempt";
     /// Request header with the model, on which routes match.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::Method;
 use http::header::CONTENT_LENGTH;
+use tollgate_envoy::Struct;
 use tollgate_envoy::processing::processing_request::Request;
 use tollgate_envoy::processing::{HeaderMutation, HttpHeaders, ProcessingRequest, ProcessingResponse};
 use tollgate_exchange::{Arrival, BodyFraming, Exchange, LocalReply, RequestHead, Routed};
@@ -12,8 +13,9 @@ use tollgate_terms::{BackendFault, Fault, GatewayFault};
 use tonic::Status;
 
 use crate::headers::{Head, set};
+use crate::metadata::Members;
 use crate::processor::{Serving, Shared};
-use crate::reply::{Onward, Phase, immediate};
+use crate::reply::{Onward, Phase, empty, immediate};
 use crate::running::Running;
 use crate::{clock, names};
 
@@ -45,7 +47,15 @@ impl ListenerSide {
 
     fn on_head(&mut self, sent: HttpHeaders) -> Result<ProcessingResponse, Status> {
         let serving = self.serving.take().ok_or_else(|| Status::failed_precondition("two heads"))?;
-        let head = request_head(Head::read(sent.headers), sent.end_of_stream, Arc::clone(&self.listener));
+        let head = Head::read(sent.headers);
+        if head
+            .headers
+            .get(names::PROBE)
+            .is_some_and(|probe| probe.as_bytes() == self.shared.probe.as_bytes())
+        {
+            return Ok(empty());
+        }
+        let head = request_head(head, sent.end_of_stream, Arc::clone(&self.listener));
         let arrival = Arrival {
             request_id: tollgate_effects::request_id(),
             at: clock::now(),
@@ -57,8 +67,8 @@ impl ListenerSide {
             Err(reply) => Ok(answer(running, &reply)),
             Ok(_) if sent.end_of_stream => self.on_body(Bytes::new(), Phase::RequestHeaders),
             Ok(_) => {
-                let headers = identity(running);
-                Ok(Onward { headers, ..Onward::default() }.answer(Phase::RequestHeaders))
+                let metadata = identity(running);
+                Ok(Onward { metadata, ..Onward::default() }.answer(Phase::RequestHeaders))
             }
         }
     }
@@ -110,23 +120,21 @@ fn answer(running: &Running, reply: &LocalReply) -> ProcessingResponse {
 }
 
 /// What Envoy has to know of an exchange: its id, and in which words its client wants to be told of failures.
-fn identity(running: &Running) -> HeaderMutation {
-    let mut headers = HeaderMutation::default();
-    set(&mut headers, names::EXCHANGE, running.id().as_bytes());
+fn identity(running: &Running) -> Option<Struct> {
+    let mut members = Members::default();
+    members.add_text(names::EXCHANGE, running.id());
     if let Some(dialect) = running.exchange(|exchange| exchange.dialect()) {
-        set(&mut headers, names::DIALECT, dialect.label());
+        members.add_text(names::DIALECT, dialect.label());
     }
-    headers
+    members.into_metadata()
 }
 
 /// Sends a routed request on its way to the routes.
 fn onward(running: &Running, routed: &Routed, phase: Phase) -> Onward {
-    let mut headers = match phase {
-        Phase::RequestHeaders => identity(running),
-        _ => HeaderMutation::default(),
-    };
+    let metadata = (phase == Phase::RequestHeaders).then(|| identity(running)).flatten();
+    let mut headers = HeaderMutation::default();
     set(&mut headers, names::MODEL, routed.model().as_str());
-    Onward { headers, clear_route_cache: true, ..Onward::default() }
+    Onward { headers, metadata, clear_route_cache: true, ..Onward::default() }
 }
 
 fn request_head(sent: Head, has_ended: bool, listener: Arc<str>) -> RequestHead {

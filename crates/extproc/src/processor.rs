@@ -45,13 +45,16 @@ pub(crate) struct Shared {
     /// Exchanges by their id, for the attempts that belong to them.
     exchanges: Mutex<HashMap<Arc<str>, Weak<Running>>>,
     pub(crate) telemetry: Arc<Telemetry>,
+    /// What a probe says, which nobody else can know.
+    pub(crate) probe: Arc<str>,
 }
 
 impl Processor {
     /// A processor that serves `serving`.
     pub fn new(serving: Serving, telemetry: Arc<Telemetry>) -> Self {
         let snapshots = ArcSwap::from_pointee(VecDeque::from([Arc::new(serving)]));
-        Self { shared: Arc::new(Shared { snapshots, exchanges: Mutex::default(), telemetry }) }
+        let probe = tollgate_effects::request_id();
+        Self { shared: Arc::new(Shared { snapshots, exchanges: Mutex::default(), telemetry, probe }) }
     }
 
     /// Serves `serving` from now on, as soon as an Envoy names it. To be called before Envoy hears of it.
@@ -63,6 +66,12 @@ impl Processor {
             known.truncate(SNAPSHOTS_MAX);
             known
         });
+    }
+
+    /// The value of the header [`names::PROBE`] of a request that is answered with 204 and counts for nothing: whoever runs an Envoy
+    /// learns by it whether requests go all the way.
+    pub fn probe(&self) -> &str {
+        &self.shared.probe
     }
 
     /// How many exchanges run.

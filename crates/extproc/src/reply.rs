@@ -90,3 +90,13 @@ pub(crate) fn immediate(reply: &LocalReply) -> ProcessingResponse {
     };
     ProcessingResponse { response: Some(Response::ImmediateResponse(response)), ..Default::default() }
 }
+
+/// The answer to a probe.
+pub(crate) fn empty() -> ProcessingResponse {
+    let response = ImmediateResponse {
+        status: Some(HttpStatus { code: i32::from(http::StatusCode::NO_CONTENT.as_u16()) }),
+        details: format!("{}probe", names::REPLY_DETAILS),
+        ..Default::default()
+    };
+    ProcessingResponse { response: Some(Response::ImmediateResponse(response)), ..Default::default() }
+}

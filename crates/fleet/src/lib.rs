@@ -134,7 +134,7 @@ impl Fleet {
         let until = now() + START_MAX;
         self.control.settled(START_MAX).context("Envoy does not take its configuration")?;
         for address in self.control.served().cleartext.clone() {
-            while let Err(error) = admin::goes_through(address) {
+            while let Err(error) = admin::goes_through(address, self.control.processor.probe()) {
                 if now() > until {
                     return Err(error.context(format!("Envoy does not answer on {address}")));
                 }

@@ -3,7 +3,8 @@
 use serde_json::{Map, Value, json};
 
 use super::form::{extension, set};
-use super::names::{METADATA_NAMESPACE, REQUEST_ID_HEADER};
+use super::local_reply::request_id;
+use super::names::METADATA_NAMESPACE;
 
 const STDOUT: &str = "envoy.extensions.access_loggers.stream.v3.StdoutAccessLog";
 
@@ -60,7 +61,7 @@ pub(super) fn stdout() -> Value {
         ((*name).to_owned(), format!("%DYNAMIC_METADATA({METADATA_NAMESPACE}:{key})%").into())
     }));
     let mut fields = Value::Object(fields);
-    set(&mut fields, "x-request-id", format!("%REQ({})%", REQUEST_ID_HEADER.to_ascii_uppercase()).into());
+    set(&mut fields, "x-request-id", request_id().into());
     // What is not known is left out.
     let format = json!({ "json_format": fields, "omit_empty_values": true });
     extension("envoy.access_loggers.stdout", STDOUT, json!({ "log_format": format }))

@@ -5,7 +5,7 @@ use tollgate_dialect::{ErrorBody, encode_error, request_id_header};
 use tollgate_terms::Dialect;
 
 use super::form::extension;
-use super::names::{DIALECT_HEADER, REPLY_DETAILS, REQUEST_ID_HEADER};
+use super::names::{DIALECT, EXCHANGE, METADATA_NAMESPACE, REPLY_DETAILS, REQUEST_ID_HEADER};
 
 const EXPRESSION: &str = "envoy.extensions.access_loggers.filters.cel.v3.ExpressionFilter";
 
@@ -165,15 +165,20 @@ fn shape(cause: &Cause, dialect: Dialect) -> String {
     String::from_utf8_lossy(&encode_error(dialect, &error)).into_owned()
 }
 
-fn request_id() -> String {
-    format!("%REQ({})%", REQUEST_ID_HEADER.to_ascii_uppercase())
+/// How Envoy says the id of the exchange.
+pub(super) fn request_id() -> String {
+    format!("%DYNAMIC_METADATA({METADATA_NAMESPACE}:{EXCHANGE})%")
 }
 
 fn mapper(cause: &Cause, dialect: Option<Dialect>, shape: &str) -> Value {
     let mut filters = vec![not_ours(), cause.when.filter()];
     filters.extend(dialect.map(|dialect| {
-        let expected = json!({ "name": DIALECT_HEADER, "string_match": { "exact": dialect.label() } });
-        json!({ "header_filter": { "header": expected } })
+        let expected = json!({
+            "filter": METADATA_NAMESPACE,
+            "path": [{ "key": DIALECT }],
+            "value": { "string_match": { "exact": dialect.label() } },
+        });
+        json!({ "metadata_filter": { "matcher": expected, "match_if_key_not_found": false } })
     }));
     let mut mapper = json!({
         "filter": { "and_filter": { "filters": filters } },
