@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tollgate_config::Snapshot;
 use tollgate_effects::Secrets;
-use tollgate_fleet::{Fleet, FleetOptions, find_envoy};
+use tollgate_fleet::{Fleet, FleetOptions, Patience, find_envoy};
 use tollgate_proxy::{Gateway, Options};
 use tollgate_telemetry::Telemetry;
 
@@ -27,7 +27,7 @@ pub fn is_envoy() -> bool {
 /// A data plane at work.
 pub(crate) enum Plane {
     Embedded(Gateway),
-    Envoy(Fleet),
+    Envoy(Box<Fleet>),
 }
 
 impl Plane {
@@ -35,8 +35,11 @@ impl Plane {
         if is_envoy() {
             let path = std::env::var_os("TOLLGATE_ENVOY").map(PathBuf::from);
             let envoy = find_envoy(path.as_deref()).expect("an Envoy");
-            let options = FleetOptions { envoy, workers: 1 };
-            Self::Envoy(Fleet::start(&options, snapshot, secrets, telemetry).expect("an Envoy at work"))
+            let options =
+                FleetOptions { envoy, workers: 1, patience: Patience { head: SOON, request: SOON } };
+            Self::Envoy(Box::new(
+                Fleet::start(&options, snapshot, secrets, telemetry).expect("an Envoy at work"),
+            ))
         } else {
             let options =
                 Options { request_head_timeout: SOON, request_body_timeout: SOON, ..Options::new(1) };

@@ -14,6 +14,7 @@ mod headers;
 mod listener;
 mod metadata;
 mod processor;
+mod receive;
 mod reply;
 mod running;
 mod serve;
@@ -38,6 +39,12 @@ pub mod names {
     pub const DIALECT: &str = "dialect";
     /// Response header that tells which attempt it is of; none on what Envoy says by itself.
     pub const ATTEMPT: &str = "x-tollgate-attempt";
+    /// Response header that asks Envoy to try elsewhere.
+    pub const RETRY: &str = "x-tollgate-retry";
+    /// Response header of Envoy's own replies: the label of what is wrong.
+    pub const FAULT: &str = "x-tollgate-fault";
+    /// Request header in which Envoy counts the tries, those included whose connection could not be made.
+    pub const ATTEMPT_COUNT: &str = "x-envoy-attempt-count";
     /// Request header with the model, on which routes match.
     pub const MODEL: &str = "x-ai-eg-model";
     /// Attribute of a try: the target that its host belongs to, as `namespace/route/rule/N/target/N`.

@@ -79,6 +79,15 @@ impl Processor {
         self.shared.exchanges().len()
     }
 
+    /// Ends what still runs: streams with an error in their own words, and the rest with a 503.
+    pub fn cut(&self) {
+        let running: Vec<_> = self.shared.exchanges().values().filter_map(Weak::upgrade).collect();
+        for running in running {
+            running.listener.cut();
+            running.attempt.cut();
+        }
+    }
+
     fn side(&self, metadata: &MetadataMap) -> Side {
         let text = |name: &str| metadata.get(name).and_then(|value| value.to_str().ok());
         match text(names::SNAPSHOT) {
@@ -133,6 +142,6 @@ impl ExternalProcessor for Processor {
     ) -> Result<Response<Self::ProcessStream>, Status> {
         let side = self.side(request.metadata());
         let telemetry = Arc::clone(&self.shared.telemetry);
-        Ok(Response::new(Conversation { input: request.into_inner(), side, telemetry }))
+        Ok(Response::new(Conversation::new(request.into_inner(), side, telemetry)))
     }
 }

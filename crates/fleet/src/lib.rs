@@ -24,6 +24,7 @@ use tollgate_telemetry::Telemetry;
 use tollgate_xds::Discovery;
 
 pub use admin::reachable;
+pub use tollgate_plan::envoy::Patience;
 
 use child::Child;
 use folder::Folder;
@@ -32,6 +33,9 @@ use resources::Programmed;
 /// How long Envoy may take to be there, and to take a new configuration.
 const START_MAX: Duration = Duration::from_secs(30);
 const CHANGE_MAX: Duration = Duration::from_secs(10);
+
+/// How long requests that are cut off may take to say so.
+const CUT_MAX: Duration = Duration::from_secs(1);
 
 /// How often something is looked at that cannot be waited for.
 const GLANCE: Duration = Duration::from_millis(20);
@@ -43,6 +47,8 @@ pub struct FleetOptions {
     pub envoy: PathBuf,
     /// Threads of Envoy, and of the processor.
     pub workers: usize,
+    /// How long clients may take.
+    pub patience: Patience,
 }
 
 /// The parts at work. Dropping it ends Envoy at once.
@@ -53,6 +59,7 @@ pub struct Fleet {
     _processor: grpc::Server,
     control: Control,
     folder: Folder,
+    patience: Patience,
 }
 
 /// What programs Envoy.
@@ -74,7 +81,7 @@ impl Fleet {
         telemetry: Arc<Telemetry>,
     ) -> Result<Self> {
         let folder = Folder::new()?;
-        let programmed = Programmed::new(&snapshot, &secrets, &folder.processor())?;
+        let programmed = Programmed::new(&snapshot, &secrets, &folder.processor(), options.patience)?;
         let serving = Serving { id: programmed.id.clone(), snapshot, secrets };
         let processor = Processor::new(serving, telemetry);
         let processing = tollgate_extproc::serve(&processor, &folder.processor(), options.workers)
@@ -86,7 +93,14 @@ impl Fleet {
         let bootstrap = folder.write_bootstrap()?;
         let child = Child::start(&options.envoy, &bootstrap, options.workers)?;
         let control = Control { processor, discovery, served: std::sync::Mutex::new(Arc::new(programmed)) };
-        let fleet = Self { child, _discovery: discovering, _processor: processing, control, folder };
+        let fleet = Self {
+            child,
+            _discovery: discovering,
+            _processor: processing,
+            control,
+            folder,
+            patience: options.patience,
+        };
         fleet.wait_until_ready()?;
         Ok(fleet)
     }
@@ -101,7 +115,8 @@ impl Fleet {
     /// # Errors
     /// When it cannot be said to Envoy, or Envoy rejects it. What was served before goes on.
     pub fn reload(&self, snapshot: Arc<Snapshot>, secrets: Secrets) -> Result<()> {
-        let programmed = Arc::new(Programmed::new(&snapshot, &secrets, &self.folder.processor())?);
+        let programmed =
+            Arc::new(Programmed::new(&snapshot, &secrets, &self.folder.processor(), self.patience)?);
         let before = self.control.served();
         // First the processor, so that it knows what Envoy will name.
         self.control.processor.publish(Serving { id: programmed.id.clone(), snapshot, secrets });
@@ -120,14 +135,22 @@ impl Fleet {
         if let Some(admin) = self.folder.admin() {
             // Both bounded by a second. Without an answer there is nothing to drain.
             let _ = admin::post(admin, "/healthcheck/fail");
-            let _ = admin::post(admin, "/drain_listeners?graceful&skip_exit");
+            let _ = admin::post(admin, "/drain_listeners");
         }
-        let finished = async {
-            while self.control.processor.running() > 0 {
-                tokio::time::sleep(GLANCE).await;
-            }
-        };
-        tokio::time::timeout(grace, finished).await.is_ok()
+        if tokio::time::timeout(grace, self.idle()).await.is_ok() {
+            return true;
+        }
+        self.control.processor.cut();
+        // What they say to their clients has to get there.
+        let _ = tokio::time::timeout(CUT_MAX, self.idle()).await;
+        false
+    }
+
+    /// Returns when nothing runs any more.
+    async fn idle(&self) {
+        while self.control.processor.running() > 0 {
+            tokio::time::sleep(GLANCE).await;
+        }
     }
 
     fn wait_until_ready(&self) -> Result<()> {

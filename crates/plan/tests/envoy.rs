@@ -11,7 +11,7 @@ use std::{env, fs};
 
 use serde_json::{Map, Value, json};
 use tollgate_manifest::{Source, parse};
-use tollgate_plan::envoy::{AccessLog, Fleet, Processor, resources};
+use tollgate_plan::envoy::{AccessLog, Fleet, Patience, Processor, resources};
 use tollgate_plan::{World, plan};
 
 fn folder() -> PathBuf {
@@ -23,6 +23,7 @@ fn fleet() -> Fleet {
         snapshot: "0123456789abcdef".to_owned(),
         processor: Processor::Unix { path: "/run/tollgate/extproc.sock".to_owned() },
         access_log: AccessLog::Stdout,
+        patience: Patience::default(),
     }
 }
 

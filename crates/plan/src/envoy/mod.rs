@@ -20,6 +20,8 @@ mod route;
 mod tls;
 mod virtual_host;
 
+use std::time::Duration;
+
 use serde::Serialize;
 use serde_json::Value;
 use tollgate_config::bundle::SecretRef;
@@ -41,6 +43,24 @@ pub struct Fleet {
     pub processor: Processor,
     /// Whether each request is logged.
     pub access_log: AccessLog,
+    /// How long clients may take.
+    pub patience: Patience,
+}
+
+/// How long a client may take for a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Patience {
+    /// For its head.
+    pub head: Duration,
+    /// For all of it.
+    pub request: Duration,
+}
+
+impl Default for Patience {
+    /// As in the embedded data plane.
+    fn default() -> Self {
+        Self { head: Duration::from_secs(30), request: Duration::from_secs(300) }
+    }
 }
 
 /// Where an Envoy finds its external processor.

@@ -6,6 +6,12 @@ use tollgate_terms::content_hash;
 /// The response header that tells the id of the exchange.
 pub const REQUEST_ID_HEADER: &str = "x-tollgate-request-id";
 
+/// The response header of Envoy's own replies that tells the processor what is wrong.
+pub(super) const FAULT_HEADER: &str = "x-tollgate-fault";
+
+/// The response header by which the processor asks Envoy to try elsewhere.
+pub(super) const RETRY_HEADER: &str = "x-tollgate-retry";
+
 /// Initial metadata of the ext_proc call of a listener: the id of the snapshot that the request was routed by.
 pub const SNAPSHOT_METADATA: &str = "x-tollgate-snapshot";
 

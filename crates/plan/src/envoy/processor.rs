@@ -55,15 +55,16 @@ pub(super) fn of_virtual_host(snapshot: &str, listener: &str) -> Value {
 }
 
 /// The filters in clusters: the processor writes the request of one attempt and sees its response. The body of the request is not sent
-/// to it again; it has it.
+/// to it again; it has it. The response comes piece by piece and goes back when the processor has something for the client: until then
+/// its head waits, so that a stream that begins with an error, or a document that breaks off, can still be tried elsewhere.
 pub(super) fn of_cluster() -> Value {
     let mode = json!({
         "request_header_mode": "SEND",
         "request_body_mode": "NONE",
         "request_trailer_mode": "SKIP",
         "response_header_mode": "SEND",
-        "response_body_mode": "STREAMED",
-        "response_trailer_mode": "SKIP",
+        "response_body_mode": "FULL_DUPLEX_STREAMED",
+        "response_trailer_mode": "SEND",
     });
     let mut fields = filter(ATTEMPT_CALL, mode);
     form::set(&mut fields, "request_attributes", json!(ATTEMPT_ATTRIBUTES));
@@ -94,7 +95,6 @@ fn filter(call: &str, processing_mode: Value) -> Value {
         "failure_mode_allow": false,
         "message_timeout": MESSAGE_TIMEOUT,
         "processing_mode": processing_mode,
-        "allow_mode_override": true,
         // Path, host and method are the processor's to set; what instructs Envoy is not.
         "mutation_rules": { "allow_all_routing": true, "allow_envoy": false },
         "metadata_options": { "receiving_namespaces": namespaces },
