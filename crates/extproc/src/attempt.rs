@@ -70,6 +70,11 @@ impl AttemptSide {
         self.receiver.as_ref()?.patience()
     }
 
+    /// Whether the client was told an error while the backend may still have something to say.
+    pub(crate) fn is_broken_off(&self) -> bool {
+        self.receiver.as_ref().is_some_and(|receiver| receiver.is_broken_off)
+    }
+
     /// Ends the answer, which has begun already, because of `fault`.
     pub(crate) fn break_off(&mut self, fault: Fault, answers: &mut VecDeque<ProcessingResponse>) {
         if let Some(receiver) = &mut self.receiver {

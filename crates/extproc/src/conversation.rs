@@ -110,6 +110,11 @@ impl Stream for Conversation {
             if let Some(answer) = self.answers.pop_front() {
                 return Poll::Ready(Some(Ok(answer)));
             }
+            if matches!(&self.side, Side::Attempt(attempt) if attempt.is_broken_off()) {
+                self.side = Side::Over;
+                // Envoy would keep its backend's stream open when an answer ends before that; by an error it lets go of both.
+                return Poll::Ready(Some(Err(Status::aborted("the answer was broken off"))));
+            }
             match Pin::new(&mut self.input).poll_next(context) {
                 Poll::Ready(Some(Ok(message))) => {
                     if let Err(status) = self.take(message) {

@@ -18,6 +18,7 @@ mod receive;
 mod reply;
 mod running;
 mod serve;
+mod verdict;
 
 pub use conversation::Conversation;
 pub use processor::{Processor, Serving};

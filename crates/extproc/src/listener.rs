@@ -47,7 +47,7 @@ impl ListenerSide {
         answers.push_back(match message.request {
             Some(Request::RequestHeaders(head)) => self.on_head(head)?,
             Some(Request::RequestBody(body)) => self.on_body(body.body, Phase::RequestBody)?,
-            Some(Request::ResponseHeaders(head)) => self.on_response(head)?,
+            Some(Request::ResponseHeaders(head)) => self.on_response(head),
             _ => return Ok(()),
         });
         Ok(())
@@ -120,24 +120,12 @@ impl ListenerSide {
         }
     }
 
-    fn on_response(&mut self, sent: HttpHeaders) -> Result<ProcessingResponse, Status> {
-        let running = self.running.as_ref().ok_or_else(|| Status::failed_precondition("no request"))?;
+    fn on_response(&mut self, sent: HttpHeaders) -> ProcessingResponse {
         let head = Head::read(sent.headers);
-        let status = head.status.unwrap_or_default();
-        running.set_status(status);
         self.has_response = true;
-        if head.headers.contains_key(names::ATTEMPT) {
-            running.pass_on();
-        } else {
-            // Envoy says it by itself, and has given it the client's shape already.
-            let label = head.headers.get(names::FAULT).and_then(|label| label.to_str().ok());
-            let length =
-                head.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-            running.add_body_bytes(length.unwrap_or_default());
-            match label.and_then(fault_called) {
-                Some(fault) => running.fail(fault),
-                None => running.refused(label.and_then(refusal_called)),
-            }
+        // Envoy refuses some requests before they come here. Of those there is nothing to tell.
+        if let Some(running) = &self.running {
+            note_response(running, &head);
         }
         let between_us = [names::ATTEMPT, names::RETRY, names::FAULT];
         let remove_headers = between_us
@@ -146,7 +134,23 @@ impl ListenerSide {
             .map(str::to_owned)
             .collect();
         let headers = HeaderMutation { remove_headers, ..Default::default() };
-        Ok(Onward { headers, ..Onward::default() }.answer(Phase::ResponseHeaders))
+        Onward { headers, ..Onward::default() }.answer(Phase::ResponseHeaders)
+    }
+}
+
+/// Notes what the client gets, and who says it.
+fn note_response(running: &Running, head: &Head) {
+    running.set_status(head.status.unwrap_or_default());
+    if head.headers.contains_key(names::ATTEMPT) {
+        return running.pass_on();
+    }
+    // Envoy says it by itself, and has given it the client's shape already.
+    let label = head.headers.get(names::FAULT).and_then(|label| label.to_str().ok());
+    let length = head.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    running.add_body_bytes(length.unwrap_or_default());
+    match label.and_then(fault_called) {
+        Some(fault) => running.fail(fault),
+        None => running.refused(label.and_then(refusal_called)),
     }
 }
 

@@ -33,6 +33,8 @@ pub(crate) struct Receiver {
     stage: Stage,
     /// Whether trailers have ended the body.
     has_trailers: bool,
+    /// Whether the client was told an error in the middle of the answer, and the backend may still have something to say.
+    pub(crate) is_broken_off: bool,
     /// Output bytes at which the published estimate is raised next.
     raise_at: u64,
 }
@@ -78,6 +80,7 @@ impl Receiver {
             number,
             stage: Stage::Head,
             has_trailers: false,
+            is_broken_off: false,
             raise_at: RAISE_BYTES,
         }
     }
@@ -252,7 +255,8 @@ impl Receiver {
             }
             answers.push_back(onward.answer(Phase::ResponseHeaders));
         }
-        answers.push_back(piece(bytes, is_over && !self.has_trailers, metadata));
+        self.is_broken_off = is_over && !has_ended;
+        answers.push_back(piece(bytes, has_ended && !self.has_trailers, metadata));
     }
 
     /// Ends a stream that has begun, because of `fault`.

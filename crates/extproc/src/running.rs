@@ -4,16 +4,22 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Context;
 
+use std::time::Duration;
+
 use futures_util::task::AtomicWaker;
+use tokio::sync::Notify;
 use tollgate_exchange::{Attempt, ClientRequest, End, Ending, Exchange, LocalReply, Outcome, Record, Routed};
 use tollgate_telemetry::InFlight;
-use tollgate_terms::{ClientFault, Fault};
+use tollgate_terms::{BackendFault, ClientFault, Fault};
 
 use crate::clock;
 use crate::processor::{Serving, Shared};
 
 /// Status in the log of an exchange whose client left before there was one (as nginx names it).
 const CLIENT_CLOSED_REQUEST: u16 = 499;
+
+/// How long it may take until it is known who has ended an answer.
+const VERDICT_MAX: Duration = Duration::from_secs(1);
 
 /// An exchange that runs.
 pub(crate) struct Running {
@@ -22,6 +28,8 @@ pub(crate) struct Running {
     /// By which the streams of the listener and of the attempt learn that all has to end.
     pub(crate) listener: Cut,
     pub(crate) attempt: Cut,
+    /// Told when it is known who has ended an answer.
+    verdict: Notify,
     /// Set once the request is routed: what is known of it, and what the client sent.
     pub(crate) routed: OnceLock<(Arc<Routed>, ClientRequest)>,
     shared: Arc<Shared>,
@@ -54,6 +62,19 @@ enum Waiting {
     Broken(Attempt),
 }
 
+impl Waiting {
+    /// What `fault` is to this attempt. To Envoy a connection that is lost is one, or breaks the rules, whether or not the answer had begun.
+    fn specify(&self, fault: Fault) -> Fault {
+        match (self, fault) {
+            (
+                Self::Silent(_, own @ Fault::Backend(BackendFault::Cut)),
+                Fault::Backend(BackendFault::Reset | BackendFault::Protocol),
+            ) => own.clone(),
+            (_, fault) => fault,
+        }
+    }
+}
+
 /// By which a stream learns that all has to end.
 #[derive(Default)]
 pub(crate) struct Cut {
@@ -81,6 +102,7 @@ impl Running {
             id: Arc::clone(&id),
             serving,
             listener: Cut::default(),
+            verdict: Notify::new(),
             attempt: Cut::default(),
             routed: OnceLock::new(),
             shared: Arc::clone(shared),
@@ -123,6 +145,10 @@ impl Running {
     /// Notes what took the exchange down.
     pub(crate) fn fail(&self, fault: Fault) {
         let mut state = self.state();
+        let fault = match &state.waiting {
+            Some(waiting) => waiting.specify(fault),
+            None => fault,
+        };
         state.end_waiting(Some(&fault));
         state.fault = Some(fault);
     }
@@ -166,13 +192,26 @@ impl Running {
         self.wait(Waiting::Undecided(attempt, fault));
     }
 
-    /// Ends an attempt whose stream ended in the middle of its answer.
-    pub(crate) fn end_broken(&self, attempt: Attempt) {
+    /// Ends an attempt whose stream ended in the middle of its answer. Who has ended it is told a moment later, or it was the client.
+    pub(crate) fn end_broken(self: &Arc<Self>, attempt: Attempt) {
         self.wait(Waiting::Broken(attempt));
+        let running = Arc::clone(self);
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move {
+                let _ = tokio::time::timeout(VERDICT_MAX, running.verdict.notified()).await;
+            });
+        }
+    }
+
+    /// Notes who has ended the answer.
+    pub(crate) fn broken_off(&self, fault: Fault) {
+        self.fail(fault);
+        self.verdict.notify_one();
     }
 
     fn wait(&self, waiting: Waiting) {
         let mut state = self.state();
+        state.fault = state.fault.take().map(|fault| waiting.specify(fault));
         state.waiting = Some(waiting);
         if let Some(fault) = state.fault.clone() {
             state.end_waiting(Some(&fault));

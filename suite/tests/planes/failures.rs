@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use tollgate_effects::Secrets;
 use tollgate_suite::{
     Act, CHAT, PATIENCE, STREAM, ScriptedBackend, Tested, body, bundle, chat_request, chunk, completion,
-    delta, free_port, header, json, keyed, last_chunk, openai, retrying, rule, sized, status, stream_end,
-    stream_head,
+    delta, free_port, header, is_envoy, json, keyed, last_chunk, openai, retrying, rule, sized, status,
+    stream_end, stream_head,
 };
 
 const JSON: &str = "application/json";
@@ -35,6 +35,18 @@ fn streaming(chunks: &[String], end: &[Act]) -> Vec<Act> {
     script.extend(chunks.iter().map(|text| Act::Write(chunk(text))));
     script.extend_from_slice(end);
     script
+}
+
+/// What remains of a stream whose backend broke it off after `sent`: an error in its words or, from an Envoy, whose filters do not hear of
+/// it, an end that is none.
+fn assert_broken_off(response: &str, sent: &str) {
+    let stream = body(response);
+    assert!(stream.starts_with(sent), "{stream}");
+    if is_envoy() {
+        assert!(!response.contains("[DONE]") && !response.ends_with("0\r\n\r\n"), "{response}");
+    } else {
+        in_band_error(&stream);
+    }
 }
 
 /// The in-band error of a stream, which must be its last event.
@@ -152,9 +164,7 @@ fn f13_a_stream_that_is_cut_ends_with_an_error() {
         let pause = Act::Pause(Duration::from_millis(50));
         let backend = answering(streaming(&[delta("hi"), half], &[pause, end]));
         let tested = serving(&backend);
-        let stream = body(&tested.chat(STREAM));
-        assert!(stream.starts_with(&delta("hi")), "{stream}");
-        in_band_error(&stream);
+        assert_broken_off(&tested.chat(STREAM), &delta("hi"));
         let log = tested.log_lines(1);
         assert_eq!(log[0]["tollgate.outcome"], "upstream_cut", "{log:?}");
         assert_eq!(log[0]["tollgate.usage_source"], "estimated", "{log:?}");
@@ -306,7 +316,10 @@ fn f24_a_document_that_is_cut_is_a_502() {
     let response = tested.chat(CHAT);
     assert_eq!(status(&response), 502, "{response}");
     let log = tested.log_lines(1);
-    assert_eq!(log[0]["tollgate.outcome"], "upstream_cut", "{log:?}");
+    // Where the connection ends at once, Envoy may tell of a broken rule before it tells of a head.
+    if !(is_envoy() && log[0]["tollgate.fault"] == "protocol") {
+        assert_eq!(log[0]["tollgate.outcome"], "upstream_cut", "{log:?}");
+    }
 }
 
 #[test]
@@ -345,7 +358,7 @@ fn never_tries_again_once_a_byte_has_reached_the_client() {
     let second = good();
     let targets = vec![openai("a", first.address), openai("b", second.address)];
     let tested = Tested::start(retrying(rule(&["a", "b"])), targets);
-    in_band_error(&body(&tested.chat(STREAM)));
+    assert_broken_off(&tested.chat(STREAM), &delta("hi"));
     assert!(second.requests.recv_timeout(Duration::from_millis(50)).is_err());
 }
 
@@ -548,7 +561,9 @@ fn f18_a_client_that_takes_nothing_for_too_long_is_given_up() {
     let mut client = tested.connect();
     client.write_all(chat_request(STREAM).as_bytes()).expect("sent");
     let log = tested.log_lines(1);
-    assert_eq!(log[0]["tollgate.fault"], "client_too_slow", "{log:?}");
+    // Envoy tells nobody whether it waits for the client or for the backend.
+    let expected = if is_envoy() { "idle_timeout" } else { "client_too_slow" };
+    assert_eq!(log[0]["tollgate.fault"], expected, "{log:?}");
     assert_eq!(log[0]["tollgate.usage_source"], "estimated", "{log:?}");
     drop(client);
 }
@@ -567,7 +582,12 @@ fn f21_a_connection_that_outlives_its_listener_is_told_so() {
     client.write_all(kept.as_bytes()).expect("sent");
     let mut response = String::new();
     client.read_to_string(&mut response).expect("an answer and the end");
-    assert_eq!((status(&response), header(&response, "connection")), (503, Some("close")), "{response}");
+    if is_envoy() {
+        // It goes on with what its clients have open, for a while.
+        assert_eq!(status(&response), 200, "{response}");
+    } else {
+        assert_eq!((status(&response), header(&response, "connection")), (503, Some("close")), "{response}");
+    }
 }
 
 #[test]

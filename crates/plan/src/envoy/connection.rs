@@ -60,9 +60,11 @@ pub(super) fn manager(door: &Door<'_>, fleet: &Fleet) -> Value {
         "stream_idle_timeout": form::seconds(STREAM_IDLE_TIMEOUT),
         "stream_flush_timeout": STREAM_FLUSH_TIMEOUT,
     });
+    let mut logs = vec![access_log::broken_off()];
     if fleet.access_log == AccessLog::Stdout {
-        form::set(&mut fields, "access_log", json!([access_log::stdout()]));
+        logs.push(access_log::stdout());
     }
+    form::set(&mut fields, "access_log", logs.into());
     form::set(&mut fields, "local_reply_config", local_reply::config());
     form::set(&mut fields, "http_filters", json!([processor::of_listener(), router()]));
     extension("envoy.filters.network.http_connection_manager", MANAGER, fields)
