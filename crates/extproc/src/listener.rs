@@ -21,7 +21,7 @@ use crate::running::Running;
 use crate::{clock, names};
 
 /// Request headers that Envoy has added, and that belong to nobody behind it.
-const ADDED_BY_ENVOY: [&str; 3] = ["x-forwarded-for", "x-forwarded-proto", "x-request-id"];
+const ADDED_BY_ENVOY: [&str; 2] = ["x-forwarded-for", "x-forwarded-proto"];
 
 /// A listener's stream.
 pub(crate) struct ListenerSide {
