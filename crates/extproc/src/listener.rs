@@ -8,12 +8,14 @@ use http::Method;
 use http::header::CONTENT_LENGTH;
 use tollgate_envoy::Struct;
 use tollgate_envoy::processing::processing_request::Request;
-use tollgate_envoy::processing::{HeaderMutation, HttpHeaders, ProcessingRequest, ProcessingResponse};
+use tollgate_envoy::processing::{
+    HeaderMutation, HeaderValue, HttpHeaders, ProcessingRequest, ProcessingResponse,
+};
 use tollgate_exchange::{Arrival, BodyFraming, Exchange, LocalReply, Refusal, RequestHead, Routed};
-use tollgate_terms::{BackendFault, Fault, GatewayFault};
+use tollgate_terms::{BackendFault, Dialect, Fault, GatewayFault};
 use tonic::Status;
 
-use crate::headers::{Head, set};
+use crate::headers::{Head, set, texts};
 use crate::metadata::Members;
 use crate::processor::{Serving, Shared};
 use crate::reply::{Onward, Phase, empty, immediate};
@@ -72,7 +74,7 @@ impl ListenerSide {
 
     fn on_head(&mut self, sent: HttpHeaders) -> Result<ProcessingResponse, Status> {
         let serving = self.serving.take().ok_or_else(|| Status::failed_precondition("two heads"))?;
-        let head = Head::read(sent.headers);
+        let head = Head::read(&sent.headers.map(|sent| sent.headers).unwrap_or_default());
         if head
             .headers
             .get(names::PROBE)
@@ -121,33 +123,31 @@ impl ListenerSide {
     }
 
     fn on_response(&mut self, sent: HttpHeaders) -> ProcessingResponse {
-        let head = Head::read(sent.headers);
+        let head = sent.headers.map(|sent| sent.headers).unwrap_or_default();
         self.has_response = true;
         // Envoy refuses some requests before they come here. Of those there is nothing to tell.
         if let Some(running) = &self.running {
             note_response(running, &head);
         }
-        let between_us = [names::ATTEMPT, names::RETRY, names::FAULT];
-        let remove_headers = between_us
-            .into_iter()
-            .filter(|name| head.headers.contains_key(*name))
-            .map(str::to_owned)
-            .collect();
+        let between_us = |header: &&HeaderValue| {
+            [names::ATTEMPT, names::RETRY, names::FAULT].contains(&header.key.as_str())
+        };
+        let remove_headers = head.iter().filter(between_us).map(|header| header.key.clone()).collect();
         let headers = HeaderMutation { remove_headers, ..Default::default() };
         Onward { headers, ..Onward::default() }.answer(Phase::ResponseHeaders)
     }
 }
 
 /// Notes what the client gets, and who says it.
-fn note_response(running: &Running, head: &Head) {
-    running.set_status(head.status.unwrap_or_default());
-    if head.headers.contains_key(names::ATTEMPT) {
+fn note_response(running: &Running, head: &[HeaderValue]) {
+    let [status, attempt, label, length] =
+        texts(head, [":status", names::ATTEMPT, names::FAULT, CONTENT_LENGTH.as_str()]);
+    running.set_status(status.and_then(|status| status.parse().ok()).unwrap_or_default());
+    if attempt.is_some() {
         return running.pass_on();
     }
     // Envoy says it by itself, and has given it the client's shape already.
-    let label = head.headers.get(names::FAULT).and_then(|label| label.to_str().ok());
-    let length = head.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-    running.add_body_bytes(length.unwrap_or_default());
+    running.add_body_bytes(length.and_then(|length| length.parse().ok()).unwrap_or_default());
     match label.and_then(fault_called) {
         Some(fault) => running.fail(fault),
         None => running.refused(label.and_then(refusal_called)),
@@ -192,7 +192,9 @@ fn answer(running: &Running, reply: &LocalReply) -> ProcessingResponse {
 fn identity(running: &Running) -> Option<Struct> {
     let mut members = Members::default();
     members.add_text(names::EXCHANGE, running.id());
-    if let Some(dialect) = running.exchange(|exchange| exchange.dialect()) {
+    // Where nothing is said, Envoy speaks OpenAI's.
+    let dialect = running.exchange(|exchange| exchange.dialect());
+    if let Some(dialect) = dialect.filter(|dialect| *dialect != Dialect::OpenAiChat) {
         members.add_text(names::DIALECT, dialect.label());
     }
     members.into_metadata()

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, StatusCode};
 use tollgate_envoy::Struct;
-use tollgate_envoy::processing::{HttpHeaders, ProcessingResponse};
+use tollgate_envoy::processing::{HeaderValue, HttpHeaders, ProcessingResponse};
 use tollgate_exchange::{Attempt, Chance, Ending, LocalReply, Receive, ResponseHead, Step, status_fault};
 use tollgate_policy::retry;
 use tollgate_terms::{BackendFault, Fault, GatewayFault};
@@ -57,7 +57,7 @@ enum Stage {
 struct Held {
     status: StatusCode,
     /// As the backend has sent them.
-    before: HeaderMap,
+    before: Vec<HeaderValue>,
     after: ResponseHead,
     /// Whether the body ends with the head: there is none.
     is_alone: bool,
@@ -106,9 +106,9 @@ impl Receiver {
         let (Stage::Head, Some(attempt)) = (&self.stage, &mut self.attempt) else {
             return Err(Status::failed_precondition("two heads"));
         };
-        let head = Head::read(sent.headers);
+        let before = sent.headers.map(|sent| sent.headers).unwrap_or_default();
+        let head = Head::read(&before);
         let status = head.status.and_then(|status| StatusCode::from_u16(status).ok()).unwrap_or_default();
-        let before = head.headers.clone();
         let is_alone = sent.end_of_stream;
         match attempt.on_response_head(status, head.headers, Chance::Last) {
             Step::Forward((after, receive)) => {
@@ -184,7 +184,13 @@ impl Receiver {
             step => return self.give_up(held, step, answers),
         };
         let fault = (held.status.as_u16() >= 400)
-            .then(|| Fault::Backend(status_fault(held.status.as_u16(), &held.before, clock::unix_ms())))
+            .then(|| {
+                Fault::Backend(status_fault(
+                    held.status.as_u16(),
+                    &Head::read(&held.before).headers,
+                    clock::unix_ms(),
+                ))
+            })
             .filter(|fault| self.is_worth_a_retry(fault));
         running.add_body_bytes(body.len());
         let metadata = self.published();
@@ -328,13 +334,6 @@ impl Receiver {
         let attempt = self.attempt.as_ref()?;
         let mut members = Members::default();
         members.add_costs(attempt.rule(), &attempt.usage().0);
-        if let Some(target) = attempt.target() {
-            members.add_text("ai_service_backend_name", target.backend.name.as_ref());
-            if let Some(model) = &target.model_override {
-                members.add_text("model_name_override", model.as_str());
-            }
-        }
-        members.add_text("route_name", attempt.rule().route.as_ref());
         members.into_metadata()
     }
 

@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use super::form::{self, extension, typed};
 use super::names::{
-    ATTEMPT_ATTRIBUTES, ATTEMPT_CALL, ATTEMPT_FILTER, CALL_METADATA, CONTENT_LENGTH, EXCHANGE_CALL,
-    EXCHANGE_FILTER, LISTENER_METADATA, METADATA_NAMESPACE, PROCESSOR_CLUSTER, SNAPSHOT_METADATA,
+    ATTEMPT_CALL, ATTEMPT_FILTER, ATTEMPT_HEADERS, CALL_METADATA, EXCHANGE_CALL, EXCHANGE_FILTER,
+    LISTENER_METADATA, METADATA_NAMESPACE, PROCESSOR_CLUSTER, SNAPSHOT_METADATA,
 };
 use super::{Processor, Resource};
 
@@ -67,21 +67,24 @@ pub(super) fn of_cluster() -> Value {
         "response_trailer_mode": "SEND",
     });
     let mut fields = filter(ATTEMPT_CALL, mode);
-    form::set(&mut fields, "request_attributes", json!(ATTEMPT_ATTRIBUTES));
-    // A document keeps its length; the processor tells the new one when it changes.
+    // A body keeps its length; the processor tells the new one when it changes.
     form::set(&mut fields, "allow_content_length_header", true.into());
     // Behind the router nobody reads Envoy's own headers any more, and no backend is to see them.
     form::set(&mut fields, "mutation_rules", json!({ "allow_all_routing": true, "allow_envoy": true }));
     let codec = extension("envoy.filters.http.upstream_codec", CODEC, json!({}));
-    json!([extension(ATTEMPT_FILTER, FILTER, fields), length(), codec])
+    json!([identity(), extension(ATTEMPT_FILTER, FILTER, fields), codec])
 }
 
-/// The filter that puts the length of the body back: Envoy takes it away with a body that is replaced, and would leave the length of an
-/// earlier attempt. Not every provider takes a body in chunks.
-fn length() -> Value {
-    let value = format!("%DYNAMIC_METADATA({METADATA_NAMESPACE}:{CONTENT_LENGTH})%");
-    let append = json!({ "header": { "key": "content-length", "value": value }, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD" });
-    let mutations = json!({ "request_mutations": [{ "append": append }] });
+/// The filter that says what the attempt is about.
+fn identity() -> Value {
+    let mutations: Vec<Value> = ATTEMPT_HEADERS
+        .iter()
+        .map(|(key, value)| {
+            let header = json!({ "key": key, "value": value });
+            json!({ "append": { "header": header, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD" } })
+        })
+        .collect();
+    let mutations = json!({ "request_mutations": mutations });
     extension("envoy.filters.http.header_mutation", MUTATION, json!({ "mutations": mutations }))
 }
 
