@@ -75,8 +75,9 @@ impl AttemptSide {
     }
 
     fn on_dispatch(&mut self, sent: &[HeaderValue]) -> Result<ProcessingResponse, Status> {
-        let [exchange, target, authority, count] =
-            texts(sent, [names::EXCHANGE_HEADER, names::TARGET, names::AUTHORITY, names::ATTEMPT_COUNT]);
+        let [what, count] = texts(sent, [names::TRY, names::ATTEMPT_COUNT]);
+        let mut what = what.unwrap_or_default().splitn(3, ' ');
+        let (exchange, authority, target) = (what.next(), what.next(), what.next());
         let running = exchange.and_then(|id| self.shared.find(id));
         let running = running.ok_or_else(|| Status::not_found("no such exchange"))?;
         let (routed, client) =

@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::Method;
 use http::header::CONTENT_LENGTH;
+use http::{HeaderName, Method};
 use tollgate_envoy::Struct;
 use tollgate_envoy::processing::processing_request::Request;
 use tollgate_envoy::processing::{
@@ -23,7 +23,10 @@ use crate::running::Running;
 use crate::{clock, names};
 
 /// Request headers that Envoy has added, and that belong to nobody behind it.
-const ADDED_BY_ENVOY: [&str; 2] = ["x-forwarded-for", "x-forwarded-proto"];
+const ADDED_BY_ENVOY: [HeaderName; 2] = [FORWARDED_FOR, HeaderName::from_static("x-forwarded-proto")];
+
+/// The header in which Envoy adds the address of the client.
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// A listener's stream.
 pub(crate) struct ListenerSide {
@@ -74,14 +77,11 @@ impl ListenerSide {
 
     fn on_head(&mut self, sent: HttpHeaders) -> Result<ProcessingResponse, Status> {
         let serving = self.serving.take().ok_or_else(|| Status::failed_precondition("two heads"))?;
-        let head = Head::read(&sent.headers.map(|sent| sent.headers).unwrap_or_default());
-        if head
-            .headers
-            .get(names::PROBE)
-            .is_some_and(|probe| probe.as_bytes() == self.shared.probe.as_bytes())
-        {
+        let raw = sent.headers.map(|sent| sent.headers).unwrap_or_default();
+        if texts(&raw, [names::PROBE]) == [Some(&*self.shared.probe)] {
             return Ok(empty());
         }
+        let head = Head::read(&raw);
         // Envoy joins the values of a header that comes twice.
         let has_two_hosts = head.authority.as_deref().is_some_and(|authority| authority.contains(','));
         let head = request_head(head, sent.end_of_stream, Arc::clone(&self.listener));
@@ -234,7 +234,7 @@ fn request_head(sent: Head, has_ended: bool, listener: Arc<str>) -> RequestHead 
 
 /// The address that Envoy saw, which it has added as the last one.
 fn client_address(headers: &http::HeaderMap) -> String {
-    let forwarded = headers.get_all("x-forwarded-for").iter().next_back();
+    let forwarded = headers.get_all(FORWARDED_FOR).iter().next_back();
     let last = forwarded.and_then(|value| value.to_str().ok()?.rsplit(',').next());
     last.map(|address| address.trim().to_owned()).unwrap_or_default()
 }

@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use super::form::{self, extension, typed};
 use super::names::{
-    ATTEMPT_CALL, ATTEMPT_FILTER, ATTEMPT_HEADERS, CALL_METADATA, EXCHANGE_CALL, EXCHANGE_FILTER,
-    LISTENER_METADATA, METADATA_NAMESPACE, PROCESSOR_CLUSTER, SNAPSHOT_METADATA,
+    ATTEMPT_CALL, ATTEMPT_FILTER, ATTEMPT_HEADER, ATTEMPT_IDENTITY, CALL_METADATA, EXCHANGE_CALL,
+    EXCHANGE_FILTER, LISTENER_METADATA, METADATA_NAMESPACE, PROCESSOR_CLUSTER, SNAPSHOT_METADATA,
 };
 use super::{Processor, Resource};
 
@@ -19,12 +19,12 @@ const CODEC: &str = "envoy.extensions.filters.http.upstream_codec.v3.UpstreamCod
 /// Longest wait for one message of the processor.
 const MESSAGE_TIMEOUT: &str = "10s";
 
-/// Windows of the connection to the processor: large, since a body comes back in one message.
-const STREAM_WINDOW_BYTES: u32 = 16 << 20;
+/// Windows of the connection to the processor. What is in them is on its way for one client, who may be slow.
+const STREAM_WINDOW_BYTES: u32 = 1 << 20;
 const CONNECTION_WINDOW_BYTES: u32 = 64 << 20;
 
 /// Bytes on their way to the processor or back that are held.
-const BUFFER_BYTES: u32 = 64 << 20;
+const BUFFER_BYTES: u32 = 1 << 20;
 
 /// Calls at a time: two for each request that is going on, and streams last for minutes. Far above what clients may have open.
 const CALLS_MAX: u32 = 1 << 20;
@@ -77,14 +77,9 @@ pub(super) fn of_cluster() -> Value {
 
 /// The filter that says what the attempt is about.
 fn identity() -> Value {
-    let mutations: Vec<Value> = ATTEMPT_HEADERS
-        .iter()
-        .map(|(key, value)| {
-            let header = json!({ "key": key, "value": value });
-            json!({ "append": { "header": header, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD" } })
-        })
-        .collect();
-    let mutations = json!({ "request_mutations": mutations });
+    let header = json!({ "key": ATTEMPT_HEADER, "value": ATTEMPT_IDENTITY });
+    let append = json!({ "append": { "header": header, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD" } });
+    let mutations = json!({ "request_mutations": [append] });
     extension("envoy.filters.http.header_mutation", MUTATION, json!({ "mutations": mutations }))
 }
 
@@ -114,6 +109,8 @@ pub(super) fn cluster(processor: &Processor) -> Resource {
         }
     };
     let http2 = json!({
+        // Nothing else bounds how long a processor that hangs holds up a stream.
+        "connection_keepalive": { "interval": "10s", "timeout": "5s" },
         "initial_stream_window_size": STREAM_WINDOW_BYTES,
         "initial_connection_window_size": CONNECTION_WINDOW_BYTES,
     });
