@@ -135,12 +135,12 @@ impl Layer {
         }
         match self {
             Self::Gzip(decoder) => {
-                decoder.write_all(chunk).map_err(|error| fault(&error))?;
+                write(decoder, chunk)?;
                 Ok(decoder.get_mut().take())
             }
             Self::Deflate(deflate) => deflate.push(chunk),
             Self::Brotli(decoder) => {
-                decoder.write_all(chunk).map_err(|error| fault(&error))?;
+                write(decoder, chunk)?;
                 Ok(decoder.get_mut().take())
             }
             Self::Zstd(zstd) => zstd.push(chunk),
@@ -176,11 +176,11 @@ impl Deflate {
         }
         match self {
             Self::Zlib(decoder) => {
-                decoder.write_all(chunk).map_err(|error| fault(&error))?;
+                write(decoder, chunk)?;
                 Ok(decoder.get_mut().take())
             }
             Self::Raw(decoder) => {
-                decoder.write_all(chunk).map_err(|error| fault(&error))?;
+                write(decoder, chunk)?;
                 Ok(decoder.get_mut().take())
             }
             Self::Undecided { .. } => Ok(Vec::new()),
@@ -228,6 +228,11 @@ impl Write for Sink {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+/// Gives `chunk` to a decoder, and lets it give out all that this tells: what a server has flushed waits for nothing.
+fn write(decoder: &mut impl Write, chunk: &[u8]) -> Result<(), InflateError> {
+    decoder.write_all(chunk).and_then(|()| decoder.flush()).map_err(|error| fault(&error))
 }
 
 fn fault(error: &io::Error) -> InflateError {
@@ -288,6 +293,35 @@ mod tests {
                 Err(InflateError::Truncated),
                 "{coding}"
             );
+        }
+    }
+
+    #[test]
+    fn gives_out_at_once_what_a_server_has_flushed() {
+        fn flushed<W: Write>(mut encoder: W, packed: fn(&W) -> &Vec<u8>) -> Vec<Vec<u8>> {
+            let mut sent = 0;
+            let mut flush = |text: &[u8]| {
+                encoder.write_all(text).expect("packed");
+                encoder.flush().expect("packed");
+                let chunk = packed(&encoder).get(sent..).unwrap_or_default().to_vec();
+                sent += chunk.len();
+                chunk
+            };
+            // More than fits into the decoder's own buffer.
+            vec![flush(TEXT), flush(TEXT), flush(&TEXT.repeat(10_000)), flush(TEXT)]
+        }
+        let fast = Compression::fast;
+        for (coding, chunks) in [
+            ("gzip", flushed(GzEncoder::new(Vec::new(), fast()), GzEncoder::get_ref)),
+            ("deflate", flushed(ZlibEncoder::new(Vec::new(), fast()), ZlibEncoder::get_ref)),
+            ("deflate", flushed(DeflateEncoder::new(Vec::new(), fast()), DeflateEncoder::get_ref)),
+        ] {
+            let mut inflater = Inflater::new(coding, 1 << 20).expect("a known coding").expect("a coding");
+            for (chunk, times) in chunks.iter().zip([1, 1, 10_000, 1]) {
+                let mut out = BytesMut::new();
+                inflater.push(chunk, &mut out).expect("unpacked");
+                assert!(out == TEXT.repeat(times), "{coding}: {} bytes instead of {times} texts", out.len());
+            }
         }
     }
 }
