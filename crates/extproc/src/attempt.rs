@@ -205,14 +205,15 @@ impl AttemptSide {
         let Some(attempt) = &mut self.attempt else { return Onward::default() };
         let step =
             if sent.body.is_empty() { Step::Hold } else { attempt.on_response_chunk(sent.body.clone(), now) };
+        let is_broken = !matches!(step, Step::Forward(_) | Step::Hold);
         let (mut bytes, mut fault) = match step {
             Step::Forward(bytes) => (bytes, None),
             Step::Hold => (Bytes::new(), None),
             // The head is out, so nothing can be tried again.
-            Step::Retry(fault) => (attempt.on_stream_fault(&fault), Some(fault)),
+            Step::Retry(fault) => attempt.on_stream_fault(fault, now),
             Step::Reply(_) | Step::Ask(_) => (Bytes::new(), Some(Fault::Gateway(GatewayFault::Internal))),
         };
-        if fault.is_none() && sent.end_of_stream {
+        if !is_broken && sent.end_of_stream {
             let (last, ended) = attempt.on_response_end(now);
             fault = ended;
             if bytes.is_empty() {
@@ -224,7 +225,7 @@ impl AttemptSide {
             }
         }
         self.add_body_bytes(bytes.len());
-        let is_over = sent.end_of_stream || fault.is_some();
+        let is_over = sent.end_of_stream || is_broken;
         let metadata = if is_over { self.end(fault) } else { self.raise() };
         if is_over && !sent.end_of_stream {
             self.receiving = Receiving::Ignored;
