@@ -22,6 +22,8 @@ mod patience;
 mod service;
 mod serving;
 mod settle;
+#[cfg(test)]
+mod tests;
 mod upstream;
 mod worker;
 
