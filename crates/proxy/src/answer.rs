@@ -47,6 +47,13 @@ impl AnswerBody {
             whole.data = None;
         }
     }
+
+    /// Takes back what was taken out and not sent.
+    pub(crate) fn give_back(&mut self, rest: Bytes) {
+        if let Self::Whole(whole) = self {
+            whole.data = Some(rest);
+        }
+    }
 }
 
 /// A body that is all at hand.

@@ -1,5 +1,6 @@
 //! What only shows from inside: bugs while a request is served, and clients that keep one stream of many waiting.
 
+mod http2;
 mod panics;
 
 use std::collections::BTreeMap;
