@@ -95,8 +95,20 @@ async function until(condition, milliseconds, what) {
   }
 }
 
+// What children get of our environment: the path, and which data plane it is about.
+function inherited() {
+  const names = ['PATH', 'TOLLGATE_DATA_PLANE', 'TOLLGATE_ENVOY'];
+  return Object.fromEntries(names.filter((name) => name in process.env).map((name) => [name, process.env[name]]));
+}
+
+// What an SDK raises when a backend breaks a stream off. Envoy's filters do not hear of it, so there the client sees no error event, but
+// a body that is not complete: the error of its HTTP library.
+export function brokenOff(error) {
+  return process.env.TOLLGATE_DATA_PLANE === 'envoy' ? Error : error;
+}
+
 function start(name, args, env = {}) {
-  const child = spawn(join(BINARIES, name), args, { env: { PATH: process.env.PATH, ...env } });
+  const child = spawn(join(BINARIES, name), args, { env: { ...inherited(), ...env } });
   child.told = '';
   child.stderr.on('data', (data) => (child.told += data));
   child.ended = new Promise((resolve) => child.on('exit', resolve));

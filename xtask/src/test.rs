@@ -40,7 +40,7 @@ struct Report {
 /// Runs the steps, prints a table of them, and ends with the line `N passed, N failed`.
 pub fn run(root: &Path, options: &Options) -> Result<Outcome> {
     if options.list {
-        STEPS.iter().for_each(|step| println!("{:<10} {}", step.name, step.about));
+        STEPS.iter().for_each(|step| println!("{:<12} {}", step.name, step.about));
         return Ok(Outcome::Good);
     }
     for name in &options.only {
@@ -67,12 +67,12 @@ fn run_step(root: &Path, step: &'static Step) -> Report {
 }
 
 fn conclude(reports: &[Report]) -> Outcome {
-    println!("\n{:<10} {:>7} {:>7} {:>9}", "step", "passed", "failed", "seconds");
+    println!("\n{:<12} {:>7} {:>7} {:>9}", "step", "passed", "failed", "seconds");
     let mut total = Tally::default();
     for Report { step, tally, took, trouble } in reports {
         let trouble = trouble.as_deref().unwrap_or_default();
         println!(
-            "{:<10} {:>7} {:>7} {:>9.1}  {trouble}",
+            "{:<12} {:>7} {:>7} {:>9.1}  {trouble}",
             step.name,
             tally.passed,
             tally.failed,
@@ -81,7 +81,7 @@ fn conclude(reports: &[Report]) -> Outcome {
         total.add(*tally);
     }
     let seconds: f64 = reports.iter().map(|report| report.took.as_secs_f64()).sum();
-    println!("{:<10} {:>7} {:>7} {seconds:>9.1}\n", "all", total.passed, total.failed);
+    println!("{:<12} {:>7} {:>7} {seconds:>9.1}\n", "all", total.passed, total.failed);
     println!("{} passed, {} failed", total.passed, total.failed);
     if total.failed == 0 { Outcome::Good } else { Outcome::Bad }
 }

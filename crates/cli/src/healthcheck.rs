@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use tollgate_fleet::reachable;
 
 /// Longest wait for each step.
 const TIMEOUT: Duration = Duration::from_secs(1);
@@ -25,17 +26,6 @@ pub(crate) fn run(admin: SocketAddr) -> Result<()> {
         bail!("the gateway at {admin} is not ready");
     }
     Ok(())
-}
-
-/// The unspecified address is one to listen on; to connect to it, take the loopback address of its kind.
-pub(crate) fn reachable(mut admin: SocketAddr) -> SocketAddr {
-    if admin.ip().is_unspecified() {
-        admin.set_ip(match admin {
-            SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
-            SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
-        });
-    }
-    admin
 }
 
 #[cfg(test)]

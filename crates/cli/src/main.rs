@@ -6,7 +6,6 @@ mod check;
 mod confidential;
 mod demo;
 mod finding;
-mod fleet;
 mod follow;
 mod healthcheck;
 mod load;

@@ -13,7 +13,6 @@ use tollgate_config::bundle::Listener;
 use tollgate_telemetry::AccessLog;
 
 use crate::arguments::{Plane, RunArguments};
-use crate::fleet;
 use crate::follow::{Follower, complaints, log};
 use crate::load::Loaded;
 use crate::origin::{Origin, Port};
@@ -66,7 +65,7 @@ fn server_options(arguments: &RunArguments) -> Result<ServerOptions> {
     let cores = || thread::available_parallelism().map_or(1, usize::from);
     let data_plane = match arguments.data_plane {
         Plane::Embedded => DataPlane::Embedded,
-        Plane::Envoy => DataPlane::Envoy(fleet::find_envoy(arguments.envoy.as_deref())?),
+        Plane::Envoy => DataPlane::Envoy(tollgate_fleet::find_envoy(arguments.envoy.as_deref())?),
     };
     Ok(ServerOptions {
         admin_address: arguments.admin_address,

@@ -9,12 +9,12 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context, Result};
 use tollgate_config::Snapshot;
 use tollgate_effects::Secrets;
+use tollgate_fleet::{Fleet, FleetOptions, Patience};
 use tollgate_proxy::admin::{self, AdminHandle, AdminState};
 use tollgate_proxy::{Gateway, Options};
 use tollgate_telemetry::{AccessLog, Reload, Telemetry};
 
 use crate::finding::Finding;
-use crate::fleet::{Fleet, FleetOptions};
 use crate::served::Served;
 
 /// How long the last lines of the access log may take.
@@ -48,7 +48,7 @@ pub(crate) struct Configuration {
 /// A data plane at work.
 enum Plane {
     Embedded(Gateway),
-    Envoy(Fleet),
+    Envoy(Box<Fleet>),
 }
 
 /// Everything that runs.
@@ -139,8 +139,12 @@ impl Plane {
                 Ok(Self::Embedded(Gateway::start(&options, snapshot, secrets, telemetry)?))
             }
             DataPlane::Envoy(envoy) => {
-                let options = FleetOptions { envoy: envoy.clone(), workers: options.workers };
-                Ok(Self::Envoy(Fleet::start(&options, snapshot, secrets, telemetry)?))
+                let options = FleetOptions {
+                    envoy: envoy.clone(),
+                    workers: options.workers,
+                    patience: Patience::default(),
+                };
+                Ok(Self::Envoy(Box::new(Fleet::start(&options, snapshot, secrets, telemetry)?)))
             }
         }
     }

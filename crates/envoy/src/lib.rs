@@ -29,6 +29,12 @@ pub mod discovery {
     pub use crate::services::google::rpc::Status;
 }
 
+/// The service to which Envoy sends entries of its access log.
+pub mod logging {
+    pub use crate::services::envoy::data::accesslog::v3::{HttpAccessLogEntry, ResponseFlags};
+    pub use crate::services::envoy::service::accesslog::v3::*;
+}
+
 /// The external processor that Envoy asks about a request and its response.
 pub mod processing {
     pub use crate::services::envoy::config::core::v3::{

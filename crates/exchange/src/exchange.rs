@@ -81,7 +81,9 @@ pub struct End {
     pub outcome: Outcome,
     /// Label of the fault or refusal.
     pub fault: Option<&'static str>,
-    /// Every attempt.
+    /// How many attempts were made, those included of which the data plane knows nothing else.
+    pub attempts_made: u32,
+    /// Every attempt that it knows.
     pub attempts: Vec<Record>,
     /// Bytes of the response body that were sent.
     pub response_body_bytes: u64,
@@ -233,6 +235,7 @@ impl Exchange {
             client_dialect: dialect,
             requested_model: model,
             route,
+            attempts_made: end.attempts_made,
             attempts: end.attempts,
             request_body_bytes: self.request_body_bytes,
             response_body_bytes: end.response_body_bytes,
@@ -339,7 +342,10 @@ fn route(
     arrival: &Arrival,
     body: Bytes,
 ) -> Result<(Arc<Routed>, ClientRequest), Refusal> {
-    let AwaitBody { snapshot, dialect, operation, .. } = await_body;
+    let AwaitBody { snapshot, dialect, operation, bytes_max } = await_body;
+    if body.len() as u64 > bytes_max {
+        return Err(Refusal::BodyTooLarge { bytes_max });
+    }
     let content_type = headers::text(&head.headers, CONTENT_TYPE);
     let facts =
         tollgate_dialect::inspect(dialect, operation, content_type, &body).map_err(Refusal::Invalid)?;

@@ -135,6 +135,8 @@ pub struct Summary {
     pub requested_model: Option<ModelName>,
     /// The route that matched.
     pub route: Option<RouteName>,
+    /// How many attempts were made. May be more than there are records: Envoy tells only of attempts that have a connection.
+    pub attempts_made: u32,
     /// Every attempt, in order. The last is the one whose answer the client got, if any was delivered.
     pub attempts: Vec<Record>,
     /// Bytes of the request body.

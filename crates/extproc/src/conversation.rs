@@ -1,13 +1,16 @@
-//! One gRPC stream: a message in, its answer out, and nothing in between.
+//! One gRPC stream: messages in, answers out; it is woken as well when a backend has been silent for too long, and when all has to end.
 
+use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use futures_util::Stream;
+use tokio::time::{Sleep, sleep};
 use tollgate_envoy::processing::{ProcessingRequest, ProcessingResponse};
 use tollgate_telemetry::Telemetry;
+use tollgate_terms::{BackendFault, Fault, GatewayFault};
 use tonic::{Status, Streaming};
 
 use crate::attempt::AttemptSide;
@@ -25,25 +28,77 @@ pub(crate) enum Side {
 
 /// One gRPC stream of Envoy's. Dropping it ends what it was about.
 pub struct Conversation {
-    pub(crate) input: Streaming<ProcessingRequest>,
-    pub(crate) side: Side,
-    pub(crate) telemetry: Arc<Telemetry>,
+    input: Streaming<ProcessingRequest>,
+    side: Side,
+    telemetry: Arc<Telemetry>,
+    answers: VecDeque<ProcessingResponse>,
+    /// When the backend has been silent for too long.
+    silence: Option<Pin<Box<Sleep>>>,
+    /// Whether it was told that all has to end.
+    is_cut: bool,
 }
 
 impl Conversation {
-    /// Answers one message; `None` when it needs no answer. A bug ends this stream and no other.
-    fn take(&mut self, message: ProcessingRequest) -> Result<Option<ProcessingResponse>, Status> {
-        let side = &mut self.side;
+    pub(crate) fn new(input: Streaming<ProcessingRequest>, side: Side, telemetry: Arc<Telemetry>) -> Self {
+        Self { input, side, telemetry, answers: VecDeque::new(), silence: None, is_cut: false }
+    }
+
+    /// Answers one message. A bug ends this stream and no other.
+    fn take(&mut self, message: ProcessingRequest) -> Result<(), Status> {
+        let (side, answers) = (&mut self.side, &mut self.answers);
         let answered = catch_unwind(AssertUnwindSafe(|| match side {
-            Side::Listener(listener) => listener.take(message),
-            Side::Attempt(attempt) => attempt.take(message),
-            Side::Over => Ok(None),
+            Side::Listener(listener) => listener.take(message, answers),
+            Side::Attempt(attempt) => attempt.take(message, answers),
+            Side::Over => Ok(()),
         }));
         answered.unwrap_or_else(|_| {
             self.telemetry.panicked();
             self.side = Side::Over;
             Err(Status::internal("internal error of the gateway"))
         })
+    }
+
+    /// Does what has to be done without a message.
+    fn attend(&mut self, context: &mut Context<'_>) {
+        if !self.is_cut && self.side.has_to_end(context) {
+            self.is_cut = true;
+            self.side.end(&mut self.answers);
+        }
+        if let (Side::Attempt(attempt), Some(silence)) = (&mut self.side, &mut self.silence)
+            && silence.as_mut().poll(context).is_ready()
+        {
+            self.silence = None;
+            attempt.break_off(Fault::Backend(BackendFault::IdleTimeout), &mut self.answers);
+        }
+    }
+
+    /// Counts the silence from now on.
+    fn listen(&mut self) {
+        self.silence = match &self.side {
+            Side::Attempt(attempt) => attempt.patience().map(|patience| Box::pin(sleep(patience))),
+            _ => None,
+        };
+    }
+}
+
+impl Side {
+    /// Whether all has to end. If not, the context is woken when it has.
+    fn has_to_end(&self, context: &Context<'_>) -> bool {
+        match self {
+            Self::Listener(listener) => {
+                listener.running().is_some_and(|running| running.listener.poll(context))
+            }
+            Self::Attempt(attempt) => attempt.running().is_some_and(|running| running.attempt.poll(context)),
+            Self::Over => false,
+        }
+    }
+
+    fn end(&mut self, answers: &mut VecDeque<ProcessingResponse>) {
+        match self {
+            Self::Listener(listener) => listener.cut(answers),
+            Self::Attempt(attempt) => attempt.break_off(Fault::Gateway(GatewayFault::Draining), answers),
+            Self::Over => {}
+        }
     }
 }
 
@@ -52,14 +107,31 @@ impl Stream for Conversation {
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         loop {
-            let Some(Ok(message)) = ready!(Pin::new(&mut self.input).poll_next(context)) else {
+            if let Some(answer) = self.answers.pop_front() {
+                return Poll::Ready(Some(Ok(answer)));
+            }
+            if matches!(&self.side, Side::Attempt(attempt) if attempt.is_broken_off()) {
                 self.side = Side::Over;
-                return Poll::Ready(None);
-            };
-            match self.take(message) {
-                Ok(Some(response)) => return Poll::Ready(Some(Ok(response))),
-                Ok(None) => {}
-                Err(status) => return Poll::Ready(Some(Err(status))),
+                // Envoy would keep its backend's stream open when an answer ends before that; by an error it lets go of both.
+                return Poll::Ready(Some(Err(Status::aborted("the answer was broken off"))));
+            }
+            match Pin::new(&mut self.input).poll_next(context) {
+                Poll::Ready(Some(Ok(message))) => {
+                    if let Err(status) = self.take(message) {
+                        return Poll::Ready(Some(Err(status)));
+                    }
+                    self.listen();
+                }
+                Poll::Ready(_) => {
+                    self.side = Side::Over;
+                    return Poll::Ready(None);
+                }
+                Poll::Pending => {
+                    self.attend(context);
+                    if self.answers.is_empty() {
+                        return Poll::Pending;
+                    }
+                }
             }
         }
     }

@@ -14,9 +14,11 @@ mod headers;
 mod listener;
 mod metadata;
 mod processor;
+mod receive;
 mod reply;
 mod running;
 mod serve;
+mod verdict;
 
 pub use conversation::Conversation;
 pub use processor::{Processor, Serving};
@@ -28,12 +30,22 @@ pub mod names {
     pub const SNAPSHOT: &str = "x-tollgate-snapshot";
     /// Metadata of the call: the listener that took the request.
     pub const LISTENER: &str = "x-tollgate-listener";
-    /// Request header with the id of the exchange, which ties its attempts to it.
-    pub const EXCHANGE: &str = "x-tollgate-request-id";
-    /// Request header with the label of the client's dialect, for replies of Envoy's own.
-    pub const DIALECT: &str = "x-tollgate-dialect";
+    /// Member of dynamic metadata with the id of the exchange, which ties its attempts to it.
+    pub const EXCHANGE: &str = "exchange";
+    /// Request header of a probe. Listeners take away what begins with `x-tollgate-`.
+    pub const PROBE: &str = "tollgate-probe";
+    /// Attribute of a try: that member.
+    pub const EXCHANGE_ATTRIBUTE: &str = "metadata.filter_metadata['io.envoy.ai_gateway']['exchange']";
+    /// Member of dynamic metadata with the label of the client's dialect, for replies of Envoy's own.
+    pub const DIALECT: &str = "dialect";
     /// Response header that tells which attempt it is of; none on what Envoy says by itself.
     pub const ATTEMPT: &str = "x-tollgate-attempt";
+    /// Response header that asks Envoy to try elsewhere.
+    pub const RETRY: &str = "x-tollgate-retry";
+    /// Response header of Envoy's own replies: the label of what is wrong.
+    pub const FAULT: &str = "x-tollgate-fault";
+    /// Request header in which Envoy counts the tries, those included whose connection could not be made.
+    pub const ATTEMPT_COUNT: &str = "x-envoy-attempt-count";
     /// Request header with the model, on which routes match.
     pub const MODEL: &str = "x-ai-eg-model";
     /// Attribute of a try: the target that its host belongs to, as `namespace/route/rule/N/target/N`.

@@ -1,24 +1,27 @@
 //! The stream of a listener: a request is refused, answered, or routed, and its client's status is noted.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use http::Method;
 use http::header::CONTENT_LENGTH;
+use tollgate_envoy::Struct;
 use tollgate_envoy::processing::processing_request::Request;
 use tollgate_envoy::processing::{HeaderMutation, HttpHeaders, ProcessingRequest, ProcessingResponse};
-use tollgate_exchange::{Arrival, BodyFraming, Exchange, LocalReply, RequestHead, Routed};
+use tollgate_exchange::{Arrival, BodyFraming, Exchange, LocalReply, Refusal, RequestHead, Routed};
 use tollgate_terms::{BackendFault, Fault, GatewayFault};
 use tonic::Status;
 
 use crate::headers::{Head, set};
+use crate::metadata::Members;
 use crate::processor::{Serving, Shared};
-use crate::reply::{Onward, Phase, immediate};
+use crate::reply::{Onward, Phase, empty, immediate};
 use crate::running::Running;
 use crate::{clock, names};
 
 /// Request headers that Envoy has added, and that belong to nobody behind it.
-const ADDED_BY_ENVOY: [&str; 3] = ["x-forwarded-for", "x-forwarded-proto", "x-request-id"];
+const ADDED_BY_ENVOY: [&str; 2] = ["x-forwarded-for", "x-forwarded-proto"];
 
 /// A listener's stream.
 pub(crate) struct ListenerSide {
@@ -26,39 +29,78 @@ pub(crate) struct ListenerSide {
     serving: Option<Arc<Serving>>,
     listener: Arc<str>,
     running: Option<Arc<Running>>,
+    /// Whether the head of the response is on its way to the client.
+    has_response: bool,
 }
 
 impl ListenerSide {
     pub(crate) fn new(shared: Arc<Shared>, serving: Option<Arc<Serving>>, listener: Arc<str>) -> Self {
-        Self { shared, serving, listener, running: None }
+        Self { shared, serving, listener, running: None, has_response: false }
     }
 
     /// Answers one message.
-    pub(crate) fn take(&mut self, message: ProcessingRequest) -> Result<Option<ProcessingResponse>, Status> {
-        match message.request {
-            Some(Request::RequestHeaders(head)) => self.on_head(head).map(Some),
-            Some(Request::RequestBody(body)) => self.on_body(body.body, Phase::RequestBody).map(Some),
-            Some(Request::ResponseHeaders(head)) => self.on_response(head).map(Some),
-            _ => Ok(None),
-        }
+    pub(crate) fn take(
+        &mut self,
+        message: ProcessingRequest,
+        answers: &mut VecDeque<ProcessingResponse>,
+    ) -> Result<(), Status> {
+        answers.push_back(match message.request {
+            Some(Request::RequestHeaders(head)) => self.on_head(head)?,
+            Some(Request::RequestBody(body)) => self.on_body(body.body, Phase::RequestBody)?,
+            Some(Request::ResponseHeaders(head)) => self.on_response(head),
+            _ => return Ok(()),
+        });
+        Ok(())
+    }
+
+    /// The exchange that it is about.
+    pub(crate) fn running(&self) -> Option<&Arc<Running>> {
+        self.running.as_ref()
+    }
+
+    /// Ends the request, unless its answer has begun.
+    pub(crate) fn cut(&mut self, answers: &mut VecDeque<ProcessingResponse>) {
+        let Some(running) = self.running.as_ref().filter(|_| !self.has_response) else { return };
+        let fault = Fault::Gateway(GatewayFault::Draining);
+        let Some(reply) = running.exchange(|exchange| exchange.fail(&fault)) else { return };
+        running.set_status(reply.status.as_u16());
+        running.add_body_bytes(reply.body.len());
+        running.fail(fault);
+        self.has_response = true;
+        answers.push_back(immediate(&reply));
     }
 
     fn on_head(&mut self, sent: HttpHeaders) -> Result<ProcessingResponse, Status> {
         let serving = self.serving.take().ok_or_else(|| Status::failed_precondition("two heads"))?;
-        let head = request_head(Head::read(sent.headers), sent.end_of_stream, Arc::clone(&self.listener));
+        let head = Head::read(sent.headers);
+        if head
+            .headers
+            .get(names::PROBE)
+            .is_some_and(|probe| probe.as_bytes() == self.shared.probe.as_bytes())
+        {
+            return Ok(empty());
+        }
+        // Envoy joins the values of a header that comes twice.
+        let has_two_hosts = head.authority.as_deref().is_some_and(|authority| authority.contains(','));
+        let head = request_head(head, sent.end_of_stream, Arc::clone(&self.listener));
         let arrival = Arrival {
             request_id: tollgate_effects::request_id(),
             at: clock::now(),
             at_unix_ms: clock::unix_ms(),
         };
-        let (exchange, plan) = Exchange::new(&serving.snapshot, head, arrival);
+        let (exchange, plan) = if has_two_hosts {
+            let (exchange, reply) = Exchange::unread(head, arrival, &Refusal::BadHost);
+            (exchange, Err(reply))
+        } else {
+            Exchange::new(&serving.snapshot, head, arrival)
+        };
         let running = self.running.insert(Running::new(exchange, serving, &self.shared));
         match plan {
             Err(reply) => Ok(answer(running, &reply)),
             Ok(_) if sent.end_of_stream => self.on_body(Bytes::new(), Phase::RequestHeaders),
             Ok(_) => {
-                let headers = identity(running);
-                Ok(Onward { headers, ..Onward::default() }.answer(Phase::RequestHeaders))
+                let metadata = identity(running);
+                Ok(Onward { metadata, ..Onward::default() }.answer(Phase::RequestHeaders))
             }
         }
     }
@@ -78,30 +120,67 @@ impl ListenerSide {
         }
     }
 
-    fn on_response(&mut self, sent: HttpHeaders) -> Result<ProcessingResponse, Status> {
-        let running = self.running.as_ref().ok_or_else(|| Status::failed_precondition("no request"))?;
+    fn on_response(&mut self, sent: HttpHeaders) -> ProcessingResponse {
         let head = Head::read(sent.headers);
-        let status = head.status.unwrap_or_default();
-        running.set_status(status);
-        if head.headers.contains_key(names::ATTEMPT) {
-            let headers =
-                HeaderMutation { remove_headers: vec![names::ATTEMPT.to_owned()], ..Default::default() };
-            return Ok(Onward { headers, ..Onward::default() }.answer(Phase::ResponseHeaders));
+        self.has_response = true;
+        // Envoy refuses some requests before they come here. Of those there is nothing to tell.
+        if let Some(running) = &self.running {
+            note_response(running, &head);
         }
-        // Envoy says it by itself, and has given it the client's shape already.
-        running.fail(fault_of(status));
-        Ok(Onward::default().answer(Phase::ResponseHeaders))
+        let between_us = [names::ATTEMPT, names::RETRY, names::FAULT];
+        let remove_headers = between_us
+            .into_iter()
+            .filter(|name| head.headers.contains_key(*name))
+            .map(str::to_owned)
+            .collect();
+        let headers = HeaderMutation { remove_headers, ..Default::default() };
+        Onward { headers, ..Onward::default() }.answer(Phase::ResponseHeaders)
     }
 }
 
-/// What a reply of Envoy's own means.
-fn fault_of(status: u16) -> Fault {
-    match status {
-        503 => Fault::Backend(BackendFault::Unreachable),
-        504 => Fault::Backend(BackendFault::FirstByteTimeout),
-        502 => Fault::Backend(BackendFault::Protocol),
-        _ => Fault::Gateway(GatewayFault::Internal),
+/// Notes what the client gets, and who says it.
+fn note_response(running: &Running, head: &Head) {
+    running.set_status(head.status.unwrap_or_default());
+    if head.headers.contains_key(names::ATTEMPT) {
+        return running.pass_on();
     }
+    // Envoy says it by itself, and has given it the client's shape already.
+    let label = head.headers.get(names::FAULT).and_then(|label| label.to_str().ok());
+    let length = head.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    running.add_body_bytes(length.unwrap_or_default());
+    match label.and_then(fault_called) {
+        Some(fault) => running.fail(fault),
+        None => running.refused(label.and_then(refusal_called)),
+    }
+}
+
+/// Faults that Envoy itself tells of.
+const FAULTS: [Fault; 8] = [
+    Fault::Backend(BackendFault::Unreachable),
+    Fault::Backend(BackendFault::Reset),
+    Fault::Backend(BackendFault::Cut),
+    Fault::Backend(BackendFault::Protocol),
+    Fault::Backend(BackendFault::FirstByteTimeout),
+    Fault::Backend(BackendFault::Deadline),
+    Fault::Gateway(GatewayFault::Overloaded),
+    Fault::Gateway(GatewayFault::Internal),
+];
+
+fn fault_called(label: &str) -> Option<Fault> {
+    FAULTS.iter().find(|fault| fault.label() == label).cloned()
+}
+
+/// Refusals of Envoy's own.
+const REFUSALS: [Refusal; 5] = [
+    Refusal::BodyTimeout,
+    Refusal::HeadTooLarge,
+    Refusal::Upgrade,
+    Refusal::BodyTooLarge { bytes_max: 0 },
+    Refusal::BodyBroken,
+];
+
+fn refusal_called(label: &str) -> Option<&'static str> {
+    REFUSALS.iter().map(Refusal::label).find(|known| *known == label)
 }
 
 fn answer(running: &Running, reply: &LocalReply) -> ProcessingResponse {
@@ -110,23 +189,21 @@ fn answer(running: &Running, reply: &LocalReply) -> ProcessingResponse {
 }
 
 /// What Envoy has to know of an exchange: its id, and in which words its client wants to be told of failures.
-fn identity(running: &Running) -> HeaderMutation {
-    let mut headers = HeaderMutation::default();
-    set(&mut headers, names::EXCHANGE, running.id().as_bytes());
+fn identity(running: &Running) -> Option<Struct> {
+    let mut members = Members::default();
+    members.add_text(names::EXCHANGE, running.id());
     if let Some(dialect) = running.exchange(|exchange| exchange.dialect()) {
-        set(&mut headers, names::DIALECT, dialect.label());
+        members.add_text(names::DIALECT, dialect.label());
     }
-    headers
+    members.into_metadata()
 }
 
 /// Sends a routed request on its way to the routes.
 fn onward(running: &Running, routed: &Routed, phase: Phase) -> Onward {
-    let mut headers = match phase {
-        Phase::RequestHeaders => identity(running),
-        _ => HeaderMutation::default(),
-    };
+    let metadata = (phase == Phase::RequestHeaders).then(|| identity(running)).flatten();
+    let mut headers = HeaderMutation::default();
     set(&mut headers, names::MODEL, routed.model().as_str());
-    Onward { headers, clear_route_cache: true, ..Onward::default() }
+    Onward { headers, metadata, clear_route_cache: true, ..Onward::default() }
 }
 
 fn request_head(sent: Head, has_ended: bool, listener: Arc<str>) -> RequestHead {

@@ -45,13 +45,16 @@ pub(crate) struct Shared {
     /// Exchanges by their id, for the attempts that belong to them.
     exchanges: Mutex<HashMap<Arc<str>, Weak<Running>>>,
     pub(crate) telemetry: Arc<Telemetry>,
+    /// What a probe says, which nobody else can know.
+    pub(crate) probe: Arc<str>,
 }
 
 impl Processor {
     /// A processor that serves `serving`.
     pub fn new(serving: Serving, telemetry: Arc<Telemetry>) -> Self {
         let snapshots = ArcSwap::from_pointee(VecDeque::from([Arc::new(serving)]));
-        Self { shared: Arc::new(Shared { snapshots, exchanges: Mutex::default(), telemetry }) }
+        let probe = tollgate_effects::request_id();
+        Self { shared: Arc::new(Shared { snapshots, exchanges: Mutex::default(), telemetry, probe }) }
     }
 
     /// Serves `serving` from now on, as soon as an Envoy names it. To be called before Envoy hears of it.
@@ -65,9 +68,24 @@ impl Processor {
         });
     }
 
+    /// The value of the header [`names::PROBE`] of a request that is answered with 204 and counts for nothing: whoever runs an Envoy
+    /// learns by it whether requests go all the way.
+    pub fn probe(&self) -> &str {
+        &self.shared.probe
+    }
+
     /// How many exchanges run.
     pub fn running(&self) -> usize {
         self.shared.exchanges().len()
+    }
+
+    /// Ends what still runs: streams with an error in their own words, and the rest with a 503.
+    pub fn cut(&self) {
+        let running: Vec<_> = self.shared.exchanges().values().filter_map(Weak::upgrade).collect();
+        for running in running {
+            running.listener.cut();
+            running.attempt.cut();
+        }
     }
 
     fn side(&self, metadata: &MetadataMap) -> Side {
@@ -124,6 +142,6 @@ impl ExternalProcessor for Processor {
     ) -> Result<Response<Self::ProcessStream>, Status> {
         let side = self.side(request.metadata());
         let telemetry = Arc::clone(&self.shared.telemetry);
-        Ok(Response::new(Conversation { input: request.into_inner(), side, telemetry }))
+        Ok(Response::new(Conversation::new(request.into_inner(), side, telemetry)))
     }
 }

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use tollgate_envoy::Struct;
 use tollgate_envoy::processing::{
     BodyMutation, BodyResponse, CommonResponse, HeaderMutation, HeadersResponse, HttpStatus,
-    ImmediateResponse, ProcessingMode, ProcessingResponse, body_mutation::Mutation,
+    ImmediateResponse, ProcessingResponse, StreamedBodyResponse, TrailersResponse, body_mutation::Mutation,
     common_response::ResponseStatus, processing_response::Response,
 };
 use tollgate_exchange::LocalReply;
@@ -17,7 +17,6 @@ pub(crate) enum Phase {
     RequestHeaders,
     RequestBody,
     ResponseHeaders,
-    ResponseBody,
 }
 
 /// What becomes of a body.
@@ -36,7 +35,6 @@ pub(crate) struct Onward {
     pub(crate) headers: HeaderMutation,
     pub(crate) body: NewBody,
     pub(crate) clear_route_cache: bool,
-    pub(crate) mode: Option<ProcessingMode>,
     pub(crate) metadata: Option<Struct>,
 }
 
@@ -68,15 +66,29 @@ impl Onward {
             Phase::RequestHeaders => Response::RequestHeaders(HeadersResponse { response: common }),
             Phase::ResponseHeaders => Response::ResponseHeaders(HeadersResponse { response: common }),
             Phase::RequestBody => Response::RequestBody(BodyResponse { response: common }),
-            Phase::ResponseBody => Response::ResponseBody(BodyResponse { response: common }),
         };
-        ProcessingResponse {
-            response: Some(response),
-            mode_override: self.mode,
-            dynamic_metadata: self.metadata,
-            ..Default::default()
-        }
+        ProcessingResponse { response: Some(response), dynamic_metadata: self.metadata, ..Default::default() }
     }
+}
+
+/// A piece of a response body; the last one if it `is_end`.
+pub(crate) fn piece(body: Bytes, is_end: bool, metadata: Option<Struct>) -> ProcessingResponse {
+    let streamed = StreamedBodyResponse { body, end_of_stream: is_end, ..Default::default() };
+    let common = CommonResponse {
+        body_mutation: Some(BodyMutation { mutation: Some(Mutation::StreamedResponse(streamed)) }),
+        ..Default::default()
+    };
+    ProcessingResponse {
+        response: Some(Response::ResponseBody(BodyResponse { response: Some(common) })),
+        dynamic_metadata: metadata,
+        ..Default::default()
+    }
+}
+
+/// Trailers of a response, as they are.
+pub(crate) fn trailers() -> ProcessingResponse {
+    let response = Response::ResponseTrailers(TrailersResponse::default());
+    ProcessingResponse { response: Some(response), ..Default::default() }
 }
 
 /// An answer that ends the request with a reply of the gateway's own.
@@ -86,6 +98,16 @@ pub(crate) fn immediate(reply: &LocalReply) -> ProcessingResponse {
         headers: Some(headers::changes(&http::HeaderMap::new(), &reply.headers)),
         body: reply.body.clone(),
         details: format!("{}{}", names::REPLY_DETAILS, reply.reason.unwrap_or("answered")),
+        ..Default::default()
+    };
+    ProcessingResponse { response: Some(Response::ImmediateResponse(response)), ..Default::default() }
+}
+
+/// The answer to a probe.
+pub(crate) fn empty() -> ProcessingResponse {
+    let response = ImmediateResponse {
+        status: Some(HttpStatus { code: i32::from(http::StatusCode::NO_CONTENT.as_u16()) }),
+        details: format!("{}probe", names::REPLY_DETAILS),
         ..Default::default()
     };
     ProcessingResponse { response: Some(Response::ImmediateResponse(response)), ..Default::default() }

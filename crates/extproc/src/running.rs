@@ -1,7 +1,13 @@
 //! An exchange that runs: what its listener's stream and its attempts' streams have in common. The last to let go settles it.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::task::Context;
 
+use std::time::Duration;
+
+use futures_util::task::AtomicWaker;
+use tokio::sync::Notify;
 use tollgate_exchange::{Attempt, ClientRequest, End, Ending, Exchange, LocalReply, Outcome, Record, Routed};
 use tollgate_telemetry::InFlight;
 use tollgate_terms::{BackendFault, ClientFault, Fault};
@@ -12,10 +18,18 @@ use crate::processor::{Serving, Shared};
 /// Status in the log of an exchange whose client left before there was one (as nginx names it).
 const CLIENT_CLOSED_REQUEST: u16 = 499;
 
+/// How long it may take until it is known who has ended an answer.
+const VERDICT_MAX: Duration = Duration::from_secs(1);
+
 /// An exchange that runs.
 pub(crate) struct Running {
     id: Arc<str>,
     pub(crate) serving: Arc<Serving>,
+    /// By which the streams of the listener and of the attempt learn that all has to end.
+    pub(crate) listener: Cut,
+    pub(crate) attempt: Cut,
+    /// Told when it is known who has ended an answer.
+    verdict: Notify,
     /// Set once the request is routed: what is known of it, and what the client sent.
     pub(crate) routed: OnceLock<(Arc<Routed>, ClientRequest)>,
     shared: Arc<Shared>,
@@ -27,8 +41,8 @@ pub(crate) struct Running {
 struct State {
     exchange: Option<Exchange>,
     records: Vec<Record>,
-    /// An attempt whose stream ended before its response came. Why will be known by what comes next.
-    silent: Option<Attempt>,
+    /// An attempt of which it will be known by what comes next whether it was the last.
+    waiting: Option<Waiting>,
     attempts: u32,
     status: Option<u16>,
     body_bytes: u64,
@@ -38,12 +52,58 @@ struct State {
     fault: Option<Fault>,
 }
 
+/// An attempt that is over, and whose ending is not known yet.
+enum Waiting {
+    /// Its stream ended before there was an answer. If another attempt follows, this fault is why.
+    Silent(Attempt, Fault),
+    /// It has an answer that Envoy may pass on, or try again elsewhere because of this fault.
+    Undecided(Attempt, Fault),
+    /// Its stream ended in the middle of the answer.
+    Broken(Attempt),
+}
+
+impl Waiting {
+    /// What `fault` is to this attempt. To Envoy a connection that is lost is one, or breaks the rules, whether or not the answer had begun.
+    fn specify(&self, fault: Fault) -> Fault {
+        match (self, fault) {
+            (
+                Self::Silent(_, own @ Fault::Backend(BackendFault::Cut)),
+                Fault::Backend(BackendFault::Reset | BackendFault::Protocol),
+            ) => own.clone(),
+            (_, fault) => fault,
+        }
+    }
+}
+
+/// By which a stream learns that all has to end.
+#[derive(Default)]
+pub(crate) struct Cut {
+    has_to_end: AtomicBool,
+    waker: AtomicWaker,
+}
+
+impl Cut {
+    pub(crate) fn cut(&self) {
+        self.has_to_end.store(true, Ordering::Release);
+        self.waker.wake();
+    }
+
+    /// Whether all has to end. If not, the context is woken when it has.
+    pub(crate) fn poll(&self, context: &Context<'_>) -> bool {
+        self.waker.register(context.waker());
+        self.has_to_end.load(Ordering::Acquire)
+    }
+}
+
 impl Running {
     pub(crate) fn new(exchange: Exchange, serving: Arc<Serving>, shared: &Arc<Shared>) -> Arc<Self> {
         let id = Arc::clone(exchange.request_id());
         let running = Arc::new(Self {
             id: Arc::clone(&id),
             serving,
+            listener: Cut::default(),
+            verdict: Notify::new(),
+            attempt: Cut::default(),
             routed: OnceLock::new(),
             shared: Arc::clone(shared),
             state: Mutex::new(State { exchange: Some(exchange), ..State::default() }),
@@ -85,15 +145,35 @@ impl Running {
     /// Notes what took the exchange down.
     pub(crate) fn fail(&self, fault: Fault) {
         let mut state = self.state();
-        state.end_silent(&fault);
+        let fault = match &state.waiting {
+            Some(waiting) => waiting.specify(fault),
+            None => fault,
+        };
+        state.end_waiting(Some(&fault));
         state.fault = Some(fault);
     }
 
-    /// The number of the next attempt. One before it that got no response is over: its backend did not answer.
-    pub(crate) fn begin_attempt(&self) -> u32 {
+    /// Notes that Envoy has refused the request by itself.
+    pub(crate) fn refused(&self, reason: Option<&'static str>) {
+        self.state().verdict.get_or_insert((Outcome::Refused, reason));
+    }
+
+    /// Notes that Envoy passes the answer of an attempt on.
+    pub(crate) fn pass_on(&self) {
         let mut state = self.state();
-        state.end_silent(&Fault::Backend(BackendFault::Unreachable));
-        state.attempts += 1;
+        if let Some(Waiting::Undecided(attempt, _)) =
+            state.waiting.take_if(|it| matches!(it, Waiting::Undecided(..)))
+        {
+            state.records.extend(attempt.finish(Ending::Delivered, clock::now()));
+        }
+    }
+
+    /// The number of the next attempt: Envoy's own, if it has `told` one. What was before it did not answer the client.
+    pub(crate) fn begin_attempt(&self, told: Option<u32>) -> u32 {
+        let mut state = self.state();
+        state.end_waiting(None);
+        state.fault = None;
+        state.attempts = told.unwrap_or(state.attempts + 1);
         state.attempts
     }
 
@@ -102,12 +182,39 @@ impl Running {
         self.state().records.extend(attempt.finish(ending, clock::now()));
     }
 
-    /// Takes an attempt whose stream ended before its response came.
-    pub(crate) fn fall_silent(&self, attempt: Attempt) {
+    /// Ends an attempt whose stream ended before there was an answer: because of `fault`, unless Envoy knows better.
+    pub(crate) fn end_silent(&self, attempt: Attempt, fault: Fault) {
+        self.wait(Waiting::Silent(attempt, fault));
+    }
+
+    /// Ends an attempt with an answer that Envoy may pass on, or try again elsewhere because of `fault`.
+    pub(crate) fn end_undecided(&self, attempt: Attempt, fault: Fault) {
+        self.wait(Waiting::Undecided(attempt, fault));
+    }
+
+    /// Ends an attempt whose stream ended in the middle of its answer. Who has ended it is told a moment later, or it was the client.
+    pub(crate) fn end_broken(self: &Arc<Self>, attempt: Attempt) {
+        self.wait(Waiting::Broken(attempt));
+        let running = Arc::clone(self);
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move {
+                let _ = tokio::time::timeout(VERDICT_MAX, running.verdict.notified()).await;
+            });
+        }
+    }
+
+    /// Notes who has ended the answer.
+    pub(crate) fn broken_off(&self, fault: Fault) {
+        self.fail(fault);
+        self.verdict.notify_one();
+    }
+
+    fn wait(&self, waiting: Waiting) {
         let mut state = self.state();
-        state.silent = Some(attempt);
+        state.fault = state.fault.take().map(|fault| waiting.specify(fault));
+        state.waiting = Some(waiting);
         if let Some(fault) = state.fault.clone() {
-            state.end_silent(&fault);
+            state.end_waiting(Some(&fault));
         }
     }
 
@@ -117,11 +224,18 @@ impl Running {
 }
 
 impl State {
-    fn end_silent(&mut self, fault: &Fault) {
-        let Some(attempt) = self.silent.take() else { return };
-        let ending = match fault {
-            Fault::Client(_) => Ending::Broken(fault.clone()),
-            _ => Ending::GivenUp(fault.clone()),
+    /// Ends the attempt whose ending was not known: because of `fault`, if that is known now, else for another attempt.
+    fn end_waiting(&mut self, fault: Option<&Fault>) {
+        let Some(waiting) = self.waiting.take() else { return };
+        let (attempt, ending) = match waiting {
+            Waiting::Silent(attempt, own) => match fault.unwrap_or(&own) {
+                fault @ Fault::Client(_) => (attempt, Ending::Broken(fault.clone())),
+                fault => (attempt, Ending::GivenUp(fault.clone())),
+            },
+            Waiting::Undecided(attempt, own) => (attempt, Ending::GivenUp(own)),
+            Waiting::Broken(attempt) => {
+                (attempt, Ending::Broken(fault.cloned().unwrap_or(Fault::Client(ClientFault::Gone))))
+            }
         };
         self.records.extend(attempt.finish(ending, clock::now()));
     }
@@ -144,13 +258,14 @@ impl Drop for Running {
         let mut state = std::mem::take(&mut *self.state());
         let gone = Fault::Client(ClientFault::Gone);
         let fault = state.fault.clone().unwrap_or(gone);
-        state.end_silent(&fault);
+        state.end_waiting(Some(&fault));
         let (outcome, label) = state.verdict.unwrap_or_else(|| state.verdict());
         let Some(exchange) = state.exchange else { return };
         let summary = exchange.finish(End {
             status: state.status.unwrap_or(CLIENT_CLOSED_REQUEST),
             outcome,
             fault: label,
+            attempts_made: state.attempts,
             attempts: state.records,
             response_body_bytes: state.body_bytes,
             at: clock::now(),

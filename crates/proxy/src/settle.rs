@@ -108,6 +108,7 @@ impl Running {
             status: open.status,
             outcome,
             fault,
+            attempts_made: u32::try_from(open.records.len()).unwrap_or(u32::MAX),
             attempts: open.records,
             response_body_bytes: open.body_bytes,
             at: clock::now(),

@@ -49,7 +49,7 @@ pub(crate) struct Line<'a> {
     #[serde(rename = "tollgate.fault", skip_serializing_if = "Option::is_none")]
     fault: Option<&'static str>,
     #[serde(rename = "tollgate.attempts")]
-    attempts: usize,
+    attempts: u32,
     #[serde(rename = "tollgate.tried", skip_serializing_if = "Vec::is_empty")]
     tried: Vec<Tried<'a>>,
     #[serde(rename = "tollgate.losses", skip_serializing_if = "Vec::is_empty")]
@@ -143,7 +143,7 @@ impl<'a> Line<'a> {
             route: summary.route.as_ref().map(AsRef::as_ref),
             outcome: summary.outcome.label(),
             fault: summary.fault,
-            attempts: summary.attempts.len(),
+            attempts: summary.attempts_made,
             tried: tried(summary),
             losses: losses().take(LOSSES_MAX).map(LossEntry::new).collect(),
             losses_total: losses().count(),

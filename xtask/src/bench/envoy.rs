@@ -1,9 +1,8 @@
 //! A real Envoy that passes everything through: what a gateway that does nothing would cost.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
 
 use super::machine::{Program, Server, free_port, serve};
 
@@ -13,7 +12,7 @@ pub(super) struct Envoy(PathBuf);
 impl Envoy {
     /// Installs it under `target/`, unless it is there.
     pub(super) fn install(root: &Path) -> Result<Self> {
-        crate::envoy::install(root, |program, arguments| run(root, program, arguments)).map(Self)
+        crate::envoy::install_alone(root).map(Self)
     }
 
     /// Starts it with one worker, in front of the backend at `mock_port`.
@@ -26,16 +25,6 @@ impl Envoy {
             ["--config-path", &path, "--concurrency", "1", "--log-level", "off", "--disable-hot-restart"];
         serve(super::measured(Program::new(self.0.clone(), &arguments)), port)
     }
-}
-
-fn run(root: &Path, program: &str, arguments: &[&str]) -> Result<()> {
-    let path = if program.contains('/') { root.join(program) } else { program.into() };
-    let status = Command::new(path)
-        .args(arguments)
-        .current_dir(root)
-        .status()
-        .with_context(|| format!("cannot start {program}"))?;
-    if status.success() { Ok(()) } else { bail!("{program} {arguments:?} failed") }
 }
 
 fn configuration(port: u16, mock_port: u16) -> String {

@@ -23,6 +23,17 @@ pub(super) struct Program {
     core: usize,
 }
 
+/// Ten thousand streams are twenty thousand sockets of the gateway, more than most machines allow at first.
+const RAISE_OPEN_FILES: &str = "ulimit -n 65536 2>/dev/null || ulimit -n \"$(ulimit -Hn)\"";
+
+/// How many files each program may have open.
+pub(super) fn open_files_max() -> Result<u64> {
+    let script = format!("{RAISE_OPEN_FILES}; ulimit -n");
+    let said = Command::new("sh").args(["-c", &script]).output().context("cannot start a shell")?;
+    let said = String::from_utf8_lossy(&said.stdout);
+    said.trim().parse().with_context(|| format!("the shell says {said:?} of open files"))
+}
+
 /// A program that runs; it ends when dropped.
 pub(super) struct Running {
     child: Child,
@@ -42,10 +53,9 @@ impl Program {
     }
 
     pub(super) fn start(self) -> Result<Running> {
-        // Ten thousand streams are twenty thousand sockets of the gateway.
-        let script = "ulimit -n \"$(ulimit -Hn)\"; exec taskset --cpu-list \"$0\" \"$@\"";
+        let script = format!("{RAISE_OPEN_FILES}; exec taskset --cpu-list \"$0\" \"$@\"");
         let mut child = Command::new("sh")
-            .args(["-c", script, &self.core.to_string()])
+            .args(["-c", &script, &self.core.to_string()])
             .arg(&self.path)
             .args(&self.arguments)
             .stdin(Stdio::piped())

@@ -21,7 +21,7 @@ pub(super) enum Bound {
 
 /// One figure.
 pub(super) struct Row {
-    name: &'static str,
+    name: String,
     bound: Bound,
     ours: String,
     theirs: String,
@@ -31,7 +31,7 @@ pub(super) struct Row {
 }
 
 impl Row {
-    pub(super) fn compared(name: &'static str, bound: Bound, ours: &[Measured], theirs: &[Measured]) -> Self {
+    pub(super) fn compared(name: &str, bound: Bound, ours: &[Measured], theirs: &[Measured]) -> Self {
         let is_latency = matches!(bound, Bound::LatencyAtMost(_));
         let figure = |measured: &Measured| if is_latency { measured.p50_us } else { measured.requests_per_s };
         let shown =
@@ -41,13 +41,13 @@ impl Row {
         let ratios: Vec<f64> = ours.iter().zip(theirs).map(|(one, two)| figure(one) / figure(two)).collect();
         let value = median(&ratios);
         let (ours, theirs) = (shown(of(ours)), shown(of(theirs)));
-        Self { name, bound, ours, theirs, value, shown: format!("{value:.2}x") }
+        Self { name: name.to_owned(), bound, ours, theirs, value, shown: format!("{value:.2}x") }
     }
 
-    pub(super) fn alone(name: &'static str, bound: Bound, unit: &str, values: &[f64]) -> Self {
+    pub(super) fn alone(name: &str, bound: Bound, unit: &str, values: &[f64]) -> Self {
         let value = median(values);
         let shown = format!("{value:.1} {unit}");
-        Self { name, bound, ours: shown.clone(), theirs: String::new(), value, shown }
+        Self { name: name.to_owned(), bound, ours: shown.clone(), theirs: String::new(), value, shown }
     }
 
     pub(super) fn holds(&self) -> bool {

@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
+use super::DataPlane;
 use super::provider::Provider;
-use crate::yaml;
+use crate::{envoy, yaml};
 
 /// Schemas that the gateway serves; cases that need another one are counted apart.
 const SERVED: [&str; 4] = ["OpenAI", "AzureOpenAI", "Anthropic", "Cohere"];
@@ -28,7 +29,7 @@ pub(super) struct Gateway {
 }
 
 impl Gateway {
-    pub(super) fn start(root: &Path, folder: &Path, provider: &Provider) -> Result<Self> {
+    pub(super) fn start(root: &Path, folder: &Path, provider: &Provider, plane: DataPlane) -> Result<Self> {
         let path = folder.join("gateway.yaml");
         let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
         let schemas = schemas(&yaml::documents(&text)?);
@@ -42,8 +43,16 @@ impl Gateway {
         let resources = target.join("gateway.yaml");
         fs::write(&resources, text)?;
         let log = fs::File::create(target.join("gateway.log"))?;
-        let child = Command::new(root.join("target/release/tollgate"))
-            .args(["run", "--access-log", "off", "--admin-address", &format!("127.0.0.1:{admin_port}")])
+        let mut command = Command::new(root.join("target/release/tollgate"));
+        command.arg("run");
+        match plane {
+            DataPlane::Embedded => command.args(["--data-plane", "embedded"]),
+            DataPlane::Envoy => {
+                command.args(["--data-plane", "envoy", "--envoy"]).arg(envoy::install_alone(root)?)
+            }
+        };
+        let child = command
+            .args(["--access-log", "off", "--admin-address", &format!("127.0.0.1:{admin_port}")])
             .arg(&resources)
             .stdin(Stdio::null())
             .stdout(Stdio::null())

@@ -21,6 +21,9 @@ const FOLDER: &str = "target/envoy/goldens";
 /// The variable by which the binary and tests find Envoy.
 const VARIABLE: &str = "TOLLGATE_ENVOY";
 
+/// The variable that names the data plane.
+const DATA_PLANE: &str = "TOLLGATE_DATA_PLANE";
+
 /// Installs Envoy, and tells the commands to come where it is.
 pub(super) fn install(bounded: &mut Bounded) -> Result<PathBuf> {
     let root = bounded.root().to_path_buf();
@@ -28,6 +31,13 @@ pub(super) fn install(bounded: &mut Bounded) -> Result<PathBuf> {
         envoy::install(&root, |program, arguments| bounded.run(program, arguments)).context("Envoy")?;
     bounded.tell(VARIABLE, path.clone());
     Ok(path)
+}
+
+/// Makes Envoy the data plane of the commands to come.
+pub(super) fn be_the_data_plane(bounded: &mut Bounded) -> Result<()> {
+    install(bounded)?;
+    bounded.tell(DATA_PLANE, "envoy".into());
+    Ok(())
 }
 
 /// Has Envoy read every golden.

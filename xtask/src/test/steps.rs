@@ -31,6 +31,12 @@ pub(super) const STEPS: &[Step] = &[
         limit: minutes(5),
         run: envoy::validate,
     },
+    Step {
+        name: "suite-envoy",
+        about: "clients and backends see the same through Envoy",
+        limit: minutes(5),
+        run: suite_on_envoy,
+    },
     Step { name: "fuzz", about: "each parser, for two seconds", limit: minutes(5), run: fuzz },
     Step { name: "release", about: "the release binary builds", limit: minutes(15), run: release },
     Step { name: "demo", about: "the demo ends well", limit: minutes(1), run: demo },
@@ -42,6 +48,13 @@ pub(super) const STEPS: &[Step] = &[
     },
     Step { name: "python", about: "the Python SDKs, end to end", limit: minutes(5), run: clients::python },
     Step { name: "node", about: "the Node SDKs, end to end", limit: minutes(5), run: clients::node },
+    Step {
+        name: "python-envoy",
+        about: "the Python SDKs through Envoy",
+        limit: minutes(5),
+        run: python_on_envoy,
+    },
+    Step { name: "node-envoy", about: "the Node SDKs through Envoy", limit: minutes(5), run: node_on_envoy },
 ];
 
 fn format(bounded: &mut Bounded) -> Result<()> {
@@ -58,6 +71,23 @@ fn clippy(bounded: &mut Bounded) -> Result<()> {
 
 fn unit(bounded: &mut Bounded) -> Result<()> {
     bounded.run("cargo", &["test", "--workspace", "--no-fail-fast"])
+}
+
+fn suite_on_envoy(bounded: &mut Bounded) -> Result<()> {
+    envoy::be_the_data_plane(bounded)?;
+    // Each test has an Envoy of its own.
+    let tests = ["test", "--package", "tollgate-suite", "--test", "planes", "--", "--test-threads", "4"];
+    bounded.run("cargo", &tests)
+}
+
+fn python_on_envoy(bounded: &mut Bounded) -> Result<()> {
+    envoy::be_the_data_plane(bounded)?;
+    clients::python(bounded)
+}
+
+fn node_on_envoy(bounded: &mut Bounded) -> Result<()> {
+    envoy::be_the_data_plane(bounded)?;
+    clients::node(bounded)
 }
 
 // Built without optimisation: the tests have built nearly all of it already, and its assertions are on.

@@ -34,7 +34,8 @@ const LAYERS: &[(&str, u8, Purity)] = &[
     ("proxy", 8, Edge),
     ("extproc", 8, Edge),
     ("controller", 8, Edge),
-    ("cli", 9, Edge),
+    ("fleet", 9, Edge),
+    ("cli", 10, Edge),
 ];
 
 /// Stands beside the layers: depends on none of our crates; any crate may test with it, and the demo serves with it.
@@ -42,7 +43,7 @@ const TESTKIT: &str = "tollgate-testkit";
 const DEMO: &str = "tollgate-cli";
 
 /// Packages that build or test the others and are no part of the gateway.
-const TOOLS: &[&str] = &["xtask", "tollgate-fuzz"];
+const TOOLS: &[&str] = &["xtask", "tollgate-fuzz", "tollgate-suite"];
 
 /// What runs, draws lots, waits or opens; none of it may be in a pure crate's normal dependency tree.
 const IMPURE: &[&str] =

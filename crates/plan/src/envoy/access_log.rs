@@ -3,8 +3,10 @@
 use serde_json::{Map, Value, json};
 
 use super::form::{extension, set};
-use super::names::{METADATA_NAMESPACE, REQUEST_ID_HEADER};
+use super::local_reply::request_id;
+use super::names::{METADATA_NAMESPACE, PROCESSOR_CLUSTER};
 
+const GRPC: &str = "envoy.extensions.access_loggers.grpc.v3.HttpGrpcAccessLogConfig";
 const STDOUT: &str = "envoy.extensions.access_loggers.stream.v3.StdoutAccessLog";
 
 /// Field, and what of Envoy's it is.
@@ -52,6 +54,25 @@ const PUBLISHED: [(&str, &str); 13] = [
     ("session.id", "session.id"),
 ];
 
+/// Flags of responses that ended before they were complete.
+const BROKEN_OFF: [&str; 7] = ["DC", "UC", "UR", "LR", "UT", "SI", "UPE"];
+
+/// How long an entry may wait for others.
+const FLUSH_INTERVAL: &str = "0.05s";
+
+/// Tells the processor of responses that were broken off: a filter sees that it is over, and not who has ended it.
+pub(super) fn broken_off() -> Value {
+    let common = json!({
+        "log_name": "broken_off",
+        "grpc_service": { "envoy_grpc": { "cluster_name": PROCESSOR_CLUSTER } },
+        "transport_api_version": "V3",
+        "buffer_flush_interval": FLUSH_INTERVAL,
+    });
+    let mut log = extension("envoy.access_loggers.http_grpc", GRPC, json!({ "common_config": common }));
+    set(&mut log, "filter", json!({ "response_flag_filter": { "flags": BROKEN_OFF } }));
+    log
+}
+
 /// The log on standard output.
 pub(super) fn stdout() -> Value {
     let mut fields: Map<String, Value> =
@@ -60,7 +81,7 @@ pub(super) fn stdout() -> Value {
         ((*name).to_owned(), format!("%DYNAMIC_METADATA({METADATA_NAMESPACE}:{key})%").into())
     }));
     let mut fields = Value::Object(fields);
-    set(&mut fields, "x-request-id", format!("%REQ({})%", REQUEST_ID_HEADER.to_ascii_uppercase()).into());
+    set(&mut fields, "x-request-id", request_id().into());
     // What is not known is left out.
     let format = json!({ "json_format": fields, "omit_empty_values": true });
     extension("envoy.access_loggers.stdout", STDOUT, json!({ "log_format": format }))

@@ -16,10 +16,6 @@ const EARLY_MUTATION: &str = "envoy.extensions.http.early_header_mutation.header
 const HEAD_KB_MAX: u32 = 128;
 const HEADERS_MAX: u32 = 200;
 
-/// How long a client may take for a head, and for a whole request, as in the embedded data plane.
-const HEAD_TIMEOUT: &str = "30s";
-const REQUEST_TIMEOUT: &str = "300s";
-
 /// How long a stream may be silent in both directions where no rule says less. Models think for minutes; nobody waits an hour.
 pub(super) const STREAM_IDLE_TIMEOUT: Duration = Duration::from_secs(3600);
 
@@ -59,14 +55,16 @@ pub(super) fn manager(door: &Door<'_>, fleet: &Fleet) -> Value {
             "initial_stream_window_size": STREAM_WINDOW_BYTES,
             "initial_connection_window_size": CONNECTION_WINDOW_BYTES,
         },
-        "request_headers_timeout": HEAD_TIMEOUT,
-        "request_timeout": REQUEST_TIMEOUT,
+        "request_headers_timeout": form::seconds(fleet.patience.head),
+        "request_timeout": form::seconds(fleet.patience.request),
         "stream_idle_timeout": form::seconds(STREAM_IDLE_TIMEOUT),
         "stream_flush_timeout": STREAM_FLUSH_TIMEOUT,
     });
+    let mut logs = vec![access_log::broken_off()];
     if fleet.access_log == AccessLog::Stdout {
-        form::set(&mut fields, "access_log", json!([access_log::stdout()]));
+        logs.push(access_log::stdout());
     }
+    form::set(&mut fields, "access_log", logs.into());
     form::set(&mut fields, "local_reply_config", local_reply::config());
     form::set(&mut fields, "http_filters", json!([processor::of_listener(), router()]));
     extension("envoy.filters.network.http_connection_manager", MANAGER, fields)

@@ -5,7 +5,7 @@ use tollgate_dialect::{ErrorBody, encode_error, request_id_header};
 use tollgate_terms::Dialect;
 
 use super::form::extension;
-use super::names::{DIALECT_HEADER, REPLY_DETAILS, REQUEST_ID_HEADER};
+use super::names::{DIALECT, EXCHANGE, FAULT_HEADER, METADATA_NAMESPACE, REPLY_DETAILS, REQUEST_ID_HEADER};
 
 const EXPRESSION: &str = "envoy.extensions.access_loggers.filters.cel.v3.ExpressionFilter";
 
@@ -18,6 +18,8 @@ struct Cause {
     told: u16,
     kind: &'static str,
     message: &'static str,
+    /// What the processor is told: the label of a fault, or of a refusal.
+    label: &'static str,
 }
 
 /// How a cause is known.
@@ -33,13 +35,22 @@ enum When {
 }
 
 /// The causes; the first that fits counts. Statuses, kinds and words are those of the embedded data plane.
-const CAUSES: [Cause; 14] = [
+const CAUSES: [Cause; 15] = [
+    Cause {
+        when: When::Details("upgrade_failed"),
+        status: Some(501),
+        told: 501,
+        kind: "NotImplemented",
+        message: "protocol upgrades such as WebSocket are not supported",
+        label: "upgrade",
+    },
     Cause {
         when: When::Status(404),
         status: None,
         told: 404,
         kind: "NotFound",
         message: "No matching route found.",
+        label: "no_route",
     },
     Cause {
         when: When::Details("direct_response"),
@@ -47,6 +58,7 @@ const CAUSES: [Cause; 14] = [
         told: 500,
         kind: "InternalServerError",
         message: "%LOCAL_REPLY_BODY%",
+        label: "misconfigured",
     },
     Cause {
         when: When::Flags(&["UO"]),
@@ -54,6 +66,7 @@ const CAUSES: [Cause; 14] = [
         told: 503,
         kind: "ServiceUnavailable",
         message: "the backend has as many requests in flight as its limit allows",
+        label: "overloaded",
     },
     Cause {
         when: When::Flags(&["UF", "UH", "NC"]),
@@ -61,6 +74,7 @@ const CAUSES: [Cause; 14] = [
         told: 503,
         kind: "BackendError",
         message: "no backend could be reached",
+        label: "unreachable",
     },
     Cause {
         when: When::Flags(&["UC", "UR", "LR"]),
@@ -68,6 +82,7 @@ const CAUSES: [Cause; 14] = [
         told: 502,
         kind: "BackendError",
         message: "the backend closed the connection before it answered",
+        label: "reset",
     },
     Cause {
         when: When::Flags(&["UPE"]),
@@ -75,6 +90,7 @@ const CAUSES: [Cause; 14] = [
         told: 502,
         kind: "BackendError",
         message: "the backend's answer is not valid HTTP",
+        label: "protocol",
     },
     Cause {
         when: When::Details("response_timeout"),
@@ -82,6 +98,7 @@ const CAUSES: [Cause; 14] = [
         told: 504,
         kind: "BackendError",
         message: "the request took longer than its timeout",
+        label: "deadline",
     },
     Cause {
         when: When::Flags(&["UT"]),
@@ -89,6 +106,7 @@ const CAUSES: [Cause; 14] = [
         told: 504,
         kind: "BackendError",
         message: "the backend did not begin to answer in time",
+        label: "first_byte_timeout",
     },
     Cause {
         when: When::Status(408),
@@ -96,6 +114,7 @@ const CAUSES: [Cause; 14] = [
         told: 408,
         kind: "RequestTimeout",
         message: "the request body did not arrive in time",
+        label: "body_timeout",
     },
     Cause {
         when: When::Status(413),
@@ -103,6 +122,7 @@ const CAUSES: [Cause; 14] = [
         told: 413,
         kind: "RequestTooLarge",
         message: "request body is larger than the limit",
+        label: "body_too_large",
     },
     Cause {
         when: When::Status(431),
@@ -110,6 +130,7 @@ const CAUSES: [Cause; 14] = [
         told: 431,
         kind: "RequestHeaderFieldsTooLarge",
         message: "a request has at most so many headers, and so many bytes of them",
+        label: "head_too_large",
     },
     Cause {
         when: When::Status(504),
@@ -117,6 +138,7 @@ const CAUSES: [Cause; 14] = [
         told: 504,
         kind: "BackendError",
         message: "the request took longer than its timeout",
+        label: "deadline",
     },
     Cause {
         when: When::From(500),
@@ -124,6 +146,7 @@ const CAUSES: [Cause; 14] = [
         told: 500,
         kind: "InternalServerError",
         message: "internal error of the gateway",
+        label: "internal",
     },
     Cause {
         when: When::From(400),
@@ -131,6 +154,7 @@ const CAUSES: [Cause; 14] = [
         told: 400,
         kind: "BadRequest",
         message: "the request is not valid HTTP",
+        label: "malformed_head",
     },
 ];
 
@@ -165,15 +189,20 @@ fn shape(cause: &Cause, dialect: Dialect) -> String {
     String::from_utf8_lossy(&encode_error(dialect, &error)).into_owned()
 }
 
-fn request_id() -> String {
-    format!("%REQ({})%", REQUEST_ID_HEADER.to_ascii_uppercase())
+/// How Envoy says the id of the exchange.
+pub(super) fn request_id() -> String {
+    format!("%DYNAMIC_METADATA({METADATA_NAMESPACE}:{EXCHANGE})%")
 }
 
 fn mapper(cause: &Cause, dialect: Option<Dialect>, shape: &str) -> Value {
     let mut filters = vec![not_ours(), cause.when.filter()];
     filters.extend(dialect.map(|dialect| {
-        let expected = json!({ "name": DIALECT_HEADER, "string_match": { "exact": dialect.label() } });
-        json!({ "header_filter": { "header": expected } })
+        let expected = json!({
+            "filter": METADATA_NAMESPACE,
+            "path": [{ "key": DIALECT }],
+            "value": { "string_match": { "exact": dialect.label() } },
+        });
+        json!({ "metadata_filter": { "matcher": expected, "match_if_key_not_found": false } })
     }));
     let mut mapper = json!({
         "filter": { "and_filter": { "filters": filters } },
@@ -195,6 +224,7 @@ fn headers(cause: &Cause, dialect: Dialect) -> Vec<Value> {
     if request_id_header(dialect) != "x-request-id" {
         headers.push((request_id_header(dialect), request_id));
     }
+    headers.push((FAULT_HEADER, cause.label.to_owned()));
     if matches!(cause.when, When::Flags(["UO"])) {
         headers.push(("retry-after", "1".to_owned()));
     }

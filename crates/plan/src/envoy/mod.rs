@@ -20,14 +20,16 @@ mod route;
 mod tls;
 mod virtual_host;
 
+use std::time::Duration;
+
 use serde::Serialize;
 use serde_json::Value;
 use tollgate_config::bundle::SecretRef;
 use tollgate_config::{Bundle, Diagnostic, Snapshot};
 
 pub use names::{
-    ATTEMPT_CALL, CALL_METADATA, DIALECT_HEADER, EXCHANGE_CALL, HOST_METADATA, LISTENER_METADATA,
-    METADATA_NAMESPACE, REPLY_DETAILS, REQUEST_ID_HEADER, SNAPSHOT_METADATA,
+    ATTEMPT_CALL, CALL_METADATA, EXCHANGE_CALL, HOST_METADATA, LISTENER_METADATA, METADATA_NAMESPACE,
+    REPLY_DETAILS, REQUEST_ID_HEADER, SNAPSHOT_METADATA,
 };
 
 use cluster::Clusters;
@@ -41,6 +43,24 @@ pub struct Fleet {
     pub processor: Processor,
     /// Whether each request is logged.
     pub access_log: AccessLog,
+    /// How long clients may take.
+    pub patience: Patience,
+}
+
+/// How long a client may take for a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Patience {
+    /// For its head.
+    pub head: Duration,
+    /// For all of it.
+    pub request: Duration,
+}
+
+impl Default for Patience {
+    /// As in the embedded data plane.
+    fn default() -> Self {
+        Self { head: Duration::from_secs(30), request: Duration::from_secs(300) }
+    }
 }
 
 /// Where an Envoy finds its external processor.

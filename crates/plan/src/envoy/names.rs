@@ -3,11 +3,14 @@
 use tollgate_config::CompiledRule;
 use tollgate_terms::content_hash;
 
-/// The request header in which the processor puts the label of the client's dialect, for replies of Envoy's own.
-pub const DIALECT_HEADER: &str = "x-tollgate-dialect";
-
-/// The request header in which the processor puts the id of the exchange.
+/// The response header that tells the id of the exchange.
 pub const REQUEST_ID_HEADER: &str = "x-tollgate-request-id";
+
+/// The response header of Envoy's own replies that tells the processor what is wrong.
+pub(super) const FAULT_HEADER: &str = "x-tollgate-fault";
+
+/// The response header by which the processor asks Envoy to try elsewhere.
+pub(super) const RETRY_HEADER: &str = "x-tollgate-retry";
 
 /// Initial metadata of the ext_proc call of a listener: the id of the snapshot that the request was routed by.
 pub const SNAPSHOT_METADATA: &str = "x-tollgate-snapshot";
@@ -31,8 +34,16 @@ pub const METADATA_NAMESPACE: &str = "io.envoy.ai_gateway";
 /// `authority` what its backend is asked as.
 pub const HOST_METADATA: &str = "tollgate";
 
-/// The attributes by which the processor is told of the host that was picked. A whole metadata would come as text for people.
-pub(super) const HOST_ATTRIBUTES: [&str; 2] = [
+/// The member of dynamic metadata with the id of the exchange. Not a header: what an attempt does to headers the next one sees.
+pub(super) const EXCHANGE: &str = "exchange";
+
+/// The member of dynamic metadata with the label of the client's dialect, for replies of Envoy's own.
+pub(super) const DIALECT: &str = "dialect";
+
+/// The attributes by which the processor is told which exchange a try belongs to, and which host was picked. A whole metadata would come
+/// as text for people.
+pub(super) const ATTEMPT_ATTRIBUTES: [&str; 3] = [
+    "metadata.filter_metadata['io.envoy.ai_gateway']['exchange']",
     "xds.upstream_host_metadata.filter_metadata['tollgate']['target']",
     "xds.upstream_host_metadata.filter_metadata['tollgate']['authority']",
 ];

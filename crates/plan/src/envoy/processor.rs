@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use super::form::{self, extension, typed};
 use super::names::{
-    ATTEMPT_CALL, ATTEMPT_FILTER, CALL_METADATA, CONTENT_LENGTH, EXCHANGE_CALL, EXCHANGE_FILTER,
-    HOST_ATTRIBUTES, LISTENER_METADATA, METADATA_NAMESPACE, PROCESSOR_CLUSTER, SNAPSHOT_METADATA,
+    ATTEMPT_ATTRIBUTES, ATTEMPT_CALL, ATTEMPT_FILTER, CALL_METADATA, CONTENT_LENGTH, EXCHANGE_CALL,
+    EXCHANGE_FILTER, LISTENER_METADATA, METADATA_NAMESPACE, PROCESSOR_CLUSTER, SNAPSHOT_METADATA,
 };
 use super::{Processor, Resource};
 
@@ -55,18 +55,19 @@ pub(super) fn of_virtual_host(snapshot: &str, listener: &str) -> Value {
 }
 
 /// The filters in clusters: the processor writes the request of one attempt and sees its response. The body of the request is not sent
-/// to it again; it has it.
+/// to it again; it has it. The response comes piece by piece and goes back when the processor has something for the client: until then
+/// its head waits, so that a stream that begins with an error, or a document that breaks off, can still be tried elsewhere.
 pub(super) fn of_cluster() -> Value {
     let mode = json!({
         "request_header_mode": "SEND",
         "request_body_mode": "NONE",
         "request_trailer_mode": "SKIP",
         "response_header_mode": "SEND",
-        "response_body_mode": "STREAMED",
-        "response_trailer_mode": "SKIP",
+        "response_body_mode": "FULL_DUPLEX_STREAMED",
+        "response_trailer_mode": "SEND",
     });
     let mut fields = filter(ATTEMPT_CALL, mode);
-    form::set(&mut fields, "request_attributes", json!(HOST_ATTRIBUTES));
+    form::set(&mut fields, "request_attributes", json!(ATTEMPT_ATTRIBUTES));
     // A document keeps its length; the processor tells the new one when it changes.
     form::set(&mut fields, "allow_content_length_header", true.into());
     // Behind the router nobody reads Envoy's own headers any more, and no backend is to see them.
@@ -75,11 +76,11 @@ pub(super) fn of_cluster() -> Value {
     json!([extension(ATTEMPT_FILTER, FILTER, fields), length(), codec])
 }
 
-/// The filter that puts the length of a replaced body back, which Envoy takes away. Not every provider takes a body in chunks.
+/// The filter that puts the length of the body back: Envoy takes it away with a body that is replaced, and would leave the length of an
+/// earlier attempt. Not every provider takes a body in chunks.
 fn length() -> Value {
     let value = format!("%DYNAMIC_METADATA({METADATA_NAMESPACE}:{CONTENT_LENGTH})%");
-    let append =
-        json!({ "header": { "key": "content-length", "value": value }, "append_action": "ADD_IF_ABSENT" });
+    let append = json!({ "header": { "key": "content-length", "value": value }, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD" });
     let mutations = json!({ "request_mutations": [{ "append": append }] });
     extension("envoy.filters.http.header_mutation", MUTATION, json!({ "mutations": mutations }))
 }
@@ -94,10 +95,9 @@ fn filter(call: &str, processing_mode: Value) -> Value {
         "failure_mode_allow": false,
         "message_timeout": MESSAGE_TIMEOUT,
         "processing_mode": processing_mode,
-        "allow_mode_override": true,
         // Path, host and method are the processor's to set; what instructs Envoy is not.
         "mutation_rules": { "allow_all_routing": true, "allow_envoy": false },
-        "metadata_options": { "forwarding_namespaces": namespaces, "receiving_namespaces": namespaces },
+        "metadata_options": { "receiving_namespaces": namespaces },
     })
 }
 

@@ -8,6 +8,7 @@ use tollgate_config::CompiledRule;
 use tollgate_config::bundle::{Retry, Timeouts};
 
 use super::form::{extension, seconds, set};
+use super::names::RETRY_HEADER;
 
 const PREVIOUS_HOSTS: &str = "envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate";
 const PREVIOUS_PRIORITIES: &str =
@@ -18,6 +19,9 @@ const HOST_SELECTIONS_MAX: u32 = 64;
 
 /// The longest `Retry-After` that is waited out, as in the embedded data plane.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(10);
+
+/// How much later than the processor Envoy ends a silence.
+const SILENCE_GRACE: Duration = Duration::from_millis(500);
 
 /// The shortest wait that Envoy takes.
 const BACKOFF_MIN: Duration = Duration::from_millis(1);
@@ -32,16 +36,14 @@ pub(super) fn policy(rule: &CompiledRule) -> Option<Value> {
         return bounded.then_some(policy);
     }
     set(&mut policy, "retry_on", conditions.join(",").into());
-    if !rule.retry.on_statuses.is_empty() {
-        set(&mut policy, "retriable_status_codes", json!(rule.retry.on_statuses));
-    }
+    set(&mut policy, "retriable_headers", json!([{ "name": RETRY_HEADER, "present_match": true }]));
     set_waits(&mut policy, rule);
     set_selection(&mut policy, rule);
     Some(policy)
 }
 
 /// What is retried, in Envoy's words. Its `reset` holds for whatever ends without a response: no connection, a lost one, and the time of
-/// one try running out; there is no word for the last alone.
+/// one try running out; there is no word for the last alone. What a response is worth the processor says, in a header.
 fn conditions(retry: &Retry) -> Vec<&'static str> {
     let mut conditions = Vec::new();
     if retry.on_connect_failure {
@@ -50,21 +52,21 @@ fn conditions(retry: &Retry) -> Vec<&'static str> {
     if retry.on_reset || retry.on_timeout {
         conditions.push("reset");
     }
-    if !retry.on_statuses.is_empty() {
-        conditions.push("retriable-status-codes");
+    if !retry.on_statuses.is_empty() || retry.on_reset {
+        conditions.push("retriable-headers");
     }
     conditions
 }
 
-/// Bounds of one try. Envoy's `per_try_timeout` ends with the head of the response, so it is the first byte's as well; the bound on
-/// silence holds before and behind it.
+/// Bounds of one try. Envoy's `per_try_timeout` ends with the head of the response, so it is the first byte's as well. The bound on
+/// silence holds before and behind it; behind it the processor counts too, and ends a stream in its own words before Envoy cuts it off.
 fn set_bounds(policy: &mut Value, timeouts: &Timeouts) -> bool {
     let head = [timeouts.per_try, timeouts.first_byte].into_iter().flatten().min();
     if let Some(limit) = head {
         set(policy, "per_try_timeout", seconds(limit).into());
     }
     if let Some(limit) = timeouts.stream_idle {
-        set(policy, "per_try_idle_timeout", seconds(limit).into());
+        set(policy, "per_try_idle_timeout", seconds(limit + SILENCE_GRACE).into());
     }
     head.is_some() || timeouts.stream_idle.is_some()
 }

@@ -78,6 +78,7 @@ impl Hosts<'_> {
             "domains": [domain],
             "request_body_buffer_limit": listener.request_body_bytes_max,
             "typed_per_filter_config": processor::of_virtual_host(&self.fleet.snapshot, &listener.name),
+            "include_request_attempt_count": true,
             "routes": routes,
         }));
     }

@@ -8,7 +8,5 @@
 )]
 
 mod failures;
-mod http1;
 mod refusals;
-mod support;
 mod transport;

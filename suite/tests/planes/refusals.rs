@@ -3,10 +3,10 @@
 use std::io::Write;
 use std::time::Duration;
 
-use crate::support::{
-    CHAT, ScriptedBackend, Tested, body, chat_request, header, json, keyed, openai, rule, status,
-};
 use tollgate_effects::Secrets;
+use tollgate_suite::{
+    CHAT, ScriptedBackend, Tested, body, chat_request, header, is_envoy, json, keyed, openai, rule, status,
+};
 
 fn idle_gateway() -> (Tested, ScriptedBackend) {
     let backend = ScriptedBackend::start(vec![vec![]]);
@@ -61,7 +61,7 @@ fn f2_refuses_bodies_over_the_limit_and_names_it() {
     assert_eq!(status(&response), 413, "{response}");
     assert!(json(&response)["error"]["message"].as_str().is_some_and(|text| text.contains("4096")));
     let chunked = format!(
-        "POST /v1/chat/completions HTTP/1.1\r\nhost: g\r\ntransfer-encoding: chunked\r\n\r\n1388\r\n{}\r\n0\r\n\r\n",
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: g\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n1388\r\n{}\r\n0\r\n\r\n",
         "x".repeat(5000)
     );
     assert_eq!(status(&tested.send(&chunked)), 413);
@@ -119,8 +119,12 @@ fn refuses_heads_that_are_too_large() {
     // Of the others not all is read.
     let (more, longer) = (many.repeat(2), long.repeat(3));
     for headers in [&many, &long, &more, &longer] {
-        let request = format!("POST /v1/messages HTTP/1.1\r\nhost: g\r\n{headers}\r\n");
+        let request = format!("POST /v1/messages HTTP/1.1\r\nhost: g\r\nconnection: close\r\n{headers}\r\n");
         let response = tested.send(&request);
+        if is_envoy() && response.is_empty() {
+            // What Envoy itself does not read it refuses before its words have passed the processor.
+            continue;
+        }
         assert_eq!((status(&response), header(&response, "connection")), (431, Some("close")), "{response}");
         assert!(json(&response)["request_id"].is_string(), "{response}");
     }
@@ -146,6 +150,7 @@ fn lets_a_half_sent_body_go() {
     stream
         .write_all(b"POST /v1/chat/completions HTTP/1.1\r\nhost: g\r\ncontent-length: 100\r\n\r\n{\"mo")
         .expect("sent");
+    std::thread::sleep(Duration::from_millis(100));
     drop(stream);
     let log = tested.log_lines(1);
     assert_eq!(log[0]["tollgate.attempts"], 0, "{log:?}");
@@ -157,10 +162,14 @@ fn lets_a_half_sent_body_go() {
 
 #[test]
 fn refuses_two_framings_in_one_request() {
-    let (tested, _backend) = idle_gateway();
+    let (tested, backend) = idle_gateway();
     let request = chat_request(CHAT).replace("host:", "transfer-encoding: chunked\r\nhost:");
     let response = tested.send(&request);
-    assert_eq!((status(&response), header(&response, "connection")), (400, Some("close")), "{response}");
+    // Envoy closes the connection before its words have passed the processor.
+    if !is_envoy() || !response.is_empty() {
+        assert_eq!((status(&response), header(&response, "connection")), (400, Some("close")), "{response}");
+    }
+    assert_unheard(&backend);
 }
 
 #[test]

@@ -23,6 +23,9 @@ use tollgate_extproc::{Processor, Serving};
 use tollgate_telemetry::Telemetry;
 use tollgate_xds::Discovery;
 
+pub use admin::reachable;
+pub use tollgate_plan::envoy::Patience;
+
 use child::Child;
 use folder::Folder;
 use resources::Programmed;
@@ -31,26 +34,32 @@ use resources::Programmed;
 const START_MAX: Duration = Duration::from_secs(30);
 const CHANGE_MAX: Duration = Duration::from_secs(10);
 
+/// How long requests that are cut off may take to say so.
+const CUT_MAX: Duration = Duration::from_secs(1);
+
 /// How often something is looked at that cannot be waited for.
 const GLANCE: Duration = Duration::from_millis(20);
 
 /// How to run an Envoy.
 #[derive(Debug, Clone)]
-pub(crate) struct FleetOptions {
+pub struct FleetOptions {
     /// The program.
-    pub(crate) envoy: PathBuf,
+    pub envoy: PathBuf,
     /// Threads of Envoy, and of the processor.
-    pub(crate) workers: usize,
+    pub workers: usize,
+    /// How long clients may take.
+    pub patience: Patience,
 }
 
 /// The parts at work. Dropping it ends Envoy at once.
-pub(crate) struct Fleet {
+pub struct Fleet {
     // In the order in which they are dropped.
     child: Child,
     _discovery: grpc::Server,
     _processor: grpc::Server,
     control: Control,
     folder: Folder,
+    patience: Patience,
 }
 
 /// What programs Envoy.
@@ -65,14 +74,14 @@ impl Fleet {
     ///
     /// # Errors
     /// When a socket or Envoy cannot be had, or Envoy rejects its configuration.
-    pub(crate) fn start(
+    pub fn start(
         options: &FleetOptions,
         snapshot: Arc<Snapshot>,
         secrets: Secrets,
         telemetry: Arc<Telemetry>,
     ) -> Result<Self> {
         let folder = Folder::new()?;
-        let programmed = Programmed::new(&snapshot, &secrets, &folder.processor())?;
+        let programmed = Programmed::new(&snapshot, &secrets, &folder.processor(), options.patience)?;
         let serving = Serving { id: programmed.id.clone(), snapshot, secrets };
         let processor = Processor::new(serving, telemetry);
         let processing = tollgate_extproc::serve(&processor, &folder.processor(), options.workers)
@@ -84,13 +93,20 @@ impl Fleet {
         let bootstrap = folder.write_bootstrap()?;
         let child = Child::start(&options.envoy, &bootstrap, options.workers)?;
         let control = Control { processor, discovery, served: std::sync::Mutex::new(Arc::new(programmed)) };
-        let fleet = Self { child, _discovery: discovering, _processor: processing, control, folder };
+        let fleet = Self {
+            child,
+            _discovery: discovering,
+            _processor: processing,
+            control,
+            folder,
+            patience: options.patience,
+        };
         fleet.wait_until_ready()?;
         Ok(fleet)
     }
 
     /// Where clients connect.
-    pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
+    pub fn addresses(&self) -> Vec<SocketAddr> {
         self.control.served().addresses.clone()
     }
 
@@ -98,8 +114,9 @@ impl Fleet {
     ///
     /// # Errors
     /// When it cannot be said to Envoy, or Envoy rejects it. What was served before goes on.
-    pub(crate) fn reload(&self, snapshot: Arc<Snapshot>, secrets: Secrets) -> Result<()> {
-        let programmed = Arc::new(Programmed::new(&snapshot, &secrets, &self.folder.processor())?);
+    pub fn reload(&self, snapshot: Arc<Snapshot>, secrets: Secrets) -> Result<()> {
+        let programmed =
+            Arc::new(Programmed::new(&snapshot, &secrets, &self.folder.processor(), self.patience)?);
         let before = self.control.served();
         // First the processor, so that it knows what Envoy will name.
         self.control.processor.publish(Serving { id: programmed.id.clone(), snapshot, secrets });
@@ -113,26 +130,34 @@ impl Fleet {
     }
 
     /// Lets running requests finish, at most for `grace`; false when some were cut off.
-    pub(crate) async fn drain(&self, grace: Duration) -> bool {
+    pub async fn drain(&self, grace: Duration) -> bool {
         self.child.stop();
         if let Some(admin) = self.folder.admin() {
             // Both bounded by a second. Without an answer there is nothing to drain.
             let _ = admin::post(admin, "/healthcheck/fail");
-            let _ = admin::post(admin, "/drain_listeners?graceful&skip_exit");
+            let _ = admin::post(admin, "/drain_listeners");
         }
-        let finished = async {
-            while self.control.processor.running() > 0 {
-                tokio::time::sleep(GLANCE).await;
-            }
-        };
-        tokio::time::timeout(grace, finished).await.is_ok()
+        if tokio::time::timeout(grace, self.idle()).await.is_ok() {
+            return true;
+        }
+        self.control.processor.cut();
+        // What they say to their clients has to get there.
+        let _ = tokio::time::timeout(CUT_MAX, self.idle()).await;
+        false
+    }
+
+    /// Returns when nothing runs any more.
+    async fn idle(&self) {
+        while self.control.processor.running() > 0 {
+            tokio::time::sleep(GLANCE).await;
+        }
     }
 
     fn wait_until_ready(&self) -> Result<()> {
         let until = now() + START_MAX;
         self.control.settled(START_MAX).context("Envoy does not take its configuration")?;
         for address in self.control.served().cleartext.clone() {
-            while let Err(error) = admin::goes_through(address) {
+            while let Err(error) = admin::goes_through(address, self.control.processor.probe()) {
                 if now() > until {
                     return Err(error.context(format!("Envoy does not answer on {address}")));
                 }
@@ -168,7 +193,7 @@ impl Control {
 }
 
 /// The program that `path` names: as it is, or found where programs are.
-pub(crate) fn find_envoy(path: Option<&Path>) -> Result<PathBuf> {
+pub fn find_envoy(path: Option<&Path>) -> Result<PathBuf> {
     if let Some(path) = path {
         return Ok(path.to_owned());
     }

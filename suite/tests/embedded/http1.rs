@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
-use crate::support::{
+use tollgate_suite::{
     Act, CHAT, PATIENCE, STREAM, ScriptedBackend, Tested, body, chat_request, chunk, completion, delta,
     header, json, last_chunk, openai, rule, sized, status, stream_end, stream_head,
 };
@@ -100,7 +100,7 @@ fn refuses_in_words_what_is_no_request() {
             (&"malformed_head".into(), &400.into())
         );
     }
-    let metrics = tested.telemetry.encode_metrics();
+    let metrics = tested.metrics();
     assert!(metrics.contains("reason=\"malformed_head\"} 7"), "{metrics}");
 }
 
@@ -355,8 +355,7 @@ fn idle_connections_end_at_once_when_the_gateway_drains() {
     send(&mut used, MODELS);
     assert_eq!(status(&read_response(&mut used)), 200);
     let began = Instant::now();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
-    assert!(runtime.block_on(tested.gateway.drain(PATIENCE)));
+    assert!(tested.drain(PATIENCE));
     assert_eq!(read_to_end(&mut used), "");
     assert!(fresh.read(&mut [0]).is_ok_and(|count| count == 0));
     assert!(began.elapsed() < Duration::from_millis(400), "{:?}", began.elapsed());

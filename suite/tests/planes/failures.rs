@@ -4,12 +4,12 @@ use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use crate::support::{
-    Act, CHAT, PATIENCE, STREAM, ScriptedBackend, Tested, body, bundle, chat_request, chunk, compiled,
-    completion, delta, free_port, header, json, keyed, last_chunk, openai, retrying, rule, sized, status,
+use tollgate_effects::Secrets;
+use tollgate_suite::{
+    Act, CHAT, PATIENCE, STREAM, ScriptedBackend, Tested, body, bundle, chat_request, chunk, completion,
+    delta, free_port, header, is_envoy, json, keyed, last_chunk, openai, retrying, rule, sized, status,
     stream_end, stream_head,
 };
-use tollgate_effects::Secrets;
 
 const JSON: &str = "application/json";
 
@@ -35,6 +35,18 @@ fn streaming(chunks: &[String], end: &[Act]) -> Vec<Act> {
     script.extend(chunks.iter().map(|text| Act::Write(chunk(text))));
     script.extend_from_slice(end);
     script
+}
+
+/// What remains of a stream whose backend broke it off after `sent`: an error in its words or, from an Envoy, whose filters do not hear of
+/// it, an end that is none.
+fn assert_broken_off(response: &str, sent: &str) {
+    let stream = body(response);
+    assert!(stream.starts_with(sent), "{stream}");
+    if is_envoy() {
+        assert!(!response.contains("[DONE]") && !response.ends_with("0\r\n\r\n"), "{response}");
+    } else {
+        in_band_error(&stream);
+    }
 }
 
 /// The in-band error of a stream, which must be its last event.
@@ -152,9 +164,7 @@ fn f13_a_stream_that_is_cut_ends_with_an_error() {
         let pause = Act::Pause(Duration::from_millis(50));
         let backend = answering(streaming(&[delta("hi"), half], &[pause, end]));
         let tested = serving(&backend);
-        let stream = body(&tested.chat(STREAM));
-        assert!(stream.starts_with(&delta("hi")), "{stream}");
-        in_band_error(&stream);
+        assert_broken_off(&tested.chat(STREAM), &delta("hi"));
         let log = tested.log_lines(1);
         assert_eq!(log[0]["tollgate.outcome"], "upstream_cut", "{log:?}");
         assert_eq!(log[0]["tollgate.usage_source"], "estimated", "{log:?}");
@@ -257,7 +267,7 @@ fn f21_a_request_keeps_the_configuration_that_it_began_with() {
     client.write_all(chat_request(STREAM).as_bytes()).expect("sent");
     old.request();
     let reloaded = bundle(tested.address.port(), rule(&["c"]), vec![openai("c", new.address)]);
-    tested.gateway.reload(compiled(reloaded), Secrets::default()).expect("a good configuration");
+    tested.reload(reloaded, Secrets::default());
     assert_eq!(body(&tested.chat(CHAT)), completion());
     let mut stream = String::new();
     client.read_to_string(&mut stream).expect("the rest of the stream");
@@ -275,7 +285,7 @@ fn f22_a_stream_finishes_while_the_gateway_drains() {
     let mut client = tested.connect();
     client.write_all(chat_request(STREAM).as_bytes()).expect("sent");
     backend.request();
-    assert!(drain(&tested, PATIENCE), "the stream should have finished by itself");
+    assert!(tested.drain(PATIENCE), "the stream should have finished by itself");
     let mut stream = String::new();
     client.read_to_string(&mut stream).expect("the rest of the stream");
     assert!(stream.contains("[DONE]"), "{stream}");
@@ -290,16 +300,11 @@ fn f22_a_stream_that_outlives_the_grace_period_ends_with_an_error() {
     client.write_all(chat_request(STREAM).as_bytes()).expect("sent");
     backend.request();
     std::thread::sleep(Duration::from_millis(100));
-    assert!(!drain(&tested, Duration::from_millis(200)));
+    assert!(!tested.drain(Duration::from_millis(200)));
     let mut response = String::new();
     client.read_to_string(&mut response).expect("the rest of the stream");
     in_band_error(&body(&response));
     assert_eq!(tested.log_lines(1)[0]["tollgate.outcome"], "error");
-}
-
-fn drain(tested: &Tested, grace: Duration) -> bool {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
-    runtime.block_on(tested.gateway.drain(grace))
 }
 
 #[test]
@@ -311,7 +316,10 @@ fn f24_a_document_that_is_cut_is_a_502() {
     let response = tested.chat(CHAT);
     assert_eq!(status(&response), 502, "{response}");
     let log = tested.log_lines(1);
-    assert_eq!(log[0]["tollgate.outcome"], "upstream_cut", "{log:?}");
+    // Where the connection ends at once, Envoy may tell of a broken rule before it tells of a head.
+    if !(is_envoy() && log[0]["tollgate.fault"] == "protocol") {
+        assert_eq!(log[0]["tollgate.outcome"], "upstream_cut", "{log:?}");
+    }
 }
 
 #[test]
@@ -350,7 +358,7 @@ fn never_tries_again_once_a_byte_has_reached_the_client() {
     let second = good();
     let targets = vec![openai("a", first.address), openai("b", second.address)];
     let tested = Tested::start(retrying(rule(&["a", "b"])), targets);
-    in_band_error(&body(&tested.chat(STREAM)));
+    assert_broken_off(&tested.chat(STREAM), &delta("hi"));
     assert!(second.requests.recv_timeout(Duration::from_millis(50)).is_err());
 }
 
@@ -553,7 +561,9 @@ fn f18_a_client_that_takes_nothing_for_too_long_is_given_up() {
     let mut client = tested.connect();
     client.write_all(chat_request(STREAM).as_bytes()).expect("sent");
     let log = tested.log_lines(1);
-    assert_eq!(log[0]["tollgate.fault"], "client_too_slow", "{log:?}");
+    // Envoy tells nobody whether it waits for the client or for the backend.
+    let expected = if is_envoy() { "idle_timeout" } else { "client_too_slow" };
+    assert_eq!(log[0]["tollgate.fault"], expected, "{log:?}");
     assert_eq!(log[0]["tollgate.usage_source"], "estimated", "{log:?}");
     drop(client);
 }
@@ -568,11 +578,16 @@ fn f21_a_connection_that_outlives_its_listener_is_told_so() {
     let mut answer = [0; 4096];
     assert!(client.read(&mut answer).expect("an answer") > 0);
     let elsewhere = bundle(free_port(), rule(&["b"]), vec![openai("b", backend.address)]);
-    tested.gateway.reload(compiled(elsewhere), Secrets::default()).expect("a good configuration");
+    tested.reload(elsewhere, Secrets::default());
     client.write_all(kept.as_bytes()).expect("sent");
     let mut response = String::new();
     client.read_to_string(&mut response).expect("an answer and the end");
-    assert_eq!((status(&response), header(&response, "connection")), (503, Some("close")), "{response}");
+    if is_envoy() {
+        // It goes on with what its clients have open, for a while.
+        assert_eq!(status(&response), 200, "{response}");
+    } else {
+        assert_eq!((status(&response), header(&response, "connection")), (503, Some("close")), "{response}");
+    }
 }
 
 #[test]
@@ -583,7 +598,7 @@ fn f22_a_request_that_still_waits_when_the_grace_is_over_is_answered() {
         let mut client = tested.connect();
         client.write_all(chat_request(request).as_bytes()).expect("sent");
         backend.request();
-        assert!(!drain(&tested, Duration::from_millis(100)));
+        assert!(!tested.drain(Duration::from_millis(100)));
         let mut response = String::new();
         client.read_to_string(&mut response).expect("an answer");
         assert_eq!(status(&response), 503, "{response}");

@@ -13,9 +13,9 @@ use tollgate_config::bundle::{
 use tollgate_effects::Secrets;
 use tollgate_terms::Secret;
 
-use crate::support::{
-    Act, CHAT, STREAM, ScriptedBackend, Tested, body, bundle, chat_request, chunk, compiled, completion,
-    delta, free_port, json, last_chunk, openai, rule, sized, status, stream_end, stream_head,
+use tollgate_suite::{
+    Act, CHAT, STREAM, ScriptedBackend, Tested, body, bundle, chat_request, chunk, completion, delta,
+    free_port, json, last_chunk, openai, rule, sized, status, stream_end, stream_head,
 };
 
 const NAME: &str = "models.test";
@@ -210,7 +210,7 @@ fn a_new_certificate_is_shown_from_the_next_connection_on() {
     let bundle = with_tls(&backend);
     let gateway = Tested::start_bundle(bundle.clone(), old.secrets());
     let (_, shown_before) = chat_over_tls(&gateway, &old, CHAT).expect("an answer");
-    gateway.gateway.reload(compiled(bundle), new.secrets()).expect("a reload");
+    gateway.reload(bundle, new.secrets());
     let (answer, shown) = chat_over_tls(&gateway, &new, CHAT).expect("an answer");
     assert_eq!(status(&answer), 200);
     assert_ne!(shown, shown_before);

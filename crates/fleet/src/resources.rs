@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 use tollgate_config::{Severity, Snapshot};
 use tollgate_effects::Secrets;
-use tollgate_plan::envoy::{self, AccessLog, Processor, SecretNeed};
+use tollgate_plan::envoy::{self, AccessLog, Patience, Processor, SecretNeed};
 use tollgate_terms::content_hash;
 use tollgate_xds::ResourceSet;
 
@@ -28,13 +28,19 @@ impl Programmed {
     ///
     /// # Errors
     /// When something cannot be said to Envoy, or a certificate is not there.
-    pub(crate) fn new(snapshot: &Snapshot, secrets: &Secrets, processor: &Path) -> Result<Self> {
+    pub(crate) fn new(
+        snapshot: &Snapshot,
+        secrets: &Secrets,
+        processor: &Path,
+        patience: Patience,
+    ) -> Result<Self> {
         let bundle = snapshot.bundle();
         let id = format!("{:016x}", content_hash(&serde_json::to_vec(bundle)?));
         let fleet = envoy::Fleet {
             snapshot: id.clone(),
             processor: Processor::Unix { path: processor.to_string_lossy().into_owned() },
             access_log: AccessLog::Off,
+            patience,
         };
         let resources = envoy::resources(bundle, &fleet);
         for diagnostic in &resources.diagnostics {

@@ -1,0 +1,148 @@
+//! What the end-to-end tests share: backends that follow a script to the byte, a gateway built from plain data, and a client that
+//! sees the raw response.
+//!
+//! `tests/planes` holds on every data plane: [`Tested`] is the one that `TOLLGATE_DATA_PLANE` names, as for the `tollgate` binary.
+//! What is forced to be otherwise on one of them says so where it is tested, and in `docs/differences.md`.
+
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "a test may end at once, and measures time"
+)]
+
+mod bundles;
+mod message;
+mod plane;
+mod scripted;
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tollgate_config::Snapshot;
+use tollgate_config::bundle::{Backend, Bundle, Rule};
+use tollgate_effects::Secrets;
+use tollgate_telemetry::{AccessLog, Telemetry};
+
+pub use bundles::{backend, bundle, keyed, openai, retrying, rule, secret_ref};
+pub use message::{
+    CHAT, STREAM, body, chat_request, chunk, completion, delta, header, json, last_chunk, sized, status,
+    stream_end, stream_head,
+};
+use plane::Plane;
+pub use plane::is_envoy;
+pub use scripted::{Act, ScriptedBackend};
+
+/// No test waits longer than this for anything.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A gateway under test.
+pub struct Tested {
+    /// Where clients connect.
+    pub address: SocketAddr,
+    plane: Plane,
+    telemetry: Arc<Telemetry>,
+    log: tempfile::TempDir,
+}
+
+fn compiled(bundle: Bundle) -> Arc<Snapshot> {
+    let (snapshot, diagnostics) = Snapshot::compile(bundle);
+    assert!(diagnostics.is_empty(), "{diagnostics:?}");
+    Arc::new(snapshot)
+}
+
+impl Tested {
+    /// One rule in front of these backends.
+    pub fn start(rule: Rule, backends: Vec<Backend>) -> Self {
+        Self::start_with(rule, backends, Secrets::default())
+    }
+
+    /// The same with secrets.
+    pub fn start_with(rule: Rule, backends: Vec<Backend>, secrets: Secrets) -> Self {
+        Self::start_bundle(bundle(free_port(), rule, backends), secrets)
+    }
+
+    /// Any configuration.
+    pub fn start_bundle(bundle: Bundle, secrets: Secrets) -> Self {
+        let log = tempfile::tempdir().expect("a folder");
+        let mut options = tollgate_telemetry::Options::new("test");
+        options.access_log = AccessLog::File(log.path().join("access.log"));
+        let telemetry = Arc::new(Telemetry::new(options).expect("telemetry"));
+        let snapshot = compiled(bundle);
+        let plane = Plane::start(snapshot, secrets, Arc::clone(&telemetry));
+        let address = plane.addresses()[0];
+        Self { address, plane, telemetry, log }
+    }
+
+    /// Serves another configuration from now on.
+    pub fn reload(&self, bundle: Bundle, secrets: Secrets) {
+        self.plane.reload(compiled(bundle), secrets);
+    }
+
+    /// Lets running requests finish, at most for `grace`; false when some were cut off.
+    pub fn drain(&self, grace: Duration) -> bool {
+        self.plane.drain(grace)
+    }
+
+    /// Its metrics, as Prometheus reads them.
+    pub fn metrics(&self) -> String {
+        self.telemetry.encode_metrics()
+    }
+
+    /// Sends a chat and reads the raw response to its end.
+    pub fn chat(&self, body: &str) -> String {
+        self.send(&chat_request(body))
+    }
+
+    /// Sends raw bytes and reads the raw response to its end.
+    pub fn send(&self, request: &str) -> String {
+        let mut stream = self.connect();
+        stream.write_all(request.as_bytes()).expect("a request sent");
+        read_to_end(&mut stream)
+    }
+
+    /// A connection whose reads are bounded in time.
+    pub fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(self.address).expect("a connection");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        stream
+    }
+
+    /// The lines of the access log, once there are `count`.
+    pub fn log_lines(&self, count: usize) -> Vec<serde_json::Value> {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            self.telemetry.flush(Duration::from_secs(1));
+            let text = std::fs::read_to_string(self.log.path().join("access.log")).unwrap_or_default();
+            let lines: Vec<serde_json::Value> =
+                text.lines().map(|line| serde_json::from_str(line).expect("a JSON line")).collect();
+            if lines.len() >= count || Instant::now() > until {
+                assert_eq!(lines.len(), count, "{text}");
+                return lines;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+/// A port that was free a moment ago.
+pub fn free_port() -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+    listener.local_addr().expect("an address").port()
+}
+
+fn read_to_end(stream: &mut TcpStream) -> String {
+    let mut bytes = Vec::new();
+    let mut buffer = [0; 64 << 10];
+    loop {
+        match stream.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(count) => bytes.extend_from_slice(&buffer[..count]),
+            Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => break,
+            Err(error) => panic!("{error}; so far: {}", String::from_utf8_lossy(&bytes)),
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
