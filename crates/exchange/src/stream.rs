@@ -78,7 +78,7 @@ impl EventStream {
 
     /// Takes in a chunk of the backend's body. When an error comes first, that breaks it: nothing has been sent yet.
     pub(crate) fn push(&mut self, chunk: Bytes, observer: &mut Observer, now: Instant) -> Passed {
-        let (chunk, unpacked) = self.unpack(&chunk);
+        let (chunk, unpacked) = self.unpack(chunk);
         let mut out =
             if self.decoder.is_empty() { Outgoing::verbatim(chunk.clone()) } else { Outgoing::new() };
         self.decoder.push(chunk);
@@ -112,8 +112,8 @@ impl EventStream {
         }
     }
 
-    fn unpack(&mut self, chunk: &Bytes) -> Passed {
-        let Some(inflater) = &mut self.inflater else { return (chunk.clone(), Ok(())) };
+    fn unpack(&mut self, chunk: Bytes) -> Passed {
+        let Some(inflater) = &mut self.inflater else { return (chunk, Ok(())) };
         let mut out = BytesMut::new();
         let mut unpacked = Ok(());
         for portion in chunk.chunks(PORTION_BYTES) {
