@@ -82,6 +82,8 @@ struct Sent {
     body: Bytes,
     coding: Option<&'static str>,
     end: BodyEnd,
+    /// Whether the client has asked for the usage, in a dialect where it has to.
+    usage_wanted: bool,
 }
 
 /// Everything that is to be the same.
@@ -262,8 +264,8 @@ fn sent() -> impl Strategy<Value = Sent> {
     let mistakes = prop_oneof![4 => vec(any::<(Index, u8)>(), 0..1), 1 => vec(any::<(Index, u8)>(), 1..3)];
     let coding = prop_oneof![2 => Just(None), 1 => Just(Some("gzip"))];
     let end = prop_oneof![3 => Just(BodyEnd::Good), 1 => Just(BodyEnd::Reset)];
-    (items, mishaps, hands, truncates, mistakes, coding, end).prop_map(
-        |((backend, mut items), mishaps, hands, truncates, mistakes, coding, end)| {
+    (items, mishaps, hands, truncates, mistakes, coding, end, any::<bool>()).prop_map(
+        |((backend, mut items), mishaps, hands, truncates, mistakes, coding, end, usage_wanted)| {
             mishaps.into_iter().for_each(|mishap| befall(&mut items, mishap));
             let events: Vec<_> =
                 items.iter().zip(hands.iter().cycle()).map(|(item, hand)| write(item, hand)).collect();
@@ -273,7 +275,7 @@ fn sent() -> impl Strategy<Value = Sent> {
                 let at = at.index(body.len().max(1));
                 body.get_mut(at).into_iter().for_each(|it| *it = byte);
             }
-            Sent { backend, body: body.into(), coding, end }
+            Sent { backend, body: body.into(), coding, end, usage_wanted }
         },
     )
 }
@@ -368,7 +370,13 @@ fn attempt(client: Speaks, sent: &Sent) -> Attempt {
         Speaks::OpenAi => "/v1/chat/completions",
         Speaks::Anthropic => "/v1/messages",
     };
-    let body = r#"{"model":"m","max_tokens":9,"stream":true,"messages":[{"role":"user","content":"hi"}]}"#;
+    let mut body = json!({
+        "model": "m", "max_tokens": 9, "stream": true, "messages": [{"role": "user", "content": "hi"}],
+    });
+    if client == Speaks::OpenAi && sent.usage_wanted {
+        body["stream_options"] = json!({"include_usage": true});
+    }
+    let body = body.to_string();
     let head = RequestHead {
         method: Method::POST,
         path: path.to_owned(),
@@ -444,14 +452,15 @@ fn seen(client: Speaks, stream: &BytesMut) -> (Vec<Seen>, Observer) {
     (seen.collect(), observer)
 }
 
-fn assert_is_told(client: Speaks, told: &Told) -> Result<(), TestCaseError> {
+fn assert_is_told(client: Speaks, sent: &Sent, told: &Told) -> Result<(), TestCaseError> {
     let (seen, observer) = seen(client, &told.client);
     match told.record["fault"].as_str() {
         None => prop_assert!(observer.is_complete(), "{:?}", told),
         Some("error_event") => prop_assert!(seen.contains(&Seen::Error), "{:?}", told),
         Some(_) => prop_assert_eq!(seen.last(), Some(&Seen::Error), "{:?}", told),
     }
-    prop_assert!(client == Speaks::Anthropic || !seen.contains(&Seen::UsageOnly), "{:?}", told);
+    let may_tell_usage = client == Speaks::Anthropic || sent.usage_wanted;
+    prop_assert!(may_tell_usage || !seen.contains(&Seen::UsageOnly), "{:?}", told);
     Ok(())
 }
 
@@ -470,13 +479,13 @@ proptest! {
     #[test]
     fn a_client_is_told_how_it_ended(sent in sent()) {
         for client in DIALECTS {
-            assert_is_told(client, &told(client, &sent, vec![sent.body.clone()]))?;
+            assert_is_told(client, &sent, &told(client, &sent, vec![sent.body.clone()]))?;
         }
     }
 }
 
 fn plain(backend: Speaks, body: String) -> Sent {
-    Sent { backend, body: body.into(), coding: None, end: BodyEnd::Good }
+    Sent { backend, body: body.into(), coding: None, end: BodyEnd::Good, usage_wanted: false }
 }
 
 #[test]
