@@ -207,39 +207,39 @@ impl Receiver {
         let now = clock::now();
         let Some(attempt) = &mut self.attempt else { return };
         let step = if chunk.is_empty() { Step::Hold } else { attempt.on_response_chunk(chunk, now) };
-        let (mut bytes, mut fault) = match step {
+        let (mut bytes, mut ending) = match step {
             Step::Forward(bytes) => (bytes, None),
             Step::Hold => (Bytes::new(), None),
             step => match std::mem::replace(&mut self.stage, Stage::Over) {
                 Stage::First(held) => return self.give_up(*held, step, answers),
                 _ => {
-                    let fault = fault_of(step).0;
                     self.stage = Stage::Stream;
-                    (attempt.on_stream_fault(&fault), Some(fault))
+                    let (bytes, fault) = attempt.on_stream_fault(fault_of(step).0, now);
+                    (bytes, Some(ending_of(fault)))
                 }
             },
         };
-        if fault.is_none() && has_ended {
-            let (last, ended) = attempt.on_response_end(now);
-            fault = ended;
+        if ending.is_none() && has_ended {
+            let (last, fault) = attempt.on_response_end(now);
+            ending = Some(ending_of(fault));
             bytes = join(&mut vec![bytes, last]);
         }
-        if bytes.is_empty() && !has_ended && fault.is_none() {
+        if bytes.is_empty() && ending.is_none() {
             return;
         }
-        self.pass(bytes, fault, has_ended, answers);
+        self.pass(bytes, ending, has_ended, answers);
     }
 
-    /// Passes on a piece of a stream, behind its head if that was not passed on yet. The stream ends with it if it has, or if there is a
-    /// fault.
+    /// Passes on a piece of a stream, behind its head if that was not passed on yet. It is the last one if the attempt ends
+    /// with it.
     fn pass(
         &mut self,
         bytes: Bytes,
-        fault: Option<Fault>,
+        ending: Option<Ending>,
         has_ended: bool,
         answers: &mut VecDeque<ProcessingResponse>,
     ) {
-        let is_over = has_ended || fault.is_some();
+        let is_over = ending.is_some();
         let head = match std::mem::replace(&mut self.stage, if is_over { Stage::Over } else { Stage::Stream })
         {
             Stage::First(held) => Some(held),
@@ -247,8 +247,10 @@ impl Receiver {
         };
         self.running.add_body_bytes(bytes.len());
         let metadata = if is_over { self.published() } else { self.raised() };
-        if let Some(attempt) = self.attempt.take_if(|_| is_over) {
-            self.running.end_attempt(attempt, fault.map_or(Ending::Delivered, Ending::Broken));
+        if let Some(ending) = ending
+            && let Some(attempt) = self.attempt.take()
+        {
+            self.running.end_attempt(attempt, ending);
         }
         if let Some(held) = head {
             let mut onward = self.head(&held, false);
@@ -268,8 +270,8 @@ impl Receiver {
     /// Ends a stream that has begun, because of `fault`.
     pub(crate) fn break_off(&mut self, fault: Fault, answers: &mut VecDeque<ProcessingResponse>) {
         let (Stage::Stream, Some(attempt)) = (&self.stage, &mut self.attempt) else { return };
-        let bytes = attempt.on_stream_fault(&fault);
-        self.pass(bytes, Some(fault), false, answers);
+        let (bytes, fault) = attempt.on_stream_fault(fault, clock::now());
+        self.pass(bytes, Some(ending_of(fault)), false, answers);
     }
 
     /// Answers with what the gateway itself has to say, when the response is none that a client can get.
@@ -364,6 +366,10 @@ impl Drop for Receiver {
             Stage::Stream | Stage::Over => self.running.end_broken(attempt),
         }
     }
+}
+
+fn ending_of(fault: Option<Fault>) -> Ending {
+    fault.map_or(Ending::Delivered, Ending::Broken)
 }
 
 fn fault_of<T>(step: Step<T>) -> (Fault, Option<LocalReply>) {
