@@ -12,7 +12,7 @@ use tollgate_envoy::processing::{
     HeaderMutation, HeaderValue, HttpHeaders, ProcessingRequest, ProcessingResponse,
 };
 use tollgate_exchange::{Arrival, BodyFraming, Exchange, LocalReply, Refusal, RequestHead, Routed};
-use tollgate_terms::{BackendFault, Dialect, Fault, GatewayFault};
+use tollgate_terms::{BackendFault, Fault, GatewayFault};
 use tonic::Status;
 
 use crate::headers::{Head, set, texts};
@@ -192,9 +192,7 @@ fn answer(running: &Running, reply: &LocalReply) -> ProcessingResponse {
 fn identity(running: &Running) -> Option<Struct> {
     let mut members = Members::default();
     members.add_text(names::EXCHANGE, running.id());
-    // Where nothing is said, Envoy speaks OpenAI's.
-    let dialect = running.exchange(|exchange| exchange.dialect());
-    if let Some(dialect) = dialect.filter(|dialect| *dialect != Dialect::OpenAiChat) {
+    if let Some(dialect) = running.exchange(|exchange| exchange.dialect()) {
         members.add_text(names::DIALECT, dialect.label());
     }
     members.into_metadata()
