@@ -37,6 +37,12 @@ pub(super) const STEPS: &[Step] = &[
         limit: minutes(5),
         run: suite_on_envoy,
     },
+    Step {
+        name: "parts-envoy",
+        about: "a real Envoy follows what it is told, and parts fail under load",
+        limit: minutes(10),
+        run: parts_with_envoy,
+    },
     Step { name: "fuzz", about: "each parser, for two seconds", limit: minutes(5), run: fuzz },
     Step { name: "release", about: "the release binary builds", limit: minutes(15), run: release },
     Step { name: "demo", about: "the demo ends well", limit: minutes(1), run: demo },
@@ -77,6 +83,12 @@ fn suite_on_envoy(bounded: &mut Bounded) -> Result<()> {
     envoy::be_the_data_plane(bounded)?;
     // Each test has an Envoy of its own.
     let tests = ["test", "--package", "tollgate-suite", "--test", "planes", "--", "--test-threads", "4"];
+    bounded.run("cargo", &tests)
+}
+
+fn parts_with_envoy(bounded: &mut Bounded) -> Result<()> {
+    envoy::install(bounded)?;
+    let tests = ["test", "--package", "tollgate-xds", "--features", "envoy-tests", "--test", "envoy"];
     bounded.run("cargo", &tests)
 }
 
