@@ -15,7 +15,7 @@ use tonic::Status;
 
 use crate::headers::{Head, set};
 use crate::metadata::Members;
-use crate::processor::{Serving, Shared};
+use crate::processor::{Named, Shared};
 use crate::reply::{Onward, Phase, empty, immediate};
 use crate::running::Running;
 use crate::{clock, names};
@@ -23,10 +23,14 @@ use crate::{clock, names};
 /// Request headers that Envoy has added, and that belong to nobody behind it.
 const ADDED_BY_ENVOY: [&str; 2] = ["x-forwarded-for", "x-forwarded-proto"];
 
+/// The refusal of a request whose configuration is not here.
+const BEHIND: Refusal = Refusal::Failed(Fault::Gateway(GatewayFault::Behind));
+
 /// A listener's stream.
 pub(crate) struct ListenerSide {
     shared: Arc<Shared>,
-    serving: Option<Arc<Serving>>,
+    /// Until there is a head.
+    named: Option<Named>,
     listener: Arc<str>,
     running: Option<Arc<Running>>,
     /// Whether the head of the response is on its way to the client.
@@ -34,8 +38,8 @@ pub(crate) struct ListenerSide {
 }
 
 impl ListenerSide {
-    pub(crate) fn new(shared: Arc<Shared>, serving: Option<Arc<Serving>>, listener: Arc<str>) -> Self {
-        Self { shared, serving, listener, running: None, has_response: false }
+    pub(crate) fn new(shared: Arc<Shared>, named: Named, listener: Arc<str>) -> Self {
+        Self { shared, named: Some(named), listener, running: None, has_response: false }
     }
 
     /// Answers one message.
@@ -71,7 +75,7 @@ impl ListenerSide {
     }
 
     fn on_head(&mut self, sent: HttpHeaders) -> Result<ProcessingResponse, Status> {
-        let serving = self.serving.take().ok_or_else(|| Status::failed_precondition("two heads"))?;
+        let named = self.named.take().ok_or_else(|| Status::failed_precondition("two heads"))?;
         let head = Head::read(sent.headers);
         if head
             .headers
@@ -88,11 +92,16 @@ impl ListenerSide {
             at: clock::now(),
             at_unix_ms: clock::unix_ms(),
         };
-        let (exchange, plan) = if has_two_hosts {
-            let (exchange, reply) = Exchange::unread(head, arrival, &Refusal::BadHost);
-            (exchange, Err(reply))
-        } else {
-            Exchange::new(&serving.snapshot, head, arrival)
+        let (unreadable, serving) = match named {
+            Named::Unknown { newest } => (Some(BEHIND), newest),
+            Named::Known(serving) => (has_two_hosts.then_some(Refusal::BadHost), serving),
+        };
+        let (exchange, plan) = match unreadable {
+            Some(refusal) => {
+                let (exchange, reply) = Exchange::unread(head, arrival, &refusal);
+                (exchange, Err(reply))
+            }
+            None => Exchange::new(&serving.snapshot, head, arrival),
         };
         let running = self.running.insert(Running::new(exchange, serving, &self.shared));
         match plan {
