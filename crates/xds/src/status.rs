@@ -56,6 +56,17 @@ pub struct Counts {
     pub stale: u64,
 }
 
+/// What happened so far with one type, over all streams.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct TypeCounts {
+    /// Responses.
+    pub responses: u64,
+    /// Responses that were accepted.
+    pub acceptances: u64,
+    /// Responses that were rejected.
+    pub rejections: u64,
+}
+
 /// Most of what a node says about a rejection that is kept.
 const WORDS_BYTES_MAX: usize = 4 << 10;
 

@@ -12,7 +12,7 @@ use crate::set::{Named, ResourceSet, Version};
 use crate::status::TypeStatus;
 
 /// Most types that a stream may ask for, and most names of one type.
-const TYPES_MAX: usize = 64;
+pub(crate) const TYPES_MAX: usize = 64;
 pub(crate) const NAMES_MAX: usize = 1 << 16;
 
 /// What a node said.
