@@ -13,7 +13,7 @@ use tonic::{Request, Response, Streaming};
 
 use crate::delta::Delta;
 use crate::set::{ResourceSet, Version};
-use crate::status::{Counts, NodeStatus, Status, TypeCounts};
+use crate::status::{Counts, NodeStatus, Rejection, Status, TypeCounts};
 use crate::stream::{self, Responses};
 use crate::walk::{Heard, Subscription, TYPES_MAX, Walk};
 use crate::whole::Whole;
@@ -222,10 +222,10 @@ impl Place {
         state.streams.get(&self.number).map(|known| known.status.node.clone()).unwrap_or_default()
     }
 
-    /// Counts what a node said of a type.
-    pub(crate) fn heard(&self, type_url: &str, heard: Heard) {
+    /// Notes what a node said of a type; `error` is what it says if it rejects something.
+    pub(crate) fn heard(&self, type_url: &str, heard: Heard, error: &str) {
         let mut state = self.shared.state();
-        let State { counts, by_type, .. } = &mut *state;
+        let State { counts, by_type, streams, .. } = &mut *state;
         let mut of_type = by_type.get_mut(type_url);
         match heard {
             Heard::Acceptance => {
@@ -235,6 +235,10 @@ impl Place {
             Heard::Rejection => {
                 counts.rejections += 1;
                 of_type.iter_mut().for_each(|of_type| of_type.rejections += 1);
+                if let Some(known) = streams.get_mut(&self.number) {
+                    let (type_url, error) = (type_url.to_owned(), error.to_owned());
+                    known.status.last_rejection = Some(Rejection { type_url, error });
+                }
             }
             Heard::Stale => counts.stale += 1,
             Heard::Wish | Heard::Excess => {}

@@ -15,6 +15,15 @@ pub struct TypeStatus {
     pub error: Option<String>,
 }
 
+/// What a node said when it rejected something.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rejection {
+    /// What it was about.
+    pub type_url: String,
+    /// Its words.
+    pub error: String,
+}
+
 /// One stream of a node.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NodeStatus {
@@ -26,6 +35,8 @@ pub struct NodeStatus {
     pub acknowledged: Option<Version>,
     /// By type URL.
     pub types: BTreeMap<String, TypeStatus>,
+    /// What it rejected last, also when that is no longer wanted.
+    pub last_rejection: Option<Rejection>,
 }
 
 /// What is wanted, and how far each connected node is.

@@ -141,7 +141,7 @@ impl<S: Messages> Running<S> {
         let type_url = S::type_url(&request).to_owned();
         let error = S::error(&request).map(words).unwrap_or_default();
         let heard = self.walk.take(request);
-        self.place.heard(&type_url, heard);
+        self.place.heard(&type_url, heard, &error);
         match heard {
             Heard::Wish | Heard::Acceptance | Heard::Stale => Ok(()),
             Heard::Rejection => {

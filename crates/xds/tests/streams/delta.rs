@@ -236,3 +236,21 @@ async fn a_large_change_comes_in_parts_and_listeners_wait_for_all_of_them() {
     assert_eq!(node.take().await.resources[0].name, "b");
     assert_eq!(node.take().await.type_url, LISTENER);
 }
+
+#[tokio::test]
+async fn a_listener_leaves_when_those_that_come_are_there() {
+    let served = Served::new(LONG);
+    served.publish(&[(LISTENER, "old", "1")]);
+    let mut node = served.delta().await;
+    node.subscribe(LISTENER, &["*"]).await;
+    node.take().await;
+    served.publish(&[(LISTENER, "new", "1")]);
+    let response = node.hear().await;
+    assert_eq!((told(&response), response.removed_resources.len()), (vec![("new", "1")], 0));
+    node.reject(&response).await;
+    assert!(node.is_quiet().await, "the old one serves on");
+    served.publish(&[(LISTENER, "new", "2")]);
+    let response = node.take().await;
+    assert_eq!((told(&response), response.removed_resources.len()), (vec![("new", "2")], 0));
+    assert_eq!(node.take().await.removed_resources, ["old"]);
+}

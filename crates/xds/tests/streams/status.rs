@@ -60,8 +60,10 @@ async fn a_rejection_is_shown_until_something_else_is_wanted() {
     let counts = served.discovery.counts();
     assert_eq!((counts.streams, counts.responses, counts.acceptances), (1, 3, 2));
     assert_eq!((counts.resources, counts.bytes), (3, 13));
-    let of_routes = served.discovery.counts_by_type()[ROUTES];
-    assert_eq!((of_routes.responses, of_routes.acceptances, of_routes.rejections), (2, 1, 0));
+    let of_type = served.discovery.counts_by_type()[LISTENER];
+    assert_eq!((of_type.responses, of_type.acceptances, of_type.rejections), (3, 2, 1));
+    let last = served.discovery.status().nodes[0].last_rejection.clone().unwrap();
+    assert_eq!((&*last.type_url, &*last.error), (LISTENER, "no such filter"));
 }
 
 #[tokio::test]
