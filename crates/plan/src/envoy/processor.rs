@@ -17,6 +17,11 @@ const CODEC: &str = "envoy.extensions.filters.http.upstream_codec.v3.UpstreamCod
 /// Longest wait for one message of the processor.
 const MESSAGE_TIMEOUT: &str = "10s";
 
+/// How often the processor has to say that it is there, and how long it may take: the answer of a backend that it is in the middle of has
+/// no other bound.
+const PING_EVERY: &str = "5s";
+const PING_TIMEOUT: &str = "5s";
+
 /// Windows of the connection to the processor: large, since a body comes back in one message.
 const STREAM_WINDOW_BYTES: u32 = 16 << 20;
 const CONNECTION_WINDOW_BYTES: u32 = 64 << 20;
@@ -104,6 +109,7 @@ pub(super) fn cluster(place: &Place) -> Resource {
     let http2 = json!({
         "initial_stream_window_size": STREAM_WINDOW_BYTES,
         "initial_connection_window_size": CONNECTION_WINDOW_BYTES,
+        "connection_keepalive": { "interval": PING_EVERY, "timeout": PING_TIMEOUT },
     });
     let options = json!({ "explicit_http_config": { "http2_protocol_options": http2 } });
     let threshold = json!({
