@@ -31,6 +31,9 @@ fn node_page(node: &NodeStatus, published: Option<Version>) -> Value {
         "cluster": node.cluster,
         "is_current": node.acknowledged == published,
         "acknowledged": node.acknowledged.map(text),
+        "last_error": node.last_rejection.as_ref().map(|rejection| {
+            json!({ "type": kind(&rejection.type_url), "error": rejection.error })
+        }),
         "types": types.collect::<serde_json::Map<_, _>>(),
     })
 }
