@@ -17,7 +17,7 @@ use tonic::Status;
 
 use crate::headers::{Head, set, texts};
 use crate::metadata::Members;
-use crate::processor::{Serving, Shared};
+use crate::processor::{Named, Shared};
 use crate::reply::{Onward, Phase, empty, immediate};
 use crate::running::Running;
 use crate::{clock, names};
@@ -28,10 +28,14 @@ const ADDED_BY_ENVOY: [HeaderName; 2] = [FORWARDED_FOR, HeaderName::from_static(
 /// The header in which Envoy adds the address of the client.
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
+/// The refusal of a request whose configuration is not here.
+const BEHIND: Refusal = Refusal::Failed(Fault::Gateway(GatewayFault::Behind));
+
 /// A listener's stream.
 pub(crate) struct ListenerSide {
     shared: Arc<Shared>,
-    serving: Option<Arc<Serving>>,
+    /// Until there is a head.
+    named: Option<Named>,
     listener: Arc<str>,
     running: Option<Arc<Running>>,
     /// Whether the head of the response is on its way to the client.
@@ -39,8 +43,8 @@ pub(crate) struct ListenerSide {
 }
 
 impl ListenerSide {
-    pub(crate) fn new(shared: Arc<Shared>, serving: Option<Arc<Serving>>, listener: Arc<str>) -> Self {
-        Self { shared, serving, listener, running: None, has_response: false }
+    pub(crate) fn new(shared: Arc<Shared>, named: Named, listener: Arc<str>) -> Self {
+        Self { shared, named: Some(named), listener, running: None, has_response: false }
     }
 
     /// Answers one message.
@@ -76,7 +80,7 @@ impl ListenerSide {
     }
 
     fn on_head(&mut self, sent: HttpHeaders) -> Result<ProcessingResponse, Status> {
-        let serving = self.serving.take().ok_or_else(|| Status::failed_precondition("two heads"))?;
+        let named = self.named.take().ok_or_else(|| Status::failed_precondition("two heads"))?;
         let raw = sent.headers.map(|sent| sent.headers).unwrap_or_default();
         if texts(&raw, [names::PROBE]) == [Some(&*self.shared.probe)] {
             return Ok(empty());
@@ -90,11 +94,16 @@ impl ListenerSide {
             at: clock::now(),
             at_unix_ms: clock::unix_ms(),
         };
-        let (exchange, plan) = if has_two_hosts {
-            let (exchange, reply) = Exchange::unread(head, arrival, &Refusal::BadHost);
-            (exchange, Err(reply))
-        } else {
-            Exchange::new(&serving.snapshot, head, arrival)
+        let (unreadable, serving) = match named {
+            Named::Unknown { newest } => (Some(BEHIND), newest),
+            Named::Known(serving) => (has_two_hosts.then_some(Refusal::BadHost), serving),
+        };
+        let (exchange, plan) = match unreadable {
+            Some(refusal) => {
+                let (exchange, reply) = Exchange::unread(head, arrival, &refusal);
+                (exchange, Err(reply))
+            }
+            None => Exchange::new(&serving.snapshot, head, arrival),
         };
         let running = self.running.insert(Running::new(exchange, serving, &self.shared));
         match plan {

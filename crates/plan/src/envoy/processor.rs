@@ -1,7 +1,5 @@
 //! The external processor: its cluster, and the two filters that call it, once per request and once per attempt.
 
-use std::net::IpAddr;
-
 use serde_json::{Value, json};
 
 use super::form::{self, extension, typed};
@@ -9,7 +7,7 @@ use super::names::{
     ATTEMPT_CALL, ATTEMPT_FILTER, ATTEMPT_HEADER, ATTEMPT_IDENTITY, CALL_METADATA, EXCHANGE_CALL,
     EXCHANGE_FILTER, LISTENER_METADATA, METADATA_NAMESPACE, PROCESSOR_CLUSTER, SNAPSHOT_METADATA,
 };
-use super::{Processor, Resource};
+use super::{Place, Resource, cluster_at};
 
 const FILTER: &str = "envoy.extensions.filters.http.ext_proc.v3.ExternalProcessor";
 const PER_ROUTE: &str = "envoy.extensions.filters.http.ext_proc.v3.ExtProcPerRoute";
@@ -18,6 +16,11 @@ const CODEC: &str = "envoy.extensions.filters.http.upstream_codec.v3.UpstreamCod
 
 /// Longest wait for one message of the processor.
 const MESSAGE_TIMEOUT: &str = "10s";
+
+/// How often the processor has to say that it is there, and how long it may take: the answer of a backend that it is in the middle of has
+/// no other bound.
+const PING_EVERY: &str = "5s";
+const PING_TIMEOUT: &str = "5s";
 
 /// Windows of the connection to the processor. What is in them is on its way for one client, who may be slow.
 const STREAM_WINDOW_BYTES: u32 = 1 << 20;
@@ -100,19 +103,11 @@ fn filter(call: &str, processing_mode: Value) -> Value {
 }
 
 /// The cluster of the processor.
-pub(super) fn cluster(processor: &Processor) -> Resource {
-    let (kind, address) = match processor {
-        Processor::Unix { path } => ("STATIC", form::pipe(path)),
-        Processor::Tcp { host, port } => {
-            let kind = if host.parse::<IpAddr>().is_ok() { "STATIC" } else { "STRICT_DNS" };
-            (kind, form::socket_address(host, *port))
-        }
-    };
+pub(super) fn cluster(place: &Place) -> Resource {
     let http2 = json!({
-        // Nothing else bounds how long a processor that hangs holds up a stream.
-        "connection_keepalive": { "interval": "10s", "timeout": "5s" },
         "initial_stream_window_size": STREAM_WINDOW_BYTES,
         "initial_connection_window_size": CONNECTION_WINDOW_BYTES,
+        "connection_keepalive": { "interval": PING_EVERY, "timeout": PING_TIMEOUT },
     });
     let options = json!({ "explicit_http_config": { "http2_protocol_options": http2 } });
     let threshold = json!({
@@ -120,18 +115,10 @@ pub(super) fn cluster(processor: &Processor) -> Resource {
         "max_pending_requests": CALLS_MAX,
         "max_requests": CALLS_MAX,
     });
-    let endpoint = json!({ "endpoint": { "address": address } });
-    let fields = json!({
-        "name": PROCESSOR_CLUSTER,
-        "type": kind,
-        "connect_timeout": "5s",
-        "per_connection_buffer_limit_bytes": BUFFER_BYTES,
-        "typed_extension_protocol_options": { form::HTTP_OPTIONS: typed(form::HTTP_OPTIONS, options) },
-        "circuit_breakers": { "thresholds": [threshold] },
-        "load_assignment": {
-            "cluster_name": PROCESSOR_CLUSTER,
-            "endpoints": [{ "lb_endpoints": [endpoint] }],
-        },
-    });
+    let mut fields = cluster_at(PROCESSOR_CLUSTER, place);
+    form::set(&mut fields, "per_connection_buffer_limit_bytes", BUFFER_BYTES.into());
+    let options = json!({ form::HTTP_OPTIONS: typed(form::HTTP_OPTIONS, options) });
+    form::set(&mut fields, "typed_extension_protocol_options", options);
+    form::set(&mut fields, "circuit_breakers", json!({ "thresholds": [threshold] }));
     Resource { name: PROCESSOR_CLUSTER.to_owned(), body: typed(form::CLUSTER, fields) }
 }
