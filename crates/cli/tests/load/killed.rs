@@ -214,3 +214,15 @@ fn what_an_envoy_rejects_is_taken_back_and_told() {
     apart.file.listen_on(apart.address.port());
     apart.change();
 }
+
+#[test]
+fn a_processor_that_ends_finishes_what_runs() {
+    let mut apart = Apart::start(Files::Same);
+    let address = apart.address;
+    let stream = thread::spawn(move || ask_once(address, Kind::Stream));
+    // In the middle of it.
+    thread::sleep(Duration::from_millis(50));
+    assert_eq!(apart.processor.end(), Some(0));
+    assert!(stream.join().expect("a client").is_good());
+    assert_eq!(ask_once(address, Kind::Document).seen, Seen::Error(503));
+}
