@@ -29,6 +29,10 @@ pub fn bootstrap(place: &Place) -> Result<String> {
             "lds_config": from_ads,
         },
         "static_resources": { "clusters": [cluster(place)] },
+        "layered_runtime": { "layers": [{ "name": "tollgate", "static_layer": {
+            // Envoy 1.40 crashes when more than its buffer of a request is on its way to a processor.
+            "envoy.reloadable_features.grpc_side_stream_flow_control": false,
+        } }] },
         "overload_manager": { "resource_monitors": [{
             "name": "envoy.resource_monitors.global_downstream_max_connections",
             "typed_config": {

@@ -16,12 +16,16 @@ mod door;
 mod downstream;
 mod drain;
 mod gateway;
+mod http2;
 mod line;
 mod listen;
+mod overdue;
 mod patience;
 mod service;
 mod serving;
 mod settle;
+#[cfg(test)]
+mod tests;
 mod upstream;
 mod worker;
 

@@ -251,7 +251,9 @@ fn f18_a_slow_client_slows_the_backend_down() {
     drop(client);
     let log = tested.log_lines(1);
     let sent = log[0]["bytes_sent"].as_u64().expect("a number");
-    assert!(sent < 16 << 20, "{sent} bytes were taken for a client that read nothing");
+    // Between an Envoy and its processor there are buffers as well.
+    let most = if is_envoy() { 32 << 20 } else { 16 << 20 };
+    assert!(sent < most, "{sent} bytes were taken for a client that read nothing");
 }
 
 #[test]

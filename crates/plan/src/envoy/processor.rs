@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::form::{self, extension, typed};
 use super::names::{
-    ATTEMPT_ATTRIBUTES, ATTEMPT_CALL, ATTEMPT_FILTER, CALL_METADATA, CONTENT_LENGTH, EXCHANGE_CALL,
+    ATTEMPT_CALL, ATTEMPT_FILTER, ATTEMPT_HEADER, ATTEMPT_IDENTITY, CALL_METADATA, EXCHANGE_CALL,
     EXCHANGE_FILTER, LISTENER_METADATA, METADATA_NAMESPACE, PROCESSOR_CLUSTER, SNAPSHOT_METADATA,
 };
 use super::{Place, Resource, cluster_at};
@@ -22,12 +22,12 @@ const MESSAGE_TIMEOUT: &str = "10s";
 const PING_EVERY: &str = "5s";
 const PING_TIMEOUT: &str = "5s";
 
-/// Windows of the connection to the processor: large, since a body comes back in one message.
-const STREAM_WINDOW_BYTES: u32 = 16 << 20;
+/// Windows of the connection to the processor. What is in them is on its way for one client, who may be slow.
+const STREAM_WINDOW_BYTES: u32 = 1 << 20;
 const CONNECTION_WINDOW_BYTES: u32 = 64 << 20;
 
 /// Bytes on their way to the processor or back that are held.
-const BUFFER_BYTES: u32 = 64 << 20;
+const BUFFER_BYTES: u32 = 1 << 20;
 
 /// Calls at a time: two for each request that is going on, and streams last for minutes. Far above what clients may have open.
 const CALLS_MAX: u32 = 1 << 20;
@@ -70,21 +70,19 @@ pub(super) fn of_cluster() -> Value {
         "response_trailer_mode": "SEND",
     });
     let mut fields = filter(ATTEMPT_CALL, mode);
-    form::set(&mut fields, "request_attributes", json!(ATTEMPT_ATTRIBUTES));
-    // A document keeps its length; the processor tells the new one when it changes.
+    // A body keeps its length; the processor tells the new one when it changes.
     form::set(&mut fields, "allow_content_length_header", true.into());
     // Behind the router nobody reads Envoy's own headers any more, and no backend is to see them.
     form::set(&mut fields, "mutation_rules", json!({ "allow_all_routing": true, "allow_envoy": true }));
     let codec = extension("envoy.filters.http.upstream_codec", CODEC, json!({}));
-    json!([extension(ATTEMPT_FILTER, FILTER, fields), length(), codec])
+    json!([identity(), extension(ATTEMPT_FILTER, FILTER, fields), codec])
 }
 
-/// The filter that puts the length of the body back: Envoy takes it away with a body that is replaced, and would leave the length of an
-/// earlier attempt. Not every provider takes a body in chunks.
-fn length() -> Value {
-    let value = format!("%DYNAMIC_METADATA({METADATA_NAMESPACE}:{CONTENT_LENGTH})%");
-    let append = json!({ "header": { "key": "content-length", "value": value }, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD" });
-    let mutations = json!({ "request_mutations": [{ "append": append }] });
+/// The filter that says what the attempt is about.
+fn identity() -> Value {
+    let header = json!({ "key": ATTEMPT_HEADER, "value": ATTEMPT_IDENTITY });
+    let append = json!({ "append": { "header": header, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD" } });
+    let mutations = json!({ "request_mutations": [append] });
     extension("envoy.filters.http.header_mutation", MUTATION, json!({ "mutations": mutations }))
 }
 
