@@ -200,7 +200,7 @@ pub(crate) struct RunArguments {
     /// Port to listen on, instead of the one that the listeners name; 0 takes a free one
     #[arg(long, env = "TOLLGATE_PORT", hide_env_values = true)]
     pub(crate) port: Option<u16>,
-    /// Address for operators: /metrics, /healthz, /readyz, /config
+    /// Address for operators: /metrics, /healthz, /readyz, /config, and /xds with an Envoy
     #[arg(long, value_name = "ADDRESS:PORT", env = "TOLLGATE_ADMIN_ADDRESS", hide_env_values = true, default_value = ADMIN_ADDRESS)]
     pub(crate) admin_address: SocketAddr,
     /// Where to write one line of JSON for each request: off, stdout, or a file

@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -52,6 +53,13 @@ impl Process {
         self.child.id()
     }
 
+    /// Asks it to end, and waits for its exit code.
+    #[cfg(feature = "envoy-tests")]
+    pub(crate) fn end(&mut self) -> Option<i32> {
+        signal(self.child.id(), "-TERM");
+        self.child.wait().expect("an end").code()
+    }
+
     /// What its admin address says.
     pub(crate) fn tells(&self, path: &str) -> String {
         get(self.admin.expect("an admin address"), path).unwrap_or_default()
@@ -98,9 +106,16 @@ pub(crate) fn eventually(what: &str, mut is_so: impl FnMut() -> bool) -> Duratio
     began.elapsed()
 }
 
-/// An address that is free at the moment.
+/// An address that is free, and that no connection gets by chance before it is used: systems give those ports from 32768 on.
 pub(crate) fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address")
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let is_free = |address: &SocketAddr| TcpListener::bind(address).is_ok();
+    let ports = std::iter::repeat_with(|| {
+        let number = NEXT.fetch_add(1, Ordering::SeqCst) + std::process::id() * 31;
+        u16::try_from(20_000 + number % 12_000).expect("a port")
+    });
+    let mut addresses = ports.take(12_000).map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
+    addresses.find(is_free).expect("a free port")
 }
 
 /// A file with a configuration that changes.

@@ -91,13 +91,13 @@ fn without_its_processor_an_envoy_answers_with_errors() {
     // Those that were going on are broken off. Envoy says so within the second that it waits before it closes a connection.
     let going_on = |asked: &&Asked| asked.began < killed && asked.ended() > killed + CALM / 5;
     for broken_off in asked.iter().filter(going_on) {
-        assert!(matches!(broken_off.seen, Seen::Cut | Seen::Error(500)), "{broken_off:?}");
+        assert!(matches!(broken_off.seen, Seen::Cut | Seen::Error(503)), "{broken_off:?}");
         assert!(broken_off.ended() < killed + 2 * AWAY, "{broken_off:?}");
     }
     let meanwhile = |asked: &&Asked| asked.began > killed + CALM / 5 && asked.ended() < killed + AWAY;
     let meanwhile: Vec<_> = asked.iter().filter(meanwhile).collect();
     assert!(!meanwhile.is_empty());
-    assert!(meanwhile.iter().all(|asked| asked.seen == Seen::Error(500)), "{meanwhile:?}");
+    assert!(meanwhile.iter().all(|asked| asked.seen == Seen::Error(503)), "{meanwhile:?}");
     assert!(asked.iter().all(|asked| asked.seen != Seen::Refused));
 }
 
@@ -135,8 +135,8 @@ fn with_a_processor_that_hangs_clients_get_an_error_in_bounded_time() {
     let apart = Apart::start(Files::Same);
     let clients = Clients::start(apart.address);
     thread::sleep(CALM);
-    signal(apart.processor.id(), "-STOP");
     let hung = Instant::now();
+    signal(apart.processor.id(), "-STOP");
     thread::sleep(LONGEST);
     signal(apart.processor.id(), "-CONT");
     let resumed = Instant::now();
@@ -144,8 +144,8 @@ fn with_a_processor_that_hangs_clients_get_an_error_in_bounded_time() {
     thread::sleep(CALM);
     let asked = clients.finish();
     judge("external processor hung for 13 s", recovered, &asked, apart.unprocessed());
-    let meanwhile: Vec<_> =
-        asked.iter().filter(|asked| asked.began > hung && asked.ended() < resumed).collect();
+    let meanwhile = |asked: &&Asked| asked.ended() > hung + CALM && asked.ended() < resumed;
+    let meanwhile: Vec<_> = asked.iter().filter(meanwhile).collect();
     assert!(meanwhile.iter().all(|asked| matches!(asked.seen, Seen::Error(_) | Seen::Cut)), "{meanwhile:?}");
     assert!(meanwhile.iter().any(|asked| matches!(asked.seen, Seen::Error(_))), "{meanwhile:?}");
 }
@@ -213,4 +213,16 @@ fn what_an_envoy_rejects_is_taken_back_and_told() {
     assert!(tells("tollgate_xds_rejections_total{type=\"Listener\"} 1"), "it is not sent again");
     apart.file.listen_on(apart.address.port());
     apart.change();
+}
+
+#[test]
+fn a_processor_that_ends_finishes_what_runs() {
+    let mut apart = Apart::start(Files::Same);
+    let address = apart.address;
+    let stream = thread::spawn(move || ask_once(address, Kind::Stream));
+    // In the middle of it.
+    thread::sleep(Duration::from_millis(50));
+    assert_eq!(apart.processor.end(), Some(0));
+    assert!(stream.join().expect("a client").is_good());
+    assert_eq!(ask_once(address, Kind::Document).seen, Seen::Error(503));
 }
