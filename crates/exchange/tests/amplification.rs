@@ -68,6 +68,7 @@ fn snapshot() -> Arc<Snapshot> {
         listeners: vec![listener],
         routes: vec![route],
         backends: backends.map(|backend| (backend.name.clone(), backend)).collect(),
+        ..Bundle::default()
     });
     Arc::new(snapshot)
 }
