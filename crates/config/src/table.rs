@@ -27,7 +27,7 @@ pub struct ListedModel {
 }
 
 /// The alternatives that serve one host name of a listener: when it is the most specific name that covers a host, they alone do.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct VirtualHost<'a> {
     /// Exact, or `*.` and a suffix; `None` is every host that no other one covers.
     pub hostname: Option<String>,

@@ -28,6 +28,8 @@ enum When {
     Flags(&'static [&'static str]),
     /// By Envoy's details of the reply.
     Details(&'static str),
+    /// By a route that is an answer, and no redirect.
+    Misconfigured,
     /// By its status.
     Status(u16),
     /// By a status of at least this.
@@ -53,7 +55,7 @@ const CAUSES: [Cause; 15] = [
         label: "no_route",
     },
     Cause {
-        when: When::Details("direct_response"),
+        when: When::Misconfigured,
         status: None,
         told: 500,
         kind: "InternalServerError",
@@ -249,6 +251,9 @@ impl When {
         };
         match self {
             Self::Flags(flags) => json!({ "response_flag_filter": { "flags": flags } }),
+            Self::Misconfigured => {
+                expression("response.code_details == 'direct_response' && response.code >= 500")
+            }
             Self::Details(details) => expression(&format!("response.code_details == '{details}'")),
             Self::Status(exact) => status("EQ", *exact),
             Self::From(first) => status("GE", *first),

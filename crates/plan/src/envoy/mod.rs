@@ -14,6 +14,7 @@ mod form;
 mod listener;
 mod local_reply;
 mod names;
+mod plain;
 mod processor;
 mod retry;
 mod route;

@@ -13,7 +13,7 @@ use super::{Processor, Resource};
 
 const FILTER: &str = "envoy.extensions.filters.http.ext_proc.v3.ExternalProcessor";
 const PER_ROUTE: &str = "envoy.extensions.filters.http.ext_proc.v3.ExtProcPerRoute";
-const MUTATION: &str = "envoy.extensions.filters.http.header_mutation.v3.HeaderMutation";
+pub(super) const MUTATION: &str = "envoy.extensions.filters.http.header_mutation.v3.HeaderMutation";
 const CODEC: &str = "envoy.extensions.filters.http.upstream_codec.v3.UpstreamCodec";
 
 /// Longest wait for one message of the processor.
@@ -72,8 +72,17 @@ pub(super) fn of_cluster() -> Value {
     form::set(&mut fields, "allow_content_length_header", true.into());
     // Behind the router nobody reads Envoy's own headers any more, and no backend is to see them.
     form::set(&mut fields, "mutation_rules", json!({ "allow_all_routing": true, "allow_envoy": true }));
-    let codec = extension("envoy.filters.http.upstream_codec", CODEC, json!({}));
-    json!([extension(ATTEMPT_FILTER, FILTER, fields), length(), codec])
+    json!([extension(ATTEMPT_FILTER, FILTER, fields), length(), codec()])
+}
+
+/// The last filter of every cluster.
+pub(super) fn codec() -> Value {
+    extension("envoy.filters.http.upstream_codec", CODEC, json!({}))
+}
+
+/// Turns the processor off, by filter.
+pub(super) fn off() -> Value {
+    json!({ EXCHANGE_FILTER: typed(PER_ROUTE, json!({ "disabled": true })) })
 }
 
 /// The filter that puts the length of the body back: Envoy takes it away with a body that is replaced, and would leave the length of an
