@@ -93,17 +93,29 @@ pub fn endpoint(path: &str, headers: &HeaderMap, prefixes: &Prefixes) -> Option<
     operation(&ANTHROPIC, path)
 }
 
-/// All paths for which [`endpoint`] finds something, as a regular expression (RE2 syntax) over the whole path. For those who route by
-/// themselves; prefixes have nothing in them that needs an escape.
-pub fn endpoint_paths(prefixes: &Prefixes) -> String {
+/// A condition on a path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EndpointPath {
+    /// The very same path.
+    Exact(String),
+    /// A regular expression (RE2 syntax) over the whole path.
+    Pattern(String),
+}
+
+/// All paths for which [`endpoint`] finds something, for those who route by themselves. Prefixes have nothing in them that needs an
+/// escape.
+pub fn endpoint_paths(prefixes: &Prefixes) -> Vec<EndpointPath> {
     let Prefixes { root, openai, anthropic, cohere } = prefixes;
     let under = |prefix: &str, paths: &[Path]| {
-        paths.iter().map(|(path, ..)| format!("{root}{prefix}{path}")).collect::<Vec<_>>()
+        paths
+            .iter()
+            .map(|(path, ..)| EndpointPath::Exact(format!("{root}{prefix}{path}")))
+            .collect::<Vec<_>>()
     };
-    let models = [format!("{root}{openai}{MODELS}"), format!("{root}{anthropic}{MODELS}")];
-    let messages = under("", &ANTHROPIC);
-    let all = [under(openai, &OPENAI), messages, under(anthropic, &ANTHROPIC), under(cohere, &COHERE)];
-    all.into_iter().flatten().chain(models).collect::<Vec<_>>().join("|")
+    let exact =
+        [under(openai, &OPENAI), under("", &ANTHROPIC), under(anthropic, &ANTHROPIC), under(cohere, &COHERE)];
+    let models = [openai, anthropic].map(|prefix| EndpointPath::Pattern(format!("{root}{prefix}{MODELS}")));
+    exact.into_iter().flatten().chain(models).collect()
 }
 
 /// The dialect to tell errors in, whatever the path.
@@ -167,12 +179,15 @@ mod tests {
     #[test]
     fn tells_all_paths() {
         let all = endpoint_paths(&Prefixes::default());
-        for path in all.split('|') {
-            let path = path.replace("(/.+)?", "/x");
-            assert!(find(&path).is_some(), "{path}");
+        for path in &all {
+            let example = match path {
+                EndpointPath::Exact(path) => path.clone(),
+                EndpointPath::Pattern(pattern) => pattern.replace("(/.+)?", "/x"),
+            };
+            assert!(find(&example).is_some(), "{example}");
         }
-        assert_eq!(all.split('|').count(), OPENAI.len() + 2 * ANTHROPIC.len() + COHERE.len() + 2);
-        assert!(all.split('|').any(|path| path == "/anthropic/v1/messages"));
+        assert_eq!(all.len(), OPENAI.len() + 2 * ANTHROPIC.len() + COHERE.len() + 2);
+        assert!(all.contains(&EndpointPath::Exact("/anthropic/v1/messages".to_owned())));
     }
 
     #[test]

@@ -54,9 +54,10 @@ pub(super) fn routes(
     vec![lost, last]
 }
 
-/// What happens in the cluster of a plain rule: how often Envoy has tried is nobody's business there.
+/// What happens in the cluster of a plain rule: what Envoy has written down for itself is taken out.
 pub(super) fn filters() -> Value {
-    let mutations = json!({ "request_mutations": [{ "remove": "x-envoy-attempt-count" }] });
+    let remove = json!({ "remove_on_match": { "key_matcher": { "prefix": "x-envoy-" } } });
+    let mutations = json!({ "request_mutations": [remove] });
     let clean = json!({ "mutations": mutations });
     json!([extension("envoy.filters.http.header_mutation", processor::MUTATION, clean), processor::codec()])
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use tollgate_config::bundle::Timeouts;
 use tollgate_config::{Alternative, CompiledRule, Condition, Expected, MODEL_HEADER};
+use tollgate_dialect::{EndpointPath, Prefixes, endpoint_paths};
 
 use super::cluster::Clusters;
 use super::form::{seconds, set};
@@ -39,10 +40,16 @@ pub(super) fn to_rule(alternative: &Alternative, beside: Beside, clusters: &mut 
     route
 }
 
-/// The route of the APIs of models: the processor answers, or finds the model and looks for the route anew.
-pub(super) fn to_models() -> Value {
-    let paths = tollgate_dialect::endpoint_paths(&tollgate_dialect::Prefixes::default());
-    not_found("models", json!({ "safe_regex": { "regex": paths } }))
+/// The routes of the APIs of models: the processor answers, or finds the model and looks for the route anew.
+pub(super) fn to_models() -> impl Iterator<Item = Value> {
+    // One by one: Envoy does not take a regular expression of this size.
+    endpoint_paths(&Prefixes::default()).into_iter().map(|path| {
+        let matched = match path {
+            EndpointPath::Exact(path) => json!({ "path": path }),
+            EndpointPath::Pattern(pattern) => json!({ "safe_regex": { "regex": pattern } }),
+        };
+        not_found("models", matched)
+    })
 }
 
 /// The last route of a virtual host: nothing is served.

@@ -76,7 +76,7 @@ impl Hosts<'_> {
         let mut routes: Vec<Value> =
             alternatives.map(|alternative| route::to_rule(alternative, beside, self.clusters)).collect();
         if beside == Beside::Plain && !routes.is_empty() {
-            routes.push(route::to_models());
+            routes.extend(route::to_models());
         }
         let plain = table.plain.iter();
         routes.extend(plain.flat_map(|alternative| plain::routes(alternative, listener, self.clusters)));
