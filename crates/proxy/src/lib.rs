@@ -18,6 +18,8 @@ mod drain;
 mod gateway;
 mod line;
 mod listen;
+mod pass;
+mod passed;
 mod patience;
 mod service;
 mod serving;

@@ -60,6 +60,7 @@ fn summary(attempts: Vec<Record>) -> Summary {
         client_dialect: Some(Dialect::OpenAiChat),
         requested_model: Some(model("fast")),
         route: Some(RouteName::new("default/chat")),
+        passed_to: None,
         attempts_made: u32::try_from(attempts.len()).expect("few attempts"),
         attempts,
         request_body_bytes: 1024,
