@@ -59,6 +59,9 @@ pub const REPLY_DETAILS: &str = "tollgate";
 /// The cluster of the external processor.
 pub(super) const PROCESSOR_CLUSTER: &str = "tollgate-extproc";
 
+/// The request header of a probe, which the processor answers wherever it comes in.
+pub const PROBE_HEADER: &str = "tollgate-probe";
+
 /// The filter of listeners that calls the external processor.
 pub(super) const EXCHANGE_FILTER: &str = "envoy.filters.http.ext_proc/tollgate";
 

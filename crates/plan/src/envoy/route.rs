@@ -52,6 +52,12 @@ pub(super) fn to_models() -> impl Iterator<Item = Value> {
     })
 }
 
+/// The route of probes, which have to go through the processor.
+pub(super) fn to_processor() -> Value {
+    let probe = json!({ "name": names::PROBE_HEADER, "present_match": true });
+    not_found("probe", json!({ "prefix": "/", "headers": [probe] }))
+}
+
 /// The last route of a virtual host: nothing is served.
 pub(super) fn to_nothing() -> Value {
     not_found("not-found", json!({ "prefix": "/" }))

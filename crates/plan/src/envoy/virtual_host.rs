@@ -75,8 +75,11 @@ impl Hosts<'_> {
         let alternatives = table.alternatives.iter();
         let mut routes: Vec<Value> =
             alternatives.map(|alternative| route::to_rule(alternative, beside, self.clusters)).collect();
-        if beside == Beside::Plain && !routes.is_empty() {
-            routes.extend(route::to_models());
+        if beside == Beside::Plain {
+            if !routes.is_empty() {
+                routes.extend(route::to_models());
+            }
+            routes.push(route::to_processor());
         }
         let plain = table.plain.iter();
         routes.extend(plain.flat_map(|alternative| plain::routes(alternative, listener, self.clusters)));
