@@ -71,10 +71,15 @@ pub(crate) fn clean_passed(headers: &mut HeaderMap) {
 
 /// Takes away what must not reach a client.
 pub(crate) fn clean_response(headers: &mut HeaderMap) {
-    remove_hop_by_hop(headers);
+    clean_passed_response(headers);
     for name in [CONTENT_LENGTH, LOCATION] {
         headers.remove(name);
     }
+}
+
+/// Takes away what must not reach the client of a plain rule.
+pub(crate) fn clean_passed_response(headers: &mut HeaderMap) {
+    remove_hop_by_hop(headers);
     remove_where(headers, is_owned);
 }
 
@@ -137,7 +142,7 @@ pub(crate) fn accepts_coding(headers: &HeaderMap, coding: &str) -> bool {
 }
 
 /// Takes away the connection's own headers.
-pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) {
+fn remove_hop_by_hop(headers: &mut HeaderMap) {
     let named: Vec<HeaderName> = headers
         .get_all(CONNECTION)
         .iter()

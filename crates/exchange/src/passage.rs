@@ -81,7 +81,7 @@ impl Passage {
 
     /// What the client gets of the head of the backend's response. It may have a `content-length`.
     pub fn on_response_head(&self, status: StatusCode, mut headers: HeaderMap) -> ResponseHead {
-        headers::remove_hop_by_hop(&mut headers);
+        headers::clean_passed_response(&mut headers);
         self.rule.response_headers.apply(&mut headers);
         ResponseHead { status, headers }
     }

@@ -8,5 +8,6 @@
 )]
 
 mod failures;
+mod plain;
 mod refusals;
 mod transport;

@@ -54,10 +54,12 @@ pub(super) fn routes(
     vec![lost, last]
 }
 
-/// What happens in the cluster of a plain rule: what Envoy has written down for itself is taken out.
+/// What happens in the cluster of a plain rule: what Envoy has written down for itself is taken out of requests, and what only the gateway
+/// may say out of responses.
 pub(super) fn filters() -> Value {
-    let remove = json!({ "remove_on_match": { "key_matcher": { "prefix": "x-envoy-" } } });
-    let mutations = json!({ "request_mutations": [remove] });
+    let remove = |prefix: &str| json!({ "remove_on_match": { "key_matcher": { "prefix": prefix } } });
+    let owned = ["x-ai-eg-", "x-aigw-", "x-tollgate-"].map(remove);
+    let mutations = json!({ "request_mutations": [remove("x-envoy-")], "response_mutations": owned });
     let clean = json!({ "mutations": mutations });
     json!([extension("envoy.filters.http.header_mutation", processor::MUTATION, clean), processor::codec()])
 }
