@@ -32,7 +32,8 @@ pub(crate) async fn pass(
     };
     running.exchange()?.pass_to(&backend.name);
     let deadline = deadline(&mut running, &passage);
-    let mut upload = Upload::new(body, framing, worker.request_body_timeout);
+    let first_byte = passage.timeouts().first_byte;
+    let mut upload = Upload::new(body, framing, worker.request_body_timeout, first_byte);
     let asked = worker.pools.pass(backend, passage.request(), &mut upload);
     let answered = match deadline {
         None => asked.await,
@@ -47,6 +48,9 @@ pub(crate) async fn pass(
         Err(Unanswered::Failed(fault)) => return Some(fail(running, &Fault::Backend(fault))),
         Err(Unanswered::Stopped(Stopped::Broken)) => return Some(refuse(running, &Refusal::BodyBroken)),
         Err(Unanswered::Stopped(Stopped::Slow)) => return Some(refuse(running, &Refusal::BodyTimeout)),
+        Err(Unanswered::Stopped(Stopped::Unanswered)) => {
+            return Some(fail(running, &Fault::Backend(BackendFault::FirstByteTimeout)));
+        }
         Err(Unanswered::Stopped(Stopped::Gone)) => return None,
     };
     let told = told_length(&passage.request().method, &parts.headers);

@@ -411,11 +411,13 @@ fn tells_of_backends_that_fail() {
     let silent = ScriptedBackend::start(vec![vec![Act::AwaitClose]]);
     let mut slow = under("/silent", to(&["silent"]));
     slow.timeouts = Timeouts { per_try: Some(Duration::from_millis(200)), ..Timeouts::default() };
-    let rules = vec![under("/gone", to(&["gone"])), under("/reset", to(&["reset"])), slow];
+    let mut late = under("/late", to(&["silent"]));
+    late.timeouts = Timeouts { first_byte: Some(Duration::from_millis(200)), ..Timeouts::default() };
+    let rules = vec![under("/gone", to(&["gone"])), under("/reset", to(&["reset"])), slow, late];
     let backends =
         vec![site("gone", unreachable), site("reset", reset.address), site("silent", silent.address)];
     let tested = Tested::start_bundle(plain(rules, backends), Secrets::default());
-    for (target, code) in [("/gone", 503), ("/reset", 502), ("/silent", 504)] {
+    for (target, code) in [("/gone", 503), ("/reset", 502), ("/silent", 504), ("/late", 504)] {
         let response = tested.send(&get(target));
         assert_eq!(status(&response), code, "{target}: {response}");
         assert_eq!(json(&response)["error"]["type"], "BackendError", "{target}: {response}");

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue};
 use serde_json::{Value, json};
-use tollgate_config::bundle::{Listener, PathRewrite, Redirect};
+use tollgate_config::bundle::{Listener, PathRewrite, Redirect, Timeouts};
 use tollgate_config::plain::{
     CompiledAction, CompiledEdit, CompiledForward, CompiledPlainRule, ExpectedPath, PlainAlternative,
 };
@@ -100,7 +100,10 @@ fn action(
     alternative: &PlainAlternative,
     cluster: &str,
 ) -> Value {
-    let mut action = route::timed(cluster, &rule.timeouts, retry::bounds_only(&rule.timeouts));
+    // There is only one try, so its bound is one on the whole; Envoy's own for a try ends with the head.
+    let whole = [rule.timeouts.request, rule.timeouts.per_try].into_iter().flatten().min();
+    let timeouts = Timeouts { request: whole, per_try: None, ..rule.timeouts.clone() };
+    let mut action = route::timed(cluster, &timeouts, retry::bounds_only(&timeouts));
     if let Some(hostname) = forward.hostname.as_ref().and_then(|hostname| hostname.to_str().ok()) {
         set(&mut action, "host_rewrite_literal", hostname.into());
     }

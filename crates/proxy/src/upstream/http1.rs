@@ -130,8 +130,10 @@ impl Http1 {
             {
                 return Poll::Ready(Ok(head));
             }
-            if self.written && upload.poll_left(cx).is_ready() {
-                return Poll::Ready(Err(NotPassed::Stopped(Stopped::Gone)));
+            if self.written
+                && let Poll::Ready(stopped) = upload.poll_stopped(cx)
+            {
+                return Poll::Ready(Err(NotPassed::Stopped(stopped)));
             }
             Poll::Pending
         })

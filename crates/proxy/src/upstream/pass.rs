@@ -176,6 +176,5 @@ async fn pump<B: RequestBody>(
             }
         }
     }
-    poll_fn(|cx| upload.poll_left(cx)).await;
-    Stopped::Gone
+    poll_fn(|cx| upload.poll_stopped(cx)).await
 }

@@ -21,6 +21,10 @@ pub(crate) struct Upload<'a, B> {
     state: State,
     /// Fires when the client has taken too long.
     patience: Pin<Box<Sleep>>,
+    /// How long the backend may take to answer once it has everything.
+    first_byte: Option<Duration>,
+    /// Fires when it has.
+    overdue: Option<Pin<Box<Sleep>>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,7 +44,7 @@ pub(super) enum More {
     Nothing,
 }
 
-/// Why the body ends too early, or nobody waits for an answer.
+/// Why the body ends too early, or an answer is not waited for any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Stopped {
     /// The client broke off, or what it sends is malformed.
@@ -52,18 +56,27 @@ pub(crate) enum Stopped {
     /// The client has left.
     #[error("the client has left")]
     Gone,
+    /// The backend has all of it, and does not begin to answer.
+    #[error("the backend does not answer")]
+    Unanswered,
 }
 
 impl<'a, B: RequestBody> Upload<'a, B> {
-    /// A body that has to come within `limit`.
-    pub(crate) fn new(body: &'a mut B, framing: BodyFraming, limit: Duration) -> Self {
+    /// A body that has to come within `limit`, and be answered within `first_byte` after its end.
+    pub(crate) fn new(
+        body: &'a mut B,
+        framing: BodyFraming,
+        limit: Duration,
+        first_byte: Option<Duration>,
+    ) -> Self {
         body.pass();
         let (framing, state) = match framing {
             BodyFraming::Absent => (None, State::Ended),
             BodyFraming::Sized(bytes) => (Some(Framing::Sized(bytes)), State::More),
             BodyFraming::Unsized => (Some(Framing::Chunked), State::More),
         };
-        Self { body, framing, bytes: 0, state, patience: Box::pin(tokio::time::sleep(limit)) }
+        let patience = Box::pin(tokio::time::sleep(limit));
+        Self { body, framing, bytes: 0, state, patience, first_byte, overdue: None }
     }
 
     /// How it is framed; `None` when there is none.
@@ -134,8 +147,14 @@ impl<'a, B: RequestBody> Upload<'a, B> {
         Poll::Ready(Ok(More::Pieces))
     }
 
-    /// Completes when the client has left. For when the body is over.
-    pub(super) fn poll_left(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.body.poll_left(cx)
+    /// Completes when there is no use in waiting for an answer. For when the body is over.
+    pub(super) fn poll_stopped(&mut self, cx: &mut Context<'_>) -> Poll<Stopped> {
+        if let Some(limit) = self.first_byte {
+            let overdue = self.overdue.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
+            if overdue.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Stopped::Unanswered);
+            }
+        }
+        self.body.poll_left(cx).map(|()| Stopped::Gone)
     }
 }
