@@ -1,6 +1,5 @@
 //! What becomes of a request that a plain rule takes.
 
-#![expect(clippy::expect_used, reason = "a test may end at once")]
 #![expect(clippy::disallowed_methods, reason = "a test needs some instant")]
 
 use std::collections::{BTreeMap, BTreeSet};
