@@ -8,6 +8,7 @@
 )]
 
 mod failures;
+mod passage;
 mod plain;
 mod refusals;
 mod transport;
