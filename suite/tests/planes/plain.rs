@@ -421,6 +421,7 @@ fn tells_of_backends_that_fail() {
         let response = tested.send(&get(target));
         assert_eq!(status(&response), code, "{target}: {response}");
         assert_eq!(json(&response)["error"]["type"], "BackendError", "{target}: {response}");
+        assert_eq!(header(&response, "x-tollgate-fault"), None, "{target}: {response}");
     }
     silent.closed.recv_timeout(PATIENCE).expect("the end of the connection");
 }

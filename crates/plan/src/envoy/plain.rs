@@ -10,8 +10,11 @@ use tollgate_config::plain::{
 };
 
 use super::cluster::Clusters;
-use super::form::{extension, set};
+use super::form::{set, typed};
+use super::processor::MUTATION_FILTER;
 use super::{names, processor, retry, route};
+
+const MUTATION_PER_ROUTE: &str = "envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute";
 
 /// Parts of all requests by which a share of them is told to Envoy.
 const PARTS: u64 = 1_000_000;
@@ -26,7 +29,8 @@ pub(super) fn routes(
     let name = names::plain_rule(rule);
     let route = |member: &str, action: Value| {
         let mut route = json!({ "name": name, "match": matched(alternative), member: action });
-        set(&mut route, "typed_per_filter_config", processor::off());
+        let filters = [processor::off(), (MUTATION_FILTER, typed(MUTATION_PER_ROUTE, own_words()))];
+        set(&mut route, "typed_per_filter_config", filters.into_iter().collect());
         set_edits(&mut route, rule);
         route
     };
@@ -54,14 +58,25 @@ pub(super) fn routes(
     vec![lost, last]
 }
 
-/// What happens in the cluster of a plain rule: what Envoy has written down for itself is taken out of requests, and what only the gateway
-/// may say out of responses.
+/// What happens in the cluster of a plain rule: what Envoy has written down for itself is taken out of requests.
 pub(super) fn filters() -> Value {
-    let remove = |prefix: &str| json!({ "remove_on_match": { "key_matcher": { "prefix": prefix } } });
+    let mutations = json!({ "request_mutations": [remove("x-envoy-")] });
+    json!([processor::header_mutation(mutations), processor::codec()])
+}
+
+/// The filter of listeners that does nothing but what a plain route tells it to. It comes first, so that it sees responses last.
+pub(super) fn of_listener() -> Value {
+    processor::header_mutation(json!({}))
+}
+
+/// Takes out of a response what nobody but the gateway may say, and what Envoy says to the processor alone.
+fn own_words() -> Value {
     let owned = ["x-ai-eg-", "x-aigw-", "x-tollgate-"].map(remove);
-    let mutations = json!({ "request_mutations": [remove("x-envoy-")], "response_mutations": owned });
-    let clean = json!({ "mutations": mutations });
-    json!([extension("envoy.filters.http.header_mutation", processor::MUTATION, clean), processor::codec()])
+    json!({ "mutations": { "response_mutations": owned } })
+}
+
+fn remove(prefix: &str) -> Value {
+    json!({ "remove_on_match": { "key_matcher": { "prefix": prefix } } })
 }
 
 fn matched(alternative: &PlainAlternative) -> Value {

@@ -13,7 +13,9 @@ use super::{Processor, Resource};
 
 const FILTER: &str = "envoy.extensions.filters.http.ext_proc.v3.ExternalProcessor";
 const PER_ROUTE: &str = "envoy.extensions.filters.http.ext_proc.v3.ExtProcPerRoute";
-pub(super) const MUTATION: &str = "envoy.extensions.filters.http.header_mutation.v3.HeaderMutation";
+/// The filter that changes headers.
+pub(super) const MUTATION_FILTER: &str = "envoy.filters.http.header_mutation";
+const MUTATION: &str = "envoy.extensions.filters.http.header_mutation.v3.HeaderMutation";
 const CODEC: &str = "envoy.extensions.filters.http.upstream_codec.v3.UpstreamCodec";
 
 /// Longest wait for one message of the processor.
@@ -80,9 +82,9 @@ pub(super) fn codec() -> Value {
     extension("envoy.filters.http.upstream_codec", CODEC, json!({}))
 }
 
-/// Turns the processor off, by filter.
-pub(super) fn off() -> Value {
-    json!({ EXCHANGE_FILTER: typed(PER_ROUTE, json!({ "disabled": true })) })
+/// What turns the processor off for a route: the filter, and its configuration there.
+pub(super) fn off() -> (&'static str, Value) {
+    (EXCHANGE_FILTER, typed(PER_ROUTE, json!({ "disabled": true })))
 }
 
 /// The filter that puts the length of the body back: Envoy takes it away with a body that is replaced, and would leave the length of an
@@ -91,7 +93,12 @@ fn length() -> Value {
     let value = format!("%DYNAMIC_METADATA({METADATA_NAMESPACE}:{CONTENT_LENGTH})%");
     let append = json!({ "header": { "key": "content-length", "value": value }, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD" });
     let mutations = json!({ "request_mutations": [{ "append": append }] });
-    extension("envoy.filters.http.header_mutation", MUTATION, json!({ "mutations": mutations }))
+    header_mutation(mutations)
+}
+
+/// A filter that changes headers.
+pub(super) fn header_mutation(mutations: Value) -> Value {
+    extension(MUTATION_FILTER, MUTATION, json!({ "mutations": mutations }))
 }
 
 fn filter(call: &str, processing_mode: Value) -> Value {
