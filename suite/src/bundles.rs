@@ -108,5 +108,6 @@ pub fn bundle(port: u16, rule: Rule, backends: Vec<Backend>) -> Bundle {
             costs: Vec::new(),
         }],
         backends: by_name,
+        ..Bundle::default()
     }
 }

@@ -104,7 +104,7 @@ fn follow(
     }
 }
 
-/// One whole request with a content-length, or `None` at the end of the connection.
+/// One whole request, or `None` at the end of the connection.
 fn read_message(stream: &mut TcpStream) -> Option<String> {
     let mut bytes = Vec::new();
     let mut buffer = [0; 64 << 10];
@@ -112,7 +112,11 @@ fn read_message(stream: &mut TcpStream) -> Option<String> {
         let text = String::from_utf8_lossy(&bytes);
         if let Some(end) = text.find("\r\n\r\n") {
             let length = header(&text, "content-length").and_then(|value| value.parse().ok()).unwrap_or(0);
-            if bytes.len() >= end + 4 + length {
+            let is_whole = match header(&text, "transfer-encoding") {
+                None => bytes.len() >= end + 4 + length,
+                Some(_) => text.ends_with("\r\n0\r\n\r\n"),
+            };
+            if is_whole {
                 return Some(text.into_owned());
             }
         }

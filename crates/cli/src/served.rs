@@ -64,6 +64,13 @@ pub(crate) fn redacted(bundle: &Bundle) -> Bundle {
             REDACTED.clone_into(value);
         }
     }
+    for rule in bundle.plain_routes.iter_mut().flat_map(|route| &mut route.rules) {
+        for edit in [&mut rule.request_headers, &mut rule.response_headers] {
+            for (_, value) in edit.set.iter_mut().chain(&mut edit.add) {
+                REDACTED.clone_into(value);
+            }
+        }
+    }
     bundle
 }
 
@@ -86,7 +93,7 @@ mod tests {
         let served = Served::default();
         served.replace(&loaded.bundle, &loaded.findings);
         let text = served.text();
-        for name in ["x-custom", "metadata", "x-route", "user"] {
+        for name in ["x-custom", "metadata", "x-route", "user", "x-plain", "x-answer"] {
             assert!(text.contains(&format!("\"{name}\"")), "{text}");
         }
         assert!(!text.contains("confidential"), "{text}");
@@ -116,5 +123,15 @@ apiVersion: gateway.envoyproxy.io/v1alpha1
 kind: Backend
 metadata: {name: a}
 spec: {endpoints: [{ip: {address: 127.0.0.1, port: 8000}}]}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: plain}
+spec:
+  rules:
+  - filters:
+    - {type: RequestHeaderModifier, requestHeaderModifier: {set: [{name: x-plain, value: confidential}]}}
+    - {type: ResponseHeaderModifier, responseHeaderModifier: {add: [{name: x-answer, value: confidential}]}}
+    backendRefs: [{name: a, kind: Backend, group: gateway.envoyproxy.io}]
 ";
 }

@@ -2,6 +2,8 @@
 //!
 //! It is plain data, so it can be printed, compared and sent to another process.
 
+mod plain;
+
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -10,6 +12,11 @@ use serde::{Deserialize, Serialize};
 pub use tollgate_host::{CredentialKind, Schema};
 use tollgate_terms::{BackendName, ModelName, RouteName};
 
+pub use plain::{
+    Forward, HeaderEdit, PathMatch, PathRewrite, PlainAction, PlainMatch, PlainRoute, PlainRule, PlainTarget,
+    QueryMatch, Redirect,
+};
+
 /// Everything that a data plane needs to serve.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Bundle {
@@ -17,6 +24,9 @@ pub struct Bundle {
     pub listeners: Vec<Listener>,
     /// What to route, in no particular order: compiling sorts by Gateway API precedence.
     pub routes: Vec<Route>,
+    /// What to pass through, in no particular order either.
+    #[serde(default)]
+    pub plain_routes: Vec<PlainRoute>,
     /// Every backend that a route names.
     pub backends: BTreeMap<BackendName, Backend>,
 }
@@ -222,7 +232,7 @@ pub struct Retry {
 /// One configured upstream.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Backend {
-    /// `namespace/name` of the AIServiceBackend.
+    /// `namespace/name` of the AIServiceBackend; of a Backend that plain routes send to, `Backend namespace/name`.
     pub name: BackendName,
     /// What it speaks, and where its paths begin.
     pub schema: Schema,

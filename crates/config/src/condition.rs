@@ -35,8 +35,9 @@ enum Subject {
     Header(HeaderName),
 }
 
+/// What a text must be.
 #[derive(Debug)]
-enum Test {
+pub(crate) enum Test {
     Exact(String),
     RegularExpression(Regex),
     /// The condition could not be compiled, and its rule is broken. It holds for every value, so that no request
@@ -65,12 +66,9 @@ impl Condition {
             MODEL_HEADER => Subject::Model,
             name => Subject::Header(crate::header_name(name).map_err(|reason| (None, reason))?),
         };
-        match &written.value {
-            TextMatch::Exact(text) => Ok(Self { subject, test: Test::Exact(text.clone()) }),
-            TextMatch::RegularExpression(pattern) => match compile(pattern) {
-                Ok(regex) => Ok(Self { subject, test: Test::RegularExpression(regex) }),
-                Err(reason) => Err((Some(Self { subject, test: Test::Unreadable }), reason)),
-            },
+        match Test::compile(&written.value) {
+            Ok(test) => Ok(Self { subject, test }),
+            Err(reason) => Err((Some(Self { subject, test: Test::Unreadable }), reason)),
         }
     }
 
@@ -84,11 +82,7 @@ impl Condition {
 
     /// What it asks of the header.
     pub fn expected(&self) -> Expected<'_> {
-        match &self.test {
-            Test::Exact(text) => Expected::Exact(text),
-            Test::RegularExpression(regex) => Expected::RegularExpression(as_written(regex)),
-            Test::Unreadable => Expected::Any,
-        }
+        self.test.expected()
     }
 
     /// The one model that the condition allows, if it is of that sort.
@@ -107,10 +101,10 @@ impl Condition {
         self.subject == other.subject
     }
 
-    /// Whether the condition holds for a request.
-    pub(crate) fn holds(&self, headers: &HeaderMap, model: &ModelName) -> bool {
+    /// Whether the condition holds for a request; one about the model never does where there is none.
+    pub(crate) fn holds(&self, headers: &HeaderMap, model: Option<&ModelName>) -> bool {
         let Subject::Header(name) = &self.subject else {
-            return self.test.accepts(model.as_str().as_bytes());
+            return model.is_some_and(|model| self.test.accepts(model.as_str().as_bytes()));
         };
         let mut values = headers.get_all(name).iter();
         let Some(first) = values.next() else { return false };
@@ -124,7 +118,25 @@ impl Condition {
 }
 
 impl Test {
-    fn accepts(&self, value: &[u8]) -> bool {
+    /// Compiles what is written.
+    pub(crate) fn compile(written: &TextMatch) -> Result<Self, String> {
+        match written {
+            TextMatch::Exact(text) => Ok(Self::Exact(text.clone())),
+            TextMatch::RegularExpression(pattern) => compile(pattern).map(Self::RegularExpression),
+        }
+    }
+
+    /// What it asks for.
+    pub(crate) fn expected(&self) -> Expected<'_> {
+        match self {
+            Self::Exact(text) => Expected::Exact(text),
+            Self::RegularExpression(regex) => Expected::RegularExpression(as_written(regex)),
+            Self::Unreadable => Expected::Any,
+        }
+    }
+
+    /// Whether it is so.
+    pub(crate) fn accepts(&self, value: &[u8]) -> bool {
         match self {
             Self::Exact(text) => text.as_bytes() == value,
             Self::RegularExpression(regex) => regex.is_match(value),

@@ -43,7 +43,8 @@ pub(crate) fn suffixes(name: &str) -> impl Iterator<Item = &str> {
     name.match_indices('.').filter(|(at, _)| *at > 0).filter_map(|(at, _)| name.get(at..))
 }
 
-fn without_port(host: &str) -> &str {
+/// The name in a `Host` header or authority, as it is but for the port.
+pub fn without_port(host: &str) -> &str {
     match host.rsplit_once(':') {
         // The colons of a bare IPv6 address are not before a port.
         Some((name, port)) if is_port(port) && (name.ends_with(']') || !name.contains(':')) => name,

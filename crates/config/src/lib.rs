@@ -11,6 +11,7 @@ mod condition;
 mod diagnostic;
 pub mod hostname;
 mod mutation;
+pub mod plain;
 mod rule;
 mod snapshot;
 mod table;

@@ -46,9 +46,12 @@ pub struct CompiledTarget {
     pub mutation: CompiledMutation,
 }
 
+/// The backends of a bundle, by name, shared by the rules that send to them.
+pub(crate) type Backends<'a> = std::collections::HashMap<&'a str, Arc<bundle::Backend>>;
+
 /// Compiles rules, numbering targets across all of them and sharing backends.
 pub(crate) struct RuleCompiler<'a> {
-    backends: std::collections::HashMap<&'a str, Arc<bundle::Backend>>,
+    pub(crate) backends: Backends<'a>,
     next_target_id: u32,
 }
 

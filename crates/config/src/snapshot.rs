@@ -8,6 +8,7 @@ use tollgate_terms::ModelName;
 
 use crate::bundle::{Bundle, HeaderMatch, Listener, Match, Route, Rule};
 use crate::condition::{self, Condition};
+use crate::plain::{self, PlainAlternative, PlainRequest};
 use crate::rule::{CompiledRule, RuleCompiler};
 use crate::table::{Alternative, HostTables, ListedModel, Listing, VirtualHost};
 use crate::{Diagnostic, Severity, hostname};
@@ -40,17 +41,29 @@ impl Snapshot {
             listeners.entry(listener.name.clone()).or_insert(CompiledListener { index, tables });
         }
         let mut rules = RuleCompiler::new(&bundle);
-        for route in &bundle.routes {
-            let alternatives = compile_route(route, &mut rules, &mut diagnostics);
-            for name in &route.listeners {
+        let mut attach = |names: &[String], own: &[String], add: &dyn Fn(&mut HostTables, Option<&str>)| {
+            for name in names {
                 let Some(listener) = listeners.get_mut(name) else { continue };
                 let Some(written) = bundle.listeners.get(listener.index) else { continue };
-                for hostname in hostnames(route, written) {
-                    for alternative in &alternatives {
-                        listener.tables.add(hostname.as_deref(), alternative.clone());
-                    }
+                for hostname in hostnames(own, written) {
+                    add(&mut listener.tables, hostname.as_deref());
                 }
             }
+        };
+        for route in &bundle.routes {
+            let alternatives = compile_route(route, &mut rules, &mut diagnostics);
+            attach(&route.listeners, &route.hostnames, &|tables, hostname| {
+                alternatives.iter().for_each(|alternative| tables.add(hostname, alternative.clone()));
+            });
+        }
+        for route in &bundle.plain_routes {
+            let alternatives = plain::compile(route, &rules.backends, &mut diagnostics);
+            let alternatives: Vec<_> = alternatives.into_iter().map(Arc::new).collect();
+            attach(&route.listeners, &route.hostnames, &|tables, hostname| {
+                alternatives
+                    .iter()
+                    .for_each(|alternative| tables.add_plain(hostname, Arc::clone(alternative)));
+            });
         }
         listeners.values_mut().for_each(|listener| listener.tables.sort());
         let targets_count = rules.targets_count();
@@ -91,7 +104,22 @@ impl Snapshot {
         self.listeners.get(listener)?.tables.route(host, headers, model)
     }
 
-    /// How [`Snapshot::route`] decides for the listener called `listener`, for a data plane that routes by itself.
+    /// Whether any request to `host` is for a model: then the paths of their APIs are.
+    pub fn has_models(&self, listener: &str, host: &str) -> bool {
+        self.listeners.get(listener).is_some_and(|listener| listener.tables.has_models(host))
+    }
+
+    /// The alternative of a plain rule that takes a request to `host` which is for no model, by Gateway API precedence.
+    pub fn plain(
+        &self,
+        listener: &str,
+        host: &str,
+        request: PlainRequest<'_>,
+    ) -> Option<&Arc<PlainAlternative>> {
+        self.listeners.get(listener)?.tables.plain(host, request)
+    }
+
+    /// How [`Snapshot::route`] and [`Snapshot::plain`] decide for the listener called `listener`, for a data plane that routes by itself.
     pub fn virtual_hosts(&self, listener: &str) -> Vec<VirtualHost<'_>> {
         self.listeners.get(listener).map(|listener| listener.tables.virtual_hosts()).unwrap_or_default()
     }
@@ -109,14 +137,13 @@ fn credential_headers(bundle: &Bundle) -> Vec<HeaderName> {
     names.into_iter().filter_map(|name| name.parse().ok()).collect()
 }
 
-/// The host names at which `route` is served through `listener`; one `None` is every host.
-fn hostnames(route: &Route, listener: &Listener) -> Vec<Option<String>> {
+/// The host names at which a route with these of its `own` is served through `listener`; one `None` is every host.
+fn hostnames(own: &[String], listener: &Listener) -> Vec<Option<String>> {
     let of_listener = listener.hostname.as_ref().map(|name| name.to_ascii_lowercase());
-    if route.hostnames.is_empty() {
+    if own.is_empty() {
         return vec![of_listener];
     }
-    let mut names: Vec<Option<String>> = route
-        .hostnames
+    let mut names: Vec<Option<String>> = own
         .iter()
         .filter_map(|name| {
             let name = name.to_ascii_lowercase();

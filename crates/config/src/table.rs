@@ -12,6 +12,7 @@ use tollgate_terms::ModelName;
 
 use crate::condition::Condition;
 use crate::hostname;
+use crate::plain::{PlainAlternative, PlainRequest};
 use crate::rule::CompiledRule;
 
 /// A model that clients can ask for.
@@ -26,12 +27,14 @@ pub struct ListedModel {
 }
 
 /// The alternatives that serve one host name of a listener: when it is the most specific name that covers a host, they alone do.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct VirtualHost<'a> {
     /// Exact, or `*.` and a suffix; `None` is every host that no other one covers.
     pub hostname: Option<String>,
-    /// In order of precedence: the first that holds decides.
+    /// For requests of models, in order of precedence: the first that holds decides.
     pub alternatives: &'a [Alternative],
+    /// For all others, in order of precedence.
+    pub plain: &'a [Arc<PlainAlternative>],
 }
 
 /// One alternative of a rule, with what decides its precedence.
@@ -69,19 +72,29 @@ struct RuleTable {
     by_model: HashMap<String, Vec<usize>>,
     scanned: Vec<usize>,
     models: Vec<ListedModel>,
+    /// After `sort` in order of precedence too.
+    plain: Vec<Arc<PlainAlternative>>,
 }
 
 impl HostTables {
     /// Adds an alternative for `hostname`: exact, `*.` and a suffix, or `None` for every host.
     pub(crate) fn add(&mut self, hostname: Option<&str>, alternative: Alternative) {
-        let table = match hostname {
+        self.entry(hostname).alternatives.push(alternative);
+    }
+
+    /// Adds an alternative of a plain rule.
+    pub(crate) fn add_plain(&mut self, hostname: Option<&str>, alternative: Arc<PlainAlternative>) {
+        self.entry(hostname).plain.push(alternative);
+    }
+
+    fn entry(&mut self, hostname: Option<&str>) -> &mut RuleTable {
+        match hostname {
             None | Some("*") => &mut self.any,
             Some(name) => match name.strip_prefix('*') {
                 Some(suffix) => self.wildcard.entry(suffix.to_owned()).or_default(),
                 None => self.exact.entry(name.to_owned()).or_default(),
             },
-        };
-        table.alternatives.push(alternative);
+        }
     }
 
     /// Puts everything in order; to be called once, after the last `add`.
@@ -94,12 +107,9 @@ impl HostTables {
     pub(crate) fn virtual_hosts(&self) -> Vec<VirtualHost<'_>> {
         let exact = self.exact.iter().map(|(name, table)| (name.clone(), table));
         let wildcard = self.wildcard.iter().map(|(suffix, table)| (format!("*{suffix}"), table));
-        let mut hosts: Vec<_> = exact
-            .chain(wildcard)
-            .map(|(name, table)| VirtualHost { hostname: Some(name), alternatives: &table.alternatives })
-            .collect();
+        let mut hosts: Vec<_> = exact.chain(wildcard).map(|(name, table)| table.shown(Some(name))).collect();
         hosts.sort_by(|a, b| a.hostname.cmp(&b.hostname));
-        hosts.push(VirtualHost { hostname: None, alternatives: &self.any.alternatives });
+        hosts.push(self.any.shown(None));
         hosts
     }
 
@@ -114,6 +124,14 @@ impl HostTables {
 
     pub(crate) fn models(&self, host: &str) -> &[ListedModel] {
         &self.table(host).models
+    }
+
+    pub(crate) fn has_models(&self, host: &str) -> bool {
+        !self.table(host).alternatives.is_empty()
+    }
+
+    pub(crate) fn plain(&self, host: &str, request: PlainRequest<'_>) -> Option<&Arc<PlainAlternative>> {
+        self.table(host).plain.iter().find(|alternative| alternative.holds(request))
     }
 
     /// The table of the most specific name that covers `host`. What is not in it is not looked for in a broader
@@ -131,7 +149,12 @@ impl HostTables {
 }
 
 impl RuleTable {
+    fn shown(&self, hostname: Option<String>) -> VirtualHost<'_> {
+        VirtualHost { hostname, alternatives: &self.alternatives, plain: &self.plain }
+    }
+
     fn sort(&mut self) {
+        self.plain.sort_by(|a, b| a.precedence().cmp(&b.precedence()));
         self.alternatives.sort_by(|a, b| a.precedence().cmp(&b.precedence()));
         for (position, alternative) in self.alternatives.iter().enumerate() {
             match alternative.exact_model() {
@@ -201,7 +224,7 @@ impl Alternative {
     }
 
     fn holds(&self, headers: &HeaderMap, model: &ModelName) -> bool {
-        self.conditions.iter().all(|condition| condition.holds(headers, model))
+        self.conditions.iter().all(|condition| condition.holds(headers, Some(model)))
     }
 }
 

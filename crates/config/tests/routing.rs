@@ -56,7 +56,7 @@ fn compile_with(hostname: Option<&str>, routes: Vec<Route>) -> (Snapshot, Vec<Di
         tls: None,
         request_body_bytes_max: 1,
     };
-    Snapshot::compile(Bundle { listeners: vec![listener], routes, backends: BTreeMap::new() })
+    Snapshot::compile(Bundle { listeners: vec![listener], routes, ..Bundle::default() })
 }
 
 fn compile(routes: Vec<Route>) -> Snapshot {

@@ -30,6 +30,32 @@ impl Default for Prefixes {
     }
 }
 
+/// A path, and what it asks for.
+type Path = (&'static str, Dialect, Operation);
+
+const OPENAI: [Path; 10] = [
+    ("/v1/chat/completions", Dialect::OpenAiChat, Operation::Chat),
+    ("/v1/completions", Dialect::OpenAiCompletions, Operation::Complete),
+    ("/v1/embeddings", Dialect::OpenAiEmbeddings, Operation::Embed),
+    ("/v1/responses", Dialect::OpenAiResponses, Operation::Chat),
+    ("/v1/responses/input_tokens", Dialect::OpenAiResponses, Operation::CountTokens),
+    ("/v1/images/generations", Dialect::OpenAiImages, Operation::Draw),
+    ("/v1/audio/speech", Dialect::OpenAiAudio, Operation::Speak),
+    ("/v1/audio/transcriptions", Dialect::OpenAiAudio, Operation::Transcribe),
+    ("/v1/audio/translations", Dialect::OpenAiAudio, Operation::Translate),
+    ("/tokenize", Dialect::VllmTokenize, Operation::Tokenize),
+];
+
+const ANTHROPIC: [Path; 2] = [
+    ("/v1/messages", Dialect::AnthropicMessages, Operation::Chat),
+    ("/v1/messages/count_tokens", Dialect::AnthropicMessages, Operation::CountTokens),
+];
+
+const COHERE: [Path; 1] = [("/v2/rerank", Dialect::CohereRerank, Operation::Rerank)];
+
+/// The list of models, and all paths below it but the one that ends with a slash, as a regular expression.
+const MODELS: &str = "/v1/models(/.+)?";
+
 /// What is asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Endpoint {
@@ -57,14 +83,39 @@ pub fn endpoint(path: &str, headers: &HeaderMap, prefixes: &Prefixes) -> Option<
     if let Some(found) = under(&prefixes.anthropic).and_then(anthropic) {
         return Some(found);
     }
-    if let Some(found) = under(&prefixes.cohere).and_then(cohere) {
+    if let Some(found) = under(&prefixes.cohere).and_then(|rest| operation(&COHERE, rest)) {
         return Some(found);
     }
     if let Some(found) = under(&prefixes.openai).and_then(|rest| openai(rest, speaks_anthropic)) {
         return Some(found);
     }
     // SDKs of Anthropic append `/v1/messages` to a base URL that often is the gateway's root.
-    anthropic_messages(path)
+    operation(&ANTHROPIC, path)
+}
+
+/// A condition on a path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EndpointPath {
+    /// The very same path.
+    Exact(String),
+    /// A regular expression (RE2 syntax) over the whole path.
+    Pattern(String),
+}
+
+/// All paths for which [`endpoint`] finds something, for those who route by themselves. Prefixes have nothing in them that needs an
+/// escape.
+pub fn endpoint_paths(prefixes: &Prefixes) -> Vec<EndpointPath> {
+    let Prefixes { root, openai, anthropic, cohere } = prefixes;
+    let under = |prefix: &str, paths: &[Path]| {
+        paths
+            .iter()
+            .map(|(path, ..)| EndpointPath::Exact(format!("{root}{prefix}{path}")))
+            .collect::<Vec<_>>()
+    };
+    let exact =
+        [under(openai, &OPENAI), under("", &ANTHROPIC), under(anthropic, &ANTHROPIC), under(cohere, &COHERE)];
+    let models = [openai, anthropic].map(|prefix| EndpointPath::Pattern(format!("{root}{prefix}{MODELS}")));
+    exact.into_iter().flatten().chain(models).collect()
 }
 
 /// The dialect to tell errors in, whatever the path.
@@ -81,45 +132,17 @@ pub fn error_dialect(path: &str, headers: &HeaderMap) -> Dialect {
 }
 
 fn openai(path: &str, speaks_anthropic: bool) -> Option<Endpoint> {
-    let (dialect, operation) = match path {
-        "/v1/chat/completions" => (Dialect::OpenAiChat, Operation::Chat),
-        "/v1/completions" => (Dialect::OpenAiCompletions, Operation::Complete),
-        "/v1/embeddings" => (Dialect::OpenAiEmbeddings, Operation::Embed),
-        "/v1/responses" => (Dialect::OpenAiResponses, Operation::Chat),
-        "/v1/responses/input_tokens" => (Dialect::OpenAiResponses, Operation::CountTokens),
-        "/v1/images/generations" => (Dialect::OpenAiImages, Operation::Draw),
-        "/v1/audio/speech" => (Dialect::OpenAiAudio, Operation::Speak),
-        "/v1/audio/transcriptions" => (Dialect::OpenAiAudio, Operation::Transcribe),
-        "/v1/audio/translations" => (Dialect::OpenAiAudio, Operation::Translate),
-        "/tokenize" => (Dialect::VllmTokenize, Operation::Tokenize),
-        _ => {
-            let dialect = if speaks_anthropic { Dialect::AnthropicMessages } else { Dialect::OpenAiChat };
-            return models(path, dialect);
-        }
-    };
-    Some(Endpoint::Operation { dialect, operation })
+    let dialect = if speaks_anthropic { Dialect::AnthropicMessages } else { Dialect::OpenAiChat };
+    operation(&OPENAI, path).or_else(|| models(path, dialect))
 }
 
 fn anthropic(path: &str) -> Option<Endpoint> {
-    anthropic_messages(path).or_else(|| models(path, Dialect::AnthropicMessages))
+    operation(&ANTHROPIC, path).or_else(|| models(path, Dialect::AnthropicMessages))
 }
 
-fn anthropic_messages(path: &str) -> Option<Endpoint> {
-    let operation = match path {
-        "/v1/messages" => Operation::Chat,
-        "/v1/messages/count_tokens" => Operation::CountTokens,
-        _ => return None,
-    };
-    Some(Endpoint::Operation { dialect: Dialect::AnthropicMessages, operation })
-}
-
-fn cohere(path: &str) -> Option<Endpoint> {
-    match path {
-        "/v2/rerank" => {
-            Some(Endpoint::Operation { dialect: Dialect::CohereRerank, operation: Operation::Rerank })
-        }
-        _ => None,
-    }
+fn operation(paths: &[Path], path: &str) -> Option<Endpoint> {
+    let (_, dialect, operation) = paths.iter().find(|(known, ..)| *known == path)?;
+    Some(Endpoint::Operation { dialect: *dialect, operation: *operation })
 }
 
 fn models(path: &str, dialect: Dialect) -> Option<Endpoint> {
@@ -151,6 +174,20 @@ mod tests {
                 Endpoint::Operation { dialect: Dialect::AnthropicMessages, operation: Operation::Chat };
             assert_eq!(find(path), Some(expected), "{path}");
         }
+    }
+
+    #[test]
+    fn tells_all_paths() {
+        let all = endpoint_paths(&Prefixes::default());
+        for path in &all {
+            let example = match path {
+                EndpointPath::Exact(path) => path.clone(),
+                EndpointPath::Pattern(pattern) => pattern.replace("(/.+)?", "/x"),
+            };
+            assert!(find(&example).is_some(), "{example}");
+        }
+        assert_eq!(all.len(), OPENAI.len() + 2 * ANTHROPIC.len() + COHERE.len() + 2);
+        assert!(all.contains(&EndpointPath::Exact("/anthropic/v1/messages".to_owned())));
     }
 
     #[test]

@@ -29,7 +29,7 @@ mod openai_images;
 mod openai_responses;
 mod vllm_tokenize;
 
-pub use endpoint::{Endpoint, Prefixes, endpoint, error_dialect};
+pub use endpoint::{Endpoint, EndpointPath, Prefixes, endpoint, endpoint_paths, error_dialect};
 pub use error::{
     ErrorBody, encode_error, encode_stream_error, knows_status, request_id_header, reshape_error,
 };

@@ -8,9 +8,10 @@ use http::header::{CONTENT_TYPE, UPGRADE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use tollgate_config::Snapshot;
 use tollgate_dialect::{Endpoint, Prefixes};
-use tollgate_terms::{Dialect, Fault, GatewayFault, ModelName, Operation};
+use tollgate_terms::{BackendName, Dialect, Fault, GatewayFault, ModelName, Operation, RouteName};
 
 use crate::headers;
+use crate::passage::{self, Decided, Passage};
 use crate::record::{Outcome, Record, Summary};
 use crate::refusal::{LocalReply, Refusal, reply_headers};
 use crate::routed::{ClientRequest, Routed};
@@ -39,6 +40,8 @@ pub struct RequestHead {
     pub method: Method,
     /// Path, without the query.
     pub path: String,
+    /// Query, without its question mark.
+    pub query: Option<String>,
     /// Host name asked for, port included; `None` when there is none or more than one.
     pub host: Option<String>,
     /// Headers.
@@ -63,13 +66,15 @@ pub enum BodyFraming {
 }
 
 /// How the exchange wants the request body.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum BodyPlan {
     /// All of it, up to this many bytes.
     Whole {
         /// The limit, bytes.
         bytes_max: u64,
     },
+    /// Not at all: it goes to a backend as it comes.
+    Pass(Box<Passage>),
 }
 
 /// How an exchange ended, as its data plane saw it.
@@ -107,6 +112,13 @@ enum State {
     AwaitBody(AwaitBody),
     /// Its attempts.
     Routed(Arc<Routed>),
+    /// The end of a request that a plain rule took.
+    Plain {
+        route: RouteName,
+        /// Who was asked.
+        backend: Option<BackendName>,
+        dialect: Dialect,
+    },
     /// Nothing: it was answered here.
     Answered {
         /// Whose words the answer was in.
@@ -130,15 +142,18 @@ impl Exchange {
     /// The reply to give at once, when no body is needed to know it.
     pub fn new(
         snapshot: &Arc<Snapshot>,
-        head: RequestHead,
+        mut head: RequestHead,
         arrival: Arrival,
     ) -> (Self, Result<BodyPlan, LocalReply>) {
-        let opened = open(snapshot, &head, &arrival.request_id);
+        let opened = open(snapshot, &mut head, &arrival.request_id);
         let dialect = || tollgate_dialect::error_dialect(&head.path, &head.headers);
         let (state, plan) = match opened {
             Ok(Opened::Await(await_body)) => {
                 let plan = BodyPlan::Whole { bytes_max: await_body.bytes_max };
                 (State::AwaitBody(await_body), Ok(plan))
+            }
+            Ok(Opened::Plain(Decided { route, dialect, outcome })) => {
+                (State::Plain { route, backend: None, dialect }, outcome.map(BodyPlan::Pass))
             }
             Ok(Opened::Reply(reply)) => (State::Answered { dialect: dialect() }, Err(reply)),
             Err(refusal) => {
@@ -167,7 +182,7 @@ impl Exchange {
         let dialect = self.dialect();
         let routed = match std::mem::replace(&mut self.state, State::Answered { dialect }) {
             State::AwaitBody(await_body) => route(await_body, &mut self.head, &self.arrival, body),
-            State::Routed(_) | State::Answered { .. } => Err(Refusal::BodyBroken),
+            State::Routed(_) | State::Plain { .. } | State::Answered { .. } => Err(Refusal::BodyBroken),
         };
         match routed {
             Ok((routed, client)) => {
@@ -181,6 +196,11 @@ impl Exchange {
     /// The reply that says no to this exchange, in the client's own dialect.
     pub fn refuse(&self, refusal: &Refusal) -> LocalReply {
         refusal.reply(self.dialect(), &self.arrival.request_id)
+    }
+
+    /// The reply when nobody serves the path.
+    pub fn not_found(&self) -> LocalReply {
+        self.refuse(&Refusal::UnknownPath { path: self.head.path.clone() })
     }
 
     /// The reply when every attempt failed and `fault` was the last.
@@ -203,13 +223,26 @@ impl Exchange {
         match &self.state {
             State::AwaitBody(await_body) => await_body.dialect,
             State::Routed(routed) => routed.dialect,
-            State::Answered { dialect } => *dialect,
+            State::Plain { dialect, .. } | State::Answered { dialect } => *dialect,
         }
+    }
+
+    /// Notes which backend a request of a plain rule goes to.
+    pub fn pass_to(&mut self, passed_to: &BackendName) {
+        if let State::Plain { backend, .. } = &mut self.state {
+            *backend = Some(passed_to.clone());
+        }
+    }
+
+    /// Notes bytes of the body of a request of a plain rule that have gone to its backend.
+    pub fn add_request_bytes(&mut self, bytes: u64) {
+        self.request_body_bytes += bytes;
     }
 
     /// The fact sheet of the exchange, once it is over.
     pub fn finish(self, end: End) -> Summary {
-        let (operation, dialect, model, route) = match &self.state {
+        let mut passed_to = None;
+        let (operation, dialect, model, route) = match self.state {
             State::AwaitBody(await_body) => {
                 (Some(await_body.operation), Some(await_body.dialect), None, None)
             }
@@ -219,6 +252,10 @@ impl Exchange {
                 Some(routed.model.clone()),
                 Some(routed.rule.route.clone()),
             ),
+            State::Plain { route, backend, .. } => {
+                passed_to = backend;
+                (None, None, None, Some(route))
+            }
             State::Answered { .. } => (None, None, None, None),
         };
         Summary {
@@ -235,7 +272,8 @@ impl Exchange {
             client_dialect: dialect,
             requested_model: model,
             route,
-            attempts_made: end.attempts_made,
+            attempts_made: end.attempts_made + u32::from(passed_to.is_some()),
+            passed_to,
             attempts: end.attempts,
             request_body_bytes: self.request_body_bytes,
             response_body_bytes: end.response_body_bytes,
@@ -247,20 +285,25 @@ impl Exchange {
 /// What reading a head leads to.
 enum Opened {
     Await(AwaitBody),
+    Plain(Decided),
     Reply(LocalReply),
 }
 
-fn open(snapshot: &Arc<Snapshot>, head: &RequestHead, request_id: &str) -> Result<Opened, Refusal> {
+fn open(snapshot: &Arc<Snapshot>, head: &mut RequestHead, request_id: &str) -> Result<Opened, Refusal> {
     if is_too_large(head) {
         return Err(Refusal::HeadTooLarge);
     }
-    let Some(host) = &head.host else { return Err(Refusal::BadHost) };
+    let Some(host) = head.host.as_deref() else { return Err(Refusal::BadHost) };
     if head.headers.contains_key(UPGRADE) {
         return Err(Refusal::Upgrade);
     }
-    let endpoint = tollgate_dialect::endpoint(&head.path, &head.headers, &Prefixes::default())
-        .ok_or_else(|| Refusal::UnknownPath { path: head.path.clone() })?;
-    match endpoint {
+    let endpoint = tollgate_dialect::endpoint(&head.path, &head.headers, &Prefixes::default());
+    if (endpoint.is_none() || !snapshot.has_models(&head.listener, host))
+        && let Some(decided) = passage::decide(snapshot, head, request_id)
+    {
+        return Ok(Opened::Plain(decided));
+    }
+    match endpoint.ok_or_else(|| Refusal::UnknownPath { path: head.path.clone() })? {
         Endpoint::Operation { dialect, operation } => {
             let await_body = admit(snapshot, head, dialect, operation)?;
             Ok(Opened::Await(await_body))
@@ -269,7 +312,7 @@ fn open(snapshot: &Arc<Snapshot>, head: &RequestHead, request_id: &str) -> Resul
             if !matches!(head.method, Method::GET | Method::HEAD) {
                 return Err(Refusal::MethodNotAllowed { allow: "GET, HEAD" });
             }
-            models(snapshot, head, host, dialect, id.as_deref(), request_id).map(Opened::Reply)
+            models(snapshot, head, dialect, id.as_deref(), request_id).map(Opened::Reply)
         }
     }
 }
@@ -308,11 +351,11 @@ fn admit(
 fn models(
     snapshot: &Snapshot,
     head: &RequestHead,
-    host: &str,
     dialect: Dialect,
     id: Option<&str>,
     request_id: &str,
 ) -> Result<LocalReply, Refusal> {
+    let host = head.host.as_deref().unwrap_or_default();
     let listed = snapshot.models(&head.listener, host);
     let entries = listed.iter().map(|model| tollgate_dialect::ModelEntry {
         id: model.id.as_ref(),

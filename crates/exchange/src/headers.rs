@@ -39,6 +39,9 @@ const OWNED_PREFIXES: [&str; 3] = ["x-ai-eg-", "x-aigw-", "x-tollgate-"];
 /// What instructs an Envoy on the way, which no client may do. In a provider's answer it tells how long that took, and passes.
 const ENVOY_PREFIX: &str = "x-envoy-";
 
+/// What no client says to a backend of a plain rule. With a credential for a model in it, it would not be plain.
+const NOT_FOR_CLIENTS: [&str; 4] = ["x-ai-eg-", "x-aigw-", "x-tollgate-", ENVOY_PREFIX];
+
 /// Further names that belong to the gateway.
 const OWNED: [HeaderName; 1] = [HeaderName::from_static("x-gateway-destination-endpoint")];
 
@@ -60,12 +63,23 @@ pub(crate) fn clean_request(headers: &mut HeaderMap) {
     remove_where(headers, |name| is_owned(name) || name.as_str().starts_with(ENVOY_PREFIX));
 }
 
+/// Takes away what must not reach the backend of a plain rule: the connection's own headers, and what no client may say.
+pub(crate) fn clean_passed(headers: &mut HeaderMap) {
+    remove_hop_by_hop(headers);
+    remove_where(headers, |name| NOT_FOR_CLIENTS.iter().any(|prefix| name.as_str().starts_with(prefix)));
+}
+
 /// Takes away what must not reach a client.
 pub(crate) fn clean_response(headers: &mut HeaderMap) {
-    remove_hop_by_hop(headers);
+    clean_passed_response(headers);
     for name in [CONTENT_LENGTH, LOCATION] {
         headers.remove(name);
     }
+}
+
+/// Takes away what must not reach the client of a plain rule.
+pub(crate) fn clean_passed_response(headers: &mut HeaderMap) {
+    remove_hop_by_hop(headers);
     remove_where(headers, is_owned);
 }
 
@@ -127,6 +141,7 @@ pub(crate) fn accepts_coding(headers: &HeaderMap, coding: &str) -> bool {
     headers.get_all(ACCEPT_ENCODING).iter().any(accepted)
 }
 
+/// Takes away the connection's own headers.
 fn remove_hop_by_hop(headers: &mut HeaderMap) {
     let named: Vec<HeaderName> = headers
         .get_all(CONNECTION)

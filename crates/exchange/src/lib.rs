@@ -9,6 +9,7 @@
 mod attempt;
 mod exchange;
 mod headers;
+mod passage;
 mod record;
 mod refusal;
 mod response;
@@ -19,6 +20,7 @@ mod stream;
 
 pub use attempt::{Attempt, Ending};
 pub use exchange::{Arrival, BodyFraming, BodyPlan, End, Exchange, RequestHead};
+pub use passage::{Passage, PassedRequest};
 pub use record::{Outcome, Record, Summary};
 pub use refusal::{LocalReply, Refusal};
 pub use response::{Chance, Receive, ResponseHead, status_fault};

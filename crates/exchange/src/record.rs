@@ -135,6 +135,8 @@ pub struct Summary {
     pub requested_model: Option<ModelName>,
     /// The route that matched.
     pub route: Option<RouteName>,
+    /// The backend of a plain rule that the request went to.
+    pub passed_to: Option<BackendName>,
     /// How many attempts were made. May be more than there are records: Envoy tells only of attempts that have a connection.
     pub attempts_made: u32,
     /// Every attempt, in order. The last is the one whose answer the client got, if any was delivered.

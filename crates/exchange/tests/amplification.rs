@@ -68,6 +68,7 @@ fn snapshot() -> Arc<Snapshot> {
         listeners: vec![listener],
         routes: vec![route],
         backends: backends.map(|backend| (backend.name.clone(), backend)).collect(),
+        ..Bundle::default()
     });
     Arc::new(snapshot)
 }
@@ -158,6 +159,7 @@ fn cost(snapshot: &Arc<Snapshot>, path: &str, headers: &HeaderMap, body: &Bytes)
     let head = RequestHead {
         method: Method::POST,
         path: path.to_owned(),
+        query: None,
         host: Some("h".to_owned()),
         headers: headers.clone(),
         listener: "l".into(),

@@ -359,6 +359,7 @@ static SNAPSHOT: LazyLock<Arc<Snapshot>> = LazyLock::new(|| {
     let (snapshot, _) = Snapshot::compile(Bundle {
         listeners: vec![listener],
         routes: vec![route],
+        plain_routes: Vec::new(),
         backends: backends.map(|backend| (backend.name.clone(), backend)).collect(),
     });
     Arc::new(snapshot)
@@ -380,6 +381,7 @@ fn attempt(client: Speaks, sent: &Sent) -> Attempt {
     let head = RequestHead {
         method: Method::POST,
         path: path.to_owned(),
+        query: None,
         host: Some("h".to_owned()),
         headers: HeaderMap::from_iter([(
             http::header::CONTENT_TYPE,

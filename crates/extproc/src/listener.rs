@@ -11,7 +11,7 @@ use tollgate_envoy::processing::processing_request::Request;
 use tollgate_envoy::processing::{
     HeaderMutation, HeaderValue, HttpHeaders, ProcessingRequest, ProcessingResponse,
 };
-use tollgate_exchange::{Arrival, BodyFraming, Exchange, LocalReply, Refusal, RequestHead, Routed};
+use tollgate_exchange::{Arrival, BodyFraming, BodyPlan, Exchange, LocalReply, Refusal, RequestHead, Routed};
 use tollgate_terms::{BackendFault, Fault, GatewayFault};
 use tonic::Status;
 
@@ -108,6 +108,11 @@ impl ListenerSide {
         let running = self.running.insert(Running::new(exchange, serving, &self.shared));
         match plan {
             Err(reply) => Ok(answer(running, &reply)),
+            // Envoy serves plain rules by itself, and has found none.
+            Ok(BodyPlan::Pass(_)) => match running.exchange(|exchange| exchange.not_found()) {
+                Some(reply) => Ok(answer(running, &reply)),
+                None => Err(Status::internal("the exchange is over")),
+            },
             Ok(_) if sent.end_of_stream => self.on_body(Bytes::new(), Phase::RequestHeaders),
             Ok(_) => {
                 let metadata = identity(running);
@@ -228,9 +233,14 @@ fn request_head(sent: Head, has_ended: bool, listener: Arc<str>) -> RequestHead 
         None => BodyFraming::Unsized,
     };
     let path = sent.path.unwrap_or_default();
+    let (path, query) = match path.split_once('?') {
+        Some((path, query)) => (path.to_owned(), Some(query.to_owned())),
+        None => (path, None),
+    };
     RequestHead {
         method: sent.method.and_then(|method| Method::from_bytes(method.as_bytes()).ok()).unwrap_or_default(),
-        path: path.split('?').next().unwrap_or_default().to_owned(),
+        path,
+        query,
         host: sent.authority.filter(|authority| !authority.is_empty()),
         headers,
         listener,

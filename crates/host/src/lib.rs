@@ -40,6 +40,8 @@ pub enum Schema {
         /// Path before `/rerank`; `v2` by default.
         version: String,
     },
+    /// Whatever its clients speak: it serves no operation of a model, and plain routes alone send to it.
+    Plain,
 }
 
 impl Schema {
@@ -50,6 +52,7 @@ impl Schema {
             Self::AzureOpenAi { .. } => "azure.openai",
             Self::Anthropic { .. } => "anthropic",
             Self::Cohere { .. } => "cohere",
+            Self::Plain => "plain",
         }
     }
 
@@ -62,6 +65,7 @@ impl Schema {
             Self::AzureOpenAi { api_version } => azure::path(api_version, dialect, operation, model),
             Self::Anthropic { prefix } => anthropic::path(prefix, dialect, operation),
             Self::Cohere { version } => cohere::path(version, dialect, operation),
+            Self::Plain => None,
         }
     }
 
@@ -72,6 +76,7 @@ impl Schema {
             Self::AzureOpenAi { .. } => azure::suffix(dialect, operation).is_some(),
             Self::Anthropic { .. } => anthropic::suffix(dialect, operation).is_some(),
             Self::Cohere { .. } => cohere::suffix(dialect, operation).is_some(),
+            Self::Plain => false,
         }
     }
 
@@ -80,7 +85,7 @@ impl Schema {
         match self {
             Self::OpenAi { .. } | Self::AzureOpenAi { .. } => &[Dialect::OpenAiChat],
             Self::Anthropic { .. } => &[Dialect::AnthropicMessages],
-            Self::Cohere { .. } => &[],
+            Self::Cohere { .. } | Self::Plain => &[],
         }
     }
 
@@ -91,6 +96,7 @@ impl Schema {
                 anthropic::remove_headers(headers)
             }
             Self::Anthropic { .. } => anthropic::require_headers(headers),
+            Self::Plain => {}
         }
     }
 }

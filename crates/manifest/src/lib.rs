@@ -51,11 +51,13 @@ pub use finding::{Finding, Severity};
 pub use gateway_api::{
     AllowedRoutes, BackendObjectReference, BackendTlsPolicySpec, BackendTlsPolicyValidation, FromNamespaces,
     GatewayAddress, GatewayClassSpec, GatewayListener, GatewaySpec, GatewayTls, HeaderMatchType,
-    HttpBackendRef, HttpHeaderMatch, HttpPathMatch, HttpQueryParamMatch, HttpRouteMatch, HttpRouteRule,
-    HttpRouteSpec, HttpRouteTimeouts, LabelSelector, LabelSelectorRequirement, LocalObjectReference,
-    LocalPolicyTargetReference, ParametersReference, ParentReference, PathMatchType, PolicyTargetReference,
-    ProtocolType, ReferenceGrantFrom, ReferenceGrantSpec, ReferenceGrantTo, RouteGroupKind, RouteNamespaces,
-    SecretObjectReference, SubjectAltName, SubjectAltNameType, TlsMode, WellKnownCaCertificates,
+    HttpBackendRef, HttpHeaderFilter, HttpHeaderMatch, HttpPathMatch, HttpPathModifier, HttpPathModifierType,
+    HttpQueryParamMatch, HttpRequestRedirect, HttpRouteFilter, HttpRouteFilterType, HttpRouteMatch,
+    HttpRouteRule, HttpRouteSpec, HttpRouteTimeouts, HttpUrlRewrite, LabelSelector, LabelSelectorRequirement,
+    LocalObjectReference, LocalPolicyTargetReference, ParametersReference, ParentReference, PathMatchType,
+    PolicyTargetReference, ProtocolType, ReferenceGrantFrom, ReferenceGrantSpec, ReferenceGrantTo,
+    RouteGroupKind, RouteNamespaces, SecretObjectReference, SubjectAltName, SubjectAltNameType, TlsMode,
+    WellKnownCaCertificates,
 };
 pub use kubernetes::{ConfigMap, DEFAULT_NAMESPACE, Metadata, NamespaceSpec, Secret};
 pub use object::{

@@ -1,4 +1,4 @@
-//! How types state what no type can: rules in CEL, keys of lists, fields that are known and not served.
+//! How types state what no type can: rules in CEL, keys of lists, fields that are known and not served, content that is not read.
 //!
 //! These functions make the values of `#[schemars(extend(...))]`, so a rule stands beside the type it is about:
 //! `x-kubernetes-validations` has CEL rules, each with the message that is shown when it does not hold;
@@ -21,4 +21,9 @@ pub(crate) fn fields<const N: usize>(names: [&str; N]) -> Value {
 /// The value of `x-tollgate-removed`: pairs of a field and what to write instead.
 pub(crate) fn removed<const N: usize>(fields: [(&str, &str); N]) -> Value {
     Value::Object(fields.into_iter().map(|(field, instead)| (field.to_owned(), instead.into())).collect())
+}
+
+/// The schema of an object whose content is not looked at.
+pub(crate) fn any_object(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    schemars::json_schema!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true })
 }

@@ -3,13 +3,38 @@
 use std::collections::BTreeMap;
 
 use tollgate_config::hostname;
-use tollgate_manifest::{AiGatewayRouteSpec, FromNamespaces, ParentReference};
+use tollgate_manifest::{AiGatewayRouteSpec, FromNamespaces, HttpRouteSpec, ParentReference};
 
-use crate::findings::{Findings, Unresolved};
+use crate::findings::{Findings, ObjectId, Unresolved};
 use crate::gateway::{Origin, PlannedListener, by_gateway};
-use crate::grant::{AI_ROUTE, GATEWAY, GATEWAY_API, HTTP_ROUTE};
+use crate::grant::{AI_ROUTE, GATEWAY, GATEWAY_API, HTTP_ROUTE, Kind};
 use crate::index::{Index, Item};
 use crate::selector::selects;
+
+/// A route of any kind, as far as it says where it belongs.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Attaching<'r> {
+    id: &'r ObjectId,
+    /// Whom a listener has to let in.
+    kinds: &'r [Kind],
+    parent_refs: &'r [ParentReference],
+    hostnames: &'r [String],
+}
+
+impl<'r> From<&'r Item<'_, AiGatewayRouteSpec>> for Attaching<'r> {
+    fn from(route: &'r Item<'_, AiGatewayRouteSpec>) -> Self {
+        let (parent_refs, hostnames) = (&route.spec.parent_refs, &route.spec.hostnames);
+        // An AIGatewayRoute stands for the HTTPRoute that Envoy AI Gateway would make of it.
+        Self { id: &route.id, kinds: &[HTTP_ROUTE, AI_ROUTE], parent_refs, hostnames }
+    }
+}
+
+impl<'r> From<&'r Item<'_, HttpRouteSpec>> for Attaching<'r> {
+    fn from(route: &'r Item<'_, HttpRouteSpec>) -> Self {
+        let (parent_refs, hostnames) = (&route.spec.parent_refs, &route.spec.hostnames);
+        Self { id: &route.id, kinds: &[HTTP_ROUTE], parent_refs, hostnames }
+    }
+}
 
 /// Finds the listeners of routes.
 pub(crate) struct Attachment<'a, 'p> {
@@ -26,17 +51,17 @@ impl<'a, 'p> Attachment<'a, 'p> {
     /// The listeners that `route` is attached to, each once.
     pub(crate) fn listeners(
         &self,
-        route: &Item<'_, AiGatewayRouteSpec>,
+        route: Attaching<'_>,
         findings: &mut Findings,
     ) -> Vec<&'p PlannedListener<'a>> {
         if !self.index.has_gateways() {
             return self.without_gateways(route, findings);
         }
-        if route.spec.parent_refs.is_empty() {
-            findings.warning(&route.id, "spec.parentRefs", "attached to no Gateway: nothing of it is served");
+        if route.parent_refs.is_empty() {
+            findings.warning(route.id, "spec.parentRefs", "attached to no Gateway: nothing of it is served");
         }
         let mut attached: Vec<&PlannedListener<'a>> = Vec::new();
-        for (at, parent) in route.spec.parent_refs.iter().enumerate() {
+        for (at, parent) in route.parent_refs.iter().enumerate() {
             let path = format!("spec.parentRefs[{at}]");
             for listener in self.of_parent(route, &path, parent, findings) {
                 if !attached.iter().any(|other| std::ptr::eq(*other, listener)) {
@@ -50,12 +75,12 @@ impl<'a, 'p> Attachment<'a, 'p> {
     /// Without any Gateway, every route is served where the default is.
     fn without_gateways(
         &self,
-        route: &Item<'_, AiGatewayRouteSpec>,
+        route: Attaching<'_>,
         findings: &mut Findings,
     ) -> Vec<&'p PlannedListener<'a>> {
-        if !route.spec.parent_refs.is_empty() {
+        if !route.parent_refs.is_empty() {
             findings.warning(
-                &route.id,
+                route.id,
                 "spec.parentRefs",
                 "there is no Gateway: served at the default address",
             );
@@ -65,13 +90,13 @@ impl<'a, 'p> Attachment<'a, 'p> {
 
     fn of_parent(
         &self,
-        route: &Item<'_, AiGatewayRouteSpec>,
+        route: Attaching<'_>,
         path: &str,
         parent: &ParentReference,
         findings: &mut Findings,
     ) -> Vec<&'p PlannedListener<'a>> {
         if !GATEWAY.is(&parent.group, &parent.kind) {
-            findings.unresolved(&route.id, path, Unresolved::InvalidKind, "expected a Gateway");
+            findings.unresolved(route.id, path, Unresolved::InvalidKind, "expected a Gateway");
             return Vec::new();
         }
         let namespace = parent.namespace.as_deref().unwrap_or(&route.id.namespace);
@@ -81,7 +106,7 @@ impl<'a, 'p> Attachment<'a, 'p> {
         }
         if self.index.gateways.get(namespace, &parent.name).is_none() {
             let message = format!("no Gateway \"{namespace}/{}\"", parent.name);
-            findings.unresolved(&route.id, format!("{path}.name"), Unresolved::BackendNotFound, message);
+            findings.unresolved(route.id, format!("{path}.name"), Unresolved::BackendNotFound, message);
             return Vec::new();
         }
         let listeners =
@@ -103,20 +128,19 @@ impl<'a, 'p> Attachment<'a, 'p> {
             (.., true) => "no host name in common with the listener",
             _ => return shared,
         };
-        findings.error(&route.id, path, message);
+        findings.error(route.id, path, message);
         Vec::new()
     }
 
     /// Whether the listener lets routes of this kind and namespace attach.
-    fn is_allowed(&self, route: &Item<'_, AiGatewayRouteSpec>, origin: &Origin<'_>) -> bool {
+    fn is_allowed(&self, route: Attaching<'_>, origin: &Origin<'_>) -> bool {
         let Some(allowed) = &origin.listener.allowed_routes else {
             return route.id.namespace == origin.gateway.id.namespace;
         };
-        // An AIGatewayRoute stands for the HTTPRoute that Envoy AI Gateway would make of it.
         let is_kind = allowed.kinds.is_empty()
             || allowed.kinds.iter().any(|one| {
                 let group = one.group.as_deref().unwrap_or(GATEWAY_API);
-                HTTP_ROUTE.is(group, &one.kind) || AI_ROUTE.is(group, &one.kind)
+                route.kinds.iter().any(|kind| kind.is(group, &one.kind))
             });
         let namespaces = allowed.namespaces.as_ref();
         is_kind
@@ -142,8 +166,8 @@ impl<'a, 'p> Attachment<'a, 'p> {
     }
 }
 
-fn shares_a_host(route: &Item<'_, AiGatewayRouteSpec>, listener: &PlannedListener<'_>) -> bool {
+fn shares_a_host(route: Attaching<'_>, listener: &PlannedListener<'_>) -> bool {
     let Some(of_listener) = &listener.hostname else { return true };
     let shares = |name: &String| hostname::intersect(&name.to_ascii_lowercase(), of_listener).is_some();
-    route.spec.hostnames.is_empty() || route.spec.hostnames.iter().any(shares)
+    route.hostnames.is_empty() || route.hostnames.iter().any(shares)
 }

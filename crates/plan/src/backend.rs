@@ -46,6 +46,31 @@ pub(crate) fn backends(index: &Index<'_>, findings: &mut Findings) -> Backends {
         .collect()
 }
 
+/// The Backends that plain routes send to, as they are needed.
+pub(crate) struct PlainBackends<'a> {
+    index: &'a Index<'a>,
+    invalid: InvalidPolicies,
+}
+
+impl<'a> PlainBackends<'a> {
+    pub(crate) fn new(index: &'a Index<'a>) -> Self {
+        Self { index, invalid: InvalidPolicies::new(index, BACKEND_TLS, [BACKEND]) }
+    }
+
+    /// Resolves `backend`, which speaks whatever its clients speak.
+    ///
+    /// # Errors
+    /// Why it cannot be served.
+    pub(crate) fn resolve(
+        &self,
+        backend: &Item<'_, BackendSpec>,
+        findings: &mut Findings,
+    ) -> Result<bundle::Backend, String> {
+        let address = address(self.index, backend, &self.invalid, findings)?;
+        Ok(address.backend(BackendName::new(backend.id.to_string()), Schema::Plain, None))
+    }
+}
+
 /// Policies with mistakes, by what they are about.
 struct Invalid {
     credentials: InvalidPolicies,
@@ -73,18 +98,7 @@ fn resolve(
         None => credentials.get(&key).cloned().transpose(),
     };
     let (schema, mutation, address, credential) = (schema?, mutation?, address?, credential?);
-    let Upstream { limits, ejection, connect_timeout, .. } = Upstream::default();
-    let backend = bundle::Backend {
-        name: BackendName::new(written.full_name()),
-        schema,
-        endpoints: address.endpoints,
-        tls: address.tls,
-        credential,
-        limits,
-        ejection,
-        connect_timeout,
-        http2_cleartext: address.http2_cleartext,
-    };
+    let backend = address.backend(BackendName::new(written.full_name()), schema, credential);
     Ok(PlannedBackend { id: written.id.clone(), backend, mutation })
 }
 
@@ -167,6 +181,30 @@ struct Address {
     endpoints: Vec<Endpoint>,
     tls: Option<bundle::UpstreamTls>,
     http2_cleartext: bool,
+}
+
+impl Address {
+    /// The backend that is reached so, with the bounds that it has without a policy.
+    fn backend(
+        self,
+        name: BackendName,
+        schema: Schema,
+        credential: Option<bundle::Credential>,
+    ) -> bundle::Backend {
+        let Self { endpoints, tls, http2_cleartext } = self;
+        let Upstream { limits, ejection, connect_timeout, .. } = Upstream::default();
+        bundle::Backend {
+            name,
+            schema,
+            endpoints,
+            tls,
+            credential,
+            limits,
+            ejection,
+            connect_timeout,
+            http2_cleartext,
+        }
+    }
 }
 
 fn address(

@@ -21,6 +21,8 @@ mod index;
 mod invalid;
 mod listener_tls;
 mod mutation;
+mod plain_filter;
+mod plain_route;
 mod retry;
 mod route;
 mod selector;
@@ -35,9 +37,12 @@ use tollgate_config::{Bundle, Diagnostic};
 pub use environment::{Environment, EnvironmentError, environment};
 pub use world::{Unusable, World, secrets};
 
+use attach::Attachment;
+use backend::PlainBackends;
 use backend_traffic::TrafficPolicies;
 use findings::Findings;
 use index::Index;
+use plain_route::PlainRoutes;
 use route::Routes;
 
 /// What became of a world.
@@ -62,16 +67,15 @@ pub fn plan(world: &World) -> Plan {
         let costs = &config.spec.global_llm_request_costs;
         cost::check(&config.id, "spec.globalLLMRequestCosts", costs, &mut findings);
     }
-    for route in index.http_routes.iter() {
-        findings.warning(&route.id, "", "not served: requests are routed by AIGatewayRoutes");
-    }
     let backends = backend::backends(&index, &mut findings);
     let traffic = TrafficPolicies::resolve(&index, &mut findings);
-    let routes =
-        Routes { index: &index, listeners: &listeners.planned, backends: &backends, traffic: &traffic };
-    let (routes, used) = routes.plan(&mut findings);
+    let attachment = Attachment::new(&index, &listeners.planned);
+    let planner = Routes { index: &index, attachment, backends: &backends, traffic: &traffic };
+    let (routes, mut used) = planner.plan(&mut findings);
+    let plain_routes = PlainRoutes { planner: &planner, backends: PlainBackends::new(&index) };
+    let plain_routes = plain_routes.plan(&mut used, &mut findings);
     let backends = used.into_iter().map(|(name, (backend, _))| (name, backend)).collect();
-    let bundle = Bundle { listeners: listeners.bundle, routes, backends };
+    let bundle = Bundle { listeners: listeners.bundle, routes, plain_routes, backends };
     let unresolved = findings.take_unresolved();
     Plan { bundle, diagnostics: findings.into_diagnostics(), unresolved }
 }

@@ -96,7 +96,7 @@ fn resolve_headers(
     broken.map_or(Ok(()), Err)
 }
 
-fn is_owned(place: Place<'_>, path: &str, name: &str, findings: &mut Findings) -> bool {
+pub(crate) fn is_owned(place: Place<'_>, path: &str, name: &str, findings: &mut Findings) -> bool {
     let is_owned = is_gateway_owned(name);
     if is_owned {
         findings.warning(place.object, path, format!("header {name:?} belongs to the gateway: not changed"));
@@ -105,7 +105,7 @@ fn is_owned(place: Place<'_>, path: &str, name: &str, findings: &mut Findings) -
 }
 
 /// The proven value, or a finding.
-fn checked<T>(
+pub(crate) fn checked<T>(
     place: Place<'_>,
     path: String,
     result: Result<T, String>,

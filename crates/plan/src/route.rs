@@ -7,7 +7,7 @@ use tollgate_config::MODEL_HEADER;
 use tollgate_config::bundle::{self, HeaderMatch, Match, Target, TextMatch, Timeouts};
 use tollgate_manifest::{
     AiGatewayRouteBackendRef, AiGatewayRouteMatch, AiGatewayRouteRule, AiGatewayRouteSpec, GatewayDuration,
-    HeaderMatchType,
+    HeaderMatchType, HttpHeaderMatch, HttpRouteTimeouts,
 };
 use tollgate_terms::{BackendName, ModelName, RouteName};
 
@@ -31,7 +31,7 @@ const FIRST_BYTE_DEFAULT: Duration = Duration::from_secs(60);
 /// Plans routes.
 pub(crate) struct Routes<'a> {
     pub(crate) index: &'a Index<'a>,
-    pub(crate) listeners: &'a [PlannedListener<'a>],
+    pub(crate) attachment: Attachment<'a, 'a>,
     pub(crate) backends: &'a Backends,
     pub(crate) traffic: &'a TrafficPolicies<'a>,
 }
@@ -42,13 +42,12 @@ pub(crate) type Used = BTreeMap<BackendName, (bundle::Backend, Upstream)>;
 impl<'a> Routes<'a> {
     /// Every route, older ones first, and the backends that they use.
     pub(crate) fn plan(&self, findings: &mut Findings) -> (Vec<bundle::Route>, Used) {
-        let attachment = Attachment::new(self.index, self.listeners);
         let mut used = Used::new();
         let mut items: Vec<_> = self.index.ai_gateway_routes.iter().collect();
         items.sort_by_key(|route| route.age());
         let mut routes = Vec::new();
         for route in items {
-            let attached = attachment.listeners(route, findings);
+            let attached = self.attachment.listeners(route.into(), findings);
             cost::check(&route.id, "spec.llmRequestCosts", &route.spec.llm_request_costs, findings);
             // Listeners with other defaults get a route of their own.
             for (gateway, listeners) in self.by_defaults(&attached) {
@@ -63,7 +62,7 @@ impl<'a> Routes<'a> {
     }
 
     /// Listeners by what their Gateway says for every route.
-    fn by_defaults<'p>(
+    pub(crate) fn by_defaults<'p>(
         &self,
         attached: &[&'p PlannedListener<'a>],
     ) -> Vec<(Defaults<'a>, Vec<&'p PlannedListener<'a>>)> {
@@ -123,7 +122,7 @@ impl<'a> Routes<'a> {
             match self.target(route, &path, reference, findings) {
                 Ok(_) if unserved.is_some() => {}
                 Ok((target, backend)) => {
-                    use_backend(backend, &traffic.upstream, used, findings);
+                    use_backend((&backend.id, &backend.backend), &traffic.upstream, used, findings);
                     targets.push(target);
                 }
                 Err(message) => {
@@ -138,7 +137,7 @@ impl<'a> Routes<'a> {
             name: rule.name.clone(),
             matches: rule.matches.iter().map(resolve_match).collect(),
             targets,
-            timeouts: timeouts(rule, &traffic),
+            timeouts: timeouts(rule.timeouts.as_ref(), rule.stream_idle_timeout, &traffic),
             retry: traffic.retry,
             models_owned_by: rule.models_owned_by.clone().unwrap_or_else(|| OWNER_DEFAULT.to_owned()),
             models_created_at: rule
@@ -212,12 +211,12 @@ impl<'a> Routes<'a> {
 
 /// What a Gateway says for the routes on it.
 #[derive(Debug, PartialEq)]
-struct Defaults<'a> {
+pub(crate) struct Defaults<'a> {
     /// Its BackendTrafficPolicy, or why none of the routes without one of their own can be served.
-    policy: Result<Option<&'a ObjectId>, String>,
+    pub(crate) policy: Result<Option<&'a ObjectId>, String>,
     costs: &'a [tollgate_manifest::LlmRequestCost],
     /// Why no route can be served.
-    broken: Option<String>,
+    pub(crate) broken: Option<String>,
 }
 
 impl Default for Defaults<'_> {
@@ -233,15 +232,20 @@ fn model_override(reference: &AiGatewayRouteBackendRef) -> Result<Option<ModelNa
 
 /// Puts a backend into the bundle, with the bounds of the policy over the rule that uses it. One backend has one set of
 /// bounds: those of the first policy that has any.
-fn use_backend(planned: &PlannedBackend, upstream: &Upstream, used: &mut Used, findings: &mut Findings) {
-    let name = &planned.backend.name;
+pub(crate) fn use_backend(
+    (id, planned): (&ObjectId, &bundle::Backend),
+    upstream: &Upstream,
+    used: &mut Used,
+    findings: &mut Findings,
+) {
+    let name = &planned.name;
     match used.get(name) {
         Some(_) if upstream.asks_nothing() => return,
         Some((_, other)) if other.asks_nothing() => {}
         Some((_, other)) if other.asks_the_same(upstream) => return,
         Some((_, other)) => {
             if let (Some(policy), Some(first)) = (&upstream.policy, &other.policy) {
-                let message = format!("its bounds have no effect on {}: those of {first} count", planned.id);
+                let message = format!("its bounds have no effect on {id}: those of {first} count");
                 findings.warning(policy, "", message);
             }
             return;
@@ -249,7 +253,7 @@ fn use_backend(planned: &PlannedBackend, upstream: &Upstream, used: &mut Used, f
         None => {}
     }
     let Upstream { policy: _, limits, ejection, connect_timeout } = upstream.clone();
-    let backend = bundle::Backend { limits, ejection, connect_timeout, ..planned.backend.clone() };
+    let backend = bundle::Backend { limits, ejection, connect_timeout, ..planned.clone() };
     used.insert(name.clone(), (backend, upstream.clone()));
 }
 
@@ -286,26 +290,33 @@ fn check_rule(route: &ObjectId, at: usize, rule: &AiGatewayRouteRule, findings: 
 }
 
 fn resolve_match(written: &AiGatewayRouteMatch) -> Match {
-    let header = |header: &tollgate_manifest::HttpHeaderMatch| HeaderMatch {
-        name: header.name.to_ascii_lowercase(),
-        value: match header.kind {
-            HeaderMatchType::Exact => TextMatch::Exact(header.value.clone()),
-            HeaderMatchType::RegularExpression => TextMatch::RegularExpression(header.value.clone()),
-        },
-    };
-    Match { headers: written.headers.iter().map(header).collect() }
+    Match { headers: written.headers.iter().map(header_match).collect() }
+}
+
+pub(crate) fn header_match(written: &HttpHeaderMatch) -> HeaderMatch {
+    HeaderMatch { name: written.name.to_ascii_lowercase(), value: text_match(written.kind, &written.value) }
+}
+
+pub(crate) fn text_match(kind: HeaderMatchType, value: &str) -> TextMatch {
+    match kind {
+        HeaderMatchType::Exact => TextMatch::Exact(value.to_owned()),
+        HeaderMatchType::RegularExpression => TextMatch::RegularExpression(value.to_owned()),
+    }
 }
 
 /// The rule's own bounds over those of the policy. A zero duration is no bound.
-fn timeouts(rule: &AiGatewayRouteRule, traffic: &Traffic) -> Timeouts {
+pub(crate) fn timeouts(
+    own: Option<&HttpRouteTimeouts>,
+    stream_idle: Option<GatewayDuration>,
+    traffic: &Traffic,
+) -> Timeouts {
     let get = |duration: Option<GatewayDuration>| duration.map(GatewayDuration::get);
-    let own = rule.timeouts.as_ref();
     let request = own.and_then(|own| get(own.request)).or(traffic.request);
     let bound = |duration: Option<Duration>| duration.filter(|duration| !duration.is_zero());
     Timeouts {
         request: bound(request),
         per_try: bound(own.and_then(|own| get(own.backend_request)).or(traffic.per_try)),
         first_byte: request.is_none().then_some(FIRST_BYTE_DEFAULT),
-        stream_idle: bound(get(rule.stream_idle_timeout).or(traffic.stream_idle)),
+        stream_idle: bound(get(stream_idle).or(traffic.stream_idle)),
     }
 }

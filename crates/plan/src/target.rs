@@ -249,8 +249,12 @@ fn selected(index: &Index<'_>, policy: &ObjectId, selector: &TargetSelector) -> 
         let gateways = index.gateways.in_namespace(namespace);
         gateways.filter(|one| meets(&one.metadata.labels)).map(|one| one.id.name.as_str()).collect()
     } else if HTTP_ROUTE.is(group, &selector.kind) || AI_ROUTE.is(group, &selector.kind) {
-        let routes = index.ai_gateway_routes.in_namespace(namespace);
-        routes.filter(|one| meets(&one.metadata.labels)).map(|one| one.id.name.as_str()).collect()
+        let models = index.ai_gateway_routes.in_namespace(namespace);
+        let models = models.filter(|one| meets(&one.metadata.labels)).map(|one| one.id.name.as_str());
+        let plain =
+            index.http_routes.in_namespace(namespace).filter(|_| HTTP_ROUTE.is(group, &selector.kind));
+        let plain = plain.filter(|one| meets(&one.metadata.labels)).map(|one| one.id.name.as_str());
+        models.chain(plain).collect::<std::collections::BTreeSet<_>>().into_iter().collect()
     } else {
         Vec::new()
     };

@@ -32,6 +32,12 @@ fn outcome(file: &str, text: String) -> String {
             lines.push(format!("rule: {{route: {name}, at: {at}, through: {through}, serves: {shown}}}"));
         }
     }
+    for route in list(&bundle["plain_routes"]) {
+        for (at, rule) in list(&route["rules"]).iter().enumerate() {
+            let (name, through) = (&route["name"], &route["listeners"]);
+            lines.push(format!("plain: {{route: {name}, at: {at}, through: {through}, rule: {rule}}}"));
+        }
+    }
     let backends = bundle["backends"].as_object().cloned().unwrap_or_default();
     for (name, mut backend) in backends {
         let shown = ["tls", "credential", "limits", "ejection"].map(|part| (part, backend[part].take()));

@@ -15,6 +15,7 @@ use tollgate_terms::{BackendFault, Fault, GatewayFault};
 
 use crate::clock;
 use crate::drain::Drain;
+use crate::passed::PassedBody;
 use crate::serving::InFlight;
 use crate::settle::Running;
 use crate::upstream::Inbound;
@@ -32,6 +33,8 @@ pub(crate) enum AnswerBody {
     Whole(Box<WholeBody>),
     /// On its way from a backend.
     Stream(Box<StreamBody>),
+    /// The same, for a request of a plain rule.
+    Passed(Box<PassedBody>),
 }
 
 impl AnswerBody {
@@ -43,8 +46,10 @@ impl AnswerBody {
 
     /// Takes what is at hand out: a response that only tells of its body is complete without it.
     pub(crate) fn skip(&mut self) {
-        if let Self::Whole(whole) = self {
-            whole.data = None;
+        match self {
+            Self::Whole(whole) => whole.data = None,
+            Self::Passed(passed) => passed.skip(),
+            Self::Stream(_) => {}
         }
     }
 
@@ -99,7 +104,7 @@ enum State {
 pub(crate) struct BrokenOff;
 
 /// Fires when nothing has come for a while. Re-armed only when it fires, so that an event costs no timer work.
-struct IdleTimer {
+pub(crate) struct IdleTimer {
     limit: Duration,
     last: Instant,
     sleep: Pin<Box<Sleep>>,
@@ -143,13 +148,8 @@ impl Drop for WholeBody {
 
 impl StreamBody {
     pub(crate) fn new(parts: StreamParts) -> Self {
-        let now = clock::now();
         parts.running.patience.set(parts.idle_limit);
-        let idle = parts.idle_limit.map(|limit| IdleTimer {
-            limit,
-            last: now,
-            sleep: Box::pin(tokio::time::sleep(limit)),
-        });
+        let idle = parts.idle_limit.map(IdleTimer::new);
         Self {
             inbound: Some(parts.inbound),
             running: parts.running,
@@ -242,7 +242,7 @@ impl StreamBody {
 
     fn on_chunk(&mut self, chunk: Bytes, now: Instant) -> Option<Bytes> {
         if let Some(idle) = &mut self.idle {
-            idle.last = now;
+            idle.touch(now);
         }
         match self.running.attempt()?.on_response_chunk(chunk, now) {
             Step::Forward(bytes) => Some(bytes),
@@ -325,8 +325,18 @@ impl Drop for StreamBody {
 }
 
 impl IdleTimer {
+    /// One that begins now.
+    pub(crate) fn new(limit: Duration) -> Self {
+        Self { limit, last: clock::now(), sleep: Box::pin(tokio::time::sleep(limit)) }
+    }
+
+    /// Notes that something has come.
+    pub(crate) fn touch(&mut self, now: Instant) {
+        self.last = now;
+    }
+
     /// Whether nothing has come for the whole limit.
-    fn poll(&mut self, cx: &mut Context<'_>) -> bool {
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> bool {
         while self.sleep.as_mut().poll(cx).is_ready() {
             let due = self.last + self.limit;
             if due <= clock::now() {
@@ -376,6 +386,7 @@ impl Body for AnswerBody {
     ) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
         match self.get_mut() {
             Self::Whole(whole) => Poll::Ready(whole.take().map(|data| Ok(Frame::data(data)))),
+            Self::Passed(passed) => passed.poll_bytes(cx),
             Self::Stream(stream) => {
                 let item = match stream.first.take() {
                     Some(first) => first,
@@ -390,6 +401,7 @@ impl Body for AnswerBody {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Whole(whole) => whole.data.is_none(),
+            Self::Passed(passed) => passed.is_over(),
             Self::Stream(stream) => matches!(stream.state, State::Ended(Ok(()))) && stream.first.is_none(),
         }
     }
@@ -399,6 +411,7 @@ impl Body for AnswerBody {
             Self::Whole(whole) => {
                 SizeHint::with_exact(whole.data.as_ref().map_or(0, |data| data.len() as u64))
             }
+            Self::Passed(passed) => passed.size_hint(),
             Self::Stream(_) => SizeHint::default(),
         }
     }

@@ -20,6 +20,8 @@ mod http2;
 mod line;
 mod listen;
 mod overdue;
+mod pass;
+mod passed;
 mod patience;
 mod service;
 mod serving;

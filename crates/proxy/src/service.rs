@@ -21,6 +21,7 @@ use crate::answer::{AnswerBody, WholeBody};
 use crate::clock;
 use crate::collect::{Incomplete, collect};
 use crate::dispatch;
+use crate::pass;
 use crate::patience::Patience;
 use crate::serving::Serving;
 use crate::settle::Running;
@@ -48,6 +49,9 @@ pub(crate) struct Client {
 pub(crate) trait RequestBody: Body<Data = Bytes> + Unpin + Send {
     /// Completes when the client has left: nobody waits for the answer any more. For when the body is over.
     fn poll_left(&mut self, cx: &mut Context<'_>) -> Poll<()>;
+
+    /// Hands out pieces as they come from now on, however small: nobody wants the whole.
+    fn pass(&mut self) {}
 }
 
 impl RequestBody for Incoming {
@@ -91,6 +95,7 @@ pub(crate) fn refuse_head(
         body: BodyFraming::Absent,
         method,
         path,
+        query: None,
         host: None,
         headers: HeaderMap::new(),
         listener: listener(&serving.doors, client, None),
@@ -127,10 +132,12 @@ async fn serve(
 ) -> Option<Response<AnswerBody>> {
     let (serving, arrival) = (worker.serving(), arrival(request_id));
     let head = head(&serving.doors, client, request.into_parts().0, body);
+    let framing = head.body;
     let (exchange, plan) = Exchange::new(&serving.snapshot, head, arrival);
     let mut running = running(worker, client, exchange, serving);
-    let BodyPlan::Whole { bytes_max } = match plan {
-        Ok(plan) => plan,
+    let bytes_max = match plan {
+        Ok(BodyPlan::Whole { bytes_max }) => bytes_max,
+        Ok(BodyPlan::Pass(passage)) => return pass::pass(worker, running, *passage, framing, body).await,
         Err(reply) => return Some(local(running, reply)),
     };
     let collected = tokio::time::timeout(worker.request_body_timeout, collect(&mut *body, bytes_max)).await;
@@ -213,6 +220,7 @@ fn head(doors: &Doors, client: &Client, parts: http::request::Parts, body: &impl
         body: framing(&parts, body),
         method: parts.method,
         path: parts.uri.path().to_owned(),
+        query: parts.uri.query().map(str::to_owned),
         listener: listener(doors, client, host.as_deref()),
         host,
         headers: parts.headers,

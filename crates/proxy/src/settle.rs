@@ -171,6 +171,7 @@ mod tests {
         let head = RequestHead {
             method: Method::POST,
             path: "/v1/chat/completions".to_owned(),
+            query: None,
             host: Some("h".to_owned()),
             headers: HeaderMap::new(),
             listener: "l".into(),

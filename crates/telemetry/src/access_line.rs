@@ -40,6 +40,9 @@ pub(crate) struct Line<'a> {
     original_model: Option<&'a str>,
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     answer: Option<Answer<'a>>,
+    /// That of a plain rule; the answer tells its own.
+    #[serde(rename = "tollgate.backend", skip_serializing_if = "Option::is_none")]
+    passed_to: Option<&'a str>,
     #[serde(rename = "tollgate.listener")]
     listener: &'a str,
     #[serde(rename = "tollgate.route", skip_serializing_if = "Option::is_none")]
@@ -139,6 +142,7 @@ impl<'a> Line<'a> {
                 .map(|(operation, dialect)| operation.metric_name(dialect)),
             original_model: summary.requested_model.as_ref().map(|model| model.as_str()),
             answer: deciding.map(Answer::new),
+            passed_to: summary.passed_to.as_ref().map(AsRef::as_ref),
             listener: &summary.listener,
             route: summary.route.as_ref().map(AsRef::as_ref),
             outcome: summary.outcome.label(),

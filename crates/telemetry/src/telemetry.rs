@@ -143,6 +143,8 @@ impl Telemetry {
     fn count_request(&self, summary: &Summary) {
         let operation = match (summary.operation, summary.client_dialect) {
             (Some(operation), Some(dialect)) => operation.metric_name(dialect),
+            // Only plain rules take requests of which nobody knows what they want.
+            _ if summary.route.is_some() => "plain",
             _ => "unknown",
         };
         let labels = RequestLabels { operation, outcome: summary.outcome.label(), status: summary.status };

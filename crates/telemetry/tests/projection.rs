@@ -60,6 +60,7 @@ fn summary(attempts: Vec<Record>) -> Summary {
         client_dialect: Some(Dialect::OpenAiChat),
         requested_model: Some(model("fast")),
         route: Some(RouteName::new("default/chat")),
+        passed_to: None,
         attempts_made: u32::try_from(attempts.len()).expect("few attempts"),
         attempts,
         request_body_bytes: 1024,
@@ -123,6 +124,20 @@ fn abandoned() -> Summary {
     Summary { outcome: Outcome::ClientGone, fault: Some("client_gone"), ..summary(vec![attempt]) }
 }
 
+/// A request of a plain rule.
+fn passed() -> Summary {
+    Summary {
+        path: "/index.html".to_owned(),
+        operation: None,
+        client_dialect: None,
+        requested_model: None,
+        route: Some(RouteName::new("default/site")),
+        attempts_made: 1,
+        passed_to: Some(BackendName::new("Backend default/site")),
+        ..summary(Vec::new())
+    }
+}
+
 fn telemetry(access_log: AccessLog) -> Telemetry {
     Telemetry::new(Options { access_log, ..Options::new("1.2.3") }).expect("telemetry")
 }
@@ -147,7 +162,7 @@ fn compare(name: &str, actual: &str) {
 #[test]
 fn every_way_out_is_in_the_metrics() {
     let telemetry = telemetry(AccessLog::Off);
-    for summary in [summary(vec![record()]), fallback(), refused(), abandoned()] {
+    for summary in [summary(vec![record()]), fallback(), refused(), abandoned(), passed()] {
         telemetry.record(&summary);
     }
     telemetry.ejected(&BackendName::new("default/one"));
@@ -162,7 +177,7 @@ fn every_way_out_is_a_line_of_the_access_log() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("access.log");
     let telemetry = telemetry(AccessLog::File(path.clone()));
-    for summary in [summary(vec![record()]), fallback(), refused(), abandoned()] {
+    for summary in [summary(vec![record()]), fallback(), refused(), abandoned(), passed()] {
         telemetry.record(&summary);
     }
     telemetry.flush(Duration::from_secs(5));

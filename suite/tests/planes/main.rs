@@ -8,5 +8,7 @@
 )]
 
 mod failures;
+mod passage;
+mod plain;
 mod refusals;
 mod transport;

@@ -40,11 +40,11 @@ pub struct KubernetesContainer {
     pub env: Vec<EnvironmentVariable>,
     /// Requests and limits (`ResourceRequirements`).
     #[serde(default)]
-    #[schemars(schema_with = "any_object")]
+    #[schemars(schema_with = "crate::rules::any_object")]
     pub resources: Option<Value>,
     /// Security attributes (`SecurityContext`).
     #[serde(default)]
-    #[schemars(schema_with = "any_object")]
+    #[schemars(schema_with = "crate::rules::any_object")]
     pub security_context: Option<Value>,
     /// Image and tag.
     pub image: Option<String>,
@@ -66,7 +66,7 @@ pub struct EnvironmentVariable {
     pub value: Option<String>,
     /// Where its value is (`EnvVarSource`).
     #[serde(default)]
-    #[schemars(schema_with = "any_object")]
+    #[schemars(schema_with = "crate::rules::any_object")]
     pub value_from: Option<Value>,
 }
 
@@ -82,10 +82,6 @@ pub struct ForwardProxy {
     pub address: String,
 }
 
-fn any_object(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-    schemars::json_schema!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true })
-}
-
 fn any_objects(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
-    schemars::json_schema!({ "type": "array", "items": any_object(generator) })
+    schemars::json_schema!({ "type": "array", "items": crate::rules::any_object(generator) })
 }

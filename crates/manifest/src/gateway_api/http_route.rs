@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::http_filter::HttpRouteFilter;
 use super::{GROUP, HEADER_NAME, HOSTNAME, KIND, NAMESPACE, ParentReference, SECTION_NAME};
 use crate::rules::{cel, fields};
 use crate::scalar::GatewayDuration;
@@ -29,7 +30,7 @@ pub struct HttpRouteSpec {
 /// One rule of an HTTPRoute.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-#[schemars(extend("x-tollgate-not-served" = fields(["filters", "retry", "sessionPersistence"])))]
+#[schemars(extend("x-tollgate-not-served" = fields(["retry", "sessionPersistence"])))]
 pub struct HttpRouteRule {
     /// Name of the rule.
     #[schemars(length(min = 1, max = 253), regex(pattern = SECTION_NAME))]
@@ -38,6 +39,10 @@ pub struct HttpRouteRule {
     #[serde(default)]
     #[schemars(length(max = 64))]
     pub matches: Vec<HttpRouteMatch>,
+    /// What to change on the way.
+    #[serde(default)]
+    #[schemars(length(max = 16), extend("x-kubernetes-validations" = filter_rules()))]
+    pub filters: Vec<HttpRouteFilter>,
     /// Where requests go.
     #[serde(default)]
     #[schemars(length(max = 16))]
@@ -78,6 +83,22 @@ fn root_path() -> String {
 /// A condition on the path.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = cel([
+    (
+        "self.type == 'RegularExpression' || self.value.startsWith('/')",
+        "value must be an absolute path and start with '/' when type one of ['Exact', 'PathPrefix']",
+    ),
+    (
+        "self.type == 'RegularExpression' || !(self.value.contains('//') || self.value.contains('/./') \
+         || self.value.contains('/../') || self.value.endsWith('/.') || self.value.endsWith('/..'))",
+        "must not contain '//', '/./' or '/../', and not end with '/.' or '/..', when type one of ['Exact', 'PathPrefix']",
+    ),
+    (
+        "self.type == 'RegularExpression' || !(self.value.contains('%2f') || self.value.contains('%2F') \
+         || self.value.contains('#') || self.value.contains('?'))",
+        "must not contain '%2f', '#' or '?' when type one of ['Exact', 'PathPrefix']",
+    ),
+])))]
 pub struct HttpPathMatch {
     /// How to compare.
     #[serde(rename = "type", default)]
@@ -149,9 +170,8 @@ fn service_kind() -> String {
 }
 
 /// A backend of an HTTPRoute's rule.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-#[schemars(extend("x-tollgate-not-served" = fields(["filters"])))]
 pub struct HttpBackendRef {
     /// API group of the object; empty for the core group.
     #[serde(default)]
@@ -174,6 +194,32 @@ pub struct HttpBackendRef {
     #[serde(default = "one")]
     #[schemars(range(min = 0, max = 1000000))]
     pub weight: i32,
+    /// What is changed in requests to this object and in its responses.
+    #[serde(default)]
+    #[schemars(length(max = 16), extend("x-kubernetes-validations" = filter_rules()))]
+    pub filters: Vec<HttpRouteFilter>,
+}
+
+fn filter_rules() -> serde_json::Value {
+    cel([
+        (
+            "!(self.exists(f, f.type == 'RequestRedirect') && self.exists(f, f.type == 'URLRewrite'))",
+            "May specify either RequestRedirect or URLRewrite, but not both",
+        ),
+        (
+            "self.filter(f, f.type == 'RequestHeaderModifier').size() <= 1",
+            "RequestHeaderModifier filter cannot be repeated",
+        ),
+        (
+            "self.filter(f, f.type == 'ResponseHeaderModifier').size() <= 1",
+            "ResponseHeaderModifier filter cannot be repeated",
+        ),
+        (
+            "self.filter(f, f.type == 'RequestRedirect').size() <= 1",
+            "RequestRedirect filter cannot be repeated",
+        ),
+        ("self.filter(f, f.type == 'URLRewrite').size() <= 1", "URLRewrite filter cannot be repeated"),
+    ])
 }
 
 /// Bounds in time of a rule.

@@ -3,6 +3,7 @@
 mod backend_tls_policy;
 mod gateway;
 mod gateway_class;
+mod http_filter;
 mod http_route;
 mod name;
 mod reference;
@@ -17,6 +18,10 @@ pub use gateway::{
     RouteGroupKind, RouteNamespaces, TlsMode,
 };
 pub use gateway_class::GatewayClassSpec;
+pub use http_filter::{
+    HttpHeaderFilter, HttpPathModifier, HttpPathModifierType, HttpRequestRedirect, HttpRouteFilter,
+    HttpRouteFilterType, HttpUrlRewrite,
+};
 pub use http_route::{
     HeaderMatchType, HttpBackendRef, HttpHeaderMatch, HttpPathMatch, HttpQueryParamMatch, HttpRouteMatch,
     HttpRouteRule, HttpRouteSpec, HttpRouteTimeouts, PathMatchType,

@@ -3,16 +3,16 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
-use tollgate_config::CompiledTarget;
 use tollgate_config::bundle::{Backend, Ejection, Limits};
 
+use super::endpoint::Served;
 use super::form::seconds;
 
 /// How often Envoy looks whether an ejection is over.
 const EJECTION_INTERVAL: &str = "1s";
 
 /// Circuit breakers: a cluster takes what its backends take together.
-pub(super) fn circuit_breakers(targets: &[&CompiledTarget]) -> Value {
+pub(super) fn circuit_breakers(targets: &[Served<'_>]) -> Value {
     let backends = backends(targets);
     let sum = |bound: fn(&Limits) -> u32| {
         backends.iter().map(|backend| bound(&backend.limits)).fold(0, u32::saturating_add)
@@ -27,7 +27,7 @@ pub(super) fn circuit_breakers(targets: &[&CompiledTarget]) -> Value {
 }
 
 /// When a host is left out for a while; `None` when no backend says so. Of several policies the largest bounds hold.
-pub(super) fn outlier_detection(targets: &[&CompiledTarget]) -> Option<Value> {
+pub(super) fn outlier_detection(targets: &[Served<'_>]) -> Option<Value> {
     let policies: Vec<&Ejection> =
         backends(targets).into_iter().filter_map(|backend| backend.ejection.as_ref()).collect();
     let base = policies.iter().map(|policy| policy.base_time).max()?;
@@ -54,8 +54,8 @@ pub(super) fn outlier_detection(targets: &[&CompiledTarget]) -> Option<Value> {
 }
 
 /// Each backend once: a rule may send to one under several names of models.
-fn backends<'a>(targets: &[&'a CompiledTarget]) -> Vec<&'a Backend> {
+fn backends<'a>(targets: &[Served<'a>]) -> Vec<&'a Backend> {
     let by_name: BTreeMap<&str, &Backend> =
-        targets.iter().map(|target| (target.backend.name.as_ref(), target.backend.as_ref())).collect();
+        targets.iter().map(|served| (served.backend.name.as_ref(), served.backend)).collect();
     by_name.into_values().collect()
 }

@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tollgate_config::bundle::Endpoint;
-use tollgate_config::{CompiledRule, Diagnostic, Severity};
+use tollgate_config::plain::{CompiledForward, CompiledPlainRule};
+use tollgate_config::{CompiledRule, CompiledTarget, Diagnostic, Severity};
 
 use super::endpoint::Served;
 use super::form::{CLUSTER, HTTP_OPTIONS, extension, seconds, set, typed};
 use super::tls::{self, Offer};
-use super::{Resource, Resources, bounds, names, processor};
+use super::{Resource, Resources, bounds, names, plain, processor};
 
 /// Each host name is asked for by itself, and every address that it has is a host: what used to be the type `STRICT_DNS`.
 const DNS: &str = "envoy.extensions.clusters.dns.v3.DnsCluster";
@@ -37,7 +38,7 @@ const PANIC_PERCENT: u32 = 1;
 #[derive(Default)]
 pub(super) struct Clusters {
     /// By the address of the rule, which stands in many virtual hosts.
-    of_rules: HashMap<*const CompiledRule, Result<String, String>>,
+    of_rules: HashMap<*const (), Result<String, String>>,
     written: Vec<Resource>,
     diagnostics: Vec<Diagnostic>,
 }
@@ -47,12 +48,59 @@ impl Clusters {
     ///
     /// # Errors
     /// Why it cannot be served.
-    pub(super) fn of_rule(&mut self, rule: &Arc<CompiledRule>) -> Result<String, String> {
-        let key = Arc::as_ptr(rule);
+    pub(super) fn of_rule<'r>(&mut self, rule: &'r Arc<CompiledRule>) -> Result<String, String> {
+        let targets = || {
+            let all = rule.targets.iter().enumerate().filter(|(_, target)| target.weight > 0);
+            let served = |(index, target): (usize, &'r CompiledTarget)| Served {
+                index,
+                priority: target.priority,
+                weight: target.weight,
+                backend: &target.backend,
+            };
+            all.map(served).collect()
+        };
+        let origin = || Origin {
+            object: format!("AIGatewayRoute {}", rule.route),
+            index: rule.index,
+            cluster: names::rule(rule),
+            filters: processor::of_cluster(),
+        };
+        self.once(Arc::as_ptr(rule).cast(), origin, targets)
+    }
+
+    /// The name of the cluster of `rule`, which has these backends.
+    ///
+    /// # Errors
+    /// Why it cannot be served.
+    pub(super) fn of_plain_rule<'r>(
+        &mut self,
+        rule: &'r Arc<CompiledPlainRule>,
+        forward: &'r CompiledForward,
+    ) -> Result<String, String> {
+        let targets = || {
+            let all = forward.targets.iter().enumerate();
+            all.map(|(index, (backend, weight))| Served { index, priority: 0, weight: *weight, backend })
+                .collect()
+        };
+        let origin = || Origin {
+            object: format!("HTTPRoute {}", rule.route),
+            index: rule.index,
+            cluster: names::plain_rule(rule),
+            filters: plain::filters(),
+        };
+        self.once(Arc::as_ptr(rule).cast(), origin, targets)
+    }
+
+    fn once<'r>(
+        &mut self,
+        key: *const (),
+        origin: impl FnOnce() -> Origin,
+        targets: impl FnOnce() -> Vec<Served<'r>>,
+    ) -> Result<String, String> {
         if let Some(known) = self.of_rules.get(&key) {
             return known.clone();
         }
-        let made = self.write(rule);
+        let made = self.write(&origin(), targets());
         self.of_rules.insert(key, made.clone());
         made
     }
@@ -63,12 +111,11 @@ impl Clusters {
         resources.diagnostics.extend(self.diagnostics);
     }
 
-    fn write(&mut self, rule: &CompiledRule) -> Result<String, String> {
-        let targets = self.served(rule)?;
-        let protocol = self.protocol(rule, &targets);
-        let name = names::rule(rule);
-        let mut body = body(&name, &targets, protocol);
-        let name = names::hashed(&name, &body.to_string());
+    fn write(&mut self, origin: &Origin, targets: Vec<Served<'_>>) -> Result<String, String> {
+        let targets = self.served(origin, targets)?;
+        let protocol = self.protocol(origin, &targets);
+        let mut body = body(origin, &targets, protocol);
+        let name = names::hashed(&origin.cluster, &body.to_string());
         set(&mut body, "name", name.clone().into());
         // One route may stand in the bundle several times, for listeners with other defaults.
         if !self.written.iter().any(|written| written.name == name) {
@@ -78,32 +125,29 @@ impl Clusters {
     }
 
     /// The targets that get requests, with priorities that have no gaps, as Envoy wants them.
-    fn served<'a>(&mut self, rule: &'a CompiledRule) -> Result<Vec<Served<'a>>, String> {
-        let live = || rule.targets.iter().enumerate().filter(|(_, target)| target.weight > 0);
-        let endpoints = || live().flat_map(|(_, target)| &target.backend.endpoints);
-        let resolves = endpoints().any(|endpoint| matches!(endpoint, Endpoint::Fqdn { .. }));
+    fn served<'a>(&mut self, origin: &Origin, live: Vec<Served<'a>>) -> Result<Vec<Served<'a>>, String> {
+        let mut endpoints = live.iter().flat_map(|served| &served.backend.endpoints);
+        let resolves = endpoints.any(|endpoint| matches!(endpoint, Endpoint::Fqdn { .. }));
         let mut targets: Vec<Served<'a>> = Vec::new();
         let mut last = None;
-        for (index, target) in live() {
+        for served in live {
             let is_unix = |endpoint: &Endpoint| matches!(endpoint, Endpoint::Unix { .. });
-            if resolves && target.backend.endpoints.iter().any(is_unix) {
+            if resolves && served.backend.endpoints.iter().any(is_unix) {
                 let message = "Envoy cannot have a Unix socket beside a host name in one rule: this backend gets nothing";
-                self.tell(rule, target.backend.name.as_ref(), Severity::Error, message);
+                self.tell(origin, served.backend.name.as_ref(), Severity::Error, message);
                 continue;
             }
             let before = targets.last().map_or(0, |served| served.priority);
-            let priority = if last.is_none_or(|last| last == target.priority) { before } else { before + 1 };
-            last = Some(target.priority);
-            targets.push(Served { index, priority, target });
+            let priority = if last.is_none_or(|last| last == served.priority) { before } else { before + 1 };
+            last = Some(served.priority);
+            targets.push(Served { priority, ..served });
         }
         if targets.is_empty() { Err("no backend has a weight".to_owned()) } else { Ok(targets) }
     }
 
-    fn protocol(&mut self, rule: &CompiledRule, targets: &[Served<'_>]) -> Protocol {
-        let is_http2 = |served: &Served<'_>| {
-            served.target.backend.http2_cleartext && served.target.backend.tls.is_none()
-        };
-        if targets.iter().all(|served| served.target.backend.tls.is_some()) {
+    fn protocol(&mut self, origin: &Origin, targets: &[Served<'_>]) -> Protocol {
+        let is_http2 = |served: &Served<'_>| served.backend.http2_cleartext && served.backend.tls.is_none();
+        if targets.iter().all(|served| served.backend.tls.is_some()) {
             return Protocol::ByAlpn;
         }
         if targets.iter().all(is_http2) {
@@ -111,15 +155,15 @@ impl Clusters {
         }
         for served in targets.iter().filter(|served| is_http2(served)) {
             let message = "Envoy speaks HTTP/2 in cleartext to all backends of a rule or to none: this one is asked with HTTP/1.1";
-            self.tell(rule, served.target.backend.name.as_ref(), Severity::Warning, message);
+            self.tell(origin, served.backend.name.as_ref(), Severity::Warning, message);
         }
         Protocol::Http1
     }
 
-    fn tell(&mut self, rule: &CompiledRule, backend: &str, severity: Severity, message: &str) {
+    fn tell(&mut self, origin: &Origin, backend: &str, severity: Severity, message: &str) {
         let diagnostic = Diagnostic {
-            object: format!("AIGatewayRoute {}", rule.route),
-            path: format!("spec.rules[{}].backendRefs", rule.index),
+            object: origin.object.clone(),
+            path: format!("spec.rules[{}].backendRefs", origin.index),
             severity,
             message: format!("backend {backend:?}: {message}"),
         };
@@ -127,6 +171,18 @@ impl Clusters {
             self.diagnostics.push(diagnostic);
         }
     }
+}
+
+/// The rule that a cluster is for.
+struct Origin {
+    /// The object that it stands in.
+    object: String,
+    /// Its place there.
+    index: usize,
+    /// The name of the cluster, without a hash.
+    cluster: String,
+    /// What happens to a request in the cluster.
+    filters: Value,
 }
 
 /// What all hosts of a cluster are asked in: Envoy has one for them together.
@@ -141,11 +197,11 @@ enum Protocol {
 }
 
 /// The cluster, without its name.
-fn body(rule: &str, targets: &[Served<'_>], protocol: Protocol) -> Value {
-    let plain: Vec<_> = targets.iter().map(|served| served.target).collect();
-    let endpoints = || plain.iter().flat_map(|target| &target.backend.endpoints);
-    let resolves = endpoints().any(|endpoint| matches!(endpoint, Endpoint::Fqdn { .. }));
-    let connect_timeout = plain.iter().map(|target| target.backend.connect_timeout).max();
+fn body(origin: &Origin, targets: &[Served<'_>], protocol: Protocol) -> Value {
+    let rule = origin.cluster.as_str();
+    let mut endpoints = targets.iter().flat_map(|served| &served.backend.endpoints);
+    let resolves = endpoints.any(|endpoint| matches!(endpoint, Endpoint::Fqdn { .. }));
+    let connect_timeout = targets.iter().map(|served| served.backend.connect_timeout).max();
     let localities: Vec<Value> = targets.iter().map(|served| served.locality(rule)).collect();
     let mut fields = json!({
         "name": rule,
@@ -157,15 +213,15 @@ fn body(rule: &str, targets: &[Served<'_>], protocol: Protocol) -> Value {
             "healthy_panic_threshold": { "value": PANIC_PERCENT },
             "locality_weighted_lb_config": {},
         },
-        "circuit_breakers": bounds::circuit_breakers(&plain),
-        "typed_extension_protocol_options": { HTTP_OPTIONS: typed(HTTP_OPTIONS, http_options(protocol)) },
+        "circuit_breakers": bounds::circuit_breakers(targets),
+        "typed_extension_protocol_options": { HTTP_OPTIONS: typed(HTTP_OPTIONS, http_options(protocol, &origin.filters)) },
         "load_assignment": {
             "cluster_name": rule,
             "policy": { "overprovisioning_factor": OVERPROVISIONING_PERCENT },
             "endpoints": localities,
         },
     });
-    if let Some(outliers) = bounds::outlier_detection(&plain) {
+    if let Some(outliers) = bounds::outlier_detection(targets) {
         set(&mut fields, "outlier_detection", outliers);
     }
     set_sockets(&mut fields, targets, protocol);
@@ -182,7 +238,7 @@ fn set_discovery(cluster: &mut Value, resolves: bool) {
     }
 }
 
-fn http_options(protocol: Protocol) -> Value {
+fn http_options(protocol: Protocol, filters: &Value) -> Value {
     let http2 = json!({
         "initial_stream_window_size": STREAM_WINDOW_BYTES,
         "initial_connection_window_size": CONNECTION_WINDOW_BYTES,
@@ -197,7 +253,7 @@ fn http_options(protocol: Protocol) -> Value {
     json!({
         "common_http_protocol_options": { "idle_timeout": IDLE_TIMEOUT },
         name: config,
-        "http_filters": processor::of_cluster(),
+        "http_filters": filters,
     })
 }
 
@@ -207,7 +263,7 @@ fn set_sockets(cluster: &mut Value, targets: &[Served<'_>], protocol: Protocol) 
     let offer = if protocol == Protocol::ByAlpn { Offer::Both } else { Offer::Http1 };
     let mut matches = Vec::new();
     for served in targets {
-        let Some(tls) = &served.target.backend.tls else { continue };
+        let Some(tls) = &served.backend.tls else { continue };
         let socket = tls::upstream(tls, offer);
         if protocol == Protocol::ByAlpn && matches.is_empty() {
             set(cluster, "transport_socket", socket.clone());

@@ -1,8 +1,7 @@
 //! Hosts of a cluster: a locality for each target, with its weight and its priority.
 
 use serde_json::{Value, json};
-use tollgate_config::CompiledTarget;
-use tollgate_config::bundle::Endpoint;
+use tollgate_config::bundle::{Backend, Endpoint};
 
 use super::form::{pipe, set, socket_address};
 use super::names::HOST_METADATA;
@@ -17,8 +16,10 @@ pub(super) struct Served<'a> {
     pub(super) index: usize,
     /// Its priority, without gaps.
     pub(super) priority: u32,
-    /// The target.
-    pub(super) target: &'a CompiledTarget,
+    /// Its share among those of its priority.
+    pub(super) weight: u32,
+    /// Where it sends.
+    pub(super) backend: &'a Backend,
 }
 
 impl Served<'_> {
@@ -30,11 +31,11 @@ impl Served<'_> {
     /// The hosts of the target.
     pub(super) fn locality(&self, rule: &str) -> Value {
         let endpoints: Vec<Value> =
-            self.target.backend.endpoints.iter().map(|endpoint| self.host(endpoint, rule)).collect();
+            self.backend.endpoints.iter().map(|endpoint| self.host(endpoint, rule)).collect();
         json!({
             "locality": { "zone": self.name() },
             "priority": self.priority,
-            "load_balancing_weight": self.target.weight,
+            "load_balancing_weight": self.weight,
             "lb_endpoints": endpoints,
         })
     }
@@ -45,7 +46,7 @@ impl Served<'_> {
     }
 
     fn host(&self, endpoint: &Endpoint, rule: &str) -> Value {
-        let authority = self.target.backend.authority(endpoint);
+        let authority = self.backend.authority(endpoint);
         let (address, hostname) = match endpoint {
             Endpoint::Fqdn { hostname, port } => (socket_address(hostname, *port), Some(hostname.clone())),
             Endpoint::Ip { address, port } => {
@@ -59,7 +60,7 @@ impl Served<'_> {
         }
         let target = format!("{rule}/target/{}", self.index);
         let mut metadata = json!({ HOST_METADATA: { "target": target, "authority": authority } });
-        if self.target.backend.tls.is_some() {
+        if self.backend.tls.is_some() {
             set(&mut metadata, SOCKET_METADATA, self.socket_match());
         }
         json!({ "endpoint": endpoint, "metadata": { "filter_metadata": metadata } })

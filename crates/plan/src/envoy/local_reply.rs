@@ -33,6 +33,8 @@ enum When {
     Details(&'static str),
     /// By what these begin with.
     DetailsFrom(&'static str),
+    /// By a route that is an answer, and no redirect.
+    Misconfigured,
     /// By its status.
     Status(u16),
     /// By a status of at least this.
@@ -58,7 +60,7 @@ const CAUSES: [Cause; 16] = [
         label: "no_route",
     },
     Cause {
-        when: When::Details("direct_response"),
+        when: When::Misconfigured,
         status: None,
         told: 500,
         kind: "InternalServerError",
@@ -263,6 +265,9 @@ impl When {
         };
         match self {
             Self::Flags(flags) => json!({ "response_flag_filter": { "flags": flags } }),
+            Self::Misconfigured => {
+                expression("response.code_details == 'direct_response' && response.code >= 500")
+            }
             Self::Details(details) => expression(&format!("response.code_details == '{details}'")),
             Self::DetailsFrom(begin) => expression(&format!("response.code_details.startsWith('{begin}')")),
             Self::Status(exact) => status("EQ", *exact),

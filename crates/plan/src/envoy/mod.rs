@@ -15,6 +15,7 @@ mod listener;
 mod local_reply;
 mod names;
 mod place;
+mod plain;
 mod processor;
 mod retry;
 mod route;
@@ -30,7 +31,7 @@ use tollgate_config::{Bundle, Diagnostic, Snapshot};
 
 pub use names::{
     ATTEMPT_CALL, CALL_METADATA, EXCHANGE_CALL, HOST_METADATA, LISTENER_METADATA, METADATA_NAMESPACE,
-    REPLY_DETAILS, REQUEST_ID_HEADER, SNAPSHOT_METADATA,
+    PROBE_HEADER, REPLY_DETAILS, REQUEST_ID_HEADER, SNAPSHOT_METADATA,
 };
 pub use place::{Identity, Place, cluster_at};
 

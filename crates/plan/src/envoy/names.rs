@@ -1,6 +1,7 @@
 //! Names that Envoy, its processor and whoever sends resources have to agree on.
 
 use tollgate_config::CompiledRule;
+use tollgate_config::plain::CompiledPlainRule;
 use tollgate_terms::content_hash;
 
 /// The response header that tells the id of the exchange.
@@ -57,6 +58,9 @@ pub const REPLY_DETAILS: &str = "tollgate";
 /// The cluster of the external processor.
 pub(super) const PROCESSOR_CLUSTER: &str = "tollgate-extproc";
 
+/// The request header of a probe, which the processor answers wherever it comes in.
+pub const PROBE_HEADER: &str = "tollgate-probe";
+
 /// The filter of listeners that calls the external processor.
 pub(super) const EXCHANGE_FILTER: &str = "envoy.filters.http.ext_proc/tollgate";
 
@@ -66,6 +70,11 @@ pub(super) const ATTEMPT_FILTER: &str = "envoy.filters.http.ext_proc/tollgate-at
 /// The name of a rule, in routes and in the metadata of hosts.
 pub(super) fn rule(rule: &CompiledRule) -> String {
     format!("{}/rule/{}", rule.route, rule.index)
+}
+
+/// The name of a plain rule.
+pub(super) fn plain_rule(rule: &CompiledPlainRule) -> String {
+    format!("plain/{}/rule/{}", rule.route, rule.index)
 }
 
 /// Adds a hash of `content` to `name`, so that another content has another name.

@@ -12,6 +12,8 @@ use super::{Place, Resource, cluster_at};
 
 const FILTER: &str = "envoy.extensions.filters.http.ext_proc.v3.ExternalProcessor";
 const PER_ROUTE: &str = "envoy.extensions.filters.http.ext_proc.v3.ExtProcPerRoute";
+/// The filter that changes headers.
+pub(super) const MUTATION_FILTER: &str = "envoy.filters.http.header_mutation";
 const MUTATION: &str = "envoy.extensions.filters.http.header_mutation.v3.HeaderMutation";
 const CODEC: &str = "envoy.extensions.filters.http.upstream_codec.v3.UpstreamCodec";
 
@@ -75,8 +77,17 @@ pub(super) fn of_cluster() -> Value {
     form::set(&mut fields, "allow_content_length_header", true.into());
     // Behind the router nobody reads Envoy's own headers any more, and no backend is to see them.
     form::set(&mut fields, "mutation_rules", json!({ "allow_all_routing": true, "allow_envoy": true }));
-    let codec = extension("envoy.filters.http.upstream_codec", CODEC, json!({}));
-    json!([identity(), extension(ATTEMPT_FILTER, FILTER, fields), length(), codec])
+    json!([identity(), extension(ATTEMPT_FILTER, FILTER, fields), length(), codec()])
+}
+
+/// The last filter of every cluster.
+pub(super) fn codec() -> Value {
+    extension("envoy.filters.http.upstream_codec", CODEC, json!({}))
+}
+
+/// What turns the processor off for a route: the filter, and its configuration there.
+pub(super) fn off() -> (&'static str, Value) {
+    (EXCHANGE_FILTER, typed(PER_ROUTE, json!({ "disabled": true })))
 }
 
 /// The filter that says what the attempt is about.
@@ -94,8 +105,16 @@ fn length() -> Value {
 }
 
 fn mutation(name: &str, mutation: &Value) -> Value {
-    let mutations = json!({ "mutations": { "request_mutations": [mutation] } });
-    extension(&format!("envoy.filters.http.header_mutation/{name}"), MUTATION, mutations)
+    named_mutation(&format!("{MUTATION_FILTER}/{name}"), json!({ "request_mutations": [mutation] }))
+}
+
+/// A filter that changes headers.
+pub(super) fn header_mutation(mutations: Value) -> Value {
+    named_mutation(MUTATION_FILTER, mutations)
+}
+
+fn named_mutation(name: &str, mutations: Value) -> Value {
+    extension(name, MUTATION, json!({ "mutations": mutations }))
 }
 
 fn filter(call: &str, processing_mode: Value) -> Value {

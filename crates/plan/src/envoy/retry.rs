@@ -42,6 +42,12 @@ pub(super) fn policy(rule: &CompiledRule) -> Option<Value> {
     Some(policy)
 }
 
+/// The policy of what is never retried; `None` when it does not bound a try either.
+pub(super) fn bounds_only(timeouts: &Timeouts) -> Option<Value> {
+    let mut policy = json!({ "num_retries": 0 });
+    set_bounds(&mut policy, timeouts).then_some(policy)
+}
+
 /// What is retried, in Envoy's words. Its `reset` holds for whatever ends without a response: no connection, a lost one, and the time of
 /// one try running out; there is no word for the last alone. What a response is worth the processor says, in a header.
 fn conditions(retry: &Retry) -> Vec<&'static str> {

@@ -2,12 +2,13 @@
 
 use serde_json::{Value, json};
 use tollgate_config::bundle::Listener;
-use tollgate_config::{Alternative, Snapshot, hostname};
+use tollgate_config::{Snapshot, VirtualHost, hostname};
 
 use super::cluster::Clusters;
 use super::form::typed;
 use super::listener::{Door, specificity};
-use super::{Fleet, Resource, processor, route};
+use super::route::Beside;
+use super::{Fleet, Resource, plain, processor, route};
 
 const ROUTE_CONFIGURATION: &str = "envoy.config.route.v3.RouteConfiguration";
 
@@ -30,17 +31,17 @@ pub(super) fn configuration(
                 (Some(name), _) => !is_taken(door, listener, name),
             };
             if reached {
-                hosts.write(listener, table.hostname.as_deref(), table.alternatives);
+                hosts.write(listener, table.hostname.as_deref(), table);
             }
         }
         if let Some(name) = &own
             && !tables.iter().any(|table| table.hostname.as_ref() == Some(name))
         {
-            hosts.write(listener, Some(name), &[]);
+            hosts.write(listener, Some(name), &VirtualHost::default());
         }
     }
     if let Some(broadest) = door.broadest().filter(|listener| listener.hostname.is_some()) {
-        hosts.write(broadest, None, &[]);
+        hosts.write(broadest, None, &VirtualHost::default());
     }
     let name = door.name();
     let fields = json!({
@@ -68,10 +69,20 @@ struct Hosts<'a> {
 }
 
 impl Hosts<'_> {
-    fn write(&mut self, listener: &Listener, hostname: Option<&str>, alternatives: &[Alternative]) {
+    fn write(&mut self, listener: &Listener, hostname: Option<&str>, table: &VirtualHost<'_>) {
         let domain = hostname.unwrap_or("*");
+        let beside = if table.plain.is_empty() { Beside::Nothing } else { Beside::Plain };
+        let alternatives = table.alternatives.iter();
         let mut routes: Vec<Value> =
-            alternatives.iter().map(|alternative| route::to_rule(alternative, self.clusters)).collect();
+            alternatives.map(|alternative| route::to_rule(alternative, beside, self.clusters)).collect();
+        if beside == Beside::Plain {
+            if !routes.is_empty() {
+                routes.extend(route::to_models());
+            }
+            routes.push(route::to_processor());
+        }
+        let plain = table.plain.iter();
+        routes.extend(plain.flat_map(|alternative| plain::routes(alternative, listener, self.clusters)));
         routes.push(route::to_nothing());
         self.written.push(json!({
             "name": domain,

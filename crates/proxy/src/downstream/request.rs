@@ -24,6 +24,8 @@ pub(super) struct Incoming<'a, T> {
     /// Whether the client waits to be told that the body is wanted.
     awaits_continue: bool,
     interim: Pieces,
+    /// Whether it comes out in one piece as far as possible.
+    is_gathered: bool,
 }
 
 /// The body ended before it was complete, or its framing is broken.
@@ -34,7 +36,7 @@ pub(super) struct CutShort;
 impl<'a, T: Transport> Incoming<'a, T> {
     /// The body that `decoder` takes out of what comes over `line`.
     pub(super) fn new(line: &'a mut Line<T>, decoder: BodyDecoder, awaits_continue: bool) -> Self {
-        Self { line, decoder, awaits_continue, interim: Pieces::default() }
+        Self { line, decoder, awaits_continue, interim: Pieces::default(), is_gathered: true }
     }
 
     /// What is left of the body when nobody wants more of it; `None` when another request cannot follow behind it.
@@ -63,7 +65,8 @@ impl<'a, T: Transport> Incoming<'a, T> {
     /// How many bytes are gathered before any are handed out: as many as there will be, as far as their announcement can be
     /// trusted, so that a body comes out in one piece.
     fn gathers(&self) -> usize {
-        self.decoder.bytes_left().map_or(0, |left| trusted_bytes(left, self.line.buffer.len()))
+        let left = self.decoder.bytes_left().filter(|_| self.is_gathered);
+        left.map_or(0, |left| trusted_bytes(left, self.line.buffer.len()))
     }
 }
 
@@ -108,5 +111,9 @@ impl<T: Transport> Body for Incoming<'_, T> {
 impl<T: Transport> RequestBody for Incoming<'_, T> {
     fn poll_left(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.line.poll_left(cx)
+    }
+
+    fn pass(&mut self) {
+        self.is_gathered = false;
     }
 }

@@ -211,7 +211,12 @@ fn bundle(port: u16, backend: SocketAddr, stream_idle: Option<Duration>) -> Bund
         connect_timeout: Duration::from_secs(1),
         http2_cleartext: false,
     };
-    Bundle { listeners: vec![listener], routes: vec![route], backends: [(name, backend)].into() }
+    Bundle {
+        listeners: vec![listener],
+        routes: vec![route],
+        backends: [(name, backend)].into(),
+        ..Bundle::default()
+    }
 }
 
 /// A chat, over HTTP/2; the path tells the dialect.

@@ -1,18 +1,32 @@
-//! A request body made of pieces, sent without joining them.
+//! A request body: made of pieces, sent without joining them, or passed on as it comes from a client.
 
 use std::collections::VecDeque;
-use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
+use tokio::sync::mpsc::Receiver;
 
-/// The pieces of a request body that are not sent yet.
+use super::inbound::CutShort;
+
+/// What of a request body is not sent yet.
 #[derive(Debug)]
-pub(crate) struct UpstreamBody {
-    pieces: VecDeque<Bytes>,
-    bytes: u64,
+pub(crate) enum UpstreamBody {
+    /// All of it is at hand.
+    Pieces {
+        /// In order.
+        pieces: VecDeque<Bytes>,
+        /// How many bytes they have.
+        bytes: u64,
+    },
+    /// It comes from a client.
+    Passed {
+        /// Pieces, then `None` for the end. Without that end it is cut.
+        pieces: Receiver<Option<Bytes>>,
+        /// How many bytes will have come, if that is known.
+        bytes: Option<u64>,
+    },
 }
 
 impl UpstreamBody {
@@ -20,30 +34,41 @@ impl UpstreamBody {
     pub(crate) fn new(pieces: &[Bytes]) -> Self {
         let pieces: VecDeque<Bytes> = pieces.iter().filter(|piece| !piece.is_empty()).cloned().collect();
         let bytes = pieces.iter().map(|piece| piece.len() as u64).sum();
-        Self { pieces, bytes }
+        Self::Pieces { pieces, bytes }
     }
 }
 
 impl Body for UpstreamBody {
     type Data = Bytes;
-    type Error = Infallible;
+    type Error = CutShort;
 
     fn poll_frame(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        let piece = self.pieces.pop_front();
-        if let Some(piece) = &piece {
-            self.bytes -= piece.len() as u64;
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, CutShort>>> {
+        match self.get_mut() {
+            Self::Pieces { pieces, bytes } => {
+                let piece = pieces.pop_front();
+                if let Some(piece) = &piece {
+                    *bytes -= piece.len() as u64;
+                }
+                Poll::Ready(piece.map(|piece| Ok(Frame::data(piece))))
+            }
+            Self::Passed { pieces, .. } => pieces.poll_recv(cx).map(|piece| match piece {
+                Some(piece) => piece.map(|piece| Ok(Frame::data(piece))),
+                None => Some(Err(CutShort)),
+            }),
         }
-        Poll::Ready(piece.map(|piece| Ok(Frame::data(piece))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.pieces.is_empty()
+        matches!(self, Self::Pieces { pieces, .. } if pieces.is_empty())
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.bytes)
+        match self {
+            Self::Pieces { bytes, .. } => SizeHint::with_exact(*bytes),
+            Self::Passed { bytes, .. } => bytes.map_or_else(SizeHint::default, SizeHint::with_exact),
+        }
     }
 }

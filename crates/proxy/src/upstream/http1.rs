@@ -8,9 +8,11 @@ use std::task::{Context, Poll, Waker};
 use bytes::{Bytes, BytesMut};
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
-use tollgate_wire::http1::{BodyDecoder, Decoded, ResponseHead, read_response_head};
+use tollgate_wire::http1::{BodyDecoder, Decoded, Framing, ResponseHead, read_response_head};
 
+use super::upload::{More, Stopped, Upload};
 use crate::line::{Line, Pieces, Transport};
+use crate::service::RequestBody;
 
 /// What the connection says by itself, whatever a configuration wants: who says it twice is understood in two ways.
 const OWN_HEADERS: [HeaderName; 4] = [HOST, CONTENT_LENGTH, TRANSFER_ENCODING, CONNECTION];
@@ -80,6 +82,64 @@ impl Http1 {
         .await
     }
 
+    /// Sends the `head` of a request and passes its body on, and waits for the head of the response. What is left of the body when
+    /// the backend has answered is passed on only if the answer is a success; otherwise the connection is of no further use.
+    pub(super) async fn pass(
+        &mut self,
+        head: Bytes,
+        upload: &mut Upload<'_, impl RequestBody>,
+    ) -> Result<ResponseHead, NotPassed> {
+        self.written = false;
+        let mut pieces = Pieces::from_iter([head]);
+        let (mut answer, mut failed, mut has_come) = (None, false, false);
+        poll_fn(|cx| {
+            while !failed && !self.written {
+                match self.line.poll_write(cx, &mut pieces) {
+                    Poll::Pending => break,
+                    Poll::Ready(Err(_)) => failed = true,
+                    Poll::Ready(Ok(())) => match upload.poll_pieces(cx, &mut pieces) {
+                        Poll::Pending => break,
+                        Poll::Ready(Ok(More::Pieces)) => {}
+                        Poll::Ready(Ok(More::Nothing)) => self.written = true,
+                        Poll::Ready(Err(stopped)) => return Poll::Ready(Err(NotPassed::Stopped(stopped))),
+                    },
+                }
+            }
+            while answer.is_none() {
+                if let Some(head) = read_response_head(&mut self.line.buffer).map_err(Broken::from)? {
+                    self.keeps_alive = head.keeps_alive;
+                    answer = Some(head);
+                    break;
+                }
+                match self.line.poll_fill(cx) {
+                    // A backend that says no and closes may be heard although writing failed.
+                    Poll::Pending if !failed => break,
+                    Poll::Pending | Poll::Ready(Ok(0) | Err(_)) if !has_come => {
+                        return Poll::Ready(Err(Broken::Closed.into()));
+                    }
+                    Poll::Pending | Poll::Ready(Ok(0)) => {
+                        return Poll::Ready(Err(Broken::Cut(ended()).into()));
+                    }
+                    Poll::Ready(Err(error)) => return Poll::Ready(Err(Broken::Cut(error).into())),
+                    Poll::Ready(Ok(_)) => has_come = true,
+                }
+            }
+            let is_refusal = answer.as_ref().is_some_and(|head| !head.status.is_success());
+            if (self.written || failed || is_refusal)
+                && let Some(head) = answer.take()
+            {
+                return Poll::Ready(Ok(head));
+            }
+            if self.written
+                && let Poll::Ready(stopped) = upload.poll_stopped(cx)
+            {
+                return Poll::Ready(Err(NotPassed::Stopped(stopped)));
+            }
+            Poll::Pending
+        })
+        .await
+    }
+
     /// More of the body that `decoder` takes out of its framing; `None` at its end.
     pub(super) fn poll_body(
         &mut self,
@@ -116,6 +176,17 @@ impl Http1 {
     }
 }
 
+/// Why a request was not passed on, or not answered.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum NotPassed {
+    /// Because of the backend.
+    #[error(transparent)]
+    Broken(#[from] Broken),
+    /// Because of the client.
+    #[error(transparent)]
+    Stopped(Stopped),
+}
+
 fn ended() -> io::Error {
     io::ErrorKind::UnexpectedEof.into()
 }
@@ -129,6 +200,18 @@ pub(super) fn request(
     body: &[Bytes],
 ) -> Pieces {
     let body_bytes: usize = body.iter().map(Bytes::len).sum();
+    let head = head(method, path, host, headers, Some(Framing::Sized(body_bytes as u64)));
+    std::iter::once(head).chain(body.iter().cloned()).collect()
+}
+
+/// The head of a request; without a framing it has no body.
+pub(super) fn head(
+    method: &Method,
+    path: &str,
+    host: &HeaderValue,
+    headers: &HeaderMap,
+    framing: Option<Framing>,
+) -> Bytes {
     let headers = || headers.iter().filter(|(name, _)| !OWN_HEADERS.contains(name));
     let header_bytes: usize = headers().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
     let mut head = BytesMut::with_capacity(header_bytes + path.len() + host.len() + 96);
@@ -141,7 +224,11 @@ pub(super) fn request(
     for (name, value) in headers() {
         line(&[name.as_str().as_bytes(), b": ", value.as_bytes()]);
     }
-    line(&[b"content-length: ", body_bytes.to_string().as_bytes()]);
+    match framing {
+        None => {}
+        Some(Framing::Sized(bytes)) => line(&[b"content-length: ", bytes.to_string().as_bytes()]),
+        Some(Framing::Chunked | Framing::UntilClose) => line(&[b"transfer-encoding: chunked"]),
+    }
     line(&[]);
-    std::iter::once(head.freeze()).chain(body.iter().cloned()).collect()
+    head.freeze()
 }

@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
+use tokio::sync::mpsc::Sender;
 use tollgate_wire::http1::BodyDecoder;
 
 use super::http1::Http1;
@@ -18,6 +19,13 @@ pub(crate) enum Inbound {
     Http1(Box<OwnConnection>),
     /// On a connection that is shared, and driven by its own task.
     Http2(Incoming),
+    /// The same, while the request is not over and nobody wants the rest of it: to end it would end the response too.
+    Http2Unfinished {
+        /// The response.
+        incoming: Incoming,
+        /// Held, so that the request does not end.
+        _request: Sender<Option<Bytes>>,
+    },
 }
 
 /// A connection that one response comes in on.
@@ -28,15 +36,15 @@ pub(crate) struct OwnConnection {
     pub(super) endpoint: usize,
 }
 
-/// The body ended before it was complete.
+/// A body ended before it was complete.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
-#[error("the body of a response is cut")]
+#[error("a body is cut")]
 pub(crate) struct CutShort;
 
 impl Inbound {
     /// Whether what has arrived may not have come out yet, because the connection is driven by another task.
     pub(crate) fn lags_behind(&self) -> bool {
-        matches!(self, Self::Http2(_))
+        matches!(self, Self::Http2(_) | Self::Http2Unfinished { .. })
     }
 
     /// Gives the connection back: the response on it is complete.
@@ -65,7 +73,9 @@ impl Body for Inbound {
                 };
                 polled.map(|result| result.map(Frame::data).map_err(cut))
             }),
-            Self::Http2(incoming) => Pin::new(incoming).poll_frame(cx).map_err(|_| CutShort),
+            Self::Http2(incoming) | Self::Http2Unfinished { incoming, .. } => {
+                Pin::new(incoming).poll_frame(cx).map_err(|_| CutShort)
+            }
         };
         #[cfg(test)]
         crate::tests::trip_over(&polled);
@@ -75,14 +85,14 @@ impl Body for Inbound {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Http1(own) => own.decoder.is_over(),
-            Self::Http2(incoming) => incoming.is_end_stream(),
+            Self::Http2(incoming) | Self::Http2Unfinished { incoming, .. } => incoming.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Http1(own) => own.decoder.bytes_left().map_or_else(SizeHint::default, SizeHint::with_exact),
-            Self::Http2(incoming) => incoming.size_hint(),
+            Self::Http2(incoming) | Self::Http2Unfinished { incoming, .. } => incoming.size_hint(),
         }
     }
 }

@@ -4,9 +4,13 @@ mod body;
 mod connect;
 mod http1;
 mod inbound;
+mod pass;
 mod pool;
 mod resolve;
 mod tls;
+mod upload;
 
 pub(crate) use inbound::Inbound;
+pub(crate) use pass::Unanswered;
 pub(crate) use pool::Pools;
+pub(crate) use upload::{Stopped, Upload};

@@ -16,7 +16,7 @@ use rustls_pki_types::ServerName;
 use tollgate_config::bundle::{Backend, Endpoint};
 use tollgate_exchange::UpstreamRequest;
 use tollgate_terms::{BackendFault, BackendName};
-use tollgate_wire::http1::BodyDecoder;
+use tollgate_wire::http1::{BodyDecoder, ResponseHead};
 
 use super::body::UpstreamBody;
 use super::connect::{Sender, Target, connect};
@@ -43,12 +43,12 @@ pub(crate) struct Pools {
 /// The connections to one backend.
 pub(super) struct BackendPool {
     backend: Arc<Backend>,
-    tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
+    pub(super) tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
     endpoints: Vec<EndpointPool>,
     next: AtomicUsize,
 }
 
-struct EndpointPool {
+pub(super) struct EndpointPool {
     endpoint: Endpoint,
     authority: Authority,
     host: HeaderValue,
@@ -80,8 +80,7 @@ impl Pools {
         request: &UpstreamRequest,
     ) -> Result<Response<Inbound>, BackendFault> {
         let pool = self.pool(backend)?;
-        let endpoint = pool.next.fetch_add(1, Ordering::Relaxed) % pool.endpoints.len().max(1);
-        let entry = pool.endpoints.get(endpoint).ok_or(BackendFault::Unreachable)?;
+        let (endpoint, entry) = pool.pick()?;
         if let Some(sender) = entry.take_idle().await {
             match send(&pool, endpoint, sender, request).await {
                 Sent::Response(response) => return Ok(response),
@@ -110,7 +109,7 @@ impl Pools {
         lock(&self.by_backend).retain(|name, _| keep(name));
     }
 
-    fn pool(&self, backend: &Arc<Backend>) -> Result<Arc<BackendPool>, BackendFault> {
+    pub(super) fn pool(&self, backend: &Arc<Backend>) -> Result<Arc<BackendPool>, BackendFault> {
         let mut by_backend = lock(&self.by_backend);
         if let Some(pool) = by_backend.get(&backend.name)
             && (Arc::ptr_eq(&pool.backend, backend) || pool.backend == *backend)
@@ -122,7 +121,11 @@ impl Pools {
         Ok(pool)
     }
 
-    async fn open(&self, pool: &BackendPool, entry: &EndpointPool) -> Result<Sender, BackendFault> {
+    pub(super) async fn open(
+        &self,
+        pool: &BackendPool,
+        entry: &EndpointPool,
+    ) -> Result<Sender, BackendFault> {
         let target = Target {
             endpoint: &entry.endpoint,
             tls: pool.tls.as_ref(),
@@ -167,6 +170,12 @@ impl BackendPool {
         Ok(Self { backend: Arc::clone(backend), tls, endpoints, next: AtomicUsize::new(0) })
     }
 
+    /// The next endpoint, and its place: each in its turn.
+    pub(super) fn pick(&self) -> Result<(usize, &EndpointPool), BackendFault> {
+        let endpoint = self.next.fetch_add(1, Ordering::Relaxed) % self.endpoints.len().max(1);
+        Ok((endpoint, self.endpoints.get(endpoint).ok_or(BackendFault::Unreachable)?))
+    }
+
     /// Keeps a connection of `endpoint` for the next request, if it can take one.
     pub(super) fn put_idle(&self, endpoint: usize, mut connection: Http1) {
         if let Some(entry) = self.endpoints.get(endpoint)
@@ -200,7 +209,7 @@ impl EndpointPool {
     }
 
     /// A connection that can be used now.
-    async fn take_idle(&self) -> Option<Sender> {
+    pub(super) async fn take_idle(&self) -> Option<Sender> {
         let shared = lock(&self.http2).clone();
         if let Some(mut sender) = shared
             && sender.ready().await.is_ok()
@@ -270,23 +279,39 @@ async fn send_http1(
     request: Option<Pieces>,
 ) -> Sent {
     let Some(request) = request else { return Sent::Failed(BackendFault::Protocol) };
-    let head = match connection.send(request).await {
-        Ok(head) => head,
+    match connection.send(request).await {
+        Ok(head) => Sent::Response(inbound(pool, endpoint, connection, head)),
         Err(error) => {
             tracing::debug!(%error, "a request to a backend failed");
-            return match error {
-                Broken::Closed => Sent::Stale,
-                Broken::Cut(_) => Sent::Failed(BackendFault::Reset),
-                Broken::Malformed(_) => Sent::Failed(BackendFault::Protocol),
-            };
+            match fault(&error) {
+                None => Sent::Stale,
+                Some(fault) => Sent::Failed(fault),
+            }
         }
-    };
+    }
+}
+
+/// The fault that `error` is; `None` for a connection that was closed before.
+pub(super) fn fault(error: &Broken) -> Option<BackendFault> {
+    match error {
+        Broken::Closed => None,
+        Broken::Cut(_) => Some(BackendFault::Reset),
+        Broken::Malformed(_) => Some(BackendFault::Protocol),
+    }
+}
+
+pub(super) fn inbound(
+    pool: &Arc<BackendPool>,
+    endpoint: usize,
+    connection: Http1,
+    head: ResponseHead,
+) -> Response<Inbound> {
     let decoder = BodyDecoder::new(head.framing);
     let own = OwnConnection { connection, decoder, pool: Arc::clone(pool), endpoint };
     let mut response = Response::new(Inbound::Http1(Box::new(own)));
     *response.status_mut() = head.status;
     *response.headers_mut() = head.headers;
-    Sent::Response(response)
+    response
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -1,0 +1,205 @@
+//! A request of a plain rule: which backend is asked, what of both heads changes on the way, or where the client is sent instead.
+//!
+//! Bodies are not looked at.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, COOKIE, EXPECT, HOST, LOCATION};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use tollgate_config::Snapshot;
+use tollgate_config::bundle::{Backend, Listener, Redirect, Timeouts};
+use tollgate_config::plain::{
+    CompiledAction, CompiledForward, CompiledPlainRule, PlainAlternative, PlainRequest,
+};
+use tollgate_terms::{Dialect, RouteName};
+
+use crate::exchange::RequestHead;
+use crate::headers;
+use crate::refusal::{LocalReply, Refusal};
+use crate::response::ResponseHead;
+
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+
+/// A request that goes to a backend as it is.
+#[derive(Debug)]
+pub struct Passage {
+    rule: Arc<CompiledPlainRule>,
+    request: PassedRequest,
+}
+
+/// The head of a request as its backend gets it.
+#[derive(Debug)]
+pub struct PassedRequest {
+    /// Method.
+    pub method: Method,
+    /// Path and query.
+    pub path: String,
+    /// The host asked for.
+    pub host: HeaderValue,
+    /// Headers, without `host` and what frames the body.
+    pub headers: HeaderMap,
+}
+
+/// What becomes of a request that a plain rule takes.
+#[derive(Debug)]
+pub(crate) struct Decided {
+    pub(crate) route: RouteName,
+    /// The dialect in which failures are told.
+    pub(crate) dialect: Dialect,
+    /// The way to a backend, or the reply instead.
+    pub(crate) outcome: Result<Box<Passage>, LocalReply>,
+}
+
+impl Passage {
+    /// The backend that takes the request, by weight: every value of `random` is as likely as any other. `None` when that is a
+    /// reference that leads nowhere, or there is no backend.
+    pub fn choose(&self, random: u64) -> Option<&Arc<Backend>> {
+        let CompiledForward { targets, unresolved_weight, .. } = self.forward()?;
+        let all = || targets.iter().map(|(backend, weight)| (backend, u64::from(*weight)));
+        let total = all().map(|(_, weight)| weight).sum::<u64>() + u64::from(*unresolved_weight);
+        let mut place = random.checked_rem(total)?;
+        for (backend, weight) in all() {
+            match place.checked_sub(weight) {
+                None => return Some(backend),
+                Some(rest) => place = rest,
+            }
+        }
+        None
+    }
+
+    /// The head of the request.
+    pub fn request(&self) -> &PassedRequest {
+        &self.request
+    }
+
+    /// Bounds in time.
+    pub fn timeouts(&self) -> &Timeouts {
+        &self.rule.timeouts
+    }
+
+    /// What the client gets of the head of the backend's response. It may have a `content-length`.
+    pub fn on_response_head(&self, status: StatusCode, mut headers: HeaderMap) -> ResponseHead {
+        headers::clean_passed_response(&mut headers);
+        self.rule.response_headers.apply(&mut headers);
+        ResponseHead { status, headers }
+    }
+
+    /// The refusal of a request for which [`Passage::choose`] has found nothing.
+    pub fn nowhere(&self) -> Refusal {
+        Refusal::Misconfigured { reason: "it has no backend for this request".to_owned() }
+    }
+
+    fn forward(&self) -> Option<&CompiledForward> {
+        match &self.rule.action {
+            CompiledAction::Forward(forward) => Some(forward),
+            CompiledAction::Redirect(_) => None,
+        }
+    }
+}
+
+/// Finds the plain rule that takes a request, and what it makes of it. A passage takes the headers out of `head`.
+pub(crate) fn decide(snapshot: &Snapshot, head: &mut RequestHead, request_id: &str) -> Option<Decided> {
+    let host = &head.host.clone()?;
+    let dialect = tollgate_dialect::error_dialect(&head.path, &head.headers);
+    let RequestHead { method, path, query, headers, .. } = &*head;
+    let request = PlainRequest { method, path, query: query.as_deref(), headers };
+    let alternative = Arc::clone(snapshot.plain(&head.listener, host, request)?);
+    let listener = snapshot.listener(&head.listener)?;
+    let rule = alternative.rule();
+    let misconfigured =
+        |reason: &str| Refusal::Misconfigured { reason: reason.to_owned() }.reply(dialect, request_id);
+    let outcome = match (&rule.broken, &rule.action) {
+        (Some(reason), _) => Err(misconfigured(reason)),
+        (None, CompiledAction::Redirect(redirect)) => {
+            redirected(&alternative, redirect, head, host, listener)
+                .ok_or_else(|| misconfigured("its redirect leads nowhere"))
+                .and_then(Err)
+        }
+        (None, CompiledAction::Forward(forward)) => passage(&alternative, forward, head, host, listener)
+            .map(Box::new)
+            .ok_or_else(|| Refusal::BadHost.reply(dialect, request_id)),
+    };
+    Some(Decided { route: rule.route.clone(), dialect, outcome })
+}
+
+/// `None` when the host is none that can be written in a header.
+fn passage(
+    alternative: &PlainAlternative,
+    forward: &CompiledForward,
+    head: &mut RequestHead,
+    host: &str,
+    listener: &Listener,
+) -> Option<Passage> {
+    let path = match &forward.path {
+        None => head.path.clone(),
+        Some(rewrite) => rewrite.apply(&head.path, alternative.prefix()),
+    };
+    let host = match &forward.hostname {
+        Some(hostname) => hostname.clone(),
+        None => HeaderValue::from_str(host).ok()?,
+    };
+    let mut headers = std::mem::take(&mut head.headers);
+    headers::clean_passed(&mut headers);
+    for name in [HOST, CONTENT_LENGTH, EXPECT] {
+        headers.remove(name);
+    }
+    join_cookies(&mut headers);
+    forwarded(&mut headers, &head.client_address, listener);
+    let rule = Arc::clone(alternative.rule());
+    rule.request_headers.apply(&mut headers);
+    let request = PassedRequest { method: head.method.clone(), path: with_query(path, head), host, headers };
+    Some(Passage { rule, request })
+}
+
+/// `None` when it cannot be written in a header.
+fn redirected(
+    alternative: &PlainAlternative,
+    redirect: &Redirect,
+    head: &RequestHead,
+    host: &str,
+    listener: &Listener,
+) -> Option<LocalReply> {
+    let hostname =
+        redirect.hostname.as_deref().unwrap_or_else(|| tollgate_config::hostname::without_port(host));
+    let port = redirect.port(listener).map_or_else(String::new, |port| format!(":{port}"));
+    let path = match &redirect.path {
+        None => head.path.clone(),
+        Some(rewrite) => rewrite.apply(&head.path, alternative.prefix()),
+    };
+    let location = format!("{}://{hostname}{port}{}", redirect.scheme(listener), with_query(path, head));
+    let mut headers = HeaderMap::new();
+    headers.insert(LOCATION, HeaderValue::try_from(location).ok()?);
+    alternative.rule().response_headers.apply(&mut headers);
+    let status = StatusCode::from_u16(redirect.status).ok()?;
+    Some(LocalReply { status, headers, body: Bytes::new(), reason: None })
+}
+
+fn with_query(path: String, head: &RequestHead) -> String {
+    match &head.query {
+        None => path,
+        Some(query) => format!("{path}?{query}"),
+    }
+}
+
+/// HTTP/2 may split cookies; HTTP/1.1 has one line of them (RFC 9113 section 8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    let lines: Vec<&[u8]> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if lines.len() > 1
+        && let Ok(joined) = HeaderValue::from_bytes(&lines.join(&b"; "[..]))
+    {
+        headers.insert(COOKIE, joined);
+    }
+}
+
+/// Tells the backend who asks, and over what.
+fn forwarded(headers: &mut HeaderMap, client_address: &str, listener: &Listener) {
+    let mut hops: Vec<&[u8]> = headers.get_all(FORWARDED_FOR).iter().map(HeaderValue::as_bytes).collect();
+    hops.push(client_address.as_bytes());
+    if let Ok(hops) = HeaderValue::from_bytes(&hops.join(&b","[..])) {
+        headers.insert(FORWARDED_FOR, hops);
+    }
+    let scheme = if listener.tls.is_some() { "https" } else { "http" };
+    headers.insert(FORWARDED_PROTO, HeaderValue::from_static(scheme));
+}
