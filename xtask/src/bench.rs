@@ -7,6 +7,7 @@ mod envoy;
 mod machine;
 mod plane;
 mod report;
+mod routes;
 
 use std::path::Path;
 use std::time::Duration;
@@ -113,6 +114,7 @@ pub fn run(root: &Path, options: &Options) -> Result<Outcome> {
     report.rows.push(idle_streams(root, &resources)?);
     let (lines, rows) = plane::run(root, &envoy, mock_port, options)?;
     report.rows.extend(rows);
+    report.rows.extend(routes::run(root, &envoy, mock_port)?);
     report.lines = lines;
     report.rows.iter().skip(LOADS.len()).for_each(|row| println!("{row}"));
     if !options.dry {

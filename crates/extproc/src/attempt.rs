@@ -93,8 +93,12 @@ impl AttemptSide {
                 let mut members = Members::default();
                 members.add_costs(routed.rule(), &attempt.usage().0);
                 members.add_target(&attempt);
-                let metadata = members.into_metadata();
                 let is_same_body = is_same(&request.body, client.body());
+                if !is_same_body {
+                    // Envoy takes the length away with a body that is replaced; a filter behind us puts it back from here.
+                    members.add_text(names::CONTENT_LENGTH, &request.body_bytes().to_string());
+                }
+                let metadata = members.into_metadata();
                 let onward = dispatch(sent, request, is_same_body, authority);
                 self.receiver = Some(Receiver::new(attempt, number, Arc::clone(&running)));
                 Ok(Onward { metadata, ..onward }.answer(Phase::RequestHeaders))
@@ -121,7 +125,7 @@ fn dispatch(
         (":path", Some(request.path.as_str())),
         (":method", Some(request.method.as_str())),
         (":authority", authority),
-        // That of an earlier attempt, or of a body that is replaced.
+        // It may be that of an earlier attempt.
         ("content-length", Some(&length)),
     ];
     let before = texts(sent, wanted.map(|(name, _)| name));

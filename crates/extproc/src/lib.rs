@@ -39,6 +39,8 @@ pub mod names {
     pub const TRY: &str = "x-tollgate-try";
     /// Member of dynamic metadata with the label of the client's dialect, for replies of Envoy's own.
     pub const DIALECT: &str = "dialect";
+    /// Member of dynamic metadata with the length of a body that was replaced.
+    pub const CONTENT_LENGTH: &str = "content_length";
     /// Response header that tells which attempt it is of; none on what Envoy says by itself.
     pub const ATTEMPT: &str = "x-tollgate-attempt";
     /// Response header that asks Envoy to try elsewhere.

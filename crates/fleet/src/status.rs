@@ -61,8 +61,9 @@ impl Collector for DiscoveryMetrics {
         let help = "Envoys that are connected to the control plane";
         gauge.encode(encoder.encode_descriptor("tollgate_xds_nodes", help, None, gauge.metric_type())?)?;
         let by_type = self.0.counts_by_type();
-        let families: [(&str, &str, Count); 3] = [
+        let families: [(&str, &str, Count); 4] = [
             ("tollgate_xds_pushes", "Responses to Envoys, by type of resource", |of| of.responses),
+            ("tollgate_xds_pushed_bytes", "Bytes of responses to Envoys", |of| of.bytes),
             ("tollgate_xds_acknowledgements", "Responses that an Envoy has taken", |of| of.acceptances),
             ("tollgate_xds_rejections", "Responses that an Envoy has rejected", |of| of.rejections),
         ];

@@ -270,7 +270,9 @@ impl Place {
         let mut state = self.shared.state();
         let State { counts, by_type, .. } = &mut *state;
         if by_type.len() < TYPES_MAX || by_type.contains_key(type_url) {
-            by_type.entry(type_url.to_owned()).or_default().responses += 1;
+            let of_type = by_type.entry(type_url.to_owned()).or_default();
+            of_type.responses += 1;
+            of_type.bytes += u64::try_from(bytes).unwrap_or(u64::MAX);
         }
         counts.responses += 1;
         counts.resources += u64::try_from(resources).unwrap_or(u64::MAX);

@@ -76,6 +76,8 @@ pub struct TypeCounts {
     pub acceptances: u64,
     /// Responses that were rejected.
     pub rejections: u64,
+    /// Bytes of responses.
+    pub bytes: u64,
 }
 
 /// Most of what a node says about a rejection that is kept.

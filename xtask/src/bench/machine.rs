@@ -17,7 +17,7 @@ const TICKS_PER_S: u64 = 100;
 pub(super) const LOAD_CORE: usize = 0;
 
 /// Nothing here waits longer.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A program to be started.
 pub(super) struct Program {

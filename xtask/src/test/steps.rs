@@ -90,8 +90,8 @@ fn parts_with_envoy(bounded: &mut Bounded) -> Result<()> {
     envoy::install(bounded)?;
     let tests = ["test", "--package", "tollgate-xds", "--features", "envoy-tests", "--test", "envoy"];
     bounded.run("cargo", &tests)?;
-    // About a minute on an Envoy.
-    bounded.tell("TOLLGATE_FLIPS", "500".into());
+    // Under three minutes on an Envoy.
+    bounded.tell("TOLLGATE_FLIPS", "1000".into());
     // What takes time is under load, and two of them are what two cores carry.
     let tests = ["test", "--package", "tollgate-cli", "--features", "envoy-tests", "--test", "load"];
     bounded.run("cargo", &[&tests[..], &["--", "--nocapture", "--test-threads", "2"]].concat())

@@ -37,6 +37,9 @@ pub const HOST_METADATA: &str = "tollgate";
 /// The member of dynamic metadata with the id of the exchange. Not a header: what an attempt does to headers the next one sees.
 pub(super) const EXCHANGE: &str = "exchange";
 
+/// The member of dynamic metadata with the length of a body that the processor has replaced.
+pub(super) const CONTENT_LENGTH: &str = "content_length";
+
 /// The member of dynamic metadata with the label of the client's dialect, for replies of Envoy's own.
 pub(super) const DIALECT: &str = "dialect";
 

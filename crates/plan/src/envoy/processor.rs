@@ -4,8 +4,9 @@ use serde_json::{Value, json};
 
 use super::form::{self, extension, typed};
 use super::names::{
-    ATTEMPT_CALL, ATTEMPT_FILTER, ATTEMPT_HEADER, ATTEMPT_IDENTITY, CALL_METADATA, EXCHANGE_CALL,
-    EXCHANGE_FILTER, LISTENER_METADATA, METADATA_NAMESPACE, PROCESSOR_CLUSTER, SNAPSHOT_METADATA,
+    ATTEMPT_CALL, ATTEMPT_FILTER, ATTEMPT_HEADER, ATTEMPT_IDENTITY, CALL_METADATA, CONTENT_LENGTH,
+    EXCHANGE_CALL, EXCHANGE_FILTER, LISTENER_METADATA, METADATA_NAMESPACE, PROCESSOR_CLUSTER,
+    SNAPSHOT_METADATA,
 };
 use super::{Place, Resource, cluster_at};
 
@@ -75,15 +76,26 @@ pub(super) fn of_cluster() -> Value {
     // Behind the router nobody reads Envoy's own headers any more, and no backend is to see them.
     form::set(&mut fields, "mutation_rules", json!({ "allow_all_routing": true, "allow_envoy": true }));
     let codec = extension("envoy.filters.http.upstream_codec", CODEC, json!({}));
-    json!([identity(), extension(ATTEMPT_FILTER, FILTER, fields), codec])
+    json!([identity(), extension(ATTEMPT_FILTER, FILTER, fields), length(), codec])
 }
 
 /// The filter that says what the attempt is about.
 fn identity() -> Value {
     let header = json!({ "key": ATTEMPT_HEADER, "value": ATTEMPT_IDENTITY });
     let append = json!({ "append": { "header": header, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD" } });
-    let mutations = json!({ "request_mutations": [append] });
-    extension("envoy.filters.http.header_mutation", MUTATION, json!({ "mutations": mutations }))
+    mutation("identity", &append)
+}
+
+/// The filter that puts the length of a replaced body back, which Envoy takes away. Not every provider takes a body in chunks.
+fn length() -> Value {
+    let value = format!("%DYNAMIC_METADATA({METADATA_NAMESPACE}:{CONTENT_LENGTH})%");
+    let header = json!({ "key": "content-length", "value": value });
+    mutation("length", &json!({ "append": { "header": header, "append_action": "ADD_IF_ABSENT" } }))
+}
+
+fn mutation(name: &str, mutation: &Value) -> Value {
+    let mutations = json!({ "mutations": { "request_mutations": [mutation] } });
+    extension(&format!("envoy.filters.http.header_mutation/{name}"), MUTATION, mutations)
 }
 
 fn filter(call: &str, processing_mode: Value) -> Value {
