@@ -36,6 +36,7 @@ impl Plane {
             let path = std::env::var_os("TOLLGATE_ENVOY").map(PathBuf::from);
             let envoy = find_envoy(path.as_deref()).expect("an Envoy");
             let options = FleetOptions {
+                launcher: Vec::new(),
                 envoy,
                 workers: 1,
                 patience: Patience { head: SOON, request: SOON },

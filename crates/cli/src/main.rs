@@ -1,6 +1,7 @@
 //! The `tollgate` binary: reads the command line, does what it says, and tells how it went by its exit code.
 
 mod arguments;
+mod bound;
 mod certificates;
 mod check;
 mod confidential;
@@ -62,6 +63,7 @@ fn act(arguments: Arguments, began: Instant, errors: Paint) -> Result<ExitCode> 
         Command::Controlplane(arguments) => parts::control(&arguments, began, errors),
         Command::Extproc(arguments) => parts::extproc(&arguments, began, errors),
         Command::Demo(arguments) => demo::run(&arguments, output),
+        Command::Bound(arguments) => bound::run(&arguments),
         Command::Crds => print(&crds()),
         Command::Healthcheck(arguments) => {
             healthcheck::run(arguments.admin_address).map(|()| ExitCode::SUCCESS)

@@ -196,7 +196,8 @@ impl Working {
                 Ok(Self::Embedded(Gateway::start(&options, snapshot, secrets, telemetry)?))
             }
             Part::Envoy(envoy) => {
-                let options = FleetOptions { envoy, workers, patience, discovery };
+                let launcher = vec![std::env::current_exe()?.into_os_string(), "bound".into()];
+                let options = FleetOptions { envoy, launcher, workers, patience, discovery };
                 Ok(Self::Envoy(Box::new(Fleet::start(&options, snapshot, secrets, telemetry)?)))
             }
             Part::Control { listen, processor } => {

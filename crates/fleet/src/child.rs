@@ -1,5 +1,6 @@
 //! Envoy as a child: started, started again when it dies, and ended with us.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -38,15 +39,16 @@ struct Shared {
 
 /// How Envoy is started.
 struct Start {
-    envoy: PathBuf,
+    /// The program, behind what launches it.
+    command: Vec<OsString>,
     bootstrap: PathBuf,
     workers: usize,
 }
 
 impl Child {
     /// Starts Envoy with this bootstrap.
-    pub(crate) fn start(envoy: &Path, bootstrap: &Path, workers: usize) -> Result<Self> {
-        let start = Start { envoy: envoy.to_owned(), bootstrap: bootstrap.to_owned(), workers };
+    pub(crate) fn start(command: Vec<OsString>, bootstrap: &Path, workers: usize) -> Result<Self> {
+        let start = Start { command, bootstrap: bootstrap.to_owned(), workers };
         let shared = Arc::new(Shared {
             process: Mutex::new(start.spawn()?),
             ended: Mutex::new(None),
@@ -72,7 +74,9 @@ impl Child {
 impl Start {
     fn spawn(&self) -> Result<std::process::Child> {
         let folder = self.bootstrap.parent().unwrap_or(Path::new("."));
-        Command::new(&self.envoy)
+        let (program, rest) = self.command.split_first().context("no program")?;
+        Command::new(program)
+            .args(rest)
             .arg("--config-path")
             .arg(&self.bootstrap)
             .arg("--admin-address-path")
@@ -81,7 +85,7 @@ impl Start {
             .args(["--disable-hot-restart", "--log-level", "error", "--drain-time-s", "10"])
             .stdin(Stdio::null())
             .spawn()
-            .with_context(|| format!("cannot start {}", self.envoy.display()))
+            .with_context(|| format!("cannot start {}", program.display()))
     }
 }
 

@@ -12,7 +12,9 @@ mod processing;
 mod resources;
 mod status;
 
-use std::net::SocketAddr;
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
@@ -48,6 +50,9 @@ const GLANCE: Duration = Duration::from_millis(20);
 pub struct FleetOptions {
     /// The program.
     pub envoy: PathBuf,
+    /// A command that becomes the program that follows it, and ends with us however we end; without one, an Envoy outlives us when we are
+    /// killed.
+    pub launcher: Vec<OsString>,
     /// Threads of Envoy, and of the processor.
     pub workers: usize,
     /// How long clients may take.
@@ -77,6 +82,8 @@ impl Fleet {
         telemetry: Arc<Telemetry>,
     ) -> Result<Self> {
         let folder = Folder::new()?;
+        let taken = snapshot.bundle().listeners.iter();
+        ports_are_free(taken.map(|listener| SocketAddr::new(listener.address, listener.port)).collect())?;
         let (socket, workers) = (folder.processor(), options.workers);
         let processing =
             Processing::start(&socket, workers, Arc::clone(&snapshot), secrets.clone(), telemetry)?;
@@ -88,7 +95,8 @@ impl Fleet {
         };
         let control = ControlPlane::start(control, &snapshot, &secrets)?;
         let bootstrap = folder.write_bootstrap()?;
-        let child = Child::start(&options.envoy, &bootstrap, workers)?;
+        let command = [&options.launcher[..], &[options.envoy.clone().into_os_string()]].concat();
+        let child = Child::start(command, &bootstrap, workers)?;
         let fleet = Self { child, control, processing, folder };
         fleet.wait_until_ready()?;
         Ok(fleet)
@@ -140,6 +148,14 @@ impl Fleet {
         }
         Ok(())
     }
+}
+
+/// Fails when somebody listens already: Envoy would share the port with him, and each would get some of the connections.
+fn ports_are_free(addresses: BTreeSet<SocketAddr>) -> Result<()> {
+    for address in addresses {
+        TcpListener::bind(address).with_context(|| format!("cannot listen on {address}"))?;
+    }
+    Ok(())
 }
 
 /// The program that `path` names: as it is, or found where programs are.

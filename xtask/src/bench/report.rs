@@ -90,7 +90,11 @@ impl Row {
     }
 
     fn verdict(&self) -> &'static str {
-        if self.holds() { "holds" } else { "MISSED" }
+        match self.bound {
+            Bound::None => "",
+            _ if self.holds() => "holds",
+            _ => "MISSED",
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::bound::BoundArguments;
 use crate::paint::When;
 
 use parts::{CONTROL_EXAMPLES, CONTROL_HELP, EXTPROC_EXAMPLES, EXTPROC_HELP, PLAN_EXAMPLES, PLAN_HELP};
@@ -175,6 +176,9 @@ pub(crate) enum Command {
     Demo(DemoArguments),
     /// Print the custom resource definitions for Kubernetes
     Crds,
+    /// Become another program, which ends with the one that started it
+    #[command(hide = true)]
+    Bound(BoundArguments),
     /// Ask a running gateway whether it is ready
     #[command(after_help = HEALTHCHECK_EXIT)]
     Healthcheck(HealthcheckArguments),

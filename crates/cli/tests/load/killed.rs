@@ -65,6 +65,29 @@ fn an_envoy_that_is_killed_is_started_again() {
 }
 
 #[test]
+fn an_envoy_does_not_outlive_a_gateway_that_is_killed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let backend = Backend::start("old");
+    let address = free_address();
+    let file = File::new(folder.path(), "gateway.yaml", address.port());
+    file.write("old", backend.port);
+    let plane = ["run", "--workers", "1", "--data-plane", "envoy", "--access-log", "off", file.path()];
+    let gateway = Process::tollgate(&plane);
+    assert!(ask_once(address, Kind::Document).is_good());
+    signal(gateway.id(), "-KILL");
+    eventually("nobody listens", || std::net::TcpStream::connect(address).is_err());
+    // Nor does a second gateway share the port with whoever has it.
+    let _taken = std::net::TcpListener::bind(address).expect("the port");
+    let second = std::process::Command::new(env!("CARGO_BIN_EXE_tollgate"))
+        .args(plane)
+        .args(["--admin-address", "127.0.0.1:0"])
+        .output()
+        .expect("the binary");
+    assert!(!second.status.success());
+    assert!(String::from_utf8_lossy(&second.stderr).contains("cannot listen on"), "{second:?}");
+}
+
+#[test]
 fn an_envoy_that_is_killed_gets_everything_again() {
     let mut apart = Apart::start(Files::Same);
     let clients = Clients::start(apart.address);
