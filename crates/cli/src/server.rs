@@ -201,34 +201,20 @@ impl Working {
                 Ok(Self::Envoy(Box::new(Fleet::start(&options, snapshot, secrets, telemetry)?)))
             }
             Part::Control { listen, processor } => {
-                let path = unix_path(&listen);
+                let place = listen.to_string();
                 let options = ControlOptions { listen, processor, patience, discovery };
                 let control = ControlPlane::start(options, &snapshot, &secrets)?;
-                let place = place_text(path, control.address());
+                // With the port that was found, if 0 was asked for.
+                let place = control.address().map_or(place, |address| address.to_string());
                 Ok(Self::Control(Box::new(control), place))
             }
             Part::Processor(listen) => {
-                let path = unix_path(&listen);
+                let place = listen.to_string();
                 let processing = Processing::start(listen, workers, snapshot, secrets, telemetry)?;
-                let place = place_text(path, processing.address());
+                let place = processing.address().map_or(place, |address| address.to_string());
                 Ok(Self::Processor(processing, place))
             }
         }
-    }
-}
-
-fn unix_path(place: &grpc::Place) -> Option<PathBuf> {
-    match place {
-        grpc::Place::Unix(path) => Some(path.clone()),
-        grpc::Place::Tcp(..) => None,
-    }
-}
-
-fn place_text(path: Option<PathBuf>, address: Option<SocketAddr>) -> String {
-    match (path, address) {
-        (Some(path), _) => format!("unix:{}", path.display()),
-        (None, Some(address)) => address.to_string(),
-        (None, None) => "no address".to_owned(),
     }
 }
 

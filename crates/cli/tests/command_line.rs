@@ -163,6 +163,8 @@ fn the_bootstrap_says_where_the_control_plane_is() {
 fn parts_are_not_on_the_network_without_tls() {
     let open = ["extproc", "--listen", "0.0.0.0:0", "manifests/good.yaml"];
     compare("extproc_no_tls.txt", &open);
+    let nowhere = ["controlplane", "--listen", "unix:absent/xds.sock", "--admin-address", "127.0.0.1:0"];
+    compare("controlplane_nowhere.txt", &[&nowhere[..], &["manifests/good.yaml"]].concat());
 }
 
 #[test]

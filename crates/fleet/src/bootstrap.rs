@@ -16,6 +16,8 @@ const CONNECTIONS_MAX: u32 = 50_000;
 /// Never in practice: when it cannot be written as JSON.
 pub fn bootstrap(place: &Place) -> Result<String> {
     let from_ads = json!({ "ads": {}, "resource_api_version": "V3" });
+    // Unless told so, an Envoy waits up to 30 s before it asks again.
+    let again = json!({ "retry_back_off": { "base_interval": "0.2s", "max_interval": "2s" } });
     let bootstrap = json!({
         "node": { "id": "tollgate", "cluster": "tollgate" },
         "admin": { "address": { "socket_address": { "address": "127.0.0.1", "port_value": 0 } } },
@@ -23,7 +25,7 @@ pub fn bootstrap(place: &Place) -> Result<String> {
             "ads_config": {
                 "api_type": "DELTA_GRPC",
                 "transport_api_version": "V3",
-                "grpc_services": [{ "envoy_grpc": { "cluster_name": CONTROL_PLANE } }],
+                "grpc_services": [{ "envoy_grpc": { "cluster_name": CONTROL_PLANE, "retry_policy": again } }],
             },
             "cds_config": from_ads,
             "lds_config": from_ads,

@@ -56,8 +56,9 @@ impl ControlPlane {
         let ControlOptions { listen, processor, patience, discovery } = options;
         let programmed = Programmed::new(snapshot, secrets, &processor, patience)?;
         discovery.publish(programmed.set.clone());
-        let server =
-            tollgate_xds::serve(&discovery, listen).context("cannot listen for Envoy's discovery")?;
+        let place = listen.to_string();
+        let server = tollgate_xds::serve(&discovery, listen)
+            .with_context(|| format!("cannot listen for Envoys on {place}"))?;
         Ok(Self { discovery, server, processor, patience, served: Mutex::new(Arc::new(programmed)) })
     }
 

@@ -40,8 +40,10 @@ impl Processing {
         telemetry: Arc<Telemetry>,
     ) -> Result<Self> {
         let processor = Processor::new(serving(snapshot, secrets)?, telemetry);
+        let listen = listen.into();
+        let place = listen.to_string();
         let server = tollgate_extproc::serve(&processor, listen, workers)
-            .context("cannot listen for Envoy's calls")?;
+            .with_context(|| format!("cannot listen for an Envoy on {place}"))?;
         let address = server.address();
         Ok(Self { processor, server: Mutex::new(Some(server)), address })
     }

@@ -249,3 +249,23 @@ fn a_processor_that_ends_finishes_what_runs() {
     assert!(stream.join().expect("a client").is_good());
     assert_eq!(ask_once(address, Kind::Document).seen, Seen::Error(503));
 }
+
+#[test]
+fn in_one_process_too_what_an_envoy_rejects_is_a_refused_reload() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let backend = Backend::start("old");
+    let address = free_address();
+    let mut file = File::new(folder.path(), "gateway.yaml", address.port());
+    file.write("old", backend.port);
+    let plane = ["run", "--workers", "1", "--data-plane", "envoy", "--access-log", "off", file.path()];
+    let gateway = Process::tollgate(&plane);
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
+    file.listen_on(taken.local_addr().expect("an address").port());
+    file.write("old", backend.port);
+    let tells = |text: &str| gateway.tells("/metrics").contains(text);
+    eventually("it is refused", || tells("tollgate_config_reloads_total{result=\"refused\"} 1"));
+    assert!(tells("tollgate_xds_rejections_total{type=\"Listener\"} 1") && tells("tollgate_xds_nodes 1"));
+    assert!(gateway.tells("/config").contains("\"version\": 1,"));
+    let asked = ask_once(address, Kind::Document);
+    assert!(asked.is_good(), "{asked:?}");
+}

@@ -7,6 +7,7 @@ mod socket;
 mod tls;
 
 use std::convert::Infallible;
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -58,6 +59,15 @@ pub enum Place {
 impl<P: AsRef<Path> + ?Sized> From<&P> for Place {
     fn from(path: &P) -> Self {
         Self::Unix(path.as_ref().to_owned())
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Tcp(address, _) => address.fmt(f),
+        }
     }
 }
 
