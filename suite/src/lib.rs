@@ -19,6 +19,7 @@ mod scripted;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use tollgate_config::Snapshot;
@@ -127,10 +128,15 @@ impl Tested {
     }
 }
 
-/// A port that was free a moment ago.
+/// A port that is free, and that no connection gets by chance before it is used: systems give those from 32768 on.
 pub fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
-    listener.local_addr().expect("an address").port()
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let ports = std::iter::repeat_with(|| {
+        let number = NEXT.fetch_add(1, Ordering::SeqCst) + std::process::id() * 31;
+        u16::try_from(20_000 + number % 12_000).expect("a port")
+    });
+    let is_free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
+    ports.take(12_000).find(is_free).expect("a free port")
 }
 
 fn read_to_end(stream: &mut TcpStream) -> String {

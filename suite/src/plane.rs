@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tollgate_config::Snapshot;
 use tollgate_effects::Secrets;
-use tollgate_fleet::{Fleet, FleetOptions, Patience, find_envoy};
+use tollgate_fleet::{Discovery, Fleet, FleetOptions, Patience, find_envoy};
 use tollgate_proxy::{Gateway, Options};
 use tollgate_telemetry::Telemetry;
 
@@ -35,8 +35,12 @@ impl Plane {
         if is_envoy() {
             let path = std::env::var_os("TOLLGATE_ENVOY").map(PathBuf::from);
             let envoy = find_envoy(path.as_deref()).expect("an Envoy");
-            let options =
-                FleetOptions { envoy, workers: 1, patience: Patience { head: SOON, request: SOON } };
+            let options = FleetOptions {
+                envoy,
+                workers: 1,
+                patience: Patience { head: SOON, request: SOON },
+                discovery: Discovery::default(),
+            };
             Self::Envoy(Box::new(
                 Fleet::start(&options, snapshot, secrets, telemetry).expect("an Envoy at work"),
             ))

@@ -5,7 +5,9 @@
 
 mod envoy;
 mod machine;
+mod plane;
 mod report;
+mod routes;
 
 use std::path::Path;
 use std::time::Duration;
@@ -81,8 +83,10 @@ const LOADS: [Load; 4] = [
 /// What the load generator says.
 #[derive(Debug, Clone, Deserialize)]
 struct Measured {
+    requests: u64,
     requests_per_s: f64,
     p50_us: f64,
+    p99_us: f64,
     errors: u64,
     first_error: Option<String>,
 }
@@ -108,6 +112,10 @@ pub fn run(root: &Path, options: &Options) -> Result<Outcome> {
     report.rows.push(idle_memory(root, &resources, options.rounds)?);
     report.rows.push(start(root, &resources, options.rounds)?);
     report.rows.push(idle_streams(root, &resources)?);
+    let (lines, rows) = plane::run(root, &envoy, mock_port, options)?;
+    report.rows.extend(rows);
+    report.rows.extend(routes::run(root, &envoy, mock_port)?);
+    report.lines = lines;
     report.rows.iter().skip(LOADS.len()).for_each(|row| println!("{row}"));
     if !options.dry {
         report.write(&root.join("docs/performance.md"))?;

@@ -11,6 +11,9 @@ mod healthcheck;
 mod load;
 mod origin;
 mod paint;
+mod parts;
+mod place;
+mod plan;
 mod run;
 mod served;
 mod server;
@@ -55,6 +58,9 @@ fn act(arguments: Arguments, began: Instant, errors: Paint) -> Result<ExitCode> 
     match arguments.command {
         Command::Run(arguments) => run::run(&arguments, began, errors),
         Command::Check(arguments) => check::run(&arguments, output),
+        Command::Plan(arguments) => plan::run(&arguments, errors),
+        Command::Controlplane(arguments) => parts::control(&arguments, began, errors),
+        Command::Extproc(arguments) => parts::extproc(&arguments, began, errors),
         Command::Demo(arguments) => demo::run(&arguments, output),
         Command::Crds => print(&crds()),
         Command::Healthcheck(arguments) => {

@@ -59,13 +59,13 @@ impl Port {
     ///
     /// # Errors
     /// When listeners are on several ports, or no port is free.
-    pub(crate) fn choose(arguments: &RunArguments, bundle: &Bundle) -> Result<Self> {
-        let Some(port) = arguments.port else { return Ok(Self(None)) };
+    pub(crate) fn choose(wanted: Option<u16>, default_address: IpAddr, bundle: &Bundle) -> Result<Self> {
+        let Some(port) = wanted else { return Ok(Self(None)) };
         let ports: BTreeSet<u16> = bundle.listeners.iter().map(|listener| listener.port).collect();
         if ports.len() > 1 {
             bail!("--port is for listeners on one port, and these are on {} ports", ports.len());
         }
-        let address = bundle.listeners.first().map_or(arguments.address, |listener| listener.address);
+        let address = bundle.listeners.first().map_or(default_address, |listener| listener.address);
         Ok(Self(Some(if port == 0 { free_port(address)? } else { port })))
     }
 

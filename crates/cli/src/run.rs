@@ -1,15 +1,15 @@
 //! `tollgate run`: serves a configuration, follows its changes, and drains at the end.
 
 use std::io::{IsTerminal, Write};
-use std::net::SocketAddr;
+use std::net::IpAddr;
+use std::num::NonZeroUsize;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use tollgate_config::Bundle;
-use tollgate_config::bundle::Listener;
 use tollgate_telemetry::AccessLog;
 
 use crate::arguments::{Plane, RunArguments};
@@ -17,23 +17,58 @@ use crate::follow::{Follower, complaints, log};
 use crate::load::Loaded;
 use crate::origin::{Origin, Port};
 use crate::paint::Paint;
-use crate::server::{DataPlane, Server, ServerOptions};
+use crate::server::{Part, Server, ServerOptions};
 use crate::signals::Signals;
 use crate::watch::Watch;
+
+/// What is to be served, and how.
+pub(crate) struct Start {
+    pub(crate) origin: Origin,
+    /// Of Gateways that name none.
+    pub(crate) default_address: IpAddr,
+    /// Instead of those of the listeners.
+    pub(crate) port: Option<u16>,
+    pub(crate) options: ServerOptions,
+    pub(crate) drain_timeout: Duration,
+}
 
 /// Runs until a signal.
 ///
 /// # Errors
 /// When there is nothing to serve, or it cannot be served.
 pub(crate) fn run(arguments: &RunArguments, began: Instant, paint: Paint) -> Result<ExitCode> {
-    let origin = Origin::choose(arguments)?;
+    let part = match arguments.data_plane {
+        Plane::Embedded => Part::Embedded,
+        Plane::Envoy => Part::Envoy(tollgate_fleet::find_envoy(arguments.envoy.as_deref())?),
+    };
+    let start = Start {
+        origin: Origin::choose(arguments)?,
+        default_address: arguments.address,
+        port: arguments.port,
+        options: ServerOptions {
+            admin_address: arguments.admin_address,
+            access_log: access_log(&arguments.access_log),
+            workers: workers(arguments.workers),
+            part,
+        },
+        drain_timeout: arguments.drain_timeout,
+    };
+    serve(start, began, paint)
+}
+
+/// Serves until a signal, whichever part of the gateway it is.
+///
+/// # Errors
+/// When there is nothing to serve, or it cannot be served.
+pub(crate) fn serve(start: Start, began: Instant, paint: Paint) -> Result<ExitCode> {
+    let Start { origin, default_address, port, options, drain_timeout } = start;
     // Before the files are read, so that no change falls between.
     let watch = match &origin {
         Origin::Paths(paths) => Some(Watch::new(paths.clone())),
         Origin::Environment(_) => None,
     };
-    let mut loaded = origin.load(arguments.address);
-    let port = Port::choose(arguments, &loaded.bundle)?;
+    let mut loaded = origin.load(default_address);
+    let port = Port::choose(port, default_address, &loaded.bundle)?;
     let configuration = port.compile(&mut loaded);
     show(&loaded, paint)?;
     if loaded.is_unreadable {
@@ -47,36 +82,33 @@ pub(crate) fn run(arguments: &RunArguments, began: Instant, paint: Paint) -> Res
     let _inside = runtime.enter();
     let signals = Signals::take()?;
     let snapshot = Arc::clone(&configuration.snapshot);
-    let server = Arc::new(Server::start(&server_options(arguments)?, configuration)?);
+    let server = Arc::new(Server::start(options, configuration)?);
     tell_ready(&server, snapshot.bundle(), began)?;
     let following = watch.map(|mut watch| {
         watch.follow(loaded.files);
-        let (default_address, server) = (arguments.address, Arc::clone(&server));
+        let server = Arc::clone(&server);
         Follower { watch, origin, default_address, port, known, server }.start()
     });
-    let code = runtime.block_on(until_signal(&server, signals, arguments));
+    let code = runtime.block_on(until_signal(&server, signals, drain_timeout));
     if let Some(following) = following {
         following.stop();
     }
     Ok(code)
 }
 
-fn server_options(arguments: &RunArguments) -> Result<ServerOptions> {
+/// Where the access log goes, as it is said on the command line.
+pub(crate) fn access_log(said: &str) -> AccessLog {
+    match said {
+        "off" => AccessLog::Off,
+        "stdout" | "-" => AccessLog::Stdout,
+        path => AccessLog::File(path.into()),
+    }
+}
+
+/// How many threads serve.
+pub(crate) fn workers(wanted: Option<NonZeroUsize>) -> usize {
     let cores = || thread::available_parallelism().map_or(1, usize::from);
-    let data_plane = match arguments.data_plane {
-        Plane::Embedded => DataPlane::Embedded,
-        Plane::Envoy => DataPlane::Envoy(tollgate_fleet::find_envoy(arguments.envoy.as_deref())?),
-    };
-    Ok(ServerOptions {
-        admin_address: arguments.admin_address,
-        access_log: match arguments.access_log.as_str() {
-            "off" => AccessLog::Off,
-            "stdout" | "-" => AccessLog::Stdout,
-            path => AccessLog::File(path.into()),
-        },
-        workers: arguments.workers.map_or_else(cores, usize::from),
-        data_plane,
-    })
+    wanted.map_or_else(cores, usize::from)
 }
 
 /// Shows what is wrong at the start: to a person as `check` does, to a log without the lines themselves.
@@ -94,26 +126,17 @@ fn show(loaded: &Loaded, paint: Paint) -> Result<()> {
 }
 
 fn tell_ready(server: &Server, bundle: &Bundle, began: Instant) -> Result<()> {
-    let with_tls = |address: &SocketAddr| {
-        let at = |listener: &&Listener| SocketAddr::new(listener.address, listener.port) == *address;
-        bundle.listeners.iter().find(at).is_some_and(|listener| listener.tls.is_some())
-    };
-    let url = |address: &SocketAddr| {
-        let scheme = if with_tls(address) { "https" } else { "http" };
-        format!("{scheme}://{address}")
-    };
-    let addresses: Vec<_> = server.addresses().iter().map(url).collect();
-    let (addresses, admin) = (addresses.join(", "), server.admin_address());
+    let (what, admin) = (server.describe(bundle), server.admin_address());
     let took = began.elapsed().as_millis();
-    writeln!(std::io::stderr(), "Tollgate listening on {addresses} (admin http://{admin}) after {took} ms")?;
+    writeln!(std::io::stderr(), "{what} (admin http://{admin}) after {took} ms")?;
     Ok(())
 }
 
-async fn until_signal(server: &Server, mut signals: Signals, arguments: &RunArguments) -> ExitCode {
+async fn until_signal(server: &Server, mut signals: Signals, drain_timeout: Duration) -> ExitCode {
     let signal = signals.next().await;
     tracing::info!(signal, "finishing what runs; a second signal ends at once");
     tokio::select! {
-        finished = server.drain(arguments.drain_timeout) => {
+        finished = server.drain(drain_timeout) => {
             if finished {
                 return ExitCode::SUCCESS;
             }

@@ -55,7 +55,7 @@ fn hash(bundle: &Bundle) -> String {
 }
 
 /// A bundle refers to secrets and holds none, but for those that stand in changes of requests.
-fn redacted(bundle: &Bundle) -> Bundle {
+pub(crate) fn redacted(bundle: &Bundle) -> Bundle {
     let mut bundle = bundle.clone();
     let rules = bundle.routes.iter_mut().flat_map(|route| &mut route.rules);
     for target in rules.flat_map(|rule| &mut rule.targets) {

@@ -1,4 +1,4 @@
-//! The gateway with what belongs to it: telemetry, the admin address, readiness, the served configuration.
+//! The gateway, or a part of it, with what belongs to it: telemetry, the admin address, readiness, the served configuration.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -7,10 +7,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
-use tollgate_config::Snapshot;
+use tollgate_config::bundle::Listener;
+use tollgate_config::{Bundle, Snapshot};
 use tollgate_effects::Secrets;
-use tollgate_fleet::{Fleet, FleetOptions, Patience};
-use tollgate_proxy::admin::{self, AdminHandle, AdminState};
+use tollgate_fleet::{
+    ControlOptions, ControlPlane, Discovery, DiscoveryMetrics, Fleet, FleetOptions, Patience, Place,
+    Processing, Taken, grpc,
+};
+use tollgate_proxy::admin::{self, AdminHandle, AdminState, TextSource};
 use tollgate_proxy::{Gateway, Options};
 use tollgate_telemetry::{AccessLog, Reload, Telemetry};
 
@@ -26,16 +30,25 @@ pub(crate) struct ServerOptions {
     pub(crate) admin_address: SocketAddr,
     pub(crate) access_log: AccessLog,
     pub(crate) workers: usize,
-    pub(crate) data_plane: DataPlane,
+    pub(crate) part: Part,
 }
 
-/// What moves the bytes.
+/// What this process is.
 #[derive(Debug, Clone)]
-pub(crate) enum DataPlane {
-    /// This process.
+pub(crate) enum Part {
+    /// The gateway, and it moves the bytes itself.
     Embedded,
-    /// An Envoy, which is this program.
+    /// The gateway, and an Envoy moves the bytes, which is this program.
     Envoy(PathBuf),
+    /// What programs Envoys.
+    Control {
+        /// Where they ask.
+        listen: grpc::Place,
+        /// Where they find their external processor.
+        processor: Place,
+    },
+    /// The external processor.
+    Processor(grpc::Place),
 }
 
 /// A configuration that can be served.
@@ -45,15 +58,17 @@ pub(crate) struct Configuration {
     pub(crate) findings: Vec<Finding>,
 }
 
-/// A data plane at work.
-enum Plane {
+/// A part at work.
+enum Working {
     Embedded(Gateway),
     Envoy(Box<Fleet>),
+    Control(Box<ControlPlane>, String),
+    Processor(Processing, String),
 }
 
 /// Everything that runs.
 pub(crate) struct Server {
-    plane: Plane,
+    working: Working,
     admin: AdminHandle,
     telemetry: Arc<Telemetry>,
     ready: Arc<AtomicBool>,
@@ -65,28 +80,59 @@ impl Server {
     ///
     /// # Errors
     /// When an address cannot be bound, or the access log cannot be opened.
-    pub(crate) fn start(options: &ServerOptions, configuration: Configuration) -> Result<Self> {
+    pub(crate) fn start(options: ServerOptions, configuration: Configuration) -> Result<Self> {
         let telemetry = tollgate_telemetry::Options {
             access_log: options.access_log.clone(),
             ..tollgate_telemetry::Options::new(env!("CARGO_PKG_VERSION"))
         };
-        let telemetry = Arc::new(Telemetry::new(telemetry).context("cannot open the access log")?);
+        let telemetry = Telemetry::new(telemetry).context("cannot open the access log")?;
+        let discovery = match options.part {
+            Part::Envoy(_) | Part::Control { .. } => Some(Discovery::default()),
+            Part::Embedded | Part::Processor(_) => None,
+        };
+        let telemetry = Arc::new(match discovery.clone() {
+            Some(discovery) => telemetry.with(Box::new(DiscoveryMetrics(discovery))),
+            None => telemetry,
+        });
         let ready = Arc::new(AtomicBool::new(false));
         let served = Served::default();
-        let admin = admin::serve(options.admin_address, admin_state(&telemetry, &ready, &served))
-            .with_context(|| format!("cannot listen on the admin address {}", options.admin_address))?;
+        let admin =
+            admin::serve(options.admin_address, admin_state(&telemetry, &ready, &served, discovery.clone()))
+                .with_context(|| format!("cannot listen on the admin address {}", options.admin_address))?;
         served.replace(configuration.snapshot.bundle(), &configuration.findings);
-        let plane = Plane::start(options, configuration, Arc::clone(&telemetry))?;
+        let discovery = discovery.unwrap_or_default();
+        let working = Working::start(options, configuration, discovery, Arc::clone(&telemetry))?;
         telemetry.reloaded(Reload::Applied, since_epoch());
         ready.store(true, Ordering::Release);
-        Ok(Self { plane, admin, telemetry, ready, served })
+        Ok(Self { working, admin, telemetry, ready, served })
     }
 
-    /// Where clients connect.
+    /// Where clients connect; nowhere, if it is only a part.
     pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
-        match &self.plane {
-            Plane::Embedded(gateway) => gateway.addresses(),
-            Plane::Envoy(fleet) => fleet.addresses(),
+        match &self.working {
+            Working::Embedded(gateway) => gateway.addresses(),
+            Working::Envoy(fleet) => fleet.addresses(),
+            Working::Control(..) | Working::Processor(..) => Vec::new(),
+        }
+    }
+
+    /// What listens where, in words.
+    pub(crate) fn describe(&self, bundle: &Bundle) -> String {
+        let with_tls = |address: &SocketAddr| {
+            let at = |listener: &&Listener| SocketAddr::new(listener.address, listener.port) == *address;
+            bundle.listeners.iter().find(at).is_some_and(|listener| listener.tls.is_some())
+        };
+        let url = |address: &SocketAddr| {
+            let scheme = if with_tls(address) { "https" } else { "http" };
+            format!("{scheme}://{address}")
+        };
+        match &self.working {
+            Working::Embedded(_) | Working::Envoy(_) => {
+                let addresses: Vec<_> = self.addresses().iter().map(url).collect();
+                format!("Tollgate listening on {}", addresses.join(", "))
+            }
+            Working::Control(_, place) => format!("Tollgate control plane listening on {place}"),
+            Working::Processor(_, place) => format!("Tollgate external processor listening on {place}"),
         }
     }
 
@@ -101,9 +147,15 @@ impl Server {
     /// When it cannot be served. What was served before goes on.
     pub(crate) fn reload(&self, configuration: Configuration) -> Result<u64> {
         let snapshot = Arc::clone(&configuration.snapshot);
-        match &self.plane {
-            Plane::Embedded(gateway) => gateway.reload(configuration.snapshot, configuration.secrets)?,
-            Plane::Envoy(fleet) => fleet.reload(configuration.snapshot, configuration.secrets)?,
+        let secrets = configuration.secrets;
+        match &self.working {
+            Working::Embedded(gateway) => gateway.reload(configuration.snapshot, secrets)?,
+            Working::Envoy(fleet) => fleet.reload(configuration.snapshot, secrets)?,
+            Working::Control(control, _) => match control.reload(&configuration.snapshot, &secrets)? {
+                Taken::ByAll => {}
+                Taken::NotYet => tracing::warn!("not every Envoy has taken the new configuration yet"),
+            },
+            Working::Processor(processing, _) => processing.reload(configuration.snapshot, secrets)?,
         }
         self.telemetry.reloaded(Reload::Applied, since_epoch());
         Ok(self.served.replace(snapshot.bundle(), &configuration.findings))
@@ -117,45 +169,80 @@ impl Server {
     /// Lets running requests finish, at most for `grace`; false when some were cut off.
     pub(crate) async fn drain(&self, grace: Duration) -> bool {
         self.ready.store(false, Ordering::Release);
-        let finished = match &self.plane {
-            Plane::Embedded(gateway) => gateway.drain(grace).await,
-            Plane::Envoy(fleet) => fleet.drain(grace).await,
+        let finished = match &self.working {
+            Working::Embedded(gateway) => gateway.drain(grace).await,
+            Working::Envoy(fleet) => fleet.drain(grace).await,
+            // No request goes through it.
+            Working::Control(..) => true,
+            Working::Processor(processing, _) => processing.stop(grace).await,
         };
         self.telemetry.flush(FLUSH);
         finished
     }
 }
 
-impl Plane {
+impl Working {
     fn start(
-        options: &ServerOptions,
+        options: ServerOptions,
         configuration: Configuration,
+        discovery: Discovery,
         telemetry: Arc<Telemetry>,
     ) -> Result<Self> {
         let (snapshot, secrets) = (configuration.snapshot, configuration.secrets);
-        match &options.data_plane {
-            DataPlane::Embedded => {
-                let options = Options::new(options.workers);
+        let (workers, patience) = (options.workers, Patience::default());
+        match options.part {
+            Part::Embedded => {
+                let options = Options::new(workers);
                 Ok(Self::Embedded(Gateway::start(&options, snapshot, secrets, telemetry)?))
             }
-            DataPlane::Envoy(envoy) => {
-                let options = FleetOptions {
-                    envoy: envoy.clone(),
-                    workers: options.workers,
-                    patience: Patience::default(),
-                };
+            Part::Envoy(envoy) => {
+                let options = FleetOptions { envoy, workers, patience, discovery };
                 Ok(Self::Envoy(Box::new(Fleet::start(&options, snapshot, secrets, telemetry)?)))
+            }
+            Part::Control { listen, processor } => {
+                let path = unix_path(&listen);
+                let options = ControlOptions { listen, processor, patience, discovery };
+                let control = ControlPlane::start(options, &snapshot, &secrets)?;
+                let place = place_text(path, control.address());
+                Ok(Self::Control(Box::new(control), place))
+            }
+            Part::Processor(listen) => {
+                let path = unix_path(&listen);
+                let processing = Processing::start(listen, workers, snapshot, secrets, telemetry)?;
+                let place = place_text(path, processing.address());
+                Ok(Self::Processor(processing, place))
             }
         }
     }
 }
 
-fn admin_state(telemetry: &Arc<Telemetry>, ready: &Arc<AtomicBool>, served: &Served) -> AdminState {
+fn unix_path(place: &grpc::Place) -> Option<PathBuf> {
+    match place {
+        grpc::Place::Unix(path) => Some(path.clone()),
+        grpc::Place::Tcp(..) => None,
+    }
+}
+
+fn place_text(path: Option<PathBuf>, address: Option<SocketAddr>) -> String {
+    match (path, address) {
+        (Some(path), _) => format!("unix:{}", path.display()),
+        (None, Some(address)) => address.to_string(),
+        (None, None) => "no address".to_owned(),
+    }
+}
+
+fn admin_state(
+    telemetry: &Arc<Telemetry>,
+    ready: &Arc<AtomicBool>,
+    served: &Served,
+    discovery: Option<Discovery>,
+) -> AdminState {
     let (telemetry, served) = (Arc::clone(telemetry), served.clone());
     AdminState {
         metrics: Arc::new(move || telemetry.encode_metrics()),
         ready: Arc::clone(ready),
         config: Arc::new(move || served.text()),
+        xds: discovery.map(|discovery| -> TextSource { Arc::new(move || tollgate_fleet::page(&discovery)) }),
     }
 }
 

@@ -33,6 +33,10 @@ fn timeless(line: &str) -> &str {
     }
 }
 
+fn manifest(name: &str) -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/manifests").join(name)
+}
+
 fn compare(name: &str, arguments: &[&str]) {
     let actual = shown(&tollgate(arguments));
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
@@ -45,7 +49,8 @@ fn compare(name: &str, arguments: &[&str]) {
 #[test]
 fn help_is_what_a_newcomer_reads_first() {
     compare("help.txt", &["--help"]);
-    for command in ["run", "check", "demo", "crds", "healthcheck", "version", "completions"] {
+    let commands = ["run", "check", "plan", "controlplane", "extproc", "demo", "crds", "healthcheck"];
+    for command in commands.into_iter().chain(["version", "completions"]) {
         compare(&format!("help_{command}.txt"), &[command, "--help"]);
     }
 }
@@ -97,6 +102,67 @@ fn check_is_coloured_only_when_wanted() {
     let escapes = |arguments: &[&str]| tollgate(arguments).stdout.contains(&0x1b);
     assert!(!escapes(&["check", "manifests/bad.yaml"]));
     assert!(escapes(&["--color", "always", "check", "manifests/bad.yaml"]));
+}
+
+#[test]
+fn plan_prints_what_would_be_pushed() {
+    compare("plan_bundle.txt", &["plan", "--to", "bundle", "manifests/good.yaml"]);
+    compare("plan_bundle.json.txt", &["plan", "--to", "bundle", "-o", "json", "manifests/good.yaml"]);
+    // The resources themselves are goldens of another crate.
+    let yaml = tollgate(&["plan", "manifests/good.yaml"]);
+    assert!(yaml.status.success() && yaml.stdout.starts_with(b"listeners:\n- name: \"127.0.0.1:1975\"\n"));
+    let tls = ["--envoy-ca", "/tls/ca.crt", "--envoy-cert", "/tls/tls.crt", "--envoy-key", "/tls/tls.key"];
+    let remote = ["plan", "-o", "json", "--processor", "processor.example:9002", "manifests/good.yaml"];
+    let json = tollgate(&[&remote[..], &tls].concat());
+    let planned: serde_json::Value = serde_json::from_slice(&json.stdout).expect("JSON");
+    let kinds: Vec<_> = planned.as_object().expect("an object").keys().collect();
+    assert_eq!(kinds, ["listeners", "route_configurations", "clusters", "secrets"]);
+    let processor = &planned["clusters"][0]["body"];
+    assert_eq!(processor["type"], "STRICT_DNS");
+    let shown = &processor["transport_socket"]["typed_config"]["common_tls_context"]["tls_certificates"][0];
+    assert_eq!(shown["private_key"]["filename"], "/tls/tls.key");
+}
+
+#[test]
+fn plan_names_secrets_and_shows_none() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let key = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+    let good = fs::read_to_string(manifest("good.yaml")).expect("a file");
+    let listener = "{name: http, protocol: HTTPS, port: 1975, tls: {certificateRefs: [{name: tls}]}}";
+    let (pem, private) = (key.cert.pem(), key.signing_key.serialize_pem());
+    let indented = |text: &str| text.lines().map(|line| format!("    {line}\n")).collect::<String>();
+    let text = good.replace("{name: http, protocol: HTTP, port: 1975}", listener)
+        + "---\napiVersion: v1\nkind: Secret\nmetadata: {name: tls}\nstringData:\n"
+        + &format!("  tls.crt: |\n{}  tls.key: |\n{}", indented(&pem), indented(&private));
+    let file = folder.path().join("gateway.yaml");
+    fs::write(&file, text).expect("a file");
+    for to in ["envoy", "bundle"] {
+        let output = tollgate(&["plan", "--to", to, &file.to_string_lossy()]);
+        let shown = shown(&output);
+        assert!(output.status.success() && shown.contains("tls.key"), "{shown}");
+        assert!(!shown.contains("PRIVATE KEY") && !shown.contains("BEGIN"), "{shown}");
+    }
+}
+
+#[test]
+fn plan_tells_mistakes_and_prints_what_can_be_served() {
+    compare("plan_bad.txt", &["plan", "--to", "bundle", "manifests/bad.yaml"]);
+    compare("plan_broken.txt", &["plan", "manifests/broken.yaml"]);
+    compare("plan_no_tls.txt", &["plan", "--processor", "processor.example:9002", "manifests/good.yaml"]);
+}
+
+#[test]
+fn the_bootstrap_says_where_the_control_plane_is() {
+    let listen = ["controlplane", "--listen", "unix:/tmp/tollgate/xds.sock", "--print-bootstrap"];
+    compare("bootstrap.json.txt", &listen);
+    let elsewhere = tollgate(&["controlplane", "--print-bootstrap=127.0.0.1:18000"]);
+    assert!(String::from_utf8_lossy(&elsewhere.stdout).contains("\"port_value\": 18000"));
+}
+
+#[test]
+fn parts_are_not_on_the_network_without_tls() {
+    let open = ["extproc", "--listen", "0.0.0.0:0", "manifests/good.yaml"];
+    compare("extproc_no_tls.txt", &open);
 }
 
 #[test]

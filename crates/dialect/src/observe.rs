@@ -33,6 +33,11 @@ pub enum Seen {
     Other,
 }
 
+/// Whether `data` is all of the data of an event, whose end has not been seen: a document, or the word that ends a stream.
+pub fn is_whole(data: &[u8]) -> bool {
+    data.trim_ascii() == b"[DONE]" || serde_json::from_slice::<IgnoredAny>(data).is_ok()
+}
+
 /// Watches one answer.
 #[derive(Debug)]
 pub struct Observer {

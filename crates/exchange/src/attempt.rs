@@ -20,7 +20,7 @@ use crate::response::{BodyKind, Chance, Incoming, Receive, ResponseHead, identif
 use crate::routed::{ClientRequest, Routed};
 use crate::stages::{DISPATCH, Draft, UpstreamRequest, run};
 use crate::step::{Answer, Need, Offered, Step};
-use crate::stream::{EventStream, Passed, Path};
+use crate::stream::{EventStream, Path};
 
 /// One try at one backend.
 pub struct Attempt {
@@ -38,6 +38,8 @@ pub struct Attempt {
     upstream_status: Option<u16>,
     fault: Option<Fault>,
     token_times: Option<(Instant, Instant)>,
+    /// What could still be sent of the chunk that broke a stream.
+    unsent: Bytes,
 }
 
 /// What the attempt waits for.
@@ -94,6 +96,7 @@ impl Attempt {
             upstream_status: None,
             fault: None,
             token_times: None,
+            unsent: Bytes::new(),
             routed: Arc::clone(routed),
         })
     }
@@ -220,10 +223,12 @@ impl Attempt {
         match &mut self.state {
             State::AwaitOpaque => Step::Forward(chunk),
             State::AwaitEvents(events) => match events.push(chunk, &mut self.observer, now) {
-                Ok(Passed::Bytes(bytes)) if bytes.is_empty() => Step::Hold,
-                Ok(Passed::Bytes(bytes)) => Step::Forward(bytes),
-                Ok(Passed::ErrorFirst) => Step::Retry(Fault::Backend(BackendFault::ErrorEvent)),
-                Err(fault) => Step::Retry(Fault::Backend(fault)),
+                (bytes, Ok(())) if bytes.is_empty() => Step::Hold,
+                (bytes, Ok(())) => Step::Forward(bytes),
+                (bytes, Err(fault)) => {
+                    self.unsent = bytes;
+                    Step::Retry(Fault::Backend(fault))
+                }
             },
             _ => self.internal(),
         }
@@ -236,33 +241,28 @@ impl Attempt {
             self.state = State::Over;
             return (Bytes::new(), None);
         };
-        let ended = events.end(&mut self.observer, now);
-        if events.has_failed() {
-            return (ended.unwrap_or_default(), Some(Fault::Backend(BackendFault::ErrorEvent)));
-        }
-        let (bytes, fault) = match ended {
-            Ok(bytes) if self.observer.is_complete() => return (bytes, None),
-            Ok(bytes) => (bytes, BackendFault::Cut),
-            Err(fault) => (Bytes::new(), fault),
+        let (bytes, ended) = events.end(&mut self.observer, now);
+        let fault = match ended {
+            Ok(()) if self.observer.is_complete() => None,
+            Ok(()) => Some(BackendFault::Cut),
+            Err(fault) => Some(fault),
         };
-        let fault = Fault::Backend(fault);
-        let mut out = BytesMut::from(bytes);
-        out.extend_from_slice(&self.stream_error(&fault));
-        (out.freeze(), Some(fault))
+        self.last_words(bytes, fault.map(Fault::Backend))
     }
 
-    /// The in-band error for a stream that breaks off because of `fault`; empty for a body that has no such thing,
-    /// whose connection then has to be broken off as well.
-    pub fn on_stream_fault(&mut self, fault: &Fault) -> Bytes {
-        match &self.state {
-            State::AwaitEvents(_) => self.stream_error(fault),
-            _ => Bytes::new(),
+    /// Breaks off a streamed body because of `fault`. Returns the last bytes for the client and the fault, as at the end of
+    /// the body; no fault when all of the answer was there before. A body that has no such thing as an in-band error ends
+    /// without bytes: its connection has to be broken off as well.
+    pub fn on_stream_fault(&mut self, fault: Fault, now: Instant) -> (Bytes, Option<Fault>) {
+        let State::AwaitEvents(events) = &mut self.state else { return (Bytes::new(), Some(fault)) };
+        let mut bytes = std::mem::take(&mut self.unsent);
+        let mut fault = Some(fault);
+        if self.observer.is_complete() {
+            let (rest, ended) = events.end(&mut self.observer, now);
+            bytes = tollgate_wire::join(&mut vec![bytes, rest]);
+            fault = fault.filter(|_| ended.is_err());
         }
-    }
-
-    /// Whether the answer, as far as it came, is all of it: the client may leave now without missing anything.
-    pub fn is_complete(&self) -> bool {
-        self.observer.is_complete()
+        self.last_words(bytes, fault)
     }
 
     /// Whether the backend itself has told the client that its answer failed: there is nothing to add.
@@ -421,6 +421,15 @@ impl Attempt {
             fallback_id: self.routed.request_id.as_ref().to_owned(),
             usage_wanted: self.routed.delivery == Delivery::Whole || self.routed.usage_wanted,
         }
+    }
+
+    /// The last bytes of a stream, with the error that ends it.
+    fn last_words(&self, bytes: Bytes, fault: Option<Fault>) -> (Bytes, Option<Fault>) {
+        if self.has_failed() {
+            return (bytes, Some(Fault::Backend(BackendFault::ErrorEvent)));
+        }
+        let error = fault.as_ref().map(|fault| self.stream_error(fault)).unwrap_or_default();
+        (tollgate_wire::join(&mut vec![bytes, error]), fault)
     }
 
     fn stream_error(&self, fault: &Fault) -> Bytes {

@@ -133,7 +133,7 @@ impl Refusal {
             Self::ContentCoding { .. } => {
                 headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
             }
-            Self::Failed(Fault::Gateway(GatewayFault::Overloaded)) => {
+            Self::Failed(Fault::Gateway(GatewayFault::Overloaded | GatewayFault::Behind)) => {
                 headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
             }
             Self::Failed(Fault::Gateway(GatewayFault::Draining)) => {
@@ -198,9 +198,9 @@ impl Refusal {
             Self::Misconfigured { .. } => "InternalServerError",
             Self::MissingCredential => "Unauthorized",
             Self::Failed(Fault::Gateway(GatewayFault::Internal)) => "InternalServerError",
-            Self::Failed(Fault::Gateway(GatewayFault::Overloaded | GatewayFault::Draining)) => {
-                "ServiceUnavailable"
-            }
+            Self::Failed(Fault::Gateway(
+                GatewayFault::Overloaded | GatewayFault::Draining | GatewayFault::Behind,
+            )) => "ServiceUnavailable",
             Self::Failed(_) => "BackendError",
         }
     }
@@ -296,7 +296,7 @@ fn no_route_message(model: &str, known: &[String]) -> String {
 pub(crate) fn fault_status(fault: &Fault, dialect: Dialect) -> StatusCode {
     let Fault::Backend(fault) = fault else {
         return match fault {
-            Fault::Gateway(GatewayFault::Draining | GatewayFault::Overloaded) => {
+            Fault::Gateway(GatewayFault::Draining | GatewayFault::Overloaded | GatewayFault::Behind) => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
             _ => StatusCode::INTERNAL_SERVER_ERROR,
@@ -334,6 +334,9 @@ pub(crate) fn fault_message(fault: &Fault) -> String {
         Fault::Gateway(GatewayFault::Draining) => "the gateway is shutting down".to_owned(),
         Fault::Gateway(GatewayFault::Overloaded) => {
             "the backend has as many requests in flight as its limit allows".to_owned()
+        }
+        Fault::Gateway(GatewayFault::Behind) => {
+            "the gateway is taking a new configuration in; try again".to_owned()
         }
         Fault::Gateway(_) => "internal error of the gateway".to_owned(),
         Fault::Backend(fault) => match fault {

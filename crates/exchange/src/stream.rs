@@ -19,6 +19,9 @@ const INFLATED_BYTES_MAX: u64 = 1 << 30;
 const INFLATED_CHUNK_BYTES_MAX: usize = 8 << 20;
 const PORTION_BYTES: usize = 512;
 
+/// Most bytes of comments that are held back because no event has come yet.
+const COMMENT_BYTES_MAX: usize = 16 << 10;
+
 /// How frames become the client's.
 pub(crate) enum Path {
     /// The client's dialect is the backend's: bytes go through.
@@ -35,20 +38,21 @@ pub(crate) struct EventStream {
     decoder: Decoder,
     inflater: Option<Inflater>,
     path: Path,
+    /// Whether anything has come that the client gets whatever follows.
     begun: bool,
+    /// What came before that: comments, which keep a line alive and commit to nothing.
+    comments: Vec<Bytes>,
+    comment_bytes: usize,
+    /// What made going on impossible.
+    broken: Option<BackendFault>,
     /// Whether the backend itself has ended its answer with an error event.
     failed: bool,
     first_token_at: Option<Instant>,
     last_token_at: Option<Instant>,
 }
 
-/// What a piece of a stream leads to.
-pub(crate) enum Passed {
-    /// Send this on. Empty when nothing is complete yet.
-    Bytes(Bytes),
-    /// The very first event is an error: nothing has been sent yet.
-    ErrorFirst,
-}
+/// What a piece of a stream comes to: bytes to send on, perhaps none, and what broke the stream behind them, if anything did.
+pub(crate) type Passed = (Bytes, Result<(), BackendFault>);
 
 impl EventStream {
     pub(crate) fn new(path: Path, coding: Option<&str>) -> Result<Self, BackendFault> {
@@ -63,56 +67,31 @@ impl EventStream {
             inflater,
             path,
             begun: false,
+            comments: Vec::new(),
+            comment_bytes: 0,
+            broken: None,
             failed: false,
             first_token_at: None,
             last_token_at: None,
         })
     }
 
-    /// Takes in a chunk of the backend's body.
-    pub(crate) fn push(
-        &mut self,
-        chunk: Bytes,
-        observer: &mut Observer,
-        now: Instant,
-    ) -> Result<Passed, BackendFault> {
-        let chunk = self.inflate(chunk)?;
+    /// Takes in a chunk of the backend's body. When an error comes first, that breaks it: nothing has been sent yet.
+    pub(crate) fn push(&mut self, chunk: Bytes, observer: &mut Observer, now: Instant) -> Passed {
+        let (chunk, unpacked) = self.unpack(chunk);
         let mut out =
             if self.decoder.is_empty() { Outgoing::verbatim(chunk.clone()) } else { Outgoing::new() };
         self.decoder.push(chunk);
-        while let Some(piece) = self.decoder.next() {
-            if let Passed::ErrorFirst = self.pass(piece, observer, now, &mut out)? {
-                return Ok(Passed::ErrorFirst);
-            }
-        }
-        Ok(Passed::Bytes(out.into_bytes()))
+        let passed = self.pass_all(observer, now, &mut out);
+        (self.commit(out), passed.and(unpacked))
     }
 
-    /// Takes in the end of the backend's body.
-    pub(crate) fn end(&mut self, observer: &mut Observer, now: Instant) -> Result<Bytes, BackendFault> {
+    /// Takes in the end of the backend's body. Whether the answer is whole its observer tells.
+    pub(crate) fn end(&mut self, observer: &mut Observer, now: Instant) -> Passed {
         let mut out = Outgoing::new();
-        if let Some(mut inflater) = self.inflater.take() {
-            let mut rest = BytesMut::new();
-            inflater.finish(&mut rest).map_err(|_| BackendFault::Cut)?;
-            self.decoder.push(rest.freeze());
-            while let Some(piece) = self.decoder.next() {
-                self.pass(piece, observer, now, &mut out)?;
-            }
-        }
-        match self.decoder.finish() {
-            // An event without its blank line is none (WHATWG HTML 9.2.6), but servers end their last one that way.
-            Some(Piece::Tail(tail)) if !tail.is_empty() => self.pass_tail(&tail, observer, now, &mut out)?,
-            Some(piece) => {
-                self.pass(piece, observer, now, &mut out)?;
-            }
-            None => {}
-        }
-        if let Path::Hub(translator) = &mut self.path {
-            let mut translated = BytesMut::new();
-            translator.finish(&mut translated).map_err(|_| BackendFault::Cut)?;
-            out.write(translated.freeze());
-        }
-        Ok(out.into_bytes())
+        let ended = self.pass_end(observer, now, &mut out);
+        self.begun = true;
+        (self.commit(out), ended)
     }
 
     /// When the first and the last token so far came.
@@ -133,16 +112,75 @@ impl EventStream {
         }
     }
 
-    fn inflate(&mut self, chunk: Bytes) -> Result<Bytes, BackendFault> {
-        let Some(inflater) = &mut self.inflater else { return Ok(chunk) };
+    fn unpack(&mut self, chunk: Bytes) -> Passed {
+        let Some(inflater) = &mut self.inflater else { return (chunk, Ok(())) };
         let mut out = BytesMut::new();
+        let mut unpacked = Ok(());
         for portion in chunk.chunks(PORTION_BYTES) {
-            inflater.push(portion, &mut out).map_err(|_| BackendFault::Unreadable)?;
-            if out.len() > INFLATED_CHUNK_BYTES_MAX {
-                return Err(BackendFault::TooLarge);
+            if inflater.push(portion, &mut out).is_err() {
+                unpacked = Err(BackendFault::Unreadable);
+            } else if out.len() > INFLATED_CHUNK_BYTES_MAX {
+                unpacked = Err(BackendFault::TooLarge);
+            }
+            if unpacked.is_err() {
+                self.inflater = None;
+                break;
             }
         }
-        Ok(out.freeze())
+        (out.freeze(), unpacked)
+    }
+
+    /// What may go to the client now.
+    fn commit(&mut self, out: Outgoing) -> Bytes {
+        let bytes = out.into_bytes();
+        if self.begun && self.comments.is_empty() {
+            return bytes;
+        }
+        self.comments.push(bytes);
+        if self.begun { tollgate_wire::join(&mut self.comments) } else { Bytes::new() }
+    }
+
+    /// Passes on what has come whole.
+    fn pass_all(
+        &mut self,
+        observer: &mut Observer,
+        now: Instant,
+        out: &mut Outgoing,
+    ) -> Result<(), BackendFault> {
+        while let Some(piece) = self.decoder.next() {
+            self.pass(piece, observer, now, out)?;
+        }
+        Ok(())
+    }
+
+    fn pass_end(
+        &mut self,
+        observer: &mut Observer,
+        now: Instant,
+        out: &mut Outgoing,
+    ) -> Result<(), BackendFault> {
+        if let Some(fault) = &self.broken {
+            return Err(fault.clone());
+        }
+        if let Some(mut inflater) = self.inflater.take() {
+            let mut rest = BytesMut::new();
+            // The last event tells whether all is there, not the end of its packing.
+            let _ = inflater.finish(&mut rest);
+            self.decoder.push(rest.freeze());
+            self.pass_all(observer, now, out)?;
+        }
+        match self.decoder.finish() {
+            Some(Piece::Tail(tail)) => self.pass_tail(&tail, observer, now, out)?,
+            Some(piece) => self.pass(piece, observer, now, out)?,
+            None => {}
+        }
+        if let Path::Hub(translator) = &mut self.path {
+            let mut translated = BytesMut::new();
+            let finished = translator.finish(&mut translated);
+            out.write(translated.freeze());
+            finished.map_err(|_| BackendFault::Cut)?;
+        }
+        Ok(())
     }
 
     fn pass(
@@ -151,18 +189,19 @@ impl EventStream {
         observer: &mut Observer,
         now: Instant,
         out: &mut Outgoing,
-    ) -> Result<Passed, BackendFault> {
-        match piece {
+    ) -> Result<(), BackendFault> {
+        let passed = match piece {
             Piece::Frame(frame) => self.pass_frame(&frame, observer, now, out),
             Piece::Oversize(raw) | Piece::Tail(raw) => match &self.path {
                 Path::Splice { .. } => {
                     self.begun = true;
                     out.pass(&raw);
-                    Ok(Passed::Bytes(Bytes::new()))
+                    Ok(())
                 }
                 Path::Hub(_) => Err(BackendFault::TooLarge),
             },
-        }
+        };
+        passed.inspect_err(|fault| self.broken = Some(fault.clone()))
     }
 
     fn pass_frame(
@@ -171,31 +210,40 @@ impl EventStream {
         observer: &mut Observer,
         now: Instant,
         out: &mut Outgoing,
-    ) -> Result<Passed, BackendFault> {
+    ) -> Result<(), BackendFault> {
         let seen = observer.frame(frame);
         match seen {
-            Seen::Error if !self.begun => return Ok(Passed::ErrorFirst),
-            Seen::Error => self.failed = true,
+            Seen::Error if !self.begun => return Err(BackendFault::ErrorEvent),
             Seen::Content if observer.saw_output() => {
                 self.first_token_at.get_or_insert(now);
                 self.last_token_at = Some(now);
             }
             _ => {}
         }
-        // Comments before the first event keep a line alive; they commit to nothing.
-        self.begun |= !matches!(seen, Seen::Other) || !frame.is_comment_only();
+        if !self.begun {
+            self.comment_bytes += frame.raw.len();
+            let says_nothing = seen == Seen::Other && frame.is_comment_only();
+            self.begun = !says_nothing || self.comment_bytes > COMMENT_BYTES_MAX;
+        }
         match &mut self.path {
             Path::Splice { hides_usage: true } if seen == Seen::UsageOnly => out.write(Bytes::new()),
             Path::Splice { .. } => out.pass(&frame.raw),
             Path::Hub(translator) => {
                 let mut translated = BytesMut::new();
-                translator.frame(frame, &mut translated).map_err(|_| BackendFault::Unreadable)?;
+                let read = translator.frame(frame, &mut translated);
+                let is_told = !translated.is_empty();
                 out.write(translated.freeze());
+                read.map_err(|_| BackendFault::Unreadable)?;
+                if seen == Seen::Error && !is_told {
+                    return Err(BackendFault::ErrorEvent);
+                }
             }
         }
-        Ok(Passed::Bytes(Bytes::new()))
+        self.failed |= seen == Seen::Error;
+        Ok(())
     }
 
+    /// Passes on an event without its blank line. It is none (WHATWG HTML 9.2.6), but servers end their last one that way.
     fn pass_tail(
         &mut self,
         tail: &Bytes,
@@ -203,26 +251,14 @@ impl EventStream {
         now: Instant,
         out: &mut Outgoing,
     ) -> Result<(), BackendFault> {
-        let mut closed = BytesMut::with_capacity(tail.len() + 2);
-        closed.extend_from_slice(tail);
-        closed.extend_from_slice(b"\n\n");
-        let mut decoder = Decoder::new(FRAME_BYTES_MAX);
-        decoder.push(closed.freeze());
-        let Some(Piece::Frame(frame)) = decoder.next() else { return Ok(()) };
-        if observer.frame(&frame) == Seen::Other {
-            // Half an event of a stream that was cut: the in-band error that follows must not be glued to it.
+        let mut closed = BytesMut::from(tail.as_ref());
+        closed.extend_from_slice(if tail.ends_with(b"\n") { b"\n" } else { b"\n\n" });
+        let frame = Frame { raw: closed.freeze() };
+        // Half an event of a stream that was cut: the in-band error that follows must not be glued to it.
+        if !tollgate_dialect::is_whole(&frame.data()) {
             return Ok(());
         }
-        match &mut self.path {
-            Path::Splice { .. } => out.pass(tail),
-            Path::Hub(translator) => {
-                let mut translated = BytesMut::new();
-                translator.frame(&frame, &mut translated).map_err(|_| BackendFault::Unreadable)?;
-                out.write(translated.freeze());
-                self.last_token_at = self.last_token_at.map(|_| now);
-            }
-        }
-        Ok(())
+        self.pass(Piece::Frame(frame), observer, now, out)
     }
 }
 

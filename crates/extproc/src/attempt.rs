@@ -1,18 +1,18 @@
 //! The stream of one try at one host: the request is said anew for it, and its response is taken in.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use tollgate_config::CompiledRule;
 use tollgate_envoy::processing::processing_request::Request;
-use tollgate_envoy::processing::{HeaderMutation, ProcessingRequest, ProcessingResponse};
-use tollgate_envoy::{Struct, value::Kind};
+use tollgate_envoy::processing::{HeaderValue, ProcessingRequest, ProcessingResponse};
 use tollgate_exchange::{Attempt, Ending, UpstreamRequest};
 use tollgate_terms::{Fault, GatewayFault};
 use tonic::Status;
 
-use crate::headers::{Head, changes, set};
+use crate::headers::{changes, set, texts};
 use crate::metadata::Members;
 use crate::processor::Shared;
 use crate::receive::Receiver;
@@ -27,14 +27,6 @@ pub(crate) struct AttemptSide {
     receiver: Option<Receiver>,
 }
 
-/// For which exchange Envoy has picked which target.
-struct Picked {
-    exchange: String,
-    rule: String,
-    target: usize,
-    authority: Option<String>,
-}
-
 impl AttemptSide {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
         Self { shared, receiver: None }
@@ -47,8 +39,8 @@ impl AttemptSide {
         answers: &mut VecDeque<ProcessingResponse>,
     ) -> Result<(), Status> {
         if let Some(Request::RequestHeaders(head)) = message.request {
-            let picked = picked(message.attributes.into_values());
-            answers.push_back(self.on_dispatch(Head::read(head.headers), picked)?);
+            let sent = head.headers.map(|sent| sent.headers).unwrap_or_default();
+            answers.push_back(self.on_dispatch(&sent)?);
             return Ok(());
         }
         let receiver = self.receiver.as_mut().ok_or_else(|| Status::failed_precondition("no attempt"))?;
@@ -82,28 +74,32 @@ impl AttemptSide {
         }
     }
 
-    fn on_dispatch(&mut self, sent: Head, picked: Option<Picked>) -> Result<ProcessingResponse, Status> {
-        let picked = picked.ok_or_else(|| Status::invalid_argument("no exchange, or no target of a host"))?;
-        let running =
-            self.shared.find(&picked.exchange).ok_or_else(|| Status::not_found("no such exchange"))?;
+    fn on_dispatch(&mut self, sent: &[HeaderValue]) -> Result<ProcessingResponse, Status> {
+        let [what, count] = texts(sent, [names::TRY, names::ATTEMPT_COUNT]);
+        let mut what = what.unwrap_or_default().splitn(3, ' ');
+        let (exchange, authority, target) = (what.next(), what.next(), what.next());
+        let running = exchange.and_then(|id| self.shared.find(id));
+        let running = running.ok_or_else(|| Status::not_found("no such exchange"))?;
         let (routed, client) =
             running.routed.get().ok_or_else(|| Status::failed_precondition("not routed"))?;
-        if picked.rule != format!("{}/rule/{}", routed.rule().route, routed.rule().index) {
-            return Err(Status::failed_precondition("Envoy and the processor have routed differently"));
-        }
-        let told = sent.headers.get(names::ATTEMPT_COUNT).and_then(|count| count.to_str().ok()?.parse().ok());
-        let number = running.begin_attempt(told);
-        let attempt = Attempt::new(routed, picked.target, number, clock::now(), clock::unix_ms());
+        let target = target.and_then(|target| target_of(routed.rule(), target));
+        let target = target
+            .ok_or_else(|| Status::failed_precondition("Envoy and the processor have routed differently"))?;
+        let number = running.begin_attempt(count.and_then(|count| count.parse().ok()));
+        let attempt = Attempt::new(routed, target, number, clock::now(), clock::unix_ms());
         let mut attempt = attempt.ok_or_else(|| Status::failed_precondition("the target cannot serve it"))?;
         match tollgate_effects::dispatch(&mut attempt, client, &running.serving.secrets) {
             Ok(request) => {
                 let mut members = Members::default();
                 members.add_costs(routed.rule(), &attempt.usage().0);
-                // Envoy takes the length of a body that is replaced away; a filter behind us puts it back from here.
-                members.add_text("content_length", &request.body_bytes().to_string());
-                let metadata = members.into_metadata();
+                members.add_target(&attempt);
                 let is_same_body = is_same(&request.body, client.body());
-                let onward = dispatch(&sent, request, is_same_body, picked.authority.as_deref());
+                if !is_same_body {
+                    // Envoy takes the length away with a body that is replaced; a filter behind us puts it back from here.
+                    members.add_text(names::CONTENT_LENGTH, &request.body_bytes().to_string());
+                }
+                let metadata = members.into_metadata();
+                let onward = dispatch(sent, request, is_same_body, authority);
                 self.receiver = Some(Receiver::new(attempt, number, Arc::clone(&running)));
                 Ok(Onward { metadata, ..onward }.answer(Phase::RequestHeaders))
             }
@@ -117,16 +113,26 @@ impl AttemptSide {
 }
 
 /// The request as Envoy is to send it.
-fn dispatch(sent: &Head, request: UpstreamRequest, is_same_body: bool, authority: Option<&str>) -> Onward {
-    let mut headers: HeaderMutation = changes(&sent.headers, &request.headers);
-    if sent.path.as_deref() != Some(request.path.as_str()) {
-        set(&mut headers, ":path", &request.path);
-    }
-    if sent.method.as_deref() != Some(request.method.as_str()) {
-        set(&mut headers, ":method", request.method.as_str());
-    }
-    if let Some(authority) = authority {
-        set(&mut headers, ":authority", authority);
+fn dispatch(
+    sent: &[HeaderValue],
+    request: UpstreamRequest,
+    is_same_body: bool,
+    authority: Option<&str>,
+) -> Onward {
+    let mut headers = changes(sent, &request.headers);
+    let length = request.body_bytes().to_string();
+    let wanted = [
+        (":path", Some(request.path.as_str())),
+        (":method", Some(request.method.as_str())),
+        (":authority", authority),
+        // It may be that of an earlier attempt.
+        ("content-length", Some(&length)),
+    ];
+    let before = texts(sent, wanted.map(|(name, _)| name));
+    for ((name, wanted), before) in wanted.into_iter().zip(before) {
+        if let Some(wanted) = wanted.filter(|_| wanted != before) {
+            set(&mut headers, name, wanted);
+        }
     }
     if is_same_body {
         return Onward { headers, ..Onward::default() };
@@ -143,15 +149,9 @@ fn is_same(pieces: &[Bytes], body: &Bytes) -> bool {
     matches!(pieces, [whole] if whole.len() == body.len() && (whole.as_ptr() == body.as_ptr() || whole.is_empty()))
 }
 
-/// Finds what Envoy says of the try: the attributes [`names::EXCHANGE_ATTRIBUTE`], [`names::TARGET`] and [`names::AUTHORITY`].
-fn picked(attributes: impl Iterator<Item = Struct>) -> Option<Picked> {
-    let mut fields: BTreeMap<_, _> = attributes.flat_map(|attributes| attributes.fields).collect();
-    let mut text = |name: &str| match fields.remove(name)?.kind? {
-        Kind::StringValue(text) => Some(text),
-        _ => None,
-    };
-    let (exchange, target) = (text(names::EXCHANGE_ATTRIBUTE)?, text(names::TARGET)?);
-    let authority = text(names::AUTHORITY);
-    let (rule, target) = target.rsplit_once("/target/")?;
-    Some(Picked { exchange, rule: rule.to_owned(), target: target.parse().ok()?, authority })
+/// The place in `rule` of the target that Envoy calls `name`; `None` when it is not of this rule.
+fn target_of(rule: &CompiledRule, name: &str) -> Option<usize> {
+    let rest = name.strip_prefix(rule.route.as_ref())?.strip_prefix("/rule/")?;
+    let (index, target) = rest.split_once("/target/")?;
+    (index.parse() == Ok(rule.index)).then(|| target.parse().ok())?
 }

@@ -40,7 +40,7 @@ pub struct Conversation {
 
 impl Conversation {
     pub(crate) fn new(input: Streaming<ProcessingRequest>, side: Side, telemetry: Arc<Telemetry>) -> Self {
-        Self { input, side, telemetry, answers: VecDeque::new(), silence: None, is_cut: false }
+        Self { input, side, telemetry, answers: VecDeque::with_capacity(2), silence: None, is_cut: false }
     }
 
     /// Answers one message. A bug ends this stream and no other.

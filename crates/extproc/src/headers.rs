@@ -1,7 +1,6 @@
 //! Headers as Envoy sends them, as the core wants them, and the changes between the two.
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use tollgate_envoy::processing as envoy;
 use tollgate_envoy::processing::HeaderAppendAction;
@@ -19,16 +18,19 @@ pub(crate) struct Head {
 
 impl Head {
     /// Reads a head. What is no header by the rules of HTTP is left out; Envoy lets none of it through.
-    pub(crate) fn read(sent: Option<envoy::HeaderMap>) -> Self {
-        let mut head = Self::default();
-        for header in sent.map(|sent| sent.headers).unwrap_or_default() {
-            let value =
-                if header.raw_value.is_empty() { Bytes::from(header.value) } else { header.raw_value };
+    pub(crate) fn read(sent: &[envoy::HeaderValue]) -> Self {
+        let mut head = Self { headers: HeaderMap::with_capacity(sent.len()), ..Self::default() };
+        for header in sent {
             match header.key.strip_prefix(':') {
-                Some(pseudo) => head.set_pseudo(pseudo, &value),
+                Some(pseudo) => head.set_pseudo(pseudo, value(header)),
                 None => {
                     let name = HeaderName::from_bytes(header.key.as_bytes());
-                    if let (Ok(name), Ok(value)) = (name, HeaderValue::from_maybe_shared(value)) {
+                    let value = if header.raw_value.is_empty() {
+                        HeaderValue::from_str(&header.value)
+                    } else {
+                        HeaderValue::from_maybe_shared(header.raw_value.clone())
+                    };
+                    if let (Ok(name), Ok(value)) = (name, value) {
                         head.headers.append(name, value);
                     }
                 }
@@ -37,7 +39,7 @@ impl Head {
         head
     }
 
-    fn set_pseudo(&mut self, name: &str, value: &Bytes) {
+    fn set_pseudo(&mut self, name: &str, value: &[u8]) {
         let Ok(text) = std::str::from_utf8(value) else { return };
         match name {
             "method" => self.method = Some(text.to_owned()),
@@ -50,18 +52,48 @@ impl Head {
 }
 
 /// What Envoy sees to by itself: the framing of a body, and the host.
-const ENVOYS_OWN: [HeaderName; 3] = [CONTENT_LENGTH, HOST, TRANSFER_ENCODING];
+const ENVOYS_OWN: [&str; 3] = ["content-length", "host", "transfer-encoding"];
 
-/// The changes that make `to` of `from`. Framing and host are left alone.
-pub(crate) fn changes(from: &HeaderMap, to: &HeaderMap) -> envoy::HeaderMutation {
+/// The value of a header as Envoy sends it.
+pub(crate) fn value(header: &envoy::HeaderValue) -> &[u8] {
+    if header.raw_value.is_empty() { header.value.as_bytes() } else { &header.raw_value }
+}
+
+/// The value of the first header with this name, in the order of `names`, as far as it is text.
+pub(crate) fn texts<'a, const N: usize>(
+    sent: &'a [envoy::HeaderValue],
+    names: [&str; N],
+) -> [Option<&'a str>; N] {
+    let mut found = [None; N];
+    for header in sent {
+        if let Some(place) = names.iter().position(|name| *name == header.key) {
+            let slot = &mut found[place];
+            *slot = slot.or_else(|| std::str::from_utf8(value(header)).ok());
+        }
+    }
+    found
+}
+
+/// The changes that make `to` of what Envoy has sent. Framing, host and pseudo headers are left alone. Heads are short: they are walked
+/// through, since looking up costs more.
+pub(crate) fn changes(sent: &[envoy::HeaderValue], to: &HeaderMap) -> envoy::HeaderMutation {
     let mut mutation = envoy::HeaderMutation::default();
-    for name in from.keys() {
-        if !to.contains_key(name) && !ENVOYS_OWN.contains(name) {
-            mutation.remove_headers.push(name.as_str().to_owned());
+    for header in sent {
+        let name = header.key.as_str();
+        let stays = name.starts_with(':')
+            || ENVOYS_OWN.contains(&name)
+            || to.keys().any(|kept| kept.as_str() == name)
+            || mutation.remove_headers.iter().any(|removed| removed == name);
+        if !stays {
+            mutation.remove_headers.push(name.to_owned());
         }
     }
     for name in to.keys() {
-        if ENVOYS_OWN.contains(name) || from.get_all(name).iter().eq(to.get_all(name).iter()) {
+        let same = |header: &&envoy::HeaderValue| header.key == name.as_str();
+        let before = sent.iter().filter(same).map(value);
+        if ENVOYS_OWN.contains(&name.as_str())
+            || before.eq(to.get_all(name).iter().map(HeaderValue::as_bytes))
+        {
             continue;
         }
         let mut action = HeaderAppendAction::OverwriteIfExistsOrAdd;
@@ -109,11 +141,28 @@ mod tests {
         map
     }
 
+    fn sent(headers: &[(&str, &'static str)]) -> Vec<envoy::HeaderValue> {
+        let header = |&(key, raw): &(&str, &'static str)| envoy::HeaderValue {
+            key: key.to_owned(),
+            value: String::new(),
+            raw_value: Bytes::from(raw),
+        };
+        headers.iter().map(header).collect()
+    }
+
     #[test]
     fn only_what_differs_is_changed() {
-        let from = map(&[("a", "1"), ("b", "2"), ("c", "3"), ("content-length", "9"), ("host", "h")]);
+        let from = [
+            (":path", "/"),
+            ("a", "1"),
+            ("b", "2"),
+            ("c", "3"),
+            ("c", "4"),
+            ("content-length", "9"),
+            ("host", "h"),
+        ];
         let to = map(&[("a", "1"), ("b", "x"), ("b", "y")]);
-        let mutation = changes(&from, &to);
+        let mutation = changes(&sent(&from), &to);
         assert_eq!(mutation.remove_headers, ["c"]);
         let sets: Vec<_> = mutation
             .set_headers
@@ -127,25 +176,13 @@ mod tests {
                 (Bytes::from("y"), HeaderAppendAction::AppendIfExistsOrAdd),
             ]
         );
-        assert!(is_empty(&changes(&from, &from)));
+        assert!(is_empty(&changes(&sent(&[("a", "1"), ("b", "x"), ("b", "y")]), &to)));
+        assert_eq!(texts(&sent(&from), ["b", "d"]), [Some("2"), None]);
     }
 
     #[test]
     fn a_head_is_read_with_its_pseudo_headers() {
-        let header = |key: &str, raw: &'static str| envoy::HeaderValue {
-            key: key.to_owned(),
-            value: String::new(),
-            raw_value: Bytes::from(raw),
-        };
-        let sent = envoy::HeaderMap {
-            headers: vec![
-                header(":method", "POST"),
-                header(":path", "/v1?x"),
-                header("a", "1"),
-                header("a", "2"),
-            ],
-        };
-        let head = Head::read(Some(sent));
+        let head = Head::read(&sent(&[(":method", "POST"), (":path", "/v1?x"), ("a", "1"), ("a", "2")]));
         assert_eq!((head.method.as_deref(), head.path.as_deref()), (Some("POST"), Some("/v1?x")));
         assert_eq!(head.headers.get_all("a").iter().count(), 2);
     }

@@ -34,10 +34,13 @@ pub mod names {
     pub const EXCHANGE: &str = "exchange";
     /// Request header of a probe. Listeners take away what begins with `x-tollgate-`.
     pub const PROBE: &str = "tollgate-probe";
-    /// Attribute of a try: that member.
-    pub const EXCHANGE_ATTRIBUTE: &str = "metadata.filter_metadata['io.envoy.ai_gateway']['exchange']";
+    /// Request header of a try: the id of the exchange that it belongs to, the authority under which its host is asked, and the target
+    /// of that host as `namespace/route/rule/N/target/N`.
+    pub const TRY: &str = "x-tollgate-try";
     /// Member of dynamic metadata with the label of the client's dialect, for replies of Envoy's own.
     pub const DIALECT: &str = "dialect";
+    /// Member of dynamic metadata with the length of a body that was replaced.
+    pub const CONTENT_LENGTH: &str = "content_length";
     /// Response header that tells which attempt it is of; none on what Envoy says by itself.
     pub const ATTEMPT: &str = "x-tollgate-attempt";
     /// Response header that asks Envoy to try elsewhere.
@@ -48,10 +51,6 @@ pub mod names {
     pub const ATTEMPT_COUNT: &str = "x-envoy-attempt-count";
     /// Request header with the model, on which routes match.
     pub const MODEL: &str = "x-ai-eg-model";
-    /// Attribute of a try: the target that its host belongs to, as `namespace/route/rule/N/target/N`.
-    pub const TARGET: &str = "xds.upstream_host_metadata.filter_metadata['tollgate']['target']";
-    /// Attribute of a try: the authority under which its host is asked.
-    pub const AUTHORITY: &str = "xds.upstream_host_metadata.filter_metadata['tollgate']['authority']";
     /// What the details of the gateway's own replies begin with: Envoy leaves these as they are.
     pub const REPLY_DETAILS: &str = "tollgate_";
     /// Namespace of the dynamic metadata that carries token counts and what the access log tells.

@@ -4,29 +4,38 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::Method;
 use http::header::CONTENT_LENGTH;
+use http::{HeaderName, Method};
 use tollgate_envoy::Struct;
 use tollgate_envoy::processing::processing_request::Request;
-use tollgate_envoy::processing::{HeaderMutation, HttpHeaders, ProcessingRequest, ProcessingResponse};
+use tollgate_envoy::processing::{
+    HeaderMutation, HeaderValue, HttpHeaders, ProcessingRequest, ProcessingResponse,
+};
 use tollgate_exchange::{Arrival, BodyFraming, BodyPlan, Exchange, LocalReply, Refusal, RequestHead, Routed};
 use tollgate_terms::{BackendFault, Fault, GatewayFault};
 use tonic::Status;
 
-use crate::headers::{Head, set};
+use crate::headers::{Head, set, texts};
 use crate::metadata::Members;
-use crate::processor::{Serving, Shared};
+use crate::processor::{Named, Shared};
 use crate::reply::{Onward, Phase, empty, immediate};
 use crate::running::Running;
 use crate::{clock, names};
 
 /// Request headers that Envoy has added, and that belong to nobody behind it.
-const ADDED_BY_ENVOY: [&str; 2] = ["x-forwarded-for", "x-forwarded-proto"];
+const ADDED_BY_ENVOY: [HeaderName; 2] = [FORWARDED_FOR, HeaderName::from_static("x-forwarded-proto")];
+
+/// The header in which Envoy adds the address of the client.
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+
+/// The refusal of a request whose configuration is not here.
+const BEHIND: Refusal = Refusal::Failed(Fault::Gateway(GatewayFault::Behind));
 
 /// A listener's stream.
 pub(crate) struct ListenerSide {
     shared: Arc<Shared>,
-    serving: Option<Arc<Serving>>,
+    /// Until there is a head.
+    named: Option<Named>,
     listener: Arc<str>,
     running: Option<Arc<Running>>,
     /// Whether the head of the response is on its way to the client.
@@ -34,8 +43,8 @@ pub(crate) struct ListenerSide {
 }
 
 impl ListenerSide {
-    pub(crate) fn new(shared: Arc<Shared>, serving: Option<Arc<Serving>>, listener: Arc<str>) -> Self {
-        Self { shared, serving, listener, running: None, has_response: false }
+    pub(crate) fn new(shared: Arc<Shared>, named: Named, listener: Arc<str>) -> Self {
+        Self { shared, named: Some(named), listener, running: None, has_response: false }
     }
 
     /// Answers one message.
@@ -71,15 +80,12 @@ impl ListenerSide {
     }
 
     fn on_head(&mut self, sent: HttpHeaders) -> Result<ProcessingResponse, Status> {
-        let serving = self.serving.take().ok_or_else(|| Status::failed_precondition("two heads"))?;
-        let head = Head::read(sent.headers);
-        if head
-            .headers
-            .get(names::PROBE)
-            .is_some_and(|probe| probe.as_bytes() == self.shared.probe.as_bytes())
-        {
+        let named = self.named.take().ok_or_else(|| Status::failed_precondition("two heads"))?;
+        let raw = sent.headers.map(|sent| sent.headers).unwrap_or_default();
+        if texts(&raw, [names::PROBE]) == [Some(&*self.shared.probe)] {
             return Ok(empty());
         }
+        let head = Head::read(&raw);
         // Envoy joins the values of a header that comes twice.
         let has_two_hosts = head.authority.as_deref().is_some_and(|authority| authority.contains(','));
         let head = request_head(head, sent.end_of_stream, Arc::clone(&self.listener));
@@ -88,11 +94,16 @@ impl ListenerSide {
             at: clock::now(),
             at_unix_ms: clock::unix_ms(),
         };
-        let (exchange, plan) = if has_two_hosts {
-            let (exchange, reply) = Exchange::unread(head, arrival, &Refusal::BadHost);
-            (exchange, Err(reply))
-        } else {
-            Exchange::new(&serving.snapshot, head, arrival)
+        let (unreadable, serving) = match named {
+            Named::Unknown { newest } => (Some(BEHIND), newest),
+            Named::Known(serving) => (has_two_hosts.then_some(Refusal::BadHost), serving),
+        };
+        let (exchange, plan) = match unreadable {
+            Some(refusal) => {
+                let (exchange, reply) = Exchange::unread(head, arrival, &refusal);
+                (exchange, Err(reply))
+            }
+            None => Exchange::new(&serving.snapshot, head, arrival),
         };
         let running = self.running.insert(Running::new(exchange, serving, &self.shared));
         match plan {
@@ -126,33 +137,31 @@ impl ListenerSide {
     }
 
     fn on_response(&mut self, sent: HttpHeaders) -> ProcessingResponse {
-        let head = Head::read(sent.headers);
+        let head = sent.headers.map(|sent| sent.headers).unwrap_or_default();
         self.has_response = true;
         // Envoy refuses some requests before they come here. Of those there is nothing to tell.
         if let Some(running) = &self.running {
             note_response(running, &head);
         }
-        let between_us = [names::ATTEMPT, names::RETRY, names::FAULT];
-        let remove_headers = between_us
-            .into_iter()
-            .filter(|name| head.headers.contains_key(*name))
-            .map(str::to_owned)
-            .collect();
+        let between_us = |header: &&HeaderValue| {
+            [names::ATTEMPT, names::RETRY, names::FAULT].contains(&header.key.as_str())
+        };
+        let remove_headers = head.iter().filter(between_us).map(|header| header.key.clone()).collect();
         let headers = HeaderMutation { remove_headers, ..Default::default() };
         Onward { headers, ..Onward::default() }.answer(Phase::ResponseHeaders)
     }
 }
 
 /// Notes what the client gets, and who says it.
-fn note_response(running: &Running, head: &Head) {
-    running.set_status(head.status.unwrap_or_default());
-    if head.headers.contains_key(names::ATTEMPT) {
+fn note_response(running: &Running, head: &[HeaderValue]) {
+    let [status, attempt, label, length] =
+        texts(head, [":status", names::ATTEMPT, names::FAULT, CONTENT_LENGTH.as_str()]);
+    running.set_status(status.and_then(|status| status.parse().ok()).unwrap_or_default());
+    if attempt.is_some() {
         return running.pass_on();
     }
     // Envoy says it by itself, and has given it the client's shape already.
-    let label = head.headers.get(names::FAULT).and_then(|label| label.to_str().ok());
-    let length = head.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-    running.add_body_bytes(length.unwrap_or_default());
+    running.add_body_bytes(length.and_then(|length| length.parse().ok()).unwrap_or_default());
     match label.and_then(fault_called) {
         Some(fault) => running.fail(fault),
         None => running.refused(label.and_then(refusal_called)),
@@ -242,7 +251,7 @@ fn request_head(sent: Head, has_ended: bool, listener: Arc<str>) -> RequestHead 
 
 /// The address that Envoy saw, which it has added as the last one.
 fn client_address(headers: &http::HeaderMap) -> String {
-    let forwarded = headers.get_all("x-forwarded-for").iter().next_back();
+    let forwarded = headers.get_all(FORWARDED_FOR).iter().next_back();
     let last = forwarded.and_then(|value| value.to_str().ok()?.rsplit(',').next());
     last.map(|address| address.trim().to_owned()).unwrap_or_default()
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use tollgate_config::CompiledRule;
 use tollgate_config::bundle::CostKind;
 use tollgate_envoy::{Struct, Value, value::Kind};
+use tollgate_exchange::Attempt;
 use tollgate_terms::Usage;
 
 use crate::names;
@@ -31,6 +32,17 @@ impl Members {
             };
             self.add_number(&cost.key, tokens);
         }
+    }
+
+    /// What the access log tells of the target that is tried.
+    pub(crate) fn add_target(&mut self, attempt: &Attempt) {
+        if let Some(target) = attempt.target() {
+            self.add_text("ai_service_backend_name", target.backend.name.as_ref());
+            if let Some(model) = &target.model_override {
+                self.add_text("model_name_override", model.as_str());
+            }
+        }
+        self.add_text("route_name", attempt.rule().route.as_ref());
     }
 
     /// Adds a text.

@@ -3,7 +3,10 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+use std::time::Duration;
+
 use arc_swap::ArcSwap;
+use tokio::sync::watch;
 use tollgate_config::Snapshot;
 use tollgate_effects::Secrets;
 use tollgate_envoy::processing::ProcessingRequest;
@@ -18,8 +21,11 @@ use crate::listener::ListenerSide;
 use crate::names;
 use crate::running::Running;
 
-/// Most configurations that are kept: Envoys that are slow to take a new one still name an old one.
-const SNAPSHOTS_MAX: usize = 16;
+/// Most configurations that are kept beside the newest: Envoys that are slow to take a new one still name an old one.
+const OLDER_MAX: usize = 63;
+
+/// Longest wait for a configuration that an Envoy names already and that has not come here yet.
+const BEHIND_MAX: Duration = Duration::from_secs(2);
 
 /// One configuration, ready to serve.
 #[derive(Debug)]
@@ -38,10 +44,29 @@ pub struct Processor {
     pub(crate) shared: Arc<Shared>,
 }
 
+/// The configurations that Envoys may still name.
+struct Kept {
+    newest: Arc<Serving>,
+    /// Later ones first.
+    older: VecDeque<Arc<Serving>>,
+}
+
+/// What becomes of a request whose routes name a configuration.
+pub(crate) enum Named {
+    /// It is served by that one.
+    Known(Arc<Serving>),
+    /// It is not here. No other one will do: Envoy has routed by it, and the two must not differ.
+    Unknown {
+        /// By which the refusal is accounted.
+        newest: Arc<Serving>,
+    },
+}
+
 /// What all streams share.
 pub(crate) struct Shared {
-    /// The newest first. Never empty.
-    snapshots: ArcSwap<VecDeque<Arc<Serving>>>,
+    kept: ArcSwap<Kept>,
+    /// Changes when they do.
+    published: watch::Sender<()>,
     /// Exchanges by their id, for the attempts that belong to them.
     exchanges: Mutex<HashMap<Arc<str>, Weak<Running>>>,
     pub(crate) telemetry: Arc<Telemetry>,
@@ -52,20 +77,21 @@ pub(crate) struct Shared {
 impl Processor {
     /// A processor that serves `serving`.
     pub fn new(serving: Serving, telemetry: Arc<Telemetry>) -> Self {
-        let snapshots = ArcSwap::from_pointee(VecDeque::from([Arc::new(serving)]));
+        let kept = Kept { newest: Arc::new(serving), older: VecDeque::new() };
+        let kept = ArcSwap::from_pointee(kept);
         let probe = tollgate_effects::request_id();
-        Self { shared: Arc::new(Shared { snapshots, exchanges: Mutex::default(), telemetry, probe }) }
+        let published = watch::Sender::new(());
+        Self { shared: Arc::new(Shared { kept, published, exchanges: Mutex::default(), telemetry, probe }) }
     }
 
-    /// Serves `serving` from now on, as soon as an Envoy names it. To be called before Envoy hears of it.
+    /// Serves `serving` from now on, as soon as an Envoy names it. Best called before Envoy hears of it: requests wait for it, but not long.
     pub fn publish(&self, serving: Serving) {
         let serving = Arc::new(serving);
-        self.shared.snapshots.rcu(|known| {
-            let mut known: VecDeque<_> = known.iter().filter(|old| old.id != serving.id).cloned().collect();
-            known.push_front(Arc::clone(&serving));
-            known.truncate(SNAPSHOTS_MAX);
-            known
+        self.shared.kept.rcu(|kept| {
+            let others = kept.all().filter(|old| old.id != serving.id);
+            Kept { newest: Arc::clone(&serving), older: others.take(OLDER_MAX).cloned().collect() }
         });
+        self.shared.published.send_replace(());
     }
 
     /// The value of the header [`names::PROBE`] of a request that is answered with 204 and counts for nothing: whoever runs an Envoy
@@ -88,28 +114,49 @@ impl Processor {
         }
     }
 
-    fn side(&self, metadata: &MetadataMap) -> Side {
+    async fn side(&self, metadata: &MetadataMap) -> Side {
         let text = |name: &str| metadata.get(name).and_then(|value| value.to_str().ok());
         match text(names::SNAPSHOT) {
             Some(id) => {
-                let serving = self.shared.serving(id);
+                let named = self.shared.named(id).await;
                 let listener = text(names::LISTENER).unwrap_or_default().into();
-                Side::Listener(Box::new(ListenerSide::new(Arc::clone(&self.shared), serving, listener)))
+                Side::Listener(Box::new(ListenerSide::new(Arc::clone(&self.shared), named, listener)))
             }
             None => Side::Attempt(Box::new(AttemptSide::new(Arc::clone(&self.shared)))),
         }
     }
 }
 
+impl Kept {
+    fn all(&self) -> impl Iterator<Item = &Arc<Serving>> {
+        std::iter::once(&self.newest).chain(&self.older)
+    }
+}
+
 impl Shared {
-    /// The configuration called `id`, else the newest: better served by it than not at all.
-    fn serving(&self, id: &str) -> Option<Arc<Serving>> {
-        let snapshots = self.snapshots.load();
-        let found = snapshots.iter().find(|serving| serving.id == id);
-        if found.is_none() {
-            tracing::warn!(id, "an Envoy names a configuration that is not kept any more");
+    /// The configuration called `id`. One that is not here yet is waited for, since an Envoy may hear of it a moment before this processor.
+    async fn named(&self, id: &str) -> Named {
+        let mut published = self.published.subscribe();
+        let waiting = async {
+            loop {
+                if let Some(serving) = self.serving(id) {
+                    return Some(serving);
+                }
+                // The sender lives as long as `self` does.
+                published.changed().await.ok()?;
+            }
+        };
+        match tokio::time::timeout(BEHIND_MAX, waiting).await {
+            Ok(Some(serving)) => Named::Known(serving),
+            Ok(None) | Err(_) => {
+                tracing::warn!(id, "an Envoy names a configuration that is not here");
+                Named::Unknown { newest: Arc::clone(&self.kept.load().newest) }
+            }
         }
-        found.or_else(|| snapshots.front()).cloned()
+    }
+
+    fn serving(&self, id: &str) -> Option<Arc<Serving>> {
+        self.kept.load().all().find(|serving| serving.id == id).cloned()
     }
 
     fn exchanges(&self) -> std::sync::MutexGuard<'_, HashMap<Arc<str>, Weak<Running>>> {
@@ -140,7 +187,7 @@ impl ExternalProcessor for Processor {
         &self,
         request: Request<Streaming<ProcessingRequest>>,
     ) -> Result<Response<Self::ProcessStream>, Status> {
-        let side = self.side(request.metadata());
+        let side = self.side(request.metadata()).await;
         let telemetry = Arc::clone(&self.shared.telemetry);
         Ok(Response::new(Conversation::new(request.into_inner(), side, telemetry)))
     }

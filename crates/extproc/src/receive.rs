@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, StatusCode};
 use tollgate_envoy::Struct;
-use tollgate_envoy::processing::{HttpHeaders, ProcessingResponse};
+use tollgate_envoy::processing::{HeaderValue, HttpHeaders, ProcessingResponse};
 use tollgate_exchange::{Attempt, Chance, Ending, LocalReply, Receive, ResponseHead, Step, status_fault};
 use tollgate_policy::retry;
 use tollgate_terms::{BackendFault, Fault, GatewayFault};
@@ -57,7 +57,7 @@ enum Stage {
 struct Held {
     status: StatusCode,
     /// As the backend has sent them.
-    before: HeaderMap,
+    before: Vec<HeaderValue>,
     after: ResponseHead,
     /// Whether the body ends with the head: there is none.
     is_alone: bool,
@@ -106,9 +106,9 @@ impl Receiver {
         let (Stage::Head, Some(attempt)) = (&self.stage, &mut self.attempt) else {
             return Err(Status::failed_precondition("two heads"));
         };
-        let head = Head::read(sent.headers);
+        let before = sent.headers.map(|sent| sent.headers).unwrap_or_default();
+        let head = Head::read(&before);
         let status = head.status.and_then(|status| StatusCode::from_u16(status).ok()).unwrap_or_default();
-        let before = head.headers.clone();
         let is_alone = sent.end_of_stream;
         match attempt.on_response_head(status, head.headers, Chance::Last) {
             Step::Forward((after, receive)) => {
@@ -184,7 +184,13 @@ impl Receiver {
             step => return self.give_up(held, step, answers),
         };
         let fault = (held.status.as_u16() >= 400)
-            .then(|| Fault::Backend(status_fault(held.status.as_u16(), &held.before, clock::unix_ms())))
+            .then(|| {
+                Fault::Backend(status_fault(
+                    held.status.as_u16(),
+                    &Head::read(&held.before).headers,
+                    clock::unix_ms(),
+                ))
+            })
             .filter(|fault| self.is_worth_a_retry(fault));
         running.add_body_bytes(body.len());
         let metadata = self.published();
@@ -201,39 +207,39 @@ impl Receiver {
         let now = clock::now();
         let Some(attempt) = &mut self.attempt else { return };
         let step = if chunk.is_empty() { Step::Hold } else { attempt.on_response_chunk(chunk, now) };
-        let (mut bytes, mut fault) = match step {
+        let (mut bytes, mut ending) = match step {
             Step::Forward(bytes) => (bytes, None),
             Step::Hold => (Bytes::new(), None),
             step => match std::mem::replace(&mut self.stage, Stage::Over) {
                 Stage::First(held) => return self.give_up(*held, step, answers),
                 _ => {
-                    let fault = fault_of(step).0;
                     self.stage = Stage::Stream;
-                    (attempt.on_stream_fault(&fault), Some(fault))
+                    let (bytes, fault) = attempt.on_stream_fault(fault_of(step).0, now);
+                    (bytes, Some(ending_of(fault)))
                 }
             },
         };
-        if fault.is_none() && has_ended {
-            let (last, ended) = attempt.on_response_end(now);
-            fault = ended;
+        if ending.is_none() && has_ended {
+            let (last, fault) = attempt.on_response_end(now);
+            ending = Some(ending_of(fault));
             bytes = join(&mut vec![bytes, last]);
         }
-        if bytes.is_empty() && !has_ended && fault.is_none() {
+        if bytes.is_empty() && ending.is_none() {
             return;
         }
-        self.pass(bytes, fault, has_ended, answers);
+        self.pass(bytes, ending, has_ended, answers);
     }
 
-    /// Passes on a piece of a stream, behind its head if that was not passed on yet. The stream ends with it if it has, or if there is a
-    /// fault.
+    /// Passes on a piece of a stream, behind its head if that was not passed on yet. It is the last one if the attempt ends
+    /// with it.
     fn pass(
         &mut self,
         bytes: Bytes,
-        fault: Option<Fault>,
+        ending: Option<Ending>,
         has_ended: bool,
         answers: &mut VecDeque<ProcessingResponse>,
     ) {
-        let is_over = has_ended || fault.is_some();
+        let is_over = ending.is_some();
         let head = match std::mem::replace(&mut self.stage, if is_over { Stage::Over } else { Stage::Stream })
         {
             Stage::First(held) => Some(held),
@@ -241,8 +247,10 @@ impl Receiver {
         };
         self.running.add_body_bytes(bytes.len());
         let metadata = if is_over { self.published() } else { self.raised() };
-        if let Some(attempt) = self.attempt.take_if(|_| is_over) {
-            self.running.end_attempt(attempt, fault.map_or(Ending::Delivered, Ending::Broken));
+        if let Some(ending) = ending
+            && let Some(attempt) = self.attempt.take()
+        {
+            self.running.end_attempt(attempt, ending);
         }
         if let Some(held) = head {
             let mut onward = self.head(&held, false);
@@ -262,8 +270,8 @@ impl Receiver {
     /// Ends a stream that has begun, because of `fault`.
     pub(crate) fn break_off(&mut self, fault: Fault, answers: &mut VecDeque<ProcessingResponse>) {
         let (Stage::Stream, Some(attempt)) = (&self.stage, &mut self.attempt) else { return };
-        let bytes = attempt.on_stream_fault(&fault);
-        self.pass(bytes, Some(fault), false, answers);
+        let (bytes, fault) = attempt.on_stream_fault(fault, clock::now());
+        self.pass(bytes, Some(ending_of(fault)), false, answers);
     }
 
     /// Answers with what the gateway itself has to say, when the response is none that a client can get.
@@ -328,13 +336,6 @@ impl Receiver {
         let attempt = self.attempt.as_ref()?;
         let mut members = Members::default();
         members.add_costs(attempt.rule(), &attempt.usage().0);
-        if let Some(target) = attempt.target() {
-            members.add_text("ai_service_backend_name", target.backend.name.as_ref());
-            if let Some(model) = &target.model_override {
-                members.add_text("model_name_override", model.as_str());
-            }
-        }
-        members.add_text("route_name", attempt.rule().route.as_ref());
         members.into_metadata()
     }
 
@@ -365,6 +366,10 @@ impl Drop for Receiver {
             Stage::Stream | Stage::Over => self.running.end_broken(attempt),
         }
     }
+}
+
+fn ending_of(fault: Option<Fault>) -> Ending {
+    fault.map_or(Ending::Delivered, Ending::Broken)
 }
 
 fn fault_of<T>(step: Step<T>) -> (Fault, Option<LocalReply>) {

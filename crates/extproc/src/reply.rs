@@ -95,7 +95,7 @@ pub(crate) fn trailers() -> ProcessingResponse {
 pub(crate) fn immediate(reply: &LocalReply) -> ProcessingResponse {
     let response = ImmediateResponse {
         status: Some(HttpStatus { code: i32::from(reply.status.as_u16()) }),
-        headers: Some(headers::changes(&http::HeaderMap::new(), &reply.headers)),
+        headers: Some(headers::changes(&[], &reply.headers)),
         body: reply.body.clone(),
         details: format!("{}{}", names::REPLY_DETAILS, reply.reason.unwrap_or("answered")),
         ..Default::default()

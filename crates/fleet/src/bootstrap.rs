@@ -1,34 +1,21 @@
-//! What Envoy is started with: where it gets everything else.
-
-use std::path::Path;
+//! What an Envoy is started with: where it gets everything else.
 
 use anyhow::Result;
-use serde_json::json;
+use serde_json::{Value, json};
+use tollgate_plan::envoy::{Place, cluster_at};
+
+/// The cluster of the control plane.
+const CONTROL_PLANE: &str = "tollgate-xds";
 
 /// Most connections of clients, so that Envoy keeps descriptors for its backends.
 const CONNECTIONS_MAX: u32 = 50_000;
 
-/// The bootstrap, as JSON: discovery over the socket at `discovery`, an admin on a free port of loopback.
-pub(crate) fn text(discovery: &Path) -> Result<String> {
-    let http2 = json!({
-        "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
-        "explicit_http_config": {
-            "http2_protocol_options": { "connection_keepalive": { "interval": "30s", "timeout": "5s" } }
-        },
-    });
+/// The bootstrap, as JSON: discovery from the control plane at `place`, an admin on a free port of loopback.
+///
+/// # Errors
+/// Never in practice: when it cannot be written as JSON.
+pub fn bootstrap(place: &Place) -> Result<String> {
     let from_ads = json!({ "ads": {}, "resource_api_version": "V3" });
-    let cluster = json!({
-        "name": "tollgate-xds",
-        "type": "STATIC",
-        "connect_timeout": "5s",
-        "typed_extension_protocol_options": { "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": http2 },
-        "load_assignment": {
-            "cluster_name": "tollgate-xds",
-            "endpoints": [{ "lb_endpoints": [{ "endpoint": {
-                "address": { "pipe": { "path": discovery.to_string_lossy() } }
-            } }] }],
-        },
-    });
     let bootstrap = json!({
         "node": { "id": "tollgate", "cluster": "tollgate" },
         "admin": { "address": { "socket_address": { "address": "127.0.0.1", "port_value": 0 } } },
@@ -36,12 +23,16 @@ pub(crate) fn text(discovery: &Path) -> Result<String> {
             "ads_config": {
                 "api_type": "DELTA_GRPC",
                 "transport_api_version": "V3",
-                "grpc_services": [{ "envoy_grpc": { "cluster_name": "tollgate-xds" } }],
+                "grpc_services": [{ "envoy_grpc": { "cluster_name": CONTROL_PLANE } }],
             },
             "cds_config": from_ads,
             "lds_config": from_ads,
         },
-        "static_resources": { "clusters": [cluster] },
+        "static_resources": { "clusters": [cluster(place)] },
+        "layered_runtime": { "layers": [{ "name": "tollgate", "static_layer": {
+            // Envoy 1.40 crashes when more than its buffer of a request is on its way to a processor.
+            "envoy.reloadable_features.grpc_side_stream_flow_control": false,
+        } }] },
         "overload_manager": { "resource_monitors": [{
             "name": "envoy.resource_monitors.global_downstream_max_connections",
             "typed_config": {
@@ -50,5 +41,21 @@ pub(crate) fn text(discovery: &Path) -> Result<String> {
             },
         }] },
     });
-    Ok(serde_json::to_string_pretty(&bootstrap)?)
+    Ok(serde_json::to_string_pretty(&bootstrap)? + "\n")
+}
+
+fn cluster(place: &Place) -> Value {
+    let mut cluster = cluster_at(CONTROL_PLANE, place);
+    let http2 = json!({
+        "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+        "explicit_http_config": {
+            // So that an Envoy finds out when the control plane hangs, or is gone without a word.
+            "http2_protocol_options": { "connection_keepalive": { "interval": "30s", "timeout": "5s" } }
+        },
+    });
+    if let Value::Object(members) = &mut cluster {
+        let options = json!({ "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": http2 });
+        members.insert("typed_extension_protocol_options".to_owned(), options);
+    }
+    cluster
 }

@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use super::bootstrap;
+use tollgate_plan::envoy::Place;
+
+use crate::bootstrap::bootstrap;
 
 /// A folder of one process, which only its user may enter. Removed when it is dropped.
 pub(crate) struct Folder {
@@ -43,7 +45,7 @@ impl Folder {
     /// Writes what Envoy is started with.
     pub(crate) fn write_bootstrap(&self) -> Result<PathBuf> {
         let path = self.path.join("bootstrap.json");
-        let text = bootstrap::text(&self.discovery())?;
+        let text = bootstrap(&place(&self.discovery()))?;
         std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
         Ok(path)
     }
@@ -59,7 +61,12 @@ impl Folder {
     }
 }
 
-/// The same, of a folder that is only known by its path.
+/// The socket at `path`, as Envoy is told it.
+pub(crate) fn place(path: &Path) -> Place {
+    Place::Unix { path: path.to_string_lossy().into_owned() }
+}
+
+/// The file of a folder that is only known by its path, in which Envoy tells where its admin listens.
 pub(crate) fn admin_path(folder: &Path) -> PathBuf {
     folder.join("admin")
 }

@@ -1,13 +1,16 @@
-//! The Envoy data plane in one process: control plane, external processor, and an Envoy as a child.
+//! The Envoy data plane: control plane and external processor, each as a part of its own, and both in one process with an Envoy as a child.
 //!
-//! Started in this order, so that nothing is asked before it can answer: processor, discovery, Envoy. It is ready after a real request
-//! has gone through Envoy and the processor. Stopped in the opposite order.
+//! The whole is started in this order, so that nothing is asked before it can answer: processor, discovery, Envoy. It is ready after a real
+//! request has gone through Envoy and the processor. Stopped in the opposite order.
 
 mod admin;
 mod bootstrap;
 mod child;
+mod control;
 mod folder;
+mod processing;
 mod resources;
+mod status;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -15,27 +18,27 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 use tollgate_config::Snapshot;
 use tollgate_effects::Secrets;
-use tollgate_envoy::grpc;
-use tollgate_extproc::{Processor, Serving};
 use tollgate_telemetry::Telemetry;
-use tollgate_xds::Discovery;
 
 pub use admin::reachable;
-pub use tollgate_plan::envoy::Patience;
+pub use bootstrap::bootstrap;
+pub use control::{ControlOptions, ControlPlane, Taken};
+pub use processing::Processing;
+pub use resources::{snapshot_id, written};
+pub use status::{DiscoveryMetrics, page};
+pub use tollgate_envoy::grpc;
+pub use tollgate_plan::envoy::{Identity, Patience, Place};
+pub use tollgate_xds::Discovery;
 
 use child::Child;
 use folder::Folder;
-use resources::Programmed;
 
 /// How long Envoy may take to be there, and to take a new configuration.
 const START_MAX: Duration = Duration::from_secs(30);
 const CHANGE_MAX: Duration = Duration::from_secs(10);
-
-/// How long requests that are cut off may take to say so.
-const CUT_MAX: Duration = Duration::from_secs(1);
 
 /// How often something is looked at that cannot be waited for.
 const GLANCE: Duration = Duration::from_millis(20);
@@ -49,24 +52,17 @@ pub struct FleetOptions {
     pub workers: usize,
     /// How long clients may take.
     pub patience: Patience,
+    /// The service that programs it, which others may look at.
+    pub discovery: Discovery,
 }
 
 /// The parts at work. Dropping it ends Envoy at once.
 pub struct Fleet {
     // In the order in which they are dropped.
     child: Child,
-    _discovery: grpc::Server,
-    _processor: grpc::Server,
-    control: Control,
+    control: ControlPlane,
+    processing: Processing,
     folder: Folder,
-    patience: Patience,
-}
-
-/// What programs Envoy.
-struct Control {
-    processor: Processor,
-    discovery: Discovery,
-    served: std::sync::Mutex<Arc<Programmed>>,
 }
 
 impl Fleet {
@@ -81,26 +77,19 @@ impl Fleet {
         telemetry: Arc<Telemetry>,
     ) -> Result<Self> {
         let folder = Folder::new()?;
-        let programmed = Programmed::new(&snapshot, &secrets, &folder.processor(), options.patience)?;
-        let serving = Serving { id: programmed.id.clone(), snapshot, secrets };
-        let processor = Processor::new(serving, telemetry);
-        let processing = tollgate_extproc::serve(&processor, &folder.processor(), options.workers)
-            .context("cannot listen for Envoy's calls")?;
-        let discovery = Discovery::default();
-        discovery.publish(programmed.set.clone());
-        let discovering = tollgate_xds::serve(&discovery, &folder.discovery())
-            .context("cannot listen for Envoy's discovery")?;
-        let bootstrap = folder.write_bootstrap()?;
-        let child = Child::start(&options.envoy, &bootstrap, options.workers)?;
-        let control = Control { processor, discovery, served: std::sync::Mutex::new(Arc::new(programmed)) };
-        let fleet = Self {
-            child,
-            _discovery: discovering,
-            _processor: processing,
-            control,
-            folder,
+        let (socket, workers) = (folder.processor(), options.workers);
+        let processing =
+            Processing::start(&socket, workers, Arc::clone(&snapshot), secrets.clone(), telemetry)?;
+        let control = ControlOptions {
+            listen: grpc::Place::from(&folder.discovery()),
+            processor: folder::place(&socket),
             patience: options.patience,
+            discovery: options.discovery.clone(),
         };
+        let control = ControlPlane::start(control, &snapshot, &secrets)?;
+        let bootstrap = folder.write_bootstrap()?;
+        let child = Child::start(&options.envoy, &bootstrap, workers)?;
+        let fleet = Self { child, control, processing, folder };
         fleet.wait_until_ready()?;
         Ok(fleet)
     }
@@ -115,17 +104,9 @@ impl Fleet {
     /// # Errors
     /// When it cannot be said to Envoy, or Envoy rejects it. What was served before goes on.
     pub fn reload(&self, snapshot: Arc<Snapshot>, secrets: Secrets) -> Result<()> {
-        let programmed =
-            Arc::new(Programmed::new(&snapshot, &secrets, &self.folder.processor(), self.patience)?);
-        let before = self.control.served();
         // First the processor, so that it knows what Envoy will name.
-        self.control.processor.publish(Serving { id: programmed.id.clone(), snapshot, secrets });
-        self.control.discovery.publish(programmed.set.clone());
-        if let Err(error) = self.control.settled(CHANGE_MAX) {
-            self.control.discovery.publish(before.set.clone());
-            return Err(error);
-        }
-        *self.control.serving() = programmed;
+        self.processing.reload(Arc::clone(&snapshot), secrets.clone())?;
+        self.control.change(&snapshot, &secrets, CHANGE_MAX, Taken::ByAll)?;
         Ok(())
     }
 
@@ -137,27 +118,17 @@ impl Fleet {
             let _ = admin::post(admin, "/healthcheck/fail");
             let _ = admin::post(admin, "/drain_listeners");
         }
-        if tokio::time::timeout(grace, self.idle()).await.is_ok() {
-            return true;
-        }
-        self.control.processor.cut();
-        // What they say to their clients has to get there.
-        let _ = tokio::time::timeout(CUT_MAX, self.idle()).await;
-        false
-    }
-
-    /// Returns when nothing runs any more.
-    async fn idle(&self) {
-        while self.control.processor.running() > 0 {
-            tokio::time::sleep(GLANCE).await;
-        }
+        self.processing.drain(grace).await
     }
 
     fn wait_until_ready(&self) -> Result<()> {
         let until = now() + START_MAX;
-        self.control.settled(START_MAX).context("Envoy does not take its configuration")?;
+        match self.control.settled(START_MAX).context("Envoy does not take its configuration")? {
+            Taken::ByAll => {}
+            Taken::NotYet => bail!("Envoy has not taken its configuration within {} s", START_MAX.as_secs()),
+        }
         for address in self.control.served().cleartext.clone() {
-            while let Err(error) = admin::goes_through(address, self.control.processor.probe()) {
+            while let Err(error) = admin::goes_through(address, self.processing.probe()) {
                 if now() > until {
                     return Err(error.context(format!("Envoy does not answer on {address}")));
                 }
@@ -168,27 +139,6 @@ impl Fleet {
             }
         }
         Ok(())
-    }
-}
-
-impl Control {
-    fn served(&self) -> Arc<Programmed> {
-        Arc::clone(&self.serving())
-    }
-
-    fn serving(&self) -> std::sync::MutexGuard<'_, Arc<Programmed>> {
-        self.served.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-    }
-
-    /// Waits until Envoy has taken what it was sent.
-    fn settled(&self, longest: Duration) -> Result<()> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
-        let settled = async { tokio::time::timeout(longest, self.discovery.settled()).await };
-        match runtime.block_on(settled) {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(words)) => Err(anyhow!("Envoy rejects it: {words}")),
-            Err(_) => bail!("Envoy has not taken it within {} s", longest.as_secs()),
-        }
     }
 }
 

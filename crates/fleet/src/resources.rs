@@ -1,21 +1,44 @@
 //! A configuration as Envoy gets it: what `plan` writes, with secrets put in, in protobuf.
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
-use std::path::Path;
+use std::net::{Ipv4Addr, SocketAddr};
 
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
-use tollgate_config::{Severity, Snapshot};
+use tollgate_config::{Bundle, Severity, Snapshot};
 use tollgate_effects::Secrets;
-use tollgate_plan::envoy::{self, AccessLog, Patience, Processor, SecretNeed};
+use tollgate_plan::envoy::{self, AccessLog, Patience, Place, Resources, SecretNeed};
 use tollgate_terms::content_hash;
 use tollgate_xds::ResourceSet;
 
+/// The id of a configuration: the same in every process that has read the same, on whichever addresses its listeners are.
+///
+/// # Errors
+/// Never in practice: when it cannot be written as JSON.
+pub fn snapshot_id(bundle: &Bundle) -> Result<String> {
+    let mut bundle = bundle.clone();
+    for listener in &mut bundle.listeners {
+        (listener.address, listener.port) = (Ipv4Addr::UNSPECIFIED.into(), 0);
+    }
+    Ok(format!("{:016x}", content_hash(&serde_json::to_vec(&bundle)?)))
+}
+
+/// What Envoys are programmed with to serve `bundle`, secrets named only.
+///
+/// # Errors
+/// As [`snapshot_id`].
+pub fn written(bundle: &Bundle, processor: &Place, patience: Patience) -> Result<Resources> {
+    let fleet = envoy::Fleet {
+        snapshot: snapshot_id(bundle)?,
+        processor: processor.clone(),
+        access_log: AccessLog::Off,
+        patience,
+    };
+    Ok(envoy::resources(bundle, &fleet))
+}
+
 /// A configuration, ready to be sent.
 pub(crate) struct Programmed {
-    /// Its id: the hash of what it is.
-    pub(crate) id: String,
     pub(crate) set: ResourceSet,
     /// Where clients connect.
     pub(crate) addresses: Vec<SocketAddr>,
@@ -24,25 +47,18 @@ pub(crate) struct Programmed {
 }
 
 impl Programmed {
-    /// Writes what Envoy needs to serve `snapshot`, with the processor on the socket at `processor`.
+    /// Writes what Envoy needs to serve `snapshot`, with the processor at `processor`.
     ///
     /// # Errors
     /// When something cannot be said to Envoy, or a certificate is not there.
     pub(crate) fn new(
         snapshot: &Snapshot,
         secrets: &Secrets,
-        processor: &Path,
+        processor: &Place,
         patience: Patience,
     ) -> Result<Self> {
         let bundle = snapshot.bundle();
-        let id = format!("{:016x}", content_hash(&serde_json::to_vec(bundle)?));
-        let fleet = envoy::Fleet {
-            snapshot: id.clone(),
-            processor: Processor::Unix { path: processor.to_string_lossy().into_owned() },
-            access_log: AccessLog::Off,
-            patience,
-        };
-        let resources = envoy::resources(bundle, &fleet);
+        let resources = written(bundle, processor, patience)?;
         for diagnostic in &resources.diagnostics {
             match diagnostic.severity {
                 Severity::Error => bail!("{} {}: {}", diagnostic.object, diagnostic.path, diagnostic.message),
@@ -67,7 +83,6 @@ impl Programmed {
         let cleartext: BTreeSet<_> =
             bundle.listeners.iter().filter(|listener| listener.tls.is_none()).map(address).collect();
         Ok(Self {
-            id,
             set,
             addresses: addresses.into_iter().collect(),
             cleartext: cleartext.into_iter().collect(),

@@ -11,7 +11,7 @@ use std::{env, fs};
 
 use serde_json::{Map, Value, json};
 use tollgate_manifest::{Source, parse};
-use tollgate_plan::envoy::{AccessLog, Fleet, Patience, Processor, resources};
+use tollgate_plan::envoy::{AccessLog, Fleet, Identity, Patience, Place, resources};
 use tollgate_plan::{World, plan};
 
 fn folder() -> PathBuf {
@@ -21,7 +21,7 @@ fn folder() -> PathBuf {
 fn fleet() -> Fleet {
     Fleet {
         snapshot: "0123456789abcdef".to_owned(),
-        processor: Processor::Unix { path: "/run/tollgate/extproc.sock".to_owned() },
+        processor: Place::Unix { path: "/run/tollgate/extproc.sock".to_owned() },
         access_log: AccessLog::Stdout,
         patience: Patience::default(),
     }
@@ -119,7 +119,7 @@ fn programs_envoy() {
 #[test]
 fn finds_a_processor_over_tcp_and_leaves_the_log_out() {
     let text = fs::read_to_string(folder().join("route.in.yaml")).expect("the input");
-    let processor = Processor::Tcp { host: "processor.example".to_owned(), port: 9002 };
+    let processor = Place::Tcp { host: "processor.example".to_owned(), port: 9002, tls: None };
     let fleet = Fleet { processor, access_log: AccessLog::Off, ..fleet() };
     let made = programmed("route.in.yaml", text, &fleet);
     let cluster = &made["clusters"][0]["body"];
@@ -130,4 +130,20 @@ fn finds_a_processor_over_tcp_and_leaves_the_log_out() {
     find(&made, "access_log", &mut found);
     let broken_off = |log: &Value| log[0]["name"] == "envoy.access_loggers.http_grpc" && log[1].is_null();
     assert!(found.iter().all(|log| broken_off(log)), "{found:?}");
+}
+
+#[test]
+fn shows_a_processor_on_the_network_who_it_is() {
+    let text = fs::read_to_string(folder().join("route.in.yaml")).expect("the input");
+    let [authorities, chain, key] = ["/tls/ca.crt", "/tls/tls.crt", "/tls/tls.key"].map(str::to_owned);
+    let tls = Some(Identity { authorities, chain, key });
+    let processor = Place::Tcp { host: "10.0.0.1".to_owned(), port: 9002, tls };
+    let made = programmed("route.in.yaml", text, &Fleet { processor, ..fleet() });
+    let cluster = &made["clusters"][0]["body"];
+    assert_eq!(cluster["type"], "STATIC");
+    let tls = &cluster["transport_socket"]["typed_config"];
+    assert_eq!(tls["common_tls_context"]["tls_certificates"][0]["private_key"]["filename"], "/tls/tls.key");
+    let names = &tls["common_tls_context"]["validation_context"]["match_typed_subject_alt_names"];
+    assert_eq!(names[0], json!({ "san_type": "IP_ADDRESS", "matcher": { "exact": "10.0.0.1" } }));
+    assert!(tls["sni"].is_null(), "an address is no server name");
 }

@@ -36,6 +36,8 @@ pub struct AdminState {
     pub ready: Arc<AtomicBool>,
     /// `/config`: the served configuration as JSON, without secret values.
     pub config: TextSource,
+    /// `/xds`: how far Envoys are, as JSON; not there where none is programmed.
+    pub xds: Option<TextSource>,
 }
 
 /// The admin address at work. Dropping it ends it.
@@ -149,7 +151,14 @@ fn answer<B>(state: &AdminState, hosts: Hosts, request: &Request<B>) -> Response
         refused.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
         return refused;
     }
-    match request.uri().path() {
+    match (request.uri().path(), &state.xds) {
+        ("/xds", Some(xds)) => reply(StatusCode::OK, "application/json", xds()),
+        (path, _) => answer_to(state, path),
+    }
+}
+
+fn answer_to(state: &AdminState, path: &str) -> Response<Full<Bytes>> {
+    match path {
         "/metrics" => {
             let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
             reply(StatusCode::OK, kind, (state.metrics)())
@@ -158,7 +167,10 @@ fn answer<B>(state: &AdminState, hosts: Hosts, request: &Request<B>) -> Response
         "/readyz" if state.ready.load(Ordering::Acquire) => reply(StatusCode::OK, "text/plain", "ready\n"),
         "/readyz" => reply(StatusCode::SERVICE_UNAVAILABLE, "text/plain", "not ready\n"),
         "/config" => reply(StatusCode::OK, "application/json", (state.config)()),
-        _ => error(StatusCode::NOT_FOUND, "served here: /metrics, /healthz, /readyz, /config"),
+        _ => error(
+            StatusCode::NOT_FOUND,
+            "served here: /metrics, /healthz, /readyz, /config; /xds with Envoys",
+        ),
     }
 }
 
@@ -188,6 +200,7 @@ mod tests {
             metrics: Arc::new(|| "# EOF\n".to_owned()),
             ready: Arc::clone(ready),
             config: Arc::new(|| "{\"version\":1}".to_owned()),
+            xds: None,
         };
         serve(SocketAddr::from(([127, 0, 0, 1], 0)), state).expect("a free port")
     }

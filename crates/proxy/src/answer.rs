@@ -52,6 +52,13 @@ impl AnswerBody {
             Self::Stream(_) => {}
         }
     }
+
+    /// Takes back what was taken out and not sent.
+    pub(crate) fn give_back(&mut self, rest: Bytes) {
+        if let Self::Whole(whole) = self {
+            whole.data = Some(rest);
+        }
+    }
 }
 
 /// A body that is all at hand.
@@ -169,7 +176,7 @@ impl StreamBody {
     fn poll_guarded(&mut self, cx: &mut Context<'_>) -> Poll<Polled> {
         catch_unwind(AssertUnwindSafe(|| self.poll_bytes(cx))).unwrap_or_else(|_| {
             self.running.telemetry.panicked();
-            let bytes = self.break_off(&Fault::Gateway(GatewayFault::Internal));
+            let bytes = self.break_off(Fault::Gateway(GatewayFault::Internal));
             self.gathered.push(bytes);
             Poll::Ready(self.emit())
         })
@@ -192,13 +199,13 @@ impl StreamBody {
                     self.yields = 0;
                     self.on_chunk(chunk, *now.get_or_insert_with(clock::now)).unwrap_or_default()
                 }
-                Poll::Ready(Some(Err(_))) => self.break_off(&Fault::Backend(BackendFault::Cut)),
+                Poll::Ready(Some(Err(_))) => self.break_off(Fault::Backend(BackendFault::Cut)),
                 Poll::Ready(None) => self.on_end(),
                 Poll::Pending if self.is_more_likely(cx) => return Poll::Pending,
                 Poll::Pending if self.gathered.bytes > 0 => break,
                 Poll::Pending => match self.poll_limits(cx) {
                     None => return Poll::Pending,
-                    Some(fault) => self.break_off(&fault),
+                    Some(fault) => self.break_off(fault),
                 },
             };
             self.gathered.push(bytes);
@@ -240,8 +247,8 @@ impl StreamBody {
         match self.running.attempt()?.on_response_chunk(chunk, now) {
             Step::Forward(bytes) => Some(bytes),
             Step::Hold => None,
-            Step::Retry(fault) => Some(self.break_off(&fault)),
-            Step::Reply(_) | Step::Ask(_) => Some(self.break_off(&Fault::Gateway(GatewayFault::Internal))),
+            Step::Retry(fault) => Some(self.break_off(fault)),
+            Step::Reply(_) | Step::Ask(_) => Some(self.break_off(Fault::Gateway(GatewayFault::Internal))),
         }
     }
 
@@ -262,20 +269,14 @@ impl StreamBody {
     }
 
     /// Ends the stream because of `fault`: with an in-band error where the dialect has one, else by breaking off.
-    fn break_off(&mut self, fault: &Fault) -> Bytes {
+    fn break_off(&mut self, fault: Fault) -> Bytes {
         let Some(attempt) = self.running.attempt() else { return Bytes::new() };
-        if attempt.is_complete() {
-            // The answer was all there; only the end of the connection was not as it should be.
-            self.end(Ending::Delivered, Ok(()));
-            return Bytes::new();
+        let (bytes, fault) = attempt.on_stream_fault(fault, clock::now());
+        let is_told = !bytes.is_empty() || attempt.has_failed();
+        match fault {
+            None => self.end(Ending::Delivered, Ok(())),
+            Some(fault) => self.end(Ending::Broken(fault), if is_told { Ok(()) } else { Err(BrokenOff) }),
         }
-        if attempt.has_failed() {
-            self.end(Ending::Broken(Fault::Backend(BackendFault::ErrorEvent)), Ok(()));
-            return Bytes::new();
-        }
-        let bytes = attempt.on_stream_fault(fault);
-        let result = if bytes.is_empty() { Err(BrokenOff) } else { Ok(()) };
-        self.end(Ending::Broken(fault.clone()), result);
         bytes
     }
 

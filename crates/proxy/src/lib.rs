@@ -16,14 +16,18 @@ mod door;
 mod downstream;
 mod drain;
 mod gateway;
+mod http2;
 mod line;
 mod listen;
+mod overdue;
 mod pass;
 mod passed;
 mod patience;
 mod service;
 mod serving;
 mod settle;
+#[cfg(test)]
+mod tests;
 mod upstream;
 mod worker;
 

@@ -14,20 +14,27 @@ use tokio::time::Sleep;
 /// The patience with a client whose stream has no idle limit of its own (Envoy's default for streams).
 const DEFAULT: Duration = Duration::from_secs(300);
 
-/// The patience with the client of one connection.
+/// The patience with the client of one connection, or of one stream of it.
 #[derive(Debug)]
 pub(crate) struct Patience {
     limit_ms: AtomicU64,
     over: AtomicBool,
+    /// That of the connection of this stream.
+    connection: Option<Arc<Self>>,
 }
 
 impl Default for Patience {
     fn default() -> Self {
-        Self { limit_ms: AtomicU64::new(millis(DEFAULT)), over: AtomicBool::new(false) }
+        Self { limit_ms: AtomicU64::new(millis(DEFAULT)), over: AtomicBool::new(false), connection: None }
     }
 }
 
 impl Patience {
+    /// That of a stream on a connection.
+    pub(crate) fn of_stream(connection: &Arc<Self>) -> Self {
+        Self { connection: Some(Arc::clone(connection)), ..Self::default() }
+    }
+
     /// Sets it for the response that is being sent; `None` is the default.
     pub(crate) fn set(&self, limit: Option<Duration>) {
         self.limit_ms.store(millis(limit.unwrap_or(DEFAULT)), Ordering::Relaxed);
@@ -36,9 +43,16 @@ impl Patience {
     /// Whether it has come to an end.
     pub(crate) fn is_over(&self) -> bool {
         self.over.load(Ordering::Relaxed)
+            || self.connection.as_ref().is_some_and(|connection| connection.is_over())
     }
 
-    fn limit(&self) -> Duration {
+    /// Ends it.
+    pub(crate) fn end(&self) {
+        self.over.store(true, Ordering::Relaxed);
+    }
+
+    /// How long it lasts.
+    pub(crate) fn limit(&self) -> Duration {
         Duration::from_millis(self.limit_ms.load(Ordering::Relaxed))
     }
 }
@@ -70,7 +84,7 @@ impl<S> Watched<S> {
         let limit = self.patience.limit();
         let stalled = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
         ready!(stalled.as_mut().poll(cx));
-        self.patience.over.store(true, Ordering::Relaxed);
+        self.patience.end();
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 }

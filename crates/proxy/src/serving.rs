@@ -63,11 +63,19 @@ impl Serving {
         now: Instant,
     ) -> Option<Duration> {
         let (Some(policy), Some(sign)) = (&backend.ejection, sign) else { return None };
+        let others = match sign {
+            // Most attempts go well, and eject nobody: nothing has to be counted.
+            Sign::Well => Others { total: 0, ejected: 0 },
+            Sign::ServerError | Sign::GatewayError => self.others(rule, now),
+        };
+        self.backends.get(&backend.name)?.observe(sign, policy, others, now)
+    }
+
+    fn others(&self, rule: &CompiledRule, now: Instant) -> Others {
         let names: BTreeSet<&BackendName> = rule.targets.iter().map(|target| &target.backend.name).collect();
         let is_ejected =
             |name: &&&BackendName| self.backends.get(**name).is_some_and(|state| !state.is_healthy(now));
-        let others = Others { total: names.len(), ejected: names.iter().filter(is_ejected).count() };
-        self.backends.get(&backend.name)?.observe(sign, policy, others, now)
+        Others { total: names.len(), ejected: names.iter().filter(is_ejected).count() }
     }
 
     /// Whether `backend` may be sent to at `now`.

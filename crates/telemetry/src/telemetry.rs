@@ -3,6 +3,7 @@
 use std::io;
 use std::time::Duration;
 
+use prometheus_client::collector::Collector;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use tollgate_exchange::{Outcome, Record, Summary};
@@ -64,6 +65,13 @@ impl Telemetry {
         registry.register_collector(Box::new(Process));
         let access_log = Writer::start(&options.access_log, families.access_log_dropped.clone())?;
         Ok(Self { registry, families, series: SeriesTable::new(options.model_names_max), access_log })
+    }
+
+    /// Tells what this collects as well.
+    #[must_use]
+    pub fn with(mut self, collector: Box<dyn Collector>) -> Self {
+        self.registry.register_collector(collector);
+        self
     }
 
     /// Takes in an exchange that is over: into the metrics, and as a line of the access log. Never waits.

@@ -82,6 +82,9 @@ pub enum GatewayFault {
     /// The backend has as many requests in flight as its limit allows, and was not asked.
     #[error("the limit of requests in flight at the backend is reached")]
     Overloaded,
+    /// The configuration that the request belongs to is not here: this part of the gateway is behind the one that routed it, or ahead.
+    #[error("the configuration of the request is not here")]
+    Behind,
     /// A bug.
     #[error("internal error")]
     Internal,
@@ -97,6 +100,7 @@ impl Fault {
             Self::Gateway(GatewayFault::Credential) => "credential",
             Self::Gateway(GatewayFault::Draining) => "draining",
             Self::Gateway(GatewayFault::Overloaded) => "overloaded",
+            Self::Gateway(GatewayFault::Behind) => "behind",
             Self::Gateway(GatewayFault::Internal) => "internal",
         }
     }

@@ -4,6 +4,7 @@
 //! and the demo, never for production.
 
 pub mod bench_mock;
+pub mod continuing;
 mod http;
 pub mod load;
 pub mod mock;

@@ -2,12 +2,13 @@
 
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
 use tollgate_testkit::load::{self, Plan};
-use tollgate_testkit::{bench_mock, mock};
+use tollgate_testkit::{bench_mock, continuing, mock};
 
 /// Stand-ins for the world around the gateway
 #[derive(Parser)]
@@ -32,6 +33,12 @@ enum Command {
         /// Frames of text in a stream
         #[arg(long, default_value_t = 30)]
         events: usize,
+    },
+    /// An external processor for Envoy that changes nothing
+    Continue {
+        /// Unix socket to listen on
+        #[arg(long)]
+        socket: PathBuf,
     },
     /// A closed loop of clients; prints the outcome as JSON
     Load {
@@ -96,6 +103,11 @@ async fn run(command: Command) -> Result<()> {
         Command::BenchMock { port, events } => {
             let ready = |address| say(&format!("listening on {address}"));
             bench_mock::serve(local(port), events, ready).await.context("cannot listen")?;
+        }
+        Command::Continue { socket } => {
+            let _server = continuing::serve(&socket)?;
+            say("listening");
+            std::future::pending::<()>().await;
         }
         Command::Load { target, connections, millis, stream } => {
             let outcome = load::run(target.plan(connections, Duration::from_millis(millis), stream)).await;

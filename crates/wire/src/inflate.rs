@@ -81,13 +81,15 @@ impl Inflater {
         Ok(inflater)
     }
 
-    /// Unpacks `chunk` as far as it goes.
+    /// Unpacks `chunk` as far as it goes, up to a mistake in it too.
     ///
     /// # Errors
     /// When the data is corrupt, or unpacks to more than the limit. The inflater is of no use afterwards.
     pub fn push(&mut self, chunk: &[u8], out: &mut BytesMut) -> Result<(), InflateError> {
-        let unpacked = self.layer.push(chunk)?;
-        self.give(&unpacked, out)
+        let mut unpacked = Vec::new();
+        let pushed = self.layer.push(chunk, &mut unpacked);
+        self.give(&unpacked, out)?;
+        pushed
     }
 
     /// Ends the body.
@@ -129,21 +131,23 @@ impl Layer {
         }
     }
 
-    fn push(&mut self, chunk: &[u8]) -> Result<Vec<u8>, InflateError> {
+    fn push(&mut self, chunk: &[u8], out: &mut Vec<u8>) -> Result<(), InflateError> {
         if chunk.is_empty() {
-            return Ok(Vec::new());
+            return Ok(());
         }
         match self {
             Self::Gzip(decoder) => {
-                decoder.write_all(chunk).map_err(|error| fault(&error))?;
-                Ok(decoder.get_mut().take())
+                let written = write(decoder, chunk);
+                out.append(&mut decoder.get_mut().data);
+                written
             }
-            Self::Deflate(deflate) => deflate.push(chunk),
+            Self::Deflate(deflate) => deflate.push(chunk, out),
             Self::Brotli(decoder) => {
-                decoder.write_all(chunk).map_err(|error| fault(&error))?;
-                Ok(decoder.get_mut().take())
+                let written = write(decoder, chunk);
+                out.append(&mut decoder.get_mut().data);
+                written
             }
-            Self::Zstd(zstd) => zstd.push(chunk),
+            Self::Zstd(zstd) => zstd.push(chunk, out),
         }
     }
 
@@ -164,7 +168,7 @@ impl Layer {
 }
 
 impl Deflate {
-    fn push(&mut self, chunk: &[u8]) -> Result<Vec<u8>, InflateError> {
+    fn push(&mut self, chunk: &[u8], out: &mut Vec<u8>) -> Result<(), InflateError> {
         if let Self::Undecided { out_bytes_max } = *self {
             // A zlib header's first byte names method 8 and a window of at most 32 KiB (RFC 1950 section 2.2).
             let is_zlib = chunk.first().is_some_and(|byte| byte & 0x0f == 8 && byte >> 4 <= 7);
@@ -176,14 +180,16 @@ impl Deflate {
         }
         match self {
             Self::Zlib(decoder) => {
-                decoder.write_all(chunk).map_err(|error| fault(&error))?;
-                Ok(decoder.get_mut().take())
+                let written = write(decoder, chunk);
+                out.append(&mut decoder.get_mut().data);
+                written
             }
             Self::Raw(decoder) => {
-                decoder.write_all(chunk).map_err(|error| fault(&error))?;
-                Ok(decoder.get_mut().take())
+                let written = write(decoder, chunk);
+                out.append(&mut decoder.get_mut().data);
+                written
             }
-            Self::Undecided { .. } => Ok(Vec::new()),
+            Self::Undecided { .. } => Ok(()),
         }
     }
 
@@ -230,6 +236,16 @@ impl Write for Sink {
     }
 }
 
+/// Gives `chunk` to a decoder, and lets it give out all that this tells: what a server has flushed waits for nothing.
+fn write(decoder: &mut impl Write, chunk: &[u8]) -> Result<(), InflateError> {
+    let written = decoder.write_all(chunk).and_then(|()| decoder.flush());
+    written.map_err(|error| {
+        // What came before a mistake leaves a decoder with the next write only.
+        let _ = decoder.write(&[0]);
+        fault(&error)
+    })
+}
+
 fn fault(error: &io::Error) -> InflateError {
     match error.kind() {
         io::ErrorKind::StorageFull => InflateError::TooLarge,
@@ -248,6 +264,7 @@ fn ended(error: &io::Error) -> InflateError {
 mod tests {
     use flate2::Compression;
     use flate2::write::{DeflateEncoder, GzEncoder, ZlibEncoder};
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -288,6 +305,68 @@ mod tests {
                 Err(InflateError::Truncated),
                 "{coding}"
             );
+        }
+    }
+
+    #[test]
+    fn gives_out_at_once_what_a_server_has_flushed() {
+        fn flushed<W: Write>(mut encoder: W, packed: fn(&W) -> &Vec<u8>) -> Vec<Vec<u8>> {
+            let mut sent = 0;
+            let mut flush = |text: &[u8]| {
+                encoder.write_all(text).expect("packed");
+                encoder.flush().expect("packed");
+                let chunk = packed(&encoder).get(sent..).unwrap_or_default().to_vec();
+                sent += chunk.len();
+                chunk
+            };
+            // More than fits into the decoder's own buffer.
+            vec![flush(TEXT), flush(TEXT), flush(&TEXT.repeat(10_000)), flush(TEXT)]
+        }
+        let fast = Compression::fast;
+        for (coding, chunks) in [
+            ("gzip", flushed(GzEncoder::new(Vec::new(), fast()), GzEncoder::get_ref)),
+            ("deflate", flushed(ZlibEncoder::new(Vec::new(), fast()), ZlibEncoder::get_ref)),
+            ("deflate", flushed(DeflateEncoder::new(Vec::new(), fast()), DeflateEncoder::get_ref)),
+        ] {
+            let mut inflater = Inflater::new(coding, 1 << 20).expect("a known coding").expect("a coding");
+            for (chunk, times) in chunks.iter().zip([1, 1, 10_000, 1]) {
+                let mut out = BytesMut::new();
+                inflater.push(chunk, &mut out).expect("unpacked");
+                assert!(out == TEXT.repeat(times), "{coding}: {} bytes instead of {times} texts", out.len());
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_split_of_good_or_bad_data_unpacks_to_the_same(
+            text in "[ab]{0,300}",
+            mistakes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..2),
+            cuts in proptest::collection::vec(any::<prop::sample::Index>(), 0..5),
+            end in any::<prop::sample::Index>(),
+        ) {
+            let mut packed = gzip(text.as_bytes());
+            for (at, byte) in mistakes {
+                let at = at.index(packed.len());
+                packed[at] = byte;
+            }
+            packed.truncate(end.index(packed.len() * 2).min(packed.len()));
+            let unpack = |chunks: &[&[u8]]| {
+                let mut inflater = Inflater::new("gzip", 1000).expect("a known coding").expect("a coding");
+                let mut out = BytesMut::new();
+                let mut pushed = chunks.iter().map(|chunk| inflater.push(chunk, &mut out));
+                let pushed = pushed.find(Result::is_err).unwrap_or(Ok(()));
+                let ended = pushed.and_then(|()| inflater.finish(&mut out));
+                (out, ended)
+            };
+            let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(packed.len() + 1)).collect();
+            cuts.sort_unstable();
+            let starts = std::iter::once(0).chain(cuts.iter().copied());
+            let ends = cuts.iter().copied().chain([packed.len()]);
+            let chunks: Vec<&[u8]> = starts.zip(ends).map(|(start, end)| &packed[start..end]).collect();
+            let bytes: Vec<&[u8]> = packed.chunks(1).collect();
+            prop_assert_eq!(unpack(&[&packed]), unpack(&chunks));
+            prop_assert_eq!(unpack(&[&packed]), unpack(&bytes));
         }
     }
 }

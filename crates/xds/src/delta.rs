@@ -141,6 +141,10 @@ impl Subscription for Delta {
         })
     }
 
+    fn interest(&self) -> &Interest {
+        &self.interest
+    }
+
     fn has(&self, name: &str, version: Version) -> bool {
         self.known.get(name) == Some(&Known::Has(version))
     }

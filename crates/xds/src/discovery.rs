@@ -13,9 +13,9 @@ use tonic::{Request, Response, Streaming};
 
 use crate::delta::Delta;
 use crate::set::{ResourceSet, Version};
-use crate::status::{Counts, NodeStatus, Status};
+use crate::status::{Counts, NodeStatus, Rejection, Status, TypeCounts};
 use crate::stream::{self, Responses};
-use crate::walk::{Heard, Subscription, Walk};
+use crate::walk::{Heard, Subscription, TYPES_MAX, Walk};
 use crate::whole::Whole;
 
 /// How long resources stay that others referred to, after the last reference is gone, unless said otherwise.
@@ -52,6 +52,8 @@ struct Shared {
 struct State {
     streams: BTreeMap<u64, Known>,
     counts: Counts,
+    /// By type URL, at most [`TYPES_MAX`].
+    by_type: BTreeMap<String, TypeCounts>,
     /// The last versions that were published, with their numbers.
     history: VecDeque<(Version, u64)>,
     published: u64,
@@ -114,6 +116,11 @@ impl Discovery {
     /// What happened so far.
     pub fn counts(&self) -> Counts {
         self.shared.state().counts
+    }
+
+    /// The same by type URL.
+    pub fn counts_by_type(&self) -> BTreeMap<String, TypeCounts> {
+        self.shared.state().by_type.clone()
     }
 
     /// Whether some connected node has accepted every resource of the set that has this version, or of one that was published later.
@@ -215,12 +222,24 @@ impl Place {
         state.streams.get(&self.number).map(|known| known.status.node.clone()).unwrap_or_default()
     }
 
-    /// Counts what a node said.
-    pub(crate) fn heard(&self, heard: Heard) {
-        let counts = &mut self.shared.state().counts;
+    /// Notes what a node said of a type; `error` is what it says if it rejects something.
+    pub(crate) fn heard(&self, type_url: &str, heard: Heard, error: &str) {
+        let mut state = self.shared.state();
+        let State { counts, by_type, streams, .. } = &mut *state;
+        let mut of_type = by_type.get_mut(type_url);
         match heard {
-            Heard::Acceptance => counts.acceptances += 1,
-            Heard::Rejection => counts.rejections += 1,
+            Heard::Acceptance => {
+                counts.acceptances += 1;
+                of_type.iter_mut().for_each(|of_type| of_type.acceptances += 1);
+            }
+            Heard::Rejection => {
+                counts.rejections += 1;
+                of_type.iter_mut().for_each(|of_type| of_type.rejections += 1);
+                if let Some(known) = streams.get_mut(&self.number) {
+                    let (type_url, error) = (type_url.to_owned(), error.to_owned());
+                    known.status.last_rejection = Some(Rejection { type_url, error });
+                }
+            }
             Heard::Stale => counts.stale += 1,
             Heard::Wish | Heard::Excess => {}
         }
@@ -246,9 +265,15 @@ impl Place {
         self.shared.told.send_replace(());
     }
 
-    /// Counts a response.
-    pub(crate) fn sent(&self, resources: usize, bytes: usize) {
-        let counts = &mut self.shared.state().counts;
+    /// Counts a response of a type.
+    pub(crate) fn sent(&self, type_url: &str, resources: usize, bytes: usize) {
+        let mut state = self.shared.state();
+        let State { counts, by_type, .. } = &mut *state;
+        if by_type.len() < TYPES_MAX || by_type.contains_key(type_url) {
+            let of_type = by_type.entry(type_url.to_owned()).or_default();
+            of_type.responses += 1;
+            of_type.bytes += u64::try_from(bytes).unwrap_or(u64::MAX);
+        }
         counts.responses += 1;
         counts.resources += u64::try_from(resources).unwrap_or(u64::MAX);
         counts.bytes += u64::try_from(bytes).unwrap_or(u64::MAX);

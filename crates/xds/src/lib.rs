@@ -22,4 +22,4 @@ mod laws_tests;
 pub use discovery::Discovery;
 pub use serve::serve;
 pub use set::{Resource, ResourceSet, Version};
-pub use status::{Counts, NodeStatus, Status, TypeStatus};
+pub use status::{Counts, NodeStatus, Rejection, Status, TypeCounts, TypeStatus};

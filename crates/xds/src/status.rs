@@ -15,6 +15,15 @@ pub struct TypeStatus {
     pub error: Option<String>,
 }
 
+/// What a node said when it rejected something.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rejection {
+    /// What it was about.
+    pub type_url: String,
+    /// Its words.
+    pub error: String,
+}
+
 /// One stream of a node.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NodeStatus {
@@ -26,6 +35,8 @@ pub struct NodeStatus {
     pub acknowledged: Option<Version>,
     /// By type URL.
     pub types: BTreeMap<String, TypeStatus>,
+    /// What it rejected last, also when that is no longer wanted.
+    pub last_rejection: Option<Rejection>,
 }
 
 /// What is wanted, and how far each connected node is.
@@ -54,6 +65,19 @@ pub struct Counts {
     pub rejections: u64,
     /// Answers to something else than the last response.
     pub stale: u64,
+}
+
+/// What happened so far with one type, over all streams.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct TypeCounts {
+    /// Responses.
+    pub responses: u64,
+    /// Responses that were accepted.
+    pub acceptances: u64,
+    /// Responses that were rejected.
+    pub rejections: u64,
+    /// Bytes of responses.
+    pub bytes: u64,
 }
 
 /// Most of what a node says about a rejection that is kept.

@@ -29,6 +29,8 @@ pub(crate) trait Messages: Subscription {
     fn node(request: &Self::Request) -> Option<&Node>;
     /// What it says if it rejects something.
     fn error(request: &Self::Request) -> Option<&str>;
+    /// What a response is about.
+    fn responds_about(response: &Self::Response) -> &str;
     /// Resources in a response, and their bytes.
     fn size(response: &Self::Response) -> (usize, usize);
 }
@@ -40,6 +42,10 @@ impl Messages for Delta {
 
     fn error(request: &DeltaDiscoveryRequest) -> Option<&str> {
         request.error_detail.as_ref().map(|status| status.message.as_str())
+    }
+
+    fn responds_about(response: &DeltaDiscoveryResponse) -> &str {
+        &response.type_url
     }
 
     fn size(response: &DeltaDiscoveryResponse) -> (usize, usize) {
@@ -55,6 +61,10 @@ impl Messages for Whole {
 
     fn error(request: &DiscoveryRequest) -> Option<&str> {
         request.error_detail.as_ref().map(|status| status.message.as_str())
+    }
+
+    fn responds_about(response: &DiscoveryResponse) -> &str {
+        &response.type_url
     }
 
     fn size(response: &DiscoveryResponse) -> (usize, usize) {
@@ -107,7 +117,7 @@ impl<S: Messages> Running<S> {
                 self.place.tell(&self.walk, &published);
                 if let Some(response) = response {
                     let (resources, bytes) = S::size(&response);
-                    self.place.sent(resources, bytes);
+                    self.place.sent(S::responds_about(&response), resources, bytes);
                     return Ok(response);
                 }
             }
@@ -131,7 +141,7 @@ impl<S: Messages> Running<S> {
         let type_url = S::type_url(&request).to_owned();
         let error = S::error(&request).map(words).unwrap_or_default();
         let heard = self.walk.take(request);
-        self.place.heard(heard);
+        self.place.heard(&type_url, heard, &error);
         match heard {
             Heard::Wish | Heard::Acceptance | Heard::Stale => Ok(()),
             Heard::Rejection => {

@@ -7,12 +7,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
+use crate::interest::Interest;
 use crate::order::{Rank, rank};
 use crate::set::{Named, ResourceSet, Version};
 use crate::status::TypeStatus;
 
 /// Most types that a stream may ask for, and most names of one type.
-const TYPES_MAX: usize = 64;
+pub(crate) const TYPES_MAX: usize = 64;
 pub(crate) const NAMES_MAX: usize = 1 << 16;
 
 /// What a node said.
@@ -59,8 +60,15 @@ pub(crate) trait Subscription: Default {
     fn unwanted(&self, wanted: &Named) -> BTreeSet<String>;
     /// The next response, if one is due.
     fn response(&mut self, due: &Due<'_>) -> Option<Self::Response>;
+    /// Which names it asks for.
+    fn interest(&self) -> &Interest;
     /// Whether the node has accepted this version under this name.
     fn has(&self, name: &str, version: Version) -> bool;
+    /// Whether it has accepted all that it asks for of what is wanted.
+    fn has_all(&self, wanted: &Named) -> bool {
+        let mut asked_for = wanted.iter().filter(|(name, _)| self.interest().has(name));
+        asked_for.all(|(name, resource)| self.has(name, resource.version))
+    }
     /// How far the node is.
     fn status(&self, wanted: &Named) -> TypeStatus;
 }
@@ -177,8 +185,11 @@ impl<S: Subscription> Walk<S> {
         let mut types = self.types.iter_mut().filter(|(type_url, _)| rank(type_url) == of);
         let response = types.find_map(|(type_url, step)| {
             let Step { subscription, leaving } = step;
+            let has_all = subscription.has_all(wanted.of(type_url));
             let leave = |name: &str| match of {
-                Rank::Referring => Leave::Now,
+                // What takes its place has to be there first: a new listener may be rejected, and then the old one serves on.
+                Rank::Referring if has_all => Leave::Now,
+                Rank::Referring => Leave::Later,
                 Rank::Referred if lets_go && leaving.get(name).is_some_and(|&at| at <= now) => Leave::Now,
                 Rank::Referred => Leave::Later,
             };

@@ -122,6 +122,10 @@ impl Subscription for Whole {
         })
     }
 
+    fn interest(&self) -> &Interest {
+        &self.interest
+    }
+
     fn has(&self, name: &str, version: Version) -> bool {
         self.has.get(name).is_some_and(|resource| resource.version == version)
     }

@@ -251,7 +251,9 @@ fn f18_a_slow_client_slows_the_backend_down() {
     drop(client);
     let log = tested.log_lines(1);
     let sent = log[0]["bytes_sent"].as_u64().expect("a number");
-    assert!(sent < 16 << 20, "{sent} bytes were taken for a client that read nothing");
+    // Between an Envoy and its processor there are buffers as well.
+    let most = if is_envoy() { 32 << 20 } else { 16 << 20 };
+    assert!(sent < most, "{sent} bytes were taken for a client that read nothing");
 }
 
 #[test]
@@ -372,6 +374,10 @@ fn makes_every_attempt_afresh_from_the_clients_own_request() {
     let tested = Tested::start(policy, vec![openai("a", first.address), openai("b", second.address)]);
     assert_eq!(status(&tested.chat(CHAT)), 200);
     let (asked_first, asked_second) = (first.request(), second.request());
+    for asked in [&asked_first, &asked_second] {
+        let length = body(asked).len().to_string();
+        assert_eq!(header(asked, "content-length"), Some(length.as_str()), "{asked}");
+    }
     assert!(asked_first.contains(r#""model":"other""#) && header(&asked_first, "x-first") == Some("1"));
     assert!(asked_second.ends_with(CHAT) && header(&asked_second, "x-first").is_none(), "{asked_second}");
 }

@@ -235,3 +235,22 @@ fn backends_are_reached_at_unix_sockets() {
     assert_eq!(status(&gateway.chat(CHAT)), 200);
     assert!(served.join().expect("the server").starts_with("POST /v1/chat/completions"));
 }
+
+#[test]
+fn large_bodies_pass_whole_also_several_at_a_time() {
+    let backend = answering();
+    let mut bundle = bundle(free_port(), rule(&["b"]), vec![openai("b", backend.address)]);
+    bundle.listeners[0].request_body_bytes_max = 8 << 20;
+    let gateway = Tested::start_bundle(bundle, Secrets::default());
+    let text = "x".repeat(2 << 20);
+    let large = format!(r#"{{"model":"m","messages":[{{"role":"user","content":"{text}"}}]}}"#);
+    std::thread::scope(|scope| {
+        let clients: Vec<_> = (0..4).map(|_| scope.spawn(|| status(&gateway.chat(&large)))).collect();
+        for client in clients {
+            assert_eq!(client.join().expect("an answer"), 200);
+        }
+    });
+    for _ in 0..4 {
+        assert!(backend.request().ends_with(&large));
+    }
+}

@@ -10,11 +10,14 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use serde::de::DeserializeOwned;
 
+/// In which Linux counts times for programs, whatever its own clock.
+const TICKS_PER_S: u64 = 100;
+
 /// The core of the load and of the backend.
 pub(super) const LOAD_CORE: usize = 0;
 
 /// Nothing here waits longer.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A program to be started.
 pub(super) struct Program {
@@ -165,15 +168,41 @@ impl Server {
     }
 }
 
+/// Time that a process has worked so far.
+pub(super) fn worked(id: u32) -> Result<Duration> {
+    let stat = fs::read_to_string(format!("/proc/{id}/stat"))?;
+    // Behind the name, which may have anything in it.
+    let fields: Vec<&str> =
+        stat.rsplit_once(") ").map(|(_, rest)| rest.split(' ').collect()).unwrap_or_default();
+    let ticks = |index: usize| fields.get(index).and_then(|text| text.parse::<u64>().ok());
+    let ticks = ticks(11).zip(ticks(12)).map(|(user, system)| user + system).context("no times in stat")?;
+    Ok(Duration::from_millis(ticks * 1000 / TICKS_PER_S))
+}
+
+/// The process that `id` has started.
+pub(super) fn child_of(id: u32) -> Result<u32> {
+    let children = (fs::read_dir(format!("/proc/{id}/task"))?)
+        .filter_map(|task| fs::read_to_string(task.ok()?.path().join("children")).ok())
+        .collect::<String>();
+    children.split_whitespace().next().and_then(|id| id.parse().ok()).context("no child")
+}
+
 /// The gateway, with one worker and its access log off: Envoy has none either.
 pub(super) fn gateway(root: &Path, resources: &Path) -> Result<Server> {
+    gateway_on(root, resources, &["--data-plane", "embedded"])
+}
+
+/// The same on a data plane.
+pub(super) fn gateway_on(root: &Path, resources: &Path, plane: &[&str]) -> Result<Server> {
     let (port, admin) = (free_port()?, free_port()?);
     let text = fs::read_to_string(resources)?.replace("${BENCH_PORT}", &port.to_string());
     let path = resources.with_file_name(format!("gateway-{port}.yaml"));
     fs::write(&path, text)?;
     let admin = format!("127.0.0.1:{admin}");
     let path = path.to_string_lossy().into_owned();
-    let arguments = ["run", "--workers", "1", "--access-log", "off", "--admin-address", &admin, &path];
+    let mut arguments =
+        vec!["run", "--workers", "1", "--access-log", "off", "--admin-address", &admin, &path];
+    arguments.extend(plane);
     serve(super::measured(Program::new(root.join("target/release/tollgate"), &arguments)), port)
 }
 

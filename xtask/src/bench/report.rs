@@ -7,6 +7,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 
 use super::Measured;
+use super::plane::{Line, SUBJECTS};
 
 /// What a figure must be.
 #[derive(Debug, Clone, Copy)]
@@ -15,8 +16,12 @@ pub(super) enum Bound {
     RateAtLeast(f64),
     /// Median latency, at most so many times Envoy's.
     LatencyAtMost(f64),
+    /// Processor time, at most so many times that of the other.
+    CpuAtMost(f64),
     /// The figure itself.
     AtMost(f64),
+    /// Nothing: it is shown beside others.
+    None,
 }
 
 /// One figure.
@@ -44,6 +49,21 @@ impl Row {
         Self { name: name.to_owned(), bound, ours, theirs, value, shown: format!("{value:.2}x") }
     }
 
+    /// Time per request, microseconds, beside that of something else.
+    pub(super) fn against(name: &str, bound: Bound, ours: &[f64], theirs: &[f64]) -> Self {
+        let ratios: Vec<f64> = ours.iter().zip(theirs).map(|(one, two)| one / two).collect();
+        let value = median(&ratios);
+        let shown = |values: &[f64]| format!("{:.0} us", median(values));
+        Self {
+            name: name.to_owned(),
+            bound,
+            ours: shown(ours),
+            theirs: shown(theirs),
+            value,
+            shown: format!("{value:.2}x"),
+        }
+    }
+
     pub(super) fn alone(name: &str, bound: Bound, unit: &str, values: &[f64]) -> Self {
         let value = median(values);
         let shown = format!("{value:.1} {unit}");
@@ -53,14 +73,18 @@ impl Row {
     pub(super) fn holds(&self) -> bool {
         match self.bound {
             Bound::RateAtLeast(bound) => self.value >= bound,
-            Bound::LatencyAtMost(bound) | Bound::AtMost(bound) => self.value <= bound,
+            Bound::LatencyAtMost(bound) | Bound::CpuAtMost(bound) | Bound::AtMost(bound) => {
+                self.value <= bound
+            }
+            Bound::None => true,
         }
     }
 
     fn wanted(&self) -> String {
         match self.bound {
             Bound::RateAtLeast(bound) => format!("at least {bound:.1}x"),
-            Bound::LatencyAtMost(bound) => format!("at most {bound:.1}x"),
+            Bound::LatencyAtMost(bound) | Bound::CpuAtMost(bound) => format!("at most {bound:.1}x"),
+            Bound::None => String::new(),
             Bound::AtMost(bound) => format!("at most {bound:.0}"),
         }
     }
@@ -81,13 +105,29 @@ impl fmt::Display for Row {
 /// All figures of a run.
 pub(super) struct Report {
     pub(super) rows: Vec<Row>,
+    /// The Envoy data plane beside others.
+    pub(super) lines: Vec<Line>,
     rounds: usize,
     millis: u64,
 }
 
 impl Report {
     pub(super) fn new(rounds: usize, millis: u64) -> Self {
-        Self { rows: Vec::new(), rounds, millis }
+        Self { rows: Vec::new(), lines: Vec::new(), rounds, millis }
+    }
+
+    /// The table of the Envoy data plane.
+    fn planes(&self) -> String {
+        let mut table = format!(
+            "\nThe Envoy data plane: answers per second, latency in microseconds, and processor time per request in microseconds, of Envoy \
+             and of its external processor.\n\n| load | {} |\n|---|---|---|---|---|\n",
+            SUBJECTS.join(" | ")
+        );
+        for Line { name, cells } in &self.lines {
+            let cells: Vec<String> = cells.iter().map(ToString::to_string).collect();
+            table.push_str(&format!("| {name} | {} |\n", cells.join(" | ")));
+        }
+        table
     }
 
     /// Replaces the table in the page at `path`.
@@ -106,6 +146,7 @@ impl Report {
                 row.verdict()
             ));
         }
+        table.push_str(&self.planes());
         let page = fs::read_to_string(path).with_context(|| path.display().to_string())?;
         let (before, rest) = page.split_once("<!-- figures -->\n").context("no place for the figures")?;
         let (_, after) = rest.split_once("<!-- end -->\n").context("no end of the figures")?;
@@ -114,7 +155,7 @@ impl Report {
     }
 }
 
-fn median(values: &[f64]) -> f64 {
+pub(super) fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
@@ -128,7 +169,14 @@ mod tests {
     fn a_figure_beyond_its_bound_is_missed() {
         assert!(Row::alone("memory", Bound::AtMost(20.0), "MB", &[30.0, 10.0, 11.0]).holds());
         assert!(!Row::alone("memory", Bound::AtMost(20.0), "MB", &[30.0, 21.0, 11.0]).holds());
-        let of = |requests_per_s| Measured { requests_per_s, p50_us: 1.0, errors: 0, first_error: None };
+        let of = |requests_per_s| Measured {
+            requests: 1,
+            requests_per_s,
+            p50_us: 1.0,
+            p99_us: 1.0,
+            errors: 0,
+            first_error: None,
+        };
         assert!(Row::compared("load", Bound::RateAtLeast(2.0), &[of(4.0)], &[of(2.0)]).holds());
         assert!(!Row::compared("load", Bound::RateAtLeast(2.1), &[of(4.0)], &[of(2.0)]).holds());
     }

@@ -37,6 +37,12 @@ pub(super) const STEPS: &[Step] = &[
         limit: minutes(5),
         run: suite_on_envoy,
     },
+    Step {
+        name: "parts-envoy",
+        about: "a real Envoy follows what it is told, and parts fail under load",
+        limit: minutes(10),
+        run: parts_with_envoy,
+    },
     Step { name: "fuzz", about: "each parser, for two seconds", limit: minutes(5), run: fuzz },
     Step { name: "release", about: "the release binary builds", limit: minutes(15), run: release },
     Step { name: "demo", about: "the demo ends well", limit: minutes(1), run: demo },
@@ -78,6 +84,17 @@ fn suite_on_envoy(bounded: &mut Bounded) -> Result<()> {
     // Each test has an Envoy of its own.
     let tests = ["test", "--package", "tollgate-suite", "--test", "planes", "--", "--test-threads", "4"];
     bounded.run("cargo", &tests)
+}
+
+fn parts_with_envoy(bounded: &mut Bounded) -> Result<()> {
+    envoy::install(bounded)?;
+    let tests = ["test", "--package", "tollgate-xds", "--features", "envoy-tests", "--test", "envoy"];
+    bounded.run("cargo", &tests)?;
+    // Under three minutes on an Envoy.
+    bounded.tell("TOLLGATE_FLIPS", "1000".into());
+    // What takes time is under load, and two of them are what two cores carry.
+    let tests = ["test", "--package", "tollgate-cli", "--features", "envoy-tests", "--test", "load"];
+    bounded.run("cargo", &[&tests[..], &["--", "--nocapture", "--test-threads", "2"]].concat())
 }
 
 fn python_on_envoy(bounded: &mut Bounded) -> Result<()> {

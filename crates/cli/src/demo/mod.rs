@@ -21,7 +21,7 @@ use crate::arguments::DemoArguments;
 use crate::load;
 use crate::origin::free_port;
 use crate::paint::{Paint, Tint};
-use crate::server::{Configuration, DataPlane, Server, ServerOptions};
+use crate::server::{Configuration, Part, Server, ServerOptions};
 use crate::signals::Signals;
 use scenario::{Scenario, scenarios};
 use table::{Align, Cell, table};
@@ -98,10 +98,10 @@ async fn show(arguments: &DemoArguments, paint: Paint) -> Result<ExitCode> {
         admin_address: SocketAddr::new(LOCAL, 0),
         access_log: AccessLog::Channel(sender),
         workers: 1,
-        data_plane: DataPlane::Embedded,
+        part: Part::Embedded,
     };
     let port = port(arguments)?;
-    let server = Server::start(&options, configuration(&mocks.manifests(port))?)?;
+    let server = Server::start(options, configuration(&mocks.manifests(port))?)?;
     let address = SocketAddr::new(LOCAL, port);
     let mut rows = Vec::new();
     for scenario in scenarios() {

@@ -9,6 +9,9 @@ use super::names::{DIALECT, EXCHANGE, FAULT_HEADER, METADATA_NAMESPACE, REPLY_DE
 
 const EXPRESSION: &str = "envoy.extensions.access_loggers.filters.cel.v3.ExpressionFilter";
 
+/// What Envoy's details begin with when its external processor cannot be reached.
+const NO_PROCESSOR: &str = "ext_proc_error_gRPC_error_14";
+
 /// One cause of a reply.
 struct Cause {
     when: When,
@@ -30,6 +33,8 @@ enum When {
     Details(&'static str),
     /// By a route that is an answer, and no redirect.
     Misconfigured,
+    /// By what these begin with.
+    DetailsFrom(&'static str),
     /// By its status.
     Status(u16),
     /// By a status of at least this.
@@ -37,7 +42,7 @@ enum When {
 }
 
 /// The causes; the first that fits counts. Statuses, kinds and words are those of the embedded data plane.
-const CAUSES: [Cause; 15] = [
+const CAUSES: [Cause; 16] = [
     Cause {
         when: When::Details("upgrade_failed"),
         status: Some(501),
@@ -142,6 +147,15 @@ const CAUSES: [Cause; 15] = [
         message: "the request took longer than its timeout",
         label: "deadline",
     },
+    // By the processor's connection: UNAVAILABLE of gRPC. Clients that wait and ask again are served as soon as it is back.
+    Cause {
+        when: When::DetailsFrom(NO_PROCESSOR),
+        status: Some(503),
+        told: 503,
+        kind: "ServiceUnavailable",
+        message: "the gateway is not able to serve at the moment",
+        label: "internal",
+    },
     Cause {
         when: When::From(500),
         status: Some(500),
@@ -227,7 +241,7 @@ fn headers(cause: &Cause, dialect: Dialect) -> Vec<Value> {
         headers.push((request_id_header(dialect), request_id));
     }
     headers.push((FAULT_HEADER, cause.label.to_owned()));
-    if matches!(cause.when, When::Flags(["UO"])) {
+    if matches!(cause.when, When::Flags(["UO"]) | When::DetailsFrom(NO_PROCESSOR)) {
         headers.push(("retry-after", "1".to_owned()));
     }
     let add = |(key, value)| json!({ "header": { "key": key, "value": value }, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD" });
@@ -255,6 +269,7 @@ impl When {
                 expression("response.code_details == 'direct_response' && response.code >= 500")
             }
             Self::Details(details) => expression(&format!("response.code_details == '{details}'")),
+            Self::DetailsFrom(begin) => expression(&format!("response.code_details.startsWith('{begin}')")),
             Self::Status(exact) => status("EQ", *exact),
             Self::From(first) => status("GE", *first),
         }

@@ -14,6 +14,7 @@ mod form;
 mod listener;
 mod local_reply;
 mod names;
+mod place;
 mod plain;
 mod processor;
 mod retry;
@@ -32,6 +33,7 @@ pub use names::{
     ATTEMPT_CALL, CALL_METADATA, EXCHANGE_CALL, HOST_METADATA, LISTENER_METADATA, METADATA_NAMESPACE,
     PROBE_HEADER, REPLY_DETAILS, REQUEST_ID_HEADER, SNAPSHOT_METADATA,
 };
+pub use place::{Identity, Place, cluster_at};
 
 use cluster::Clusters;
 
@@ -41,7 +43,7 @@ pub struct Fleet {
     /// The id of the snapshot: the processor gets it with each request, and serves from that one.
     pub snapshot: String,
     /// Where the external processor listens.
-    pub processor: Processor,
+    pub processor: Place,
     /// Whether each request is logged.
     pub access_log: AccessLog,
     /// How long clients may take.
@@ -62,23 +64,6 @@ impl Default for Patience {
     fn default() -> Self {
         Self { head: Duration::from_secs(30), request: Duration::from_secs(300) }
     }
-}
-
-/// Where an Envoy finds its external processor.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Processor {
-    /// A Unix domain socket of the same machine.
-    Unix {
-        /// Its path.
-        path: String,
-    },
-    /// A TCP port, in cleartext.
-    Tcp {
-        /// Host name or address.
-        host: String,
-        /// Port.
-        port: u16,
-    },
 }
 
 /// Whether Envoy logs requests.

@@ -38,19 +38,18 @@ pub const HOST_METADATA: &str = "tollgate";
 /// The member of dynamic metadata with the id of the exchange. Not a header: what an attempt does to headers the next one sees.
 pub(super) const EXCHANGE: &str = "exchange";
 
+/// The member of dynamic metadata with the length of a body that the processor has replaced.
+pub(super) const CONTENT_LENGTH: &str = "content_length";
+
 /// The member of dynamic metadata with the label of the client's dialect, for replies of Envoy's own.
 pub(super) const DIALECT: &str = "dialect";
 
-/// The attributes by which the processor is told which exchange a try belongs to, and which host was picked. A whole metadata would come
-/// as text for people.
-pub(super) const ATTEMPT_ATTRIBUTES: [&str; 3] = [
-    "metadata.filter_metadata['io.envoy.ai_gateway']['exchange']",
-    "xds.upstream_host_metadata.filter_metadata['tollgate']['target']",
-    "xds.upstream_host_metadata.filter_metadata['tollgate']['authority']",
-];
+/// The request header by which the processor is told which exchange a try belongs to and which host was picked. Attributes would do as
+/// well, and cost more.
+pub(super) const ATTEMPT_HEADER: &str = "x-tollgate-try";
 
-/// The member of dynamic metadata with the length of a body that the processor has replaced.
-pub(super) const CONTENT_LENGTH: &str = "content_length";
+/// What Envoy writes in it: the id of the exchange, what the backend is asked as, and the target.
+pub(super) const ATTEMPT_IDENTITY: &str = "%DYNAMIC_METADATA(io.envoy.ai_gateway:exchange)% %UPSTREAM_METADATA(tollgate:authority)% %UPSTREAM_METADATA(tollgate:target)%";
 
 /// What `details` of the processor's immediate responses begin with: Envoy leaves those as they are, and gives all other replies of
 /// its own the shape of the client's dialect.

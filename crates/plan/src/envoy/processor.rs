@@ -1,32 +1,35 @@
 //! The external processor: its cluster, and the two filters that call it, once per request and once per attempt.
 
-use std::net::IpAddr;
-
 use serde_json::{Value, json};
 
 use super::form::{self, extension, typed};
 use super::names::{
-    ATTEMPT_ATTRIBUTES, ATTEMPT_CALL, ATTEMPT_FILTER, CALL_METADATA, CONTENT_LENGTH, EXCHANGE_CALL,
-    EXCHANGE_FILTER, LISTENER_METADATA, METADATA_NAMESPACE, PROCESSOR_CLUSTER, SNAPSHOT_METADATA,
+    ATTEMPT_CALL, ATTEMPT_FILTER, ATTEMPT_HEADER, ATTEMPT_IDENTITY, CALL_METADATA, CONTENT_LENGTH,
+    EXCHANGE_CALL, EXCHANGE_FILTER, LISTENER_METADATA, METADATA_NAMESPACE, PROCESSOR_CLUSTER,
+    SNAPSHOT_METADATA,
 };
-use super::{Processor, Resource};
+use super::{Place, Resource, cluster_at};
 
 const FILTER: &str = "envoy.extensions.filters.http.ext_proc.v3.ExternalProcessor";
 const PER_ROUTE: &str = "envoy.extensions.filters.http.ext_proc.v3.ExtProcPerRoute";
-/// The filter that changes headers.
-pub(super) const MUTATION_FILTER: &str = "envoy.filters.http.header_mutation";
-const MUTATION: &str = "envoy.extensions.filters.http.header_mutation.v3.HeaderMutation";
+/// The configuration of a filter that changes headers.
+pub(super) const MUTATION: &str = "envoy.extensions.filters.http.header_mutation.v3.HeaderMutation";
 const CODEC: &str = "envoy.extensions.filters.http.upstream_codec.v3.UpstreamCodec";
 
 /// Longest wait for one message of the processor.
 const MESSAGE_TIMEOUT: &str = "10s";
 
-/// Windows of the connection to the processor: large, since a body comes back in one message.
-const STREAM_WINDOW_BYTES: u32 = 16 << 20;
+/// How often the processor has to say that it is there, and how long it may take: the answer of a backend that it is in the middle of has
+/// no other bound.
+const PING_EVERY: &str = "5s";
+const PING_TIMEOUT: &str = "5s";
+
+/// Windows of the connection to the processor. What is in them is on its way for one client, who may be slow.
+const STREAM_WINDOW_BYTES: u32 = 1 << 20;
 const CONNECTION_WINDOW_BYTES: u32 = 64 << 20;
 
 /// Bytes on their way to the processor or back that are held.
-const BUFFER_BYTES: u32 = 64 << 20;
+const BUFFER_BYTES: u32 = 1 << 20;
 
 /// Calls at a time: two for each request that is going on, and streams last for minutes. Far above what clients may have open.
 const CALLS_MAX: u32 = 1 << 20;
@@ -69,12 +72,11 @@ pub(super) fn of_cluster() -> Value {
         "response_trailer_mode": "SEND",
     });
     let mut fields = filter(ATTEMPT_CALL, mode);
-    form::set(&mut fields, "request_attributes", json!(ATTEMPT_ATTRIBUTES));
-    // A document keeps its length; the processor tells the new one when it changes.
+    // A body keeps its length; the processor tells the new one when it changes.
     form::set(&mut fields, "allow_content_length_header", true.into());
     // Behind the router nobody reads Envoy's own headers any more, and no backend is to see them.
     form::set(&mut fields, "mutation_rules", json!({ "allow_all_routing": true, "allow_envoy": true }));
-    json!([extension(ATTEMPT_FILTER, FILTER, fields), length(), codec()])
+    json!([identity(), extension(ATTEMPT_FILTER, FILTER, fields), length(), codec()])
 }
 
 /// The last filter of every cluster.
@@ -87,18 +89,24 @@ pub(super) fn off() -> (&'static str, Value) {
     (EXCHANGE_FILTER, typed(PER_ROUTE, json!({ "disabled": true })))
 }
 
-/// The filter that puts the length of the body back: Envoy takes it away with a body that is replaced, and would leave the length of an
-/// earlier attempt. Not every provider takes a body in chunks.
-fn length() -> Value {
-    let value = format!("%DYNAMIC_METADATA({METADATA_NAMESPACE}:{CONTENT_LENGTH})%");
-    let append = json!({ "header": { "key": "content-length", "value": value }, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD" });
-    let mutations = json!({ "request_mutations": [{ "append": append }] });
-    header_mutation(mutations)
+/// The filter that says what the attempt is about.
+fn identity() -> Value {
+    let header = json!({ "key": ATTEMPT_HEADER, "value": ATTEMPT_IDENTITY });
+    let append = json!({ "append": { "header": header, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD" } });
+    mutation("identity", &append)
 }
 
-/// A filter that changes headers.
-pub(super) fn header_mutation(mutations: Value) -> Value {
-    extension(MUTATION_FILTER, MUTATION, json!({ "mutations": mutations }))
+/// The filter that puts the length of a replaced body back, which Envoy takes away. Not every provider takes a body in chunks.
+fn length() -> Value {
+    let value = format!("%DYNAMIC_METADATA({METADATA_NAMESPACE}:{CONTENT_LENGTH})%");
+    let header = json!({ "key": "content-length", "value": value });
+    mutation("length", &json!({ "append": { "header": header, "append_action": "ADD_IF_ABSENT" } }))
+}
+
+/// A filter of clusters that changes headers of requests.
+pub(super) fn mutation(name: &str, mutation: &Value) -> Value {
+    let mutations = json!({ "mutations": { "request_mutations": [mutation] } });
+    extension(&format!("envoy.filters.http.header_mutation/{name}"), MUTATION, mutations)
 }
 
 fn filter(call: &str, processing_mode: Value) -> Value {
@@ -118,17 +126,11 @@ fn filter(call: &str, processing_mode: Value) -> Value {
 }
 
 /// The cluster of the processor.
-pub(super) fn cluster(processor: &Processor) -> Resource {
-    let (kind, address) = match processor {
-        Processor::Unix { path } => ("STATIC", form::pipe(path)),
-        Processor::Tcp { host, port } => {
-            let kind = if host.parse::<IpAddr>().is_ok() { "STATIC" } else { "STRICT_DNS" };
-            (kind, form::socket_address(host, *port))
-        }
-    };
+pub(super) fn cluster(place: &Place) -> Resource {
     let http2 = json!({
         "initial_stream_window_size": STREAM_WINDOW_BYTES,
         "initial_connection_window_size": CONNECTION_WINDOW_BYTES,
+        "connection_keepalive": { "interval": PING_EVERY, "timeout": PING_TIMEOUT },
     });
     let options = json!({ "explicit_http_config": { "http2_protocol_options": http2 } });
     let threshold = json!({
@@ -136,18 +138,10 @@ pub(super) fn cluster(processor: &Processor) -> Resource {
         "max_pending_requests": CALLS_MAX,
         "max_requests": CALLS_MAX,
     });
-    let endpoint = json!({ "endpoint": { "address": address } });
-    let fields = json!({
-        "name": PROCESSOR_CLUSTER,
-        "type": kind,
-        "connect_timeout": "5s",
-        "per_connection_buffer_limit_bytes": BUFFER_BYTES,
-        "typed_extension_protocol_options": { form::HTTP_OPTIONS: typed(form::HTTP_OPTIONS, options) },
-        "circuit_breakers": { "thresholds": [threshold] },
-        "load_assignment": {
-            "cluster_name": PROCESSOR_CLUSTER,
-            "endpoints": [{ "lb_endpoints": [endpoint] }],
-        },
-    });
+    let mut fields = cluster_at(PROCESSOR_CLUSTER, place);
+    form::set(&mut fields, "per_connection_buffer_limit_bytes", BUFFER_BYTES.into());
+    let options = json!({ form::HTTP_OPTIONS: typed(form::HTTP_OPTIONS, options) });
+    form::set(&mut fields, "typed_extension_protocol_options", options);
+    form::set(&mut fields, "circuit_breakers", json!({ "thresholds": [threshold] }));
     Resource { name: PROCESSOR_CLUSTER.to_owned(), body: typed(form::CLUSTER, fields) }
 }

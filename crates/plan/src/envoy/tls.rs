@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use serde_json::{Value, json};
 use tollgate_config::bundle::{Certificate, ListenerTls, Trust, UpstreamTls};
 
-use super::SecretNeed;
 use super::form::{self, extension};
+use super::{Identity, SecretNeed};
 
 const DOWNSTREAM: &str = "envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext";
 const UPSTREAM: &str = "envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext";
@@ -81,6 +81,26 @@ pub(super) fn upstream(tls: &UpstreamTls, offer: Offer) -> Value {
     // An address is no server name (RFC 6066 section 3).
     if tls.server_name.parse::<IpAddr>().is_err() {
         form::set(&mut fields, "sni", tls.server_name.clone().into());
+    }
+    extension(SOCKET, UPSTREAM, fields)
+}
+
+/// TLS towards a part of the gateway at `host`.
+pub(super) fn towards_part(host: &str, identity: &Identity) -> Value {
+    let Identity { authorities, chain, key } = identity;
+    let file = |path: &str| json!({ "filename": path });
+    let context = json!({
+        "tls_params": { "tls_minimum_protocol_version": "TLSv1_3", "tls_maximum_protocol_version": "TLSv1_3" },
+        "alpn_protocols": ["h2"],
+        "tls_certificates": [{ "certificate_chain": file(chain), "private_key": file(key) }],
+        "validation_context": {
+            "trusted_ca": file(authorities),
+            "match_typed_subject_alt_names": [subject_alt_name(host)],
+        },
+    });
+    let mut fields = json!({ "common_tls_context": context });
+    if host.parse::<IpAddr>().is_err() {
+        form::set(&mut fields, "sni", host.into());
     }
     extension(SOCKET, UPSTREAM, fields)
 }

@@ -4,11 +4,10 @@ use std::future::poll_fn;
 use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant};
+use std::task::Poll;
+use std::time::Duration;
 
 use http::{Method, Request, Response};
-use tokio::time::Sleep;
 use tollgate_exchange::Refusal;
 use tollgate_wire::http1::{
     BodyDecoder, Decoded, Malformed, Mistake, RequestHead, RequestReader, Unreadable,
@@ -17,8 +16,8 @@ use tollgate_wire::http1::{
 use super::request::Incoming;
 use super::response::{Asked, Outgoing, Sent};
 use crate::answer::AnswerBody;
-use crate::clock;
 use crate::line::{Line, Transport};
+use crate::overdue::Overdue;
 use crate::service::{self, Client};
 use crate::worker::Worker;
 
@@ -91,7 +90,7 @@ pub(crate) async fn serve(
 impl<T: Transport> Connection<'_, T> {
     /// Waits for the next request.
     async fn next(&mut self, mut draining: Pin<&mut impl Future<Output = ()>>) -> io::Result<Came> {
-        self.overdue.since = None;
+        self.overdue.restart();
         poll_fn(|cx| {
             loop {
                 match self.reader.read(&mut self.line.buffer) {
@@ -208,27 +207,5 @@ impl<T: Transport> Connection<'_, T> {
             Ok(())
         };
         tokio::time::timeout(LINGER, close).await.unwrap_or(Ok(()))
-    }
-}
-
-/// Tells when a wait has taken too long. Its timer is set anew only when it fires, so that a request costs no timer work.
-#[derive(Default)]
-struct Overdue {
-    /// When the wait was first looked at.
-    since: Option<Instant>,
-    sleep: Option<Pin<Box<Sleep>>>,
-}
-
-impl Overdue {
-    fn poll(&mut self, cx: &mut Context<'_>, limit: Duration) -> Poll<()> {
-        let due = *self.since.get_or_insert_with(clock::now) + limit;
-        let sleep = self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due.into())));
-        loop {
-            ready!(sleep.as_mut().poll(cx));
-            if due <= clock::now() {
-                return Poll::Ready(());
-            }
-            sleep.as_mut().reset(due.into());
-        }
     }
 }

@@ -65,7 +65,7 @@ impl Body for Inbound {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, CutShort>>> {
-        match &mut *self {
+        let polled = match &mut *self {
             Self::Http1(own) => own.connection.poll_body(cx, &mut own.decoder).map(|polled| {
                 let cut = |error| {
                     tracing::debug!(%error, "the body of a response broke off");
@@ -76,7 +76,10 @@ impl Body for Inbound {
             Self::Http2(incoming) | Self::Http2Unfinished { incoming, .. } => {
                 Pin::new(incoming).poll_frame(cx).map_err(|_| CutShort)
             }
-        }
+        };
+        #[cfg(test)]
+        crate::tests::trip_over(&polled);
+        polled
     }
 
     fn is_end_stream(&self) -> bool {

@@ -198,17 +198,7 @@ impl Idle {
 impl EndpointPool {
     /// `None` when the address cannot be written as an authority.
     fn new(endpoint: &Endpoint, backend: &Backend) -> Option<Self> {
-        let default_port = if backend.tls.is_some() { 443 } else { 80 };
-        let with_port = |host: String, port: u16| match port {
-            port if port == default_port => host,
-            port => format!("{host}:{port}"),
-        };
-        let text = match endpoint {
-            Endpoint::Fqdn { hostname, port } => with_port(hostname.clone(), *port),
-            Endpoint::Ip { address, port } if address.is_ipv6() => with_port(format!("[{address}]"), *port),
-            Endpoint::Ip { address, port } => with_port(address.to_string(), *port),
-            Endpoint::Unix { .. } => "localhost".to_owned(),
-        };
+        let text = backend.authority(endpoint);
         Some(Self {
             endpoint: endpoint.clone(),
             host: HeaderValue::from_str(&text).ok()?,

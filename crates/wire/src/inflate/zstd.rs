@@ -29,15 +29,14 @@ impl Zstd {
         Self { decoder, begun: false, held: Vec::new(), bytes_left: out_bytes_max }
     }
 
-    pub(super) fn push(&mut self, chunk: &[u8]) -> Result<Vec<u8>, InflateError> {
+    pub(super) fn push(&mut self, chunk: &[u8], out: &mut Vec<u8>) -> Result<(), InflateError> {
         self.held.extend_from_slice(chunk);
-        let mut out = Vec::new();
         let mut used = 0;
-        while let Some(read) = self.step(used, &mut out)? {
+        while let Some(read) = self.step(used, out)? {
             used += read;
         }
         self.held.drain(..used.min(self.held.len()));
-        Ok(out)
+        Ok(())
     }
 
     pub(super) fn finish(&mut self) -> Result<Vec<u8>, InflateError> {
@@ -117,7 +116,7 @@ mod tests {
         let mut zstd = Zstd::new(100);
         let mut out = Vec::new();
         for byte in &packed {
-            out.extend(zstd.push(&[*byte]).expect("a good frame"));
+            zstd.push(&[*byte], &mut out).expect("a good frame");
         }
         zstd.finish().expect("the end of the frame");
         assert_eq!(out, b"abcxxxx");
@@ -127,14 +126,14 @@ mod tests {
     fn stops_a_bomb_before_it_is_unpacked() {
         let blocks: Vec<(bool, u32, &[u8])> = vec![(true, 131_072, b"x"); 1000];
         let mut zstd = Zstd::new(1 << 20);
-        assert_eq!(zstd.push(&frame(&blocks)), Err(InflateError::TooLarge));
+        assert_eq!(zstd.push(&frame(&blocks), &mut Vec::new()), Err(InflateError::TooLarge));
     }
 
     #[test]
     fn tells_a_frame_that_ends_too_early() {
         let packed = frame(&[(false, 3, b"abc"), (true, 4, b"x")]);
         let mut zstd = Zstd::new(100);
-        zstd.push(&packed[..packed.len() - 1]).expect("a good beginning");
+        zstd.push(&packed[..packed.len() - 1], &mut Vec::new()).expect("a good beginning");
         assert_eq!(zstd.finish(), Err(InflateError::Truncated));
     }
 }

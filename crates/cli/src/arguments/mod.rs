@@ -1,5 +1,7 @@
 //! What can be said on the command line, and the help for it.
 
+mod parts;
+
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -8,6 +10,11 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::paint::When;
+
+use parts::{CONTROL_EXAMPLES, CONTROL_HELP, EXTPROC_EXAMPLES, EXTPROC_HELP, PLAN_EXAMPLES, PLAN_HELP};
+pub(crate) use parts::{
+    ControlArguments, EnvoyArguments, ExtprocArguments, PlanArguments, PlanOutput, PlanTo, TlsArguments,
+};
 
 /// Where operators look by default.
 const ADMIN_ADDRESS: &str = "127.0.0.1:1064";
@@ -154,6 +161,15 @@ pub(crate) enum Command {
     /// Explain every mistake in a configuration
     #[command(long_about = CHECK_HELP, after_help = CHECK_EXAMPLES)]
     Check(CheckArguments),
+    /// Print what would be served
+    #[command(long_about = PLAN_HELP, after_help = PLAN_EXAMPLES)]
+    Plan(PlanArguments),
+    /// Program a fleet of Envoys
+    #[command(long_about = CONTROL_HELP, after_help = CONTROL_EXAMPLES)]
+    Controlplane(Box<ControlArguments>),
+    /// Answer the calls of an Envoy
+    #[command(long_about = EXTPROC_HELP, after_help = EXTPROC_EXAMPLES)]
+    Extproc(Box<ExtprocArguments>),
     /// Show the gateway at work, without a key or a network
     #[command(long_about = DEMO_HELP, after_help = DEMO_EXIT)]
     Demo(DemoArguments),
@@ -184,7 +200,7 @@ pub(crate) struct RunArguments {
     /// Port to listen on, instead of the one that the listeners name; 0 takes a free one
     #[arg(long, env = "TOLLGATE_PORT", hide_env_values = true)]
     pub(crate) port: Option<u16>,
-    /// Address for operators: /metrics, /healthz, /readyz, /config
+    /// Address for operators: /metrics, /healthz, /readyz, /config, and /xds with an Envoy
     #[arg(long, value_name = "ADDRESS:PORT", env = "TOLLGATE_ADMIN_ADDRESS", hide_env_values = true, default_value = ADMIN_ADDRESS)]
     pub(crate) admin_address: SocketAddr,
     /// Where to write one line of JSON for each request: off, stdout, or a file

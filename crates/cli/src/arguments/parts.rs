@@ -1,0 +1,204 @@
+//! The commands for a fleet of Envoys: what they would be told, and the parts run apart.
+
+use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+
+use super::{ADMIN_ADDRESS, duration};
+use crate::place::Spot;
+
+/// Where the parts are on one machine, unless said otherwise.
+const XDS: &str = "unix:/run/tollgate/xds.sock";
+const EXTPROC: &str = "unix:/run/tollgate/extproc.sock";
+
+/// Beside the external processor's, which is that of `run`.
+const CONTROL_ADMIN_ADDRESS: &str = "127.0.0.1:1065";
+
+pub(super) const PLAN_HELP: &str = "\
+Print what would be served
+
+Reads files and folders as `run` does and prints what becomes of them: the resources that an
+Envoy is programmed with, or the bundle that the gateway itself works from. Secrets are named and
+never shown. Mistakes are told on standard error, as `check` tells them. Nothing is started, and no
+network is used.";
+
+pub(super) const PLAN_EXAMPLES: &str = "\
+Examples:
+  tollgate plan gateway.yaml
+  tollgate plan --to bundle --output json deploy/ | jq .routes
+
+Exit codes:
+  0  no mistakes
+  1  mistakes; what can be served all the same is printed
+  2  a mistake on the command line";
+
+pub(super) const CONTROL_HELP: &str = "\
+Program a fleet of Envoys
+
+Serves Envoys their configuration (xDS, delta or state of the world, aggregated) and follows the
+changes of its files. A change that an Envoy rejects is taken back and told; it is not sent again.
+Envoys serve on when this process is gone.
+
+The external processor, `tollgate extproc`, follows the same files by itself. A request belongs to
+one configuration: a processor that has not read it yet holds the request for up to two seconds.";
+
+pub(super) const CONTROL_EXAMPLES: &str = "\
+On one machine, with three processes (start the parts in any order):
+  mkdir -m 700 /tmp/tollgate
+  tollgate extproc --listen unix:/tmp/tollgate/extproc.sock gateway.yaml
+  tollgate controlplane --listen unix:/tmp/tollgate/xds.sock \\
+      --processor unix:/tmp/tollgate/extproc.sock gateway.yaml
+  tollgate controlplane --listen unix:/tmp/tollgate/xds.sock --print-bootstrap > /tmp/tollgate/envoy.json
+  envoy -c /tmp/tollgate/envoy.json
+
+Exit codes:
+  0  ended after a signal
+  1  could not start
+  2  a mistake on the command line";
+
+pub(super) const EXTPROC_HELP: &str = "\
+Answer the calls of an Envoy
+
+The external processor alone: it understands, translates, signs and counts what an Envoy moves.
+It follows the same files as the control plane. Each Envoy has one of its own beside it, since the
+two halves of a request meet in its memory. While it is away, its Envoy answers with errors.";
+
+pub(super) const EXTPROC_EXAMPLES: &str = "\
+Example:
+  tollgate extproc --listen unix:/tmp/tollgate/extproc.sock gateway.yaml
+
+Exit codes:
+  0  drained after a signal
+  1  could not start, or running requests were cut off at the end
+  2  a mistake on the command line";
+
+/// `tollgate plan`.
+#[derive(Debug, Args)]
+pub(crate) struct PlanArguments {
+    /// Files and folders of Kubernetes YAML
+    #[arg(value_name = "PATH", required = true)]
+    pub(crate) paths: Vec<PathBuf>,
+    /// How to print it: yaml or json
+    #[arg(long, short, value_name = "FORMAT", hide_possible_values = true, default_value = "yaml")]
+    pub(crate) output: PlanOutput,
+    /// What to print: envoy, which is Envoy's resources, or bundle
+    #[arg(long, value_name = "WHAT", hide_possible_values = true, default_value = "envoy")]
+    pub(crate) to: PlanTo,
+    #[command(flatten)]
+    pub(crate) envoy: EnvoyArguments,
+}
+
+/// How a plan is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PlanOutput {
+    /// For people
+    Yaml,
+    /// For programs
+    Json,
+}
+
+/// What of a plan is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PlanTo {
+    /// The resources of Envoy
+    Envoy,
+    /// The resolved configuration
+    Bundle,
+}
+
+/// What an Envoy has to know of the parts that it calls.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Envoy")]
+pub(crate) struct EnvoyArguments {
+    /// Where an Envoy finds its external processor: HOST:PORT or unix:PATH
+    #[arg(long, value_name = "PLACE", default_value = EXTPROC)]
+    pub(crate) processor: Spot,
+    /// File on Envoy's machine with the authorities that have signed the parts' certificates
+    #[arg(long, value_name = "FILE", requires_all = ["envoy_cert", "envoy_key"])]
+    pub(crate) envoy_ca: Option<String>,
+    /// File on Envoy's machine with the certificate that it shows to the parts
+    #[arg(long, value_name = "FILE", requires_all = ["envoy_ca", "envoy_key"])]
+    pub(crate) envoy_cert: Option<String>,
+    /// File on Envoy's machine with the key of that certificate
+    #[arg(long, value_name = "FILE", requires_all = ["envoy_ca", "envoy_cert"])]
+    pub(crate) envoy_key: Option<String>,
+}
+
+/// How Envoys are answered on the network.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "TLS")]
+pub(crate) struct TlsArguments {
+    /// Certificate to show to Envoys; on the network it is needed
+    #[arg(long, value_name = "FILE", requires_all = ["tls_key", "client_ca"])]
+    pub(crate) tls_cert: Option<PathBuf>,
+    /// Its key
+    #[arg(long, value_name = "FILE", requires_all = ["tls_cert", "client_ca"])]
+    pub(crate) tls_key: Option<PathBuf>,
+    /// Authorities that have signed the certificates of Envoys
+    #[arg(long, value_name = "FILE", requires_all = ["tls_cert", "tls_key"])]
+    pub(crate) client_ca: Option<PathBuf>,
+}
+
+/// `tollgate controlplane`.
+#[derive(Debug, Args)]
+pub(crate) struct ControlArguments {
+    /// Files and folders of Kubernetes YAML
+    #[arg(value_name = "PATH", required_unless_present = "print_bootstrap")]
+    pub(crate) paths: Vec<PathBuf>,
+    /// Where Envoys ask: ADDRESS:PORT or unix:PATH
+    #[arg(long, value_name = "PLACE", env = "TOLLGATE_XDS_LISTEN", hide_env_values = true, default_value = XDS)]
+    pub(crate) listen: Spot,
+    /// Print what an Envoy is started with and end; with =PLACE where Envoy finds the control plane elsewhere than at --listen
+    #[arg(long, value_name = "PLACE", num_args = 0..=1, require_equals = true)]
+    pub(crate) print_bootstrap: Option<Option<Spot>>,
+    /// Address on which Envoys listen for clients; 0.0.0.0 lets other machines in
+    #[arg(long, env = "TOLLGATE_ADDRESS", hide_env_values = true, default_value = "127.0.0.1")]
+    pub(crate) address: IpAddr,
+    /// Address for operators: /metrics, /healthz, /readyz, /config, /xds
+    #[arg(long, value_name = "ADDRESS:PORT", env = "TOLLGATE_ADMIN_ADDRESS", hide_env_values = true, default_value = CONTROL_ADMIN_ADDRESS)]
+    pub(crate) admin_address: SocketAddr,
+    #[command(flatten)]
+    pub(crate) envoy: EnvoyArguments,
+    #[command(flatten)]
+    pub(crate) tls: TlsArguments,
+}
+
+/// `tollgate extproc`.
+#[derive(Debug, Args)]
+pub(crate) struct ExtprocArguments {
+    /// Files and folders of Kubernetes YAML
+    #[arg(value_name = "PATH", required = true)]
+    pub(crate) paths: Vec<PathBuf>,
+    /// Where Envoy calls: ADDRESS:PORT or unix:PATH
+    #[arg(long, value_name = "PLACE", env = "TOLLGATE_EXTPROC_LISTEN", hide_env_values = true, default_value = EXTPROC)]
+    pub(crate) listen: Spot,
+    /// Address for operators: /metrics, /healthz, /readyz, /config
+    #[arg(long, value_name = "ADDRESS:PORT", env = "TOLLGATE_ADMIN_ADDRESS", hide_env_values = true, default_value = ADMIN_ADDRESS)]
+    pub(crate) admin_address: SocketAddr,
+    /// Where to write one line of JSON for each request: off, stdout, or a file
+    #[arg(
+        long,
+        value_name = "WHERE",
+        env = "TOLLGATE_ACCESS_LOG",
+        hide_env_values = true,
+        default_value = "stdout"
+    )]
+    pub(crate) access_log: String,
+    /// Threads that serve requests [default: one for each core]
+    #[arg(long, value_name = "N", env = "TOLLGATE_WORKERS", hide_env_values = true)]
+    pub(crate) workers: Option<NonZeroUsize>,
+    /// How long running requests may take to finish at the end, such as 30s or 5m
+    #[arg(
+        long,
+        value_name = "DURATION",
+        env = "TOLLGATE_DRAIN_TIMEOUT", hide_env_values = true,
+        default_value = "30s",
+        value_parser = duration
+    )]
+    pub(crate) drain_timeout: Duration,
+    #[command(flatten)]
+    pub(crate) tls: TlsArguments,
+}

@@ -1,0 +1,66 @@
+//! `tollgate controlplane` and `tollgate extproc`: the parts of an Envoy data plane, run apart.
+
+use std::io::Write;
+use std::net::Ipv4Addr;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use tollgate_telemetry::AccessLog;
+
+use crate::arguments::{ControlArguments, ExtprocArguments};
+use crate::origin::Origin;
+use crate::paint::Paint;
+use crate::run::{Start, access_log, serve, workers};
+use crate::server::{Part, ServerOptions};
+
+/// Programs Envoys until a signal, or prints what one is started with.
+///
+/// # Errors
+/// When there is nothing to serve, or it cannot be served.
+pub(crate) fn control(arguments: &ControlArguments, began: Instant, paint: Paint) -> Result<ExitCode> {
+    if let Some(elsewhere) = &arguments.print_bootstrap {
+        let place = elsewhere.as_ref().unwrap_or(&arguments.listen).told(&arguments.envoy)?;
+        std::io::stdout().write_all(tollgate_fleet::bootstrap(&place)?.as_bytes())?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let part = Part::Control {
+        listen: arguments.listen.listen(&arguments.tls)?,
+        processor: arguments.envoy.processor.told(&arguments.envoy)?,
+    };
+    let start = Start {
+        origin: Origin::Paths(arguments.paths.clone()),
+        default_address: arguments.address,
+        port: None,
+        options: ServerOptions {
+            admin_address: arguments.admin_address,
+            access_log: AccessLog::Off,
+            workers: 1,
+            part,
+        },
+        // No request goes through it.
+        drain_timeout: Duration::ZERO,
+    };
+    serve(start, began, paint)
+}
+
+/// Answers an Envoy until a signal.
+///
+/// # Errors
+/// When there is nothing to serve, or it cannot be served.
+pub(crate) fn extproc(arguments: &ExtprocArguments, began: Instant, paint: Paint) -> Result<ExitCode> {
+    let start = Start {
+        origin: Origin::Paths(arguments.paths.clone()),
+        // Where Envoys listen is nothing to it.
+        default_address: Ipv4Addr::LOCALHOST.into(),
+        port: None,
+        options: ServerOptions {
+            admin_address: arguments.admin_address,
+            access_log: access_log(&arguments.access_log),
+            workers: workers(arguments.workers),
+            part: Part::Processor(arguments.listen.listen(&arguments.tls)?),
+        },
+        drain_timeout: arguments.drain_timeout,
+    };
+    serve(start, began, paint)
+}
