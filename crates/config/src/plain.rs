@@ -235,7 +235,8 @@ impl Path {
             Self::Exact(exact) => path == exact,
             Self::Prefix(prefix) => path
                 .strip_prefix(prefix.as_str())
-                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/')),
+                // What has no path, such as `CONNECT`, is below nothing.
+                .is_some_and(|rest| rest.starts_with('/') || (rest.is_empty() && !path.is_empty())),
             Self::RegularExpression { test, .. } => test.accepts(path.as_bytes()),
         }
     }

@@ -97,6 +97,8 @@ fn compares_paths_as_gateway_api_says() {
         (prefix("/foo"), "/foo", true),
         (prefix("/foo"), "/foo/bar", true),
         (prefix("/foo"), "/foobar", false),
+        (prefix("/"), "", false),
+        (prefix("/"), "*", false),
         (prefix("/foo/"), "/foo", true),
         (prefix("/"), "/anything", true),
         (pattern("/v[0-9]+"), "/v12", true),

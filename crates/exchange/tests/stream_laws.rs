@@ -359,8 +359,8 @@ static SNAPSHOT: LazyLock<Arc<Snapshot>> = LazyLock::new(|| {
     let (snapshot, _) = Snapshot::compile(Bundle {
         listeners: vec![listener],
         routes: vec![route],
-        plain_routes: Vec::new(),
         backends: backends.map(|backend| (backend.name.clone(), backend)).collect(),
+        ..Bundle::default()
     });
     Arc::new(snapshot)
 });

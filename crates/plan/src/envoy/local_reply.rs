@@ -31,10 +31,10 @@ enum When {
     Flags(&'static [&'static str]),
     /// By Envoy's details of the reply.
     Details(&'static str),
-    /// By what these begin with.
-    DetailsFrom(&'static str),
     /// By a route that is an answer, and no redirect.
     Misconfigured,
+    /// By what these begin with.
+    DetailsFrom(&'static str),
     /// By its status.
     Status(u16),
     /// By a status of at least this.

@@ -10,11 +10,12 @@ use tollgate_config::plain::{
 };
 
 use super::cluster::Clusters;
-use super::form::{set, typed};
-use super::processor::MUTATION_FILTER;
+use super::form::{extension, set, typed};
 use super::{names, processor, retry, route};
 
-const MUTATION_PER_ROUTE: &str = "envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute";
+/// The filter of listeners that plain routes configure. No filter of a cluster has its name: it would take their configuration as well.
+const WORDS_FILTER: &str = "envoy.filters.http.header_mutation/words";
+const WORDS_PER_ROUTE: &str = "envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute";
 
 /// Parts of all requests by which a share of them is told to Envoy.
 const PARTS: u64 = 1_000_000;
@@ -29,7 +30,7 @@ pub(super) fn routes(
     let name = names::plain_rule(rule);
     let route = |member: &str, action: Value| {
         let mut route = json!({ "name": name, "match": matched(alternative), member: action });
-        let filters = [processor::off(), (MUTATION_FILTER, typed(MUTATION_PER_ROUTE, own_words()))];
+        let filters = [processor::off(), (WORDS_FILTER, typed(WORDS_PER_ROUTE, own_words()))];
         set(&mut route, "typed_per_filter_config", filters.into_iter().collect());
         set_edits(&mut route, rule);
         route
@@ -60,13 +61,12 @@ pub(super) fn routes(
 
 /// What happens in the cluster of a plain rule: what Envoy has written down for itself is taken out of requests.
 pub(super) fn filters() -> Value {
-    let mutations = json!({ "request_mutations": [remove("x-envoy-")] });
-    json!([processor::header_mutation(mutations), processor::codec()])
+    json!([processor::mutation("forwarded", &remove("x-envoy-")), processor::codec()])
 }
 
 /// The filter of listeners that does nothing but what a plain route tells it to. It comes first, so that it sees responses last.
 pub(super) fn of_listener() -> Value {
-    processor::header_mutation(json!({}))
+    extension(WORDS_FILTER, processor::MUTATION, json!({}))
 }
 
 /// Takes out of a response what nobody but the gateway may say, and what Envoy says to the processor alone.

@@ -12,9 +12,8 @@ use super::{Place, Resource, cluster_at};
 
 const FILTER: &str = "envoy.extensions.filters.http.ext_proc.v3.ExternalProcessor";
 const PER_ROUTE: &str = "envoy.extensions.filters.http.ext_proc.v3.ExtProcPerRoute";
-/// The filter that changes headers.
-pub(super) const MUTATION_FILTER: &str = "envoy.filters.http.header_mutation";
-const MUTATION: &str = "envoy.extensions.filters.http.header_mutation.v3.HeaderMutation";
+/// The configuration of a filter that changes headers.
+pub(super) const MUTATION: &str = "envoy.extensions.filters.http.header_mutation.v3.HeaderMutation";
 const CODEC: &str = "envoy.extensions.filters.http.upstream_codec.v3.UpstreamCodec";
 
 /// Longest wait for one message of the processor.
@@ -104,17 +103,10 @@ fn length() -> Value {
     mutation("length", &json!({ "append": { "header": header, "append_action": "ADD_IF_ABSENT" } }))
 }
 
-fn mutation(name: &str, mutation: &Value) -> Value {
-    named_mutation(&format!("{MUTATION_FILTER}/{name}"), json!({ "request_mutations": [mutation] }))
-}
-
-/// A filter that changes headers.
-pub(super) fn header_mutation(mutations: Value) -> Value {
-    named_mutation(MUTATION_FILTER, mutations)
-}
-
-fn named_mutation(name: &str, mutations: Value) -> Value {
-    extension(name, MUTATION, json!({ "mutations": mutations }))
+/// A filter of clusters that changes headers of requests.
+pub(super) fn mutation(name: &str, mutation: &Value) -> Value {
+    let mutations = json!({ "mutations": { "request_mutations": [mutation] } });
+    extension(&format!("envoy.filters.http.header_mutation/{name}"), MUTATION, mutations)
 }
 
 fn filter(call: &str, processing_mode: Value) -> Value {
