@@ -56,11 +56,11 @@ pub(crate) fn extproc(arguments: &ExtprocArguments, began: Instant, paint: Paint
         port: None,
         options: ServerOptions {
             admin_address: arguments.admin_address,
-            access_log: access_log(&arguments.access_log),
-            workers: workers(arguments.workers),
+            access_log: access_log(&arguments.requests.access_log),
+            workers: workers(arguments.requests.workers),
             part: Part::Processor(arguments.listen.listen(&arguments.tls)?),
         },
-        drain_timeout: arguments.drain_timeout,
+        drain_timeout: arguments.requests.drain_timeout,
     };
     serve(start, began, paint)
 }

@@ -47,11 +47,11 @@ pub(crate) fn run(arguments: &RunArguments, began: Instant, paint: Paint) -> Res
         port: arguments.port,
         options: ServerOptions {
             admin_address: arguments.admin_address,
-            access_log: access_log(&arguments.access_log),
-            workers: workers(arguments.workers),
+            access_log: access_log(&arguments.requests.access_log),
+            workers: workers(arguments.requests.workers),
             part,
         },
-        drain_timeout: arguments.drain_timeout,
+        drain_timeout: arguments.requests.drain_timeout,
     };
     serve(start, began, paint)
 }

@@ -207,27 +207,8 @@ pub(crate) struct RunArguments {
     /// Address for operators: /metrics, /healthz, /readyz, /config, and /xds with an Envoy
     #[arg(long, value_name = "ADDRESS:PORT", env = "TOLLGATE_ADMIN_ADDRESS", hide_env_values = true, default_value = ADMIN_ADDRESS)]
     pub(crate) admin_address: SocketAddr,
-    /// Where to write one line of JSON for each request: off, stdout, or a file
-    #[arg(
-        long,
-        value_name = "WHERE",
-        env = "TOLLGATE_ACCESS_LOG",
-        hide_env_values = true,
-        default_value = "stdout"
-    )]
-    pub(crate) access_log: String,
-    /// Threads that serve requests [default: one for each core]
-    #[arg(long, value_name = "N", env = "TOLLGATE_WORKERS", hide_env_values = true)]
-    pub(crate) workers: Option<NonZeroUsize>,
-    /// How long running requests may take to finish at the end, such as 30s or 5m
-    #[arg(
-        long,
-        value_name = "DURATION",
-        env = "TOLLGATE_DRAIN_TIMEOUT", hide_env_values = true,
-        default_value = "30s",
-        value_parser = duration
-    )]
-    pub(crate) drain_timeout: Duration,
+    #[command(flatten)]
+    pub(crate) requests: RequestArguments,
     /// What moves the bytes: embedded, which is this process, or envoy, which is an Envoy that it starts
     #[arg(
         long,
@@ -284,6 +265,32 @@ pub(crate) struct DemoArguments {
     /// Port for clients; 0 takes a free one [default: 1975, or a free one where that is taken]
     #[arg(long)]
     pub(crate) port: Option<u16>,
+}
+
+/// How whoever answers requests does it.
+#[derive(Debug, Args)]
+pub(crate) struct RequestArguments {
+    /// Where to write one line of JSON for each request: off, stdout, or a file
+    #[arg(
+        long,
+        value_name = "WHERE",
+        env = "TOLLGATE_ACCESS_LOG",
+        hide_env_values = true,
+        default_value = "stdout"
+    )]
+    pub(crate) access_log: String,
+    /// Threads that serve requests [default: one for each core]
+    #[arg(long, value_name = "N", env = "TOLLGATE_WORKERS", hide_env_values = true)]
+    pub(crate) workers: Option<NonZeroUsize>,
+    /// How long running requests may take to finish at the end, such as 30s or 5m
+    #[arg(
+        long,
+        value_name = "DURATION",
+        env = "TOLLGATE_DRAIN_TIMEOUT", hide_env_values = true,
+        default_value = "30s",
+        value_parser = duration
+    )]
+    pub(crate) drain_timeout: Duration,
 }
 
 /// `tollgate healthcheck`.

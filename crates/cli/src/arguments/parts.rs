@@ -1,13 +1,11 @@
 //! The commands for a fleet of Envoys: what they would be told, and the parts run apart.
 
 use std::net::{IpAddr, SocketAddr};
-use std::num::NonZeroUsize;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-use super::{ADMIN_ADDRESS, duration};
+use super::{ADMIN_ADDRESS, RequestArguments};
 use crate::place::Spot;
 
 /// Where the parts are on one machine, unless said otherwise.
@@ -178,27 +176,8 @@ pub(crate) struct ExtprocArguments {
     /// Address for operators: /metrics, /healthz, /readyz, /config
     #[arg(long, value_name = "ADDRESS:PORT", env = "TOLLGATE_ADMIN_ADDRESS", hide_env_values = true, default_value = ADMIN_ADDRESS)]
     pub(crate) admin_address: SocketAddr,
-    /// Where to write one line of JSON for each request: off, stdout, or a file
-    #[arg(
-        long,
-        value_name = "WHERE",
-        env = "TOLLGATE_ACCESS_LOG",
-        hide_env_values = true,
-        default_value = "stdout"
-    )]
-    pub(crate) access_log: String,
-    /// Threads that serve requests [default: one for each core]
-    #[arg(long, value_name = "N", env = "TOLLGATE_WORKERS", hide_env_values = true)]
-    pub(crate) workers: Option<NonZeroUsize>,
-    /// How long running requests may take to finish at the end, such as 30s or 5m
-    #[arg(
-        long,
-        value_name = "DURATION",
-        env = "TOLLGATE_DRAIN_TIMEOUT", hide_env_values = true,
-        default_value = "30s",
-        value_parser = duration
-    )]
-    pub(crate) drain_timeout: Duration,
+    #[command(flatten)]
+    pub(crate) requests: RequestArguments,
     #[command(flatten)]
     pub(crate) tls: TlsArguments,
 }
