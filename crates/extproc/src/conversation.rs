@@ -15,6 +15,7 @@ use tonic::{Status, Streaming};
 
 use crate::attempt::AttemptSide;
 use crate::listener::ListenerSide;
+use crate::running::Running;
 
 /// Who is at the other end.
 pub(crate) enum Side {
@@ -53,6 +54,9 @@ impl Conversation {
         }));
         answered.unwrap_or_else(|_| {
             self.telemetry.panicked();
+            if let Some(running) = self.side.running() {
+                running.fail(Fault::Gateway(GatewayFault::Internal));
+            }
             self.side = Side::Over;
             Err(Status::internal("internal error of the gateway"))
         })
@@ -82,6 +86,15 @@ impl Conversation {
 }
 
 impl Side {
+    /// The exchange that it is about.
+    fn running(&self) -> Option<&Arc<Running>> {
+        match self {
+            Self::Listener(listener) => listener.running(),
+            Self::Attempt(attempt) => attempt.running(),
+            Self::Over => None,
+        }
+    }
+
     /// Whether all has to end. If not, the context is woken when it has.
     fn has_to_end(&self, context: &Context<'_>) -> bool {
         match self {

@@ -41,11 +41,9 @@ pub mod names {
     pub const DIALECT: &str = "dialect";
     /// Member of dynamic metadata with the length of a body that was replaced.
     pub const CONTENT_LENGTH: &str = "content_length";
-    /// Response header that tells which attempt it is of; none on what Envoy says by itself.
-    pub const ATTEMPT: &str = "x-tollgate-attempt";
     /// Response header that asks Envoy to try elsewhere.
     pub const RETRY: &str = "x-tollgate-retry";
-    /// Response header of Envoy's own replies: the label of what is wrong.
+    /// Response header of Envoy's own replies, and of no other: the label of what is wrong.
     pub const FAULT: &str = "x-tollgate-fault";
     /// Request header in which Envoy counts the tries, those included whose connection could not be made.
     pub const ATTEMPT_COUNT: &str = "x-envoy-attempt-count";

@@ -143,9 +143,7 @@ impl ListenerSide {
         if let Some(running) = &self.running {
             note_response(running, &head);
         }
-        let between_us = |header: &&HeaderValue| {
-            [names::ATTEMPT, names::RETRY, names::FAULT].contains(&header.key.as_str())
-        };
+        let between_us = |header: &&HeaderValue| [names::RETRY, names::FAULT].contains(&header.key.as_str());
         let remove_headers = head.iter().filter(between_us).map(|header| header.key.clone()).collect();
         let headers = HeaderMutation { remove_headers, ..Default::default() };
         Onward { headers, ..Onward::default() }.answer(Phase::ResponseHeaders)
@@ -154,17 +152,14 @@ impl ListenerSide {
 
 /// Notes what the client gets, and who says it.
 fn note_response(running: &Running, head: &[HeaderValue]) {
-    let [status, attempt, label, length] =
-        texts(head, [":status", names::ATTEMPT, names::FAULT, CONTENT_LENGTH.as_str()]);
+    let [status, label, length] = texts(head, [":status", names::FAULT, CONTENT_LENGTH.as_str()]);
     running.set_status(status.and_then(|status| status.parse().ok()).unwrap_or_default());
-    if attempt.is_some() {
-        return running.pass_on();
-    }
+    let Some(label) = label else { return running.pass_on() };
     // Envoy says it by itself, and has given it the client's shape already.
     running.add_body_bytes(length.and_then(|length| length.parse().ok()).unwrap_or_default());
-    match label.and_then(fault_called) {
+    match fault_called(label) {
         Some(fault) => running.fail(fault),
-        None => running.refused(label.and_then(refusal_called)),
+        None => running.refused(refusal_called(label)),
     }
 }
 

@@ -315,7 +315,6 @@ impl Receiver {
         if held.after.status != held.status {
             set(&mut headers, ":status", held.after.status.as_str());
         }
-        set(&mut headers, names::ATTEMPT, self.number.to_string());
         if retry {
             set(&mut headers, names::RETRY, "1");
         }
