@@ -54,9 +54,7 @@ impl Conversation {
         }));
         answered.unwrap_or_else(|_| {
             self.telemetry.panicked();
-            if let Some(running) = self.side.running() {
-                running.fail(Fault::Gateway(GatewayFault::Internal));
-            }
+            self.side.fail();
             self.side = Side::Over;
             Err(Status::internal("internal error of the gateway"))
         })
@@ -86,6 +84,15 @@ impl Conversation {
 }
 
 impl Side {
+    /// Notes that its stream ends with an error, so that Envoy answers by itself: without a word to a listener's stream that is over.
+    fn fail(&self) {
+        let Some(running) = self.running() else { return };
+        running.fail(Fault::Gateway(GatewayFault::Internal));
+        if let Self::Listener(_) = self {
+            running.set_status(500);
+        }
+    }
+
     /// The exchange that it is about.
     fn running(&self) -> Option<&Arc<Running>> {
         match self {
@@ -131,6 +138,7 @@ impl Stream for Conversation {
             match Pin::new(&mut self.input).poll_next(context) {
                 Poll::Ready(Some(Ok(message))) => {
                     if let Err(status) = self.take(message) {
+                        self.side.fail();
                         return Poll::Ready(Some(Err(status)));
                     }
                     self.listen();

@@ -73,7 +73,7 @@ impl ListenerSide {
         let fault = Fault::Gateway(GatewayFault::Draining);
         let Some(reply) = running.exchange(|exchange| exchange.fail(&fault)) else { return };
         running.set_status(reply.status.as_u16());
-        running.add_body_bytes(reply.body.len());
+        running.set_body_bytes(reply.body.len());
         running.fail(fault);
         self.has_response = true;
         answers.push_back(immediate(&reply));
@@ -156,7 +156,7 @@ fn note_response(running: &Running, head: &[HeaderValue]) {
     running.set_status(status.and_then(|status| status.parse().ok()).unwrap_or_default());
     let Some(label) = label else { return running.pass_on() };
     // Envoy says it by itself, and has given it the client's shape already.
-    running.add_body_bytes(length.and_then(|length| length.parse().ok()).unwrap_or_default());
+    running.set_body_bytes(length.and_then(|length| length.parse().ok()).unwrap_or_default());
     match fault_called(label) {
         Some(fault) => running.fail(fault),
         None => running.refused(refusal_called(label)),
@@ -179,17 +179,20 @@ fn fault_called(label: &str) -> Option<Fault> {
     FAULTS.iter().find(|fault| fault.label() == label).cloned()
 }
 
-/// Refusals of Envoy's own.
-const REFUSALS: [Refusal; 5] = [
-    Refusal::BodyTimeout,
-    Refusal::HeadTooLarge,
-    Refusal::Upgrade,
-    Refusal::BodyTooLarge { bytes_max: 0 },
-    Refusal::BodyBroken,
+/// Refusals of Envoy's own, by their labels.
+const REFUSALS: [&str; 8] = [
+    "body_broken",
+    "body_timeout",
+    "body_too_large",
+    "head_too_large",
+    "malformed_head",
+    "misconfigured",
+    "no_route",
+    "upgrade",
 ];
 
 fn refusal_called(label: &str) -> Option<&'static str> {
-    REFUSALS.iter().map(Refusal::label).find(|known| *known == label)
+    REFUSALS.iter().copied().find(|known| *known == label)
 }
 
 fn answer(running: &Running, reply: &LocalReply) -> ProcessingResponse {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, StatusCode};
+use tollgate_config::CompiledTarget;
 use tollgate_envoy::Struct;
 use tollgate_envoy::processing::{HeaderValue, HttpHeaders, ProcessingResponse};
 use tollgate_exchange::{Attempt, Chance, Ending, LocalReply, Receive, ResponseHead, Step, status_fault};
@@ -170,6 +171,10 @@ impl Receiver {
     /// # Errors
     /// When there was no head.
     pub(crate) fn on_trailers(&mut self, answers: &mut VecDeque<ProcessingResponse>) -> Result<(), Status> {
+        if matches!(self.stage, Stage::Over) {
+            // The end was said already.
+            return Ok(());
+        }
         self.has_trailers = true;
         self.on_body(Bytes::new(), true, answers)?;
         answers.push_back(trailers());
@@ -325,7 +330,8 @@ impl Receiver {
     fn is_worth_a_retry(&self, fault: &Fault) -> bool {
         let Some((routed, _)) = self.running.routed.get() else { return false };
         let rule = routed.rule();
-        let fresh = rule.targets.iter().filter(|target| target.weight > 0).count() > self.number as usize;
+        let serves = |target: &&CompiledTarget| target.weight > 0 && routed.is_served_by(target);
+        let fresh = rule.targets.iter().filter(serves).count() > self.number as usize;
         retry::is_retryable(&rule.retry, fault)
             && retry::wait(&rule.retry, fault, self.number, fresh, None, 0).is_some()
     }

@@ -137,6 +137,11 @@ impl Running {
         self.state().status = Some(status);
     }
 
+    /// Notes a body that goes to the client instead of what was to go there before.
+    pub(crate) fn set_body_bytes(&self, bytes: usize) {
+        self.state().body_bytes = bytes as u64;
+    }
+
     /// Notes bytes of a response body that go to the client.
     pub(crate) fn add_body_bytes(&self, bytes: usize) {
         self.state().body_bytes += bytes as u64;
@@ -173,6 +178,7 @@ impl Running {
         let mut state = self.state();
         state.end_waiting(None);
         state.fault = None;
+        state.body_bytes = 0;
         state.attempts = told.unwrap_or(state.attempts + 1);
         state.attempts
     }
@@ -205,12 +211,18 @@ impl Running {
 
     /// Notes who has ended the answer.
     pub(crate) fn broken_off(&self, fault: Fault) {
-        self.fail(fault);
+        // What is known already is known better.
+        let is_known = self.state().fault.is_some();
+        if !is_known {
+            self.fail(fault);
+        }
         self.verdict.notify_one();
     }
 
     fn wait(&self, waiting: Waiting) {
         let mut state = self.state();
+        // Streams may end in another order than they began: nothing that waits is lost.
+        state.end_waiting(None);
         state.fault = state.fault.take().map(|fault| waiting.specify(fault));
         state.waiting = Some(waiting);
         if let Some(fault) = state.fault.clone() {
@@ -233,9 +245,15 @@ impl State {
                 fault => (attempt, Ending::GivenUp(fault.clone())),
             },
             Waiting::Undecided(attempt, own) => (attempt, Ending::GivenUp(own)),
-            Waiting::Broken(attempt) => {
-                (attempt, Ending::Broken(fault.cloned().unwrap_or(Fault::Client(ClientFault::Gone))))
-            }
+            Waiting::Broken(mut attempt) => match fault {
+                None => (attempt, Ending::Broken(Fault::Client(ClientFault::Gone))),
+                Some(fault @ Fault::Client(_)) => (attempt, Ending::Broken(fault.clone())),
+                // What was broken off may have been whole already. The bytes would reach nobody.
+                Some(fault) => match attempt.on_stream_fault(fault.clone(), clock::now()).1 {
+                    Some(fault) => (attempt, Ending::Broken(fault)),
+                    None => (attempt, Ending::Delivered),
+                },
+            },
         };
         self.records.extend(attempt.finish(ending, clock::now()));
     }
@@ -260,6 +278,7 @@ impl Drop for Running {
         let fault = state.fault.clone().unwrap_or(gone);
         state.end_waiting(Some(&fault));
         let (outcome, label) = state.verdict.unwrap_or_else(|| state.verdict());
+        state.records.sort_by_key(|record| record.attempt);
         let Some(exchange) = state.exchange else { return };
         let summary = exchange.finish(End {
             status: state.status.unwrap_or(CLIENT_CLOSED_REQUEST),
