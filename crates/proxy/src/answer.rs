@@ -8,13 +8,12 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use tokio::sync::futures::OwnedNotified;
-use tokio::time::Sleep;
 use tollgate_exchange::{Ending, Outcome, Step};
 use tollgate_terms::{BackendFault, Fault, GatewayFault};
 
 use crate::clock;
 use crate::drain::Drain;
+use crate::limits::Limits;
 use crate::passed::PassedBody;
 use crate::serving::InFlight;
 use crate::settle::Running;
@@ -79,10 +78,7 @@ pub(crate) struct StreamBody {
     yields: u8,
     /// What leaves together with the head.
     first: Option<Polled>,
-    idle: Option<IdleTimer>,
-    deadline: Option<Pin<Box<Sleep>>>,
-    drain: Arc<Drain>,
-    cut: Pin<Box<OwnedNotified>>,
+    limits: Limits,
     state: State,
     /// How the exchange ended, until its last bytes are counted.
     verdict: Option<(Outcome, Option<&'static str>)>,
@@ -102,13 +98,6 @@ enum State {
 #[derive(Debug, Clone, Copy, thiserror::Error)]
 #[error("the response is broken off")]
 pub(crate) struct BrokenOff;
-
-/// Fires when nothing has come for a while. Re-armed only when it fires, so that an event costs no timer work.
-pub(crate) struct IdleTimer {
-    limit: Duration,
-    last: Instant,
-    sleep: Pin<Box<Sleep>>,
-}
 
 /// Everything that a streamed body takes over from the dispatch.
 pub(crate) struct StreamParts {
@@ -149,7 +138,6 @@ impl Drop for WholeBody {
 impl StreamBody {
     pub(crate) fn new(parts: StreamParts) -> Self {
         parts.running.patience.set(parts.idle_limit);
-        let idle = parts.idle_limit.map(IdleTimer::new);
         Self {
             inbound: Some(parts.inbound),
             running: parts.running,
@@ -157,10 +145,7 @@ impl StreamBody {
             gathered: Gathered::new(parts.ready),
             yields: 0,
             first: None,
-            idle,
-            deadline: parts.deadline.map(|deadline| Box::pin(tokio::time::sleep_until(deadline.into()))),
-            cut: parts.drain.cut_signal(),
-            drain: parts.drain,
+            limits: Limits::new(parts.idle_limit, parts.deadline, parts.drain),
             state: State::Streaming,
             verdict: None,
         }
@@ -203,7 +188,7 @@ impl StreamBody {
                 Poll::Ready(None) => self.on_end(),
                 Poll::Pending if self.is_more_likely(cx) => return Poll::Pending,
                 Poll::Pending if self.gathered.bytes > 0 => break,
-                Poll::Pending => match self.poll_limits(cx) {
+                Poll::Pending => match self.limits.poll(cx) {
                     None => return Poll::Pending,
                     Some(fault) => self.break_off(fault),
                 },
@@ -227,23 +212,8 @@ impl StreamBody {
         waits
     }
 
-    fn poll_limits(&mut self, cx: &mut Context<'_>) -> Option<Fault> {
-        if self.cut.as_mut().poll(cx).is_ready() || self.drain.is_cutting() {
-            return Some(Fault::Gateway(GatewayFault::Draining));
-        }
-        if let Some(deadline) = &mut self.deadline
-            && deadline.as_mut().poll(cx).is_ready()
-        {
-            return Some(Fault::Backend(BackendFault::Deadline));
-        }
-        let idle = self.idle.as_mut()?;
-        idle.poll(cx).then_some(Fault::Backend(BackendFault::IdleTimeout))
-    }
-
     fn on_chunk(&mut self, chunk: Bytes, now: Instant) -> Option<Bytes> {
-        if let Some(idle) = &mut self.idle {
-            idle.touch(now);
-        }
+        self.limits.touch(now);
         match self.running.attempt()?.on_response_chunk(chunk, now) {
             Step::Forward(bytes) => Some(bytes),
             Step::Hold => None,
@@ -321,30 +291,6 @@ impl Drop for StreamBody {
     fn drop(&mut self) {
         // All was made and only not sent. Anything else `Running` knows by itself.
         self.sent(0);
-    }
-}
-
-impl IdleTimer {
-    /// One that begins now.
-    pub(crate) fn new(limit: Duration) -> Self {
-        Self { limit, last: clock::now(), sleep: Box::pin(tokio::time::sleep(limit)) }
-    }
-
-    /// Notes that something has come.
-    pub(crate) fn touch(&mut self, now: Instant) {
-        self.last = now;
-    }
-
-    /// Whether nothing has come for the whole limit.
-    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> bool {
-        while self.sleep.as_mut().poll(cx).is_ready() {
-            let due = self.last + self.limit;
-            if due <= clock::now() {
-                return true;
-            }
-            self.sleep.as_mut().reset(due.into());
-        }
-        false
     }
 }
 

@@ -17,6 +17,7 @@ mod downstream;
 mod drain;
 mod gateway;
 mod http2;
+mod limits;
 mod line;
 mod listen;
 mod overdue;

@@ -8,14 +8,13 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use tokio::sync::futures::OwnedNotified;
-use tokio::time::Sleep;
 use tollgate_exchange::Outcome;
-use tollgate_terms::{BackendFault, Fault, GatewayFault};
+use tollgate_terms::{BackendFault, Fault};
 
-use crate::answer::{BrokenOff, IdleTimer};
+use crate::answer::BrokenOff;
 use crate::clock;
 use crate::drain::Drain;
+use crate::limits::Limits;
 use crate::serving::InFlight;
 use crate::settle::Running;
 use crate::upstream::Inbound;
@@ -28,10 +27,7 @@ pub(crate) struct PassedBody {
     in_flight: Option<InFlight>,
     /// What is told of the length of a body that does not come: that of a response to `HEAD`.
     told: Option<SizeHint>,
-    idle: Option<IdleTimer>,
-    deadline: Option<Pin<Box<Sleep>>>,
-    drain: Arc<Drain>,
-    cut: Pin<Box<OwnedNotified>>,
+    limits: Limits,
 }
 
 /// Everything that a body takes over.
@@ -53,10 +49,7 @@ impl PassedBody {
             running: parts.running,
             in_flight: Some(parts.in_flight),
             told: parts.told,
-            idle: parts.idle_limit.map(IdleTimer::new),
-            deadline: parts.deadline.map(|deadline| Box::pin(tokio::time::sleep_until(deadline.into()))),
-            cut: parts.drain.cut_signal(),
-            drain: parts.drain,
+            limits: Limits::new(parts.idle_limit, parts.deadline, parts.drain),
         };
         body.finish_if_over();
         body
@@ -94,9 +87,7 @@ impl PassedBody {
                 Poll::Ready(Some(Ok(frame))) => {
                     // Trailers end here.
                     let Ok(data) = frame.into_data() else { continue };
-                    if let Some(idle) = &mut self.idle {
-                        idle.touch(clock::now());
-                    }
+                    self.limits.touch(clock::now());
                     self.running.add_body_bytes(data.len());
                     self.finish_if_over();
                     return Poll::Ready(Some(Ok(Frame::data(data))));
@@ -106,7 +97,7 @@ impl PassedBody {
                     self.release();
                     return Poll::Ready(None);
                 }
-                Poll::Pending => match self.poll_limits(cx) {
+                Poll::Pending => match self.limits.poll(cx) {
                     None => return Poll::Pending,
                     Some(fault) => fault,
                 },
@@ -115,19 +106,6 @@ impl PassedBody {
             self.finish(Outcome::of(&fault), Some(fault.label()));
             return Poll::Ready(Some(Err(BrokenOff)));
         }
-    }
-
-    fn poll_limits(&mut self, cx: &mut Context<'_>) -> Option<Fault> {
-        if self.cut.as_mut().poll(cx).is_ready() || self.drain.is_cutting() {
-            return Some(Fault::Gateway(GatewayFault::Draining));
-        }
-        if let Some(deadline) = &mut self.deadline
-            && deadline.as_mut().poll(cx).is_ready()
-        {
-            return Some(Fault::Backend(BackendFault::Deadline));
-        }
-        let idle = self.idle.as_mut()?;
-        idle.poll(cx).then_some(Fault::Backend(BackendFault::IdleTimeout))
     }
 
     fn finish_if_over(&mut self) {
