@@ -3,10 +3,11 @@
 
 #![expect(clippy::expect_used, reason = "a test may end at once")]
 
+mod common;
+
 use std::io::Write;
-use std::net::Ipv4Addr;
 use std::sync::{Arc, LazyLock};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 use flate2::Compression;
@@ -17,12 +18,9 @@ use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use serde_json::{Value, json};
 use tollgate_config::Snapshot;
-use tollgate_config::bundle::{
-    Backend, Bundle, Endpoint, Limits, Listener, Mutation, Retry, Route, Rule, Schema, Target, Timeouts,
-};
 use tollgate_dialect::{Observer, Seen};
 use tollgate_exchange::{Arrival, Attempt, BodyFraming, Chance, Ending, Exchange, RequestHead, Routed, Step};
-use tollgate_terms::{BackendFault, BackendName, Delivery, Dialect, Fault, ModelName, Operation, RouteName};
+use tollgate_terms::{BackendFault, Delivery, Dialect, Fault, Operation};
 use tollgate_wire::sse::{Decoder, Piece};
 
 /// A moment for all: when a chunk comes may differ.
@@ -306,64 +304,7 @@ fn cut(body: &Bytes, cuts: &Cuts) -> Vec<Bytes> {
     starts.zip(ends).map(|(start, end)| body.slice(start..end)).collect()
 }
 
-/// A gateway whose one rule has a backend of each dialect.
-static SNAPSHOT: LazyLock<Arc<Snapshot>> = LazyLock::new(|| {
-    let schemas = [
-        ("openai", Schema::OpenAi { prefix: "v1".to_owned() }),
-        ("anthropic", Schema::Anthropic { prefix: "v1".to_owned() }),
-    ];
-    let target = |name: &str| Target {
-        backend: BackendName::new(name),
-        priority: 0,
-        weight: 1,
-        model_override: ModelName::parse("another-model").ok(),
-        mutation: Mutation::default(),
-    };
-    let rule = Rule {
-        name: None,
-        matches: Vec::new(),
-        targets: schemas.iter().map(|(name, _)| target(name)).collect(),
-        timeouts: Timeouts::default(),
-        retry: Retry::default(),
-        models_owned_by: String::new(),
-        models_created_at: 0,
-        broken: None,
-    };
-    let route = Route {
-        name: RouteName::new("r"),
-        listeners: vec!["l".to_owned()],
-        hostnames: Vec::new(),
-        created_at: 0,
-        rules: vec![rule],
-        costs: Vec::new(),
-    };
-    let listener = Listener {
-        name: "l".to_owned(),
-        address: Ipv4Addr::LOCALHOST.into(),
-        port: 1,
-        hostname: None,
-        tls: None,
-        request_body_bytes_max: 1 << 20,
-    };
-    let backends = schemas.into_iter().map(|(name, schema)| Backend {
-        name: BackendName::new(name),
-        schema,
-        endpoints: vec![Endpoint::Ip { address: Ipv4Addr::LOCALHOST.into(), port: 1 }],
-        tls: None,
-        credential: None,
-        limits: Limits { connections_max: 1, requests_max: 1, retries_max: 1 },
-        ejection: None,
-        connect_timeout: Duration::from_secs(1),
-        http2_cleartext: false,
-    });
-    let (snapshot, _) = Snapshot::compile(Bundle {
-        listeners: vec![listener],
-        routes: vec![route],
-        backends: backends.map(|backend| (backend.name.clone(), backend)).collect(),
-        ..Bundle::default()
-    });
-    Arc::new(snapshot)
-});
+static SNAPSHOT: LazyLock<Arc<Snapshot>> = LazyLock::new(common::snapshot);
 
 /// An attempt at a backend, up to the head of its answer.
 fn attempt(client: Speaks, sent: &Sent) -> Attempt {
