@@ -336,7 +336,7 @@ impl Receiver {
             && retry::wait(&rule.retry, fault, self.number, fresh, None, 0).is_some()
     }
 
-    /// What is published of the attempt at its end.
+    /// What is published of the attempt, as far as it is known.
     fn published(&self) -> Option<Struct> {
         let attempt = self.attempt.as_ref()?;
         let mut members = Members::default();
@@ -351,9 +351,7 @@ impl Receiver {
             return None;
         }
         self.raise_at = attempt.output_bytes().saturating_mul(2);
-        let mut members = Members::default();
-        members.add_costs(attempt.rule(), &attempt.usage().0);
-        members.into_metadata()
+        self.published()
     }
 }
 
