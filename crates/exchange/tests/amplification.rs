@@ -2,7 +2,7 @@
 //!
 //! Counted are the bytes that the core asks its allocator for, at their peak, with everything of the exchange still alive.
 
-mod common;
+mod two_dialects;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -115,7 +115,7 @@ fn cost(snapshot: &Arc<Snapshot>, path: &str, headers: &HeaderMap, body: &Bytes)
 
 #[test]
 fn no_small_request_costs_much() {
-    let snapshot = common::snapshot();
+    let snapshot = two_dialects::snapshot();
     let mut worst = (0, String::new());
     let mut check = |path: &str, headers: &HeaderMap, body: &Bytes| {
         assert!(body.len() <= REQUEST_BYTES, "{}", body.len());

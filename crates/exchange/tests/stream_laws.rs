@@ -3,7 +3,7 @@
 
 #![expect(clippy::expect_used, reason = "a test may end at once")]
 
-mod common;
+mod two_dialects;
 
 use std::io::Write;
 use std::sync::{Arc, LazyLock};
@@ -304,7 +304,7 @@ fn cut(body: &Bytes, cuts: &Cuts) -> Vec<Bytes> {
     starts.zip(ends).map(|(start, end)| body.slice(start..end)).collect()
 }
 
-static SNAPSHOT: LazyLock<Arc<Snapshot>> = LazyLock::new(common::snapshot);
+static SNAPSHOT: LazyLock<Arc<Snapshot>> = LazyLock::new(two_dialects::snapshot);
 
 /// An attempt at a backend, up to the head of its answer.
 fn attempt(client: Speaks, sent: &Sent) -> Attempt {
