@@ -97,7 +97,7 @@ pub(crate) fn immediate(reply: &LocalReply) -> ProcessingResponse {
         status: Some(HttpStatus { code: i32::from(reply.status.as_u16()) }),
         headers: Some(headers::changes(&[], &reply.headers)),
         body: reply.body.clone(),
-        details: format!("{}{}", names::REPLY_DETAILS, reply.reason.unwrap_or("answered")),
+        details: format!("{}_{}", names::REPLY_DETAILS, reply.reason.unwrap_or("answered")),
         ..Default::default()
     };
     ProcessingResponse { response: Some(Response::ImmediateResponse(response)), ..Default::default() }
@@ -107,7 +107,7 @@ pub(crate) fn immediate(reply: &LocalReply) -> ProcessingResponse {
 pub(crate) fn empty() -> ProcessingResponse {
     let response = ImmediateResponse {
         status: Some(HttpStatus { code: i32::from(http::StatusCode::NO_CONTENT.as_u16()) }),
-        details: format!("{}probe", names::REPLY_DETAILS),
+        details: format!("{}_probe", names::REPLY_DETAILS),
         ..Default::default()
     };
     ProcessingResponse { response: Some(Response::ImmediateResponse(response)), ..Default::default() }

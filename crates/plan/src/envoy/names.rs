@@ -8,10 +8,10 @@ use tollgate_terms::content_hash;
 pub const REQUEST_ID_HEADER: &str = "x-tollgate-request-id";
 
 /// The response header of Envoy's own replies that tells the processor what is wrong.
-pub(super) const FAULT_HEADER: &str = "x-tollgate-fault";
+pub const FAULT_HEADER: &str = "x-tollgate-fault";
 
 /// The response header by which the processor asks Envoy to try elsewhere.
-pub(super) const RETRY_HEADER: &str = "x-tollgate-retry";
+pub const RETRY_HEADER: &str = "x-tollgate-retry";
 
 /// Initial metadata of the ext_proc call of a listener: the id of the snapshot that the request was routed by.
 pub const SNAPSHOT_METADATA: &str = "x-tollgate-snapshot";
@@ -36,17 +36,17 @@ pub const METADATA_NAMESPACE: &str = "io.envoy.ai_gateway";
 pub const HOST_METADATA: &str = "tollgate";
 
 /// The member of dynamic metadata with the id of the exchange. Not a header: what an attempt does to headers the next one sees.
-pub(super) const EXCHANGE: &str = "exchange";
+pub const EXCHANGE: &str = "exchange";
 
 /// The member of dynamic metadata with the length of a body that the processor has replaced.
-pub(super) const CONTENT_LENGTH: &str = "content_length";
+pub const CONTENT_LENGTH: &str = "content_length";
 
 /// The member of dynamic metadata with the label of the client's dialect, for replies of Envoy's own.
-pub(super) const DIALECT: &str = "dialect";
+pub const DIALECT: &str = "dialect";
 
 /// The request header by which the processor is told which exchange a try belongs to and which host was picked. Attributes would do as
 /// well, and cost more.
-pub(super) const ATTEMPT_HEADER: &str = "x-tollgate-try";
+pub const ATTEMPT_HEADER: &str = "x-tollgate-try";
 
 /// What Envoy writes in it: the id of the exchange, what the backend is asked as, and the target.
 pub(super) const ATTEMPT_IDENTITY: &str = "%DYNAMIC_METADATA(io.envoy.ai_gateway:exchange)% %UPSTREAM_METADATA(tollgate:authority)% %UPSTREAM_METADATA(tollgate:target)%";
