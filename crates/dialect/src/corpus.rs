@@ -8,10 +8,11 @@ use std::path::Path;
 
 use serde_json::Value;
 use tollgate_chat::{Loss, Losses};
-use tollgate_terms::ModelName;
+use tollgate_terms::{Dialect, ModelName};
 
+use crate::AnswerContext;
 use crate::fields::tells;
-use crate::{AnswerContext, anthropic_messages, openai_chat};
+use crate::words::words;
 
 /// Members that are said anew, or that only say what kind of object they stand in.
 const FRAMING: [(&str, &str); 3] = [
@@ -30,25 +31,19 @@ fn said_again(name: &str, body: &[u8], losses: &mut Losses) -> Value {
         usage_wanted: true,
     };
     let (dialect, kind) = name.split_once('-').expect("a dialect and a kind");
-    let kind = kind.split('_').next().expect("a kind");
-    let said = match (dialect, kind) {
-        ("openai_chat", "request") => {
-            let read = openai_chat::decode_request(body, losses).expect("a request");
-            openai_chat::encode_request(read, &model, losses).expect("words for all of it")
+    let dialect = Dialect::ALL.into_iter().find(|known| known.label() == dialect).expect("a dialect");
+    let words = words(dialect).expect("a dialect of conversations");
+    let client = words.client.as_ref().expect("a dialect that clients speak");
+    let said = match kind.split('_').next() {
+        Some("request") => {
+            let read = (client.decode_request)(body, losses).expect("a request");
+            (words.backend.encode_request)(read, &model, losses).expect("words for all of it")
         }
-        ("openai_chat", "answer") => {
-            let read = openai_chat::decode_answer(body, losses).expect("an answer");
-            openai_chat::encode_answer(read, &context, losses)
+        Some("answer") => {
+            let read = (words.backend.decode_answer)(body, losses).expect("an answer");
+            (client.encode_answer)(read, &context, losses)
         }
-        ("anthropic_messages", "request") => {
-            let read = anthropic_messages::decode_request(body, losses).expect("a request");
-            anthropic_messages::encode_request(read, &model, losses).expect("words for all of it")
-        }
-        ("anthropic_messages", "answer") => {
-            let read = anthropic_messages::decode_answer(body, losses).expect("an answer");
-            anthropic_messages::encode_answer(read, &context, losses)
-        }
-        other => panic!("{other:?}: which decoder?"),
+        other => panic!("{other:?}: a request or an answer?"),
     };
     serde_json::from_slice(&said).expect("JSON")
 }

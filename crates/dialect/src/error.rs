@@ -6,7 +6,7 @@ use tollgate_terms::Dialect;
 use tollgate_wire::sse;
 
 use crate::inspect::is_json;
-use crate::{anthropic_messages, cohere_rerank, openai_chat};
+use crate::{anthropic_messages, bedrock_converse, cohere_rerank, gemini, openai_chat};
 
 /// Longest piece of a backend's own text that is told on to a client, in bytes.
 const TEXT_BYTES_MAX: usize = 8 << 10;
@@ -28,17 +28,34 @@ pub struct ErrorBody<'a> {
     pub request_id: &'a str,
 }
 
+/// An error as a backend told it.
+#[derive(Debug, Clone, Copy)]
+pub struct BackendError<'a> {
+    /// Status.
+    pub status: u16,
+    /// Content type of the body.
+    pub content_type: Option<&'a str>,
+    /// The type of the error, where a header tells it (`x-amzn-errortype`).
+    pub kind: Option<&'a str>,
+    /// The body, without content coding.
+    pub body: &'a [u8],
+}
+
 /// The shape of an error depends on the family of the dialect only.
 enum Family {
     OpenAi,
     Anthropic,
     Cohere,
+    Google,
+    Aws,
 }
 
 fn family(dialect: Dialect) -> Family {
     match dialect {
         Dialect::AnthropicMessages => Family::Anthropic,
         Dialect::CohereRerank => Family::Cohere,
+        Dialect::Gemini => Family::Google,
+        Dialect::BedrockConverse => Family::Aws,
         Dialect::OpenAiChat
         | Dialect::OpenAiCompletions
         | Dialect::OpenAiEmbeddings
@@ -52,9 +69,11 @@ fn family(dialect: Dialect) -> Family {
 /// A whole error body.
 pub fn encode_error(dialect: Dialect, error: &ErrorBody<'_>) -> Bytes {
     match family(dialect) {
-        Family::OpenAi => openai_chat::error::encode(error),
+        // No client speaks the dialect of AWS, so none is told an error in it.
+        Family::OpenAi | Family::Aws => openai_chat::error::encode(error),
         Family::Anthropic => anthropic_messages::error::encode(error),
         Family::Cohere => cohere_rerank::encode_error(error),
+        Family::Google => gemini::error::encode(error),
     }
 }
 
@@ -82,6 +101,8 @@ pub fn encode_stream_error(dialect: Dialect, error: &ErrorBody<'_>) -> Bytes {
         | Dialect::OpenAiEmbeddings
         | Dialect::OpenAiImages
         | Dialect::OpenAiAudio
+        | Dialect::Gemini
+        | Dialect::BedrockConverse
         | Dialect::CohereRerank
         | Dialect::VllmTokenize => sse::encode(&mut out, None, &body),
     }
@@ -97,23 +118,26 @@ pub fn knows_status(dialect: Dialect, status: u16) -> bool {
 pub fn reshape_error(
     client: Dialect,
     backend: Dialect,
-    status: u16,
-    content_type: Option<&str>,
-    body: &[u8],
+    told: &BackendError<'_>,
     request_id: &str,
 ) -> Option<Bytes> {
-    let told = content_type.is_some_and(is_json).then(|| Told::read(body)).flatten();
+    let BackendError { status, content_type, kind, body } = *told;
+    let header_kind = kind.map(bedrock_converse::error::kind);
+    let read = content_type.is_some_and(is_json).then(|| Told::read(body)).flatten();
     let same = std::mem::discriminant(&family(client)) == std::mem::discriminant(&family(backend));
     if same && content_type.is_some_and(is_json) {
         return None;
     }
     let text = text(body);
     let code = status.to_string();
-    let (message, kind, own_code, param) = match &told {
-        Some(told) => {
-            (told.message.as_str(), told.kind.as_deref(), told.code.as_deref(), told.param.as_deref())
-        }
-        None => (text.as_str(), None, None, None),
+    let (message, kind, own_code, param) = match &read {
+        Some(told) => (
+            told.message.as_str(),
+            header_kind.or(told.kind.as_deref()),
+            told.code.as_deref(),
+            told.param.as_deref(),
+        ),
+        None => (text.as_str(), header_kind, None, None),
     };
     let error = ErrorBody {
         status,
@@ -125,7 +149,7 @@ pub fn reshape_error(
         request_id,
     };
     Some(match (family(client), kind) {
-        (Family::OpenAi, _) => openai_chat::error::encode_backend(&error),
+        (Family::OpenAi | Family::Aws, _) => openai_chat::error::encode_backend(&error),
         (Family::Anthropic, Some(kind)) => {
             let kind = anthropic_messages::error::known_kind(kind, status);
             anthropic_messages::error::encode_kind(kind, message, request_id)
@@ -135,13 +159,14 @@ pub fn reshape_error(
             anthropic_messages::error::encode_kind(kind, message, request_id)
         }
         (Family::Cohere, _) => cohere_rerank::encode_error(&error),
+        (Family::Google, kind) => gemini::error::encode_backend(kind.unwrap_or_default(), &error),
     })
 }
 
 /// The response header that clients of `dialect` take the id of a request from.
 pub fn request_id_header(dialect: Dialect) -> &'static str {
     match family(dialect) {
-        Family::OpenAi | Family::Cohere => "x-request-id",
+        Family::OpenAi | Family::Cohere | Family::Google | Family::Aws => "x-request-id",
         Family::Anthropic => "request-id",
     }
 }
@@ -152,6 +177,8 @@ fn backend_error_kind(backend: Dialect) -> &'static str {
         Family::OpenAi => "OpenAIBackendError",
         Family::Anthropic => "AnthropicBackendError",
         Family::Cohere => "CohereBackendError",
+        Family::Google => "GCPVertexAIBackendError",
+        Family::Aws => "AWSBedrockBackendError",
     }
 }
 
@@ -173,7 +200,12 @@ impl Told {
             _ => None,
         };
         let message = text("message").or_else(|| value.get("error")?.as_str().map(str::to_owned))?;
-        Some(Self { message, kind: text("type"), code: text("code"), param: text("param") })
+        Some(Self {
+            message,
+            kind: text("type").or_else(|| text("status")),
+            code: text("code"),
+            param: text("param"),
+        })
     }
 }
 
@@ -200,7 +232,9 @@ mod tests {
         content_type: &str,
         body: &str,
     ) -> Option<Value> {
-        let bytes = reshape_error(client, backend, status, Some(content_type), body.as_bytes(), "id")?;
+        let told =
+            BackendError { status, content_type: Some(content_type), kind: None, body: body.as_bytes() };
+        let bytes = reshape_error(client, backend, &told, "id")?;
         Some(serde_json::from_slice(&bytes).expect("JSON"))
     }
 

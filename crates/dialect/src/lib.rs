@@ -19,9 +19,12 @@ mod mould;
 mod observe;
 mod splice;
 mod translate;
+mod words;
 
 mod anthropic_messages;
+mod bedrock_converse;
 mod cohere_rerank;
+mod gemini;
 mod openai_audio;
 mod openai_chat;
 mod openai_embeddings;
@@ -31,7 +34,8 @@ mod vllm_tokenize;
 
 pub use endpoint::{Endpoint, EndpointPath, Prefixes, endpoint, endpoint_paths, error_dialect};
 pub use error::{
-    ErrorBody, encode_error, encode_stream_error, knows_status, request_id_header, reshape_error,
+    BackendError, ErrorBody, encode_error, encode_stream_error, knows_status, request_id_header,
+    reshape_error,
 };
 pub use inspect::{Facts, Invalid, InvalidKind, inspect};
 pub use models::{ModelEntry, encode_model, encode_models};

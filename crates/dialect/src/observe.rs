@@ -14,8 +14,8 @@ use tollgate_wire::sse::Frame;
 
 use crate::mould::Mould;
 use crate::{
-    anthropic_messages, cohere_rerank, openai_audio, openai_chat, openai_embeddings, openai_images,
-    openai_responses, vllm_tokenize,
+    anthropic_messages, bedrock_converse, cohere_rerank, gemini, openai_audio, openai_chat,
+    openai_embeddings, openai_images, openai_responses, vllm_tokenize,
 };
 
 /// What a frame turned out to be.
@@ -71,13 +71,15 @@ impl Observer {
         match (self.dialect, self.operation) {
             (Dialect::OpenAiChat | Dialect::OpenAiCompletions, _) => openai_chat::observe::body(tally, body),
             (Dialect::OpenAiEmbeddings, _) => openai_embeddings::observe_body(tally, body),
-            (Dialect::OpenAiResponses, _) => openai_responses::observe_body(tally, body),
+            (Dialect::OpenAiResponses, _) => openai_responses::observe::body(tally, body),
             (Dialect::OpenAiImages, _) => openai_images::observe_body(tally, body),
             (Dialect::OpenAiAudio, _) => openai_audio::observe_body(tally, body),
             (Dialect::AnthropicMessages, Operation::CountTokens) => {
                 anthropic_messages::observe::count_body(tally, body);
             }
             (Dialect::AnthropicMessages, _) => anthropic_messages::observe::body(tally, body),
+            (Dialect::Gemini, _) => gemini::observe::body(tally, body),
+            (Dialect::BedrockConverse, _) => bedrock_converse::observe::body(tally, body),
             (Dialect::CohereRerank, _) => tally.finish(cohere_rerank::usage(body)),
             (Dialect::VllmTokenize, _) => tally.finish(vllm_tokenize::usage(body)),
         }
@@ -106,7 +108,9 @@ impl Observer {
         let tally = &mut self.tally;
         match self.dialect {
             Dialect::AnthropicMessages => anthropic_messages::observe::event(tally, frame, &data),
-            Dialect::OpenAiResponses => openai_responses::observe_event(tally, &data),
+            Dialect::Gemini => gemini::observe::event(tally, &data),
+            Dialect::BedrockConverse => bedrock_converse::observe::event(tally, frame, &data),
+            Dialect::OpenAiResponses => openai_responses::observe::event(tally, &data),
             Dialect::OpenAiAudio => openai_audio::observe_event(tally, &data),
             Dialect::OpenAiImages => openai_images::observe_event(tally, &data),
             Dialect::OpenAiChat
@@ -175,7 +179,10 @@ fn texts(dialect: Dialect) -> &'static [&'static [u8]] {
     match dialect {
         Dialect::OpenAiChat | Dialect::OpenAiCompletions => &openai_chat::observe::TEXTS,
         Dialect::AnthropicMessages => &anthropic_messages::observe::TEXTS,
+        Dialect::BedrockConverse => &bedrock_converse::observe::TEXTS,
+        // Each event of Gemini tells the usage so far as well.
         Dialect::OpenAiResponses
+        | Dialect::Gemini
         | Dialect::OpenAiAudio
         | Dialect::OpenAiImages
         | Dialect::OpenAiEmbeddings

@@ -5,7 +5,7 @@
 use serde::Deserialize;
 
 use crate::observe::{Seen, Tally, TypedEvent};
-use crate::openai_responses::WireUsage;
+use crate::openai_responses::observe::WireUsage;
 
 #[derive(Deserialize)]
 struct Body {

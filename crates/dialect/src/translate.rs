@@ -4,42 +4,20 @@
 
 use bytes::{Bytes, BytesMut};
 use serde::de::DeserializeOwned;
-use tollgate_chat::{Answer, Conversation, Effect, Event, Loss, LossKind, Losses};
-use tollgate_terms::{Dialect, ModelName, Operation};
+use tollgate_chat::{Effect, Event, Loss, LossKind, Losses};
+use tollgate_terms::{Delivery, Dialect, ModelName, Operation};
 use tollgate_wire::sse::Frame;
 
+use crate::Invalid;
 use crate::fields::loss;
-use crate::{Invalid, anthropic_messages, openai_chat};
-
-/// A dialect that the hub reads and says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Side {
-    OpenAiChat,
-    AnthropicMessages,
-}
-
-impl Side {
-    fn of(dialect: Dialect) -> Option<Self> {
-        match dialect {
-            Dialect::OpenAiChat => Some(Self::OpenAiChat),
-            Dialect::AnthropicMessages => Some(Self::AnthropicMessages),
-            Dialect::OpenAiCompletions
-            | Dialect::OpenAiEmbeddings
-            | Dialect::OpenAiResponses
-            | Dialect::OpenAiImages
-            | Dialect::OpenAiAudio
-            | Dialect::CohereRerank
-            | Dialect::VllmTokenize => None,
-        }
-    }
-}
+use crate::words::{BackendWords, ClientWords, DecodeStream, EncodeStream, words};
 
 /// Whether `operation` asked in `client` can be said in `backend`.
 pub fn can_translate(client: Dialect, backend: Dialect, operation: Operation) -> bool {
     operation == Operation::Chat
-        && Side::of(client).is_some()
-        && Side::of(backend).is_some()
         && client != backend
+        && words(client).is_some_and(|words| words.client.is_some())
+        && words(backend).is_some()
 }
 
 /// A body in another dialect.
@@ -78,7 +56,7 @@ pub struct TranslatedAnswer {
     pub losses: Vec<Loss>,
 }
 
-/// Says a request in the backend's dialect.
+/// Says a request for `model` in the backend's dialect. `delivery` is known from the request, but not always from its body.
 ///
 /// # Errors
 /// When it cannot be understood, or asks for what the backend's dialect has no words for.
@@ -87,18 +65,14 @@ pub fn translate_request(
     backend: Dialect,
     body: &[u8],
     model: &ModelName,
+    delivery: Delivery,
 ) -> Result<Encoded, Invalid> {
-    let untold = || Invalid::unprocessable("this operation cannot be translated", "");
-    let (client, backend) = (Side::of(client).ok_or_else(untold)?, Side::of(backend).ok_or_else(untold)?);
+    let (said, read) = pair(client, backend)
+        .ok_or_else(|| Invalid::unprocessable("this operation cannot be translated", ""))?;
     let mut losses = Losses::default();
-    let conversation: Conversation = match client {
-        Side::OpenAiChat => openai_chat::decode_request(body, &mut losses)?,
-        Side::AnthropicMessages => anthropic_messages::decode_request(body, &mut losses)?,
-    };
-    let body = match backend {
-        Side::OpenAiChat => openai_chat::encode_request(conversation, model, &mut losses)?,
-        Side::AnthropicMessages => anthropic_messages::encode_request(conversation, model, &mut losses)?,
-    };
+    let mut conversation = (said.decode_request)(body, &mut losses)?;
+    conversation.delivery = delivery;
+    let body = (read.encode_request)(conversation, model, &mut losses)?;
     Ok(Encoded { body, losses: losses.into_vec() })
 }
 
@@ -112,54 +86,33 @@ pub fn translate_answer(
     body: &[u8],
     context: &AnswerContext,
 ) -> Result<TranslatedAnswer, Unreadable> {
-    let untold = || Unreadable("this operation cannot be translated".to_owned());
-    let (client, backend) = (Side::of(client).ok_or_else(untold)?, Side::of(backend).ok_or_else(untold)?);
+    let (said, read) =
+        pair(client, backend).ok_or_else(|| Unreadable("this operation cannot be translated".to_owned()))?;
     let mut losses = Losses::default();
-    let answer: Answer = match backend {
-        Side::OpenAiChat => openai_chat::decode_answer(body, &mut losses)?,
-        Side::AnthropicMessages => anthropic_messages::decode_answer(body, &mut losses)?,
-    };
-    let body = match client {
-        Side::OpenAiChat => openai_chat::encode_answer(answer, context, &mut losses),
-        Side::AnthropicMessages => anthropic_messages::encode_answer(answer, context, &mut losses),
-    };
+    let answer = (read.decode_answer)(body, &mut losses)?;
+    let body = (said.encode_answer)(answer, context, &mut losses);
     Ok(TranslatedAnswer { body, losses: losses.into_vec() })
+}
+
+/// The words of both sides.
+fn pair(client: Dialect, backend: Dialect) -> Option<(&'static ClientWords, &'static BackendWords)> {
+    Some((words(client)?.client.as_ref()?, &words(backend)?.backend))
 }
 
 /// Says a streamed answer in the client's dialect, event by event.
 #[derive(Debug)]
 pub struct StreamTranslator {
-    decoder: Decoder,
-    encoder: Encoder,
+    decoder: Box<dyn DecodeStream>,
+    encoder: Box<dyn EncodeStream>,
     events: Vec<Event>,
     losses: Losses,
-}
-
-#[derive(Debug)]
-enum Decoder {
-    OpenAiChat(openai_chat::StreamDecoder),
-    AnthropicMessages(anthropic_messages::StreamDecoder),
-}
-
-#[derive(Debug)]
-enum Encoder {
-    OpenAiChat(openai_chat::StreamEncoder),
-    AnthropicMessages(anthropic_messages::StreamEncoder),
 }
 
 impl StreamTranslator {
     /// A translator for one stream; `None` where there are no words between the two.
     pub fn new(client: Dialect, backend: Dialect, context: AnswerContext) -> Option<Self> {
-        let decoder = match Side::of(backend)? {
-            Side::OpenAiChat => Decoder::OpenAiChat(openai_chat::StreamDecoder::new()),
-            Side::AnthropicMessages => Decoder::AnthropicMessages(anthropic_messages::StreamDecoder::new()),
-        };
-        let encoder = match Side::of(client)? {
-            Side::OpenAiChat => Encoder::OpenAiChat(openai_chat::StreamEncoder::new(context)),
-            Side::AnthropicMessages => {
-                Encoder::AnthropicMessages(anthropic_messages::StreamEncoder::new(context))
-            }
-        };
+        let (said, read) = pair(client, backend)?;
+        let (decoder, encoder) = ((read.decode_stream)(), (said.encode_stream)(context));
         Some(Self { decoder, encoder, events: Vec::new(), losses: Losses::default() })
     }
 
@@ -168,10 +121,7 @@ impl StreamTranslator {
     /// # Errors
     /// When the stream cannot go on after it: it is an event of the backend's dialect, but broken.
     pub fn frame(&mut self, frame: &Frame, out: &mut BytesMut) -> Result<(), Unreadable> {
-        let read = match &mut self.decoder {
-            Decoder::OpenAiChat(decoder) => decoder.frame(frame, &mut self.events, &mut self.losses),
-            Decoder::AnthropicMessages(decoder) => decoder.frame(frame, &mut self.events, &mut self.losses),
-        };
+        let read = self.decoder.frame(frame, &mut self.events, &mut self.losses);
         self.say(out);
         read
     }
@@ -181,20 +131,14 @@ impl StreamTranslator {
     /// # Errors
     /// When the stream ended before it was complete.
     pub fn finish(&mut self, out: &mut BytesMut) -> Result<(), Unreadable> {
-        let read = match &mut self.decoder {
-            Decoder::OpenAiChat(decoder) => decoder.finish(&mut self.events),
-            Decoder::AnthropicMessages(decoder) => decoder.finish(),
-        };
+        let read = self.decoder.finish(&mut self.events);
         self.say(out);
         read
     }
 
     fn say(&mut self, out: &mut BytesMut) {
         for event in self.events.drain(..) {
-            match &mut self.encoder {
-                Encoder::OpenAiChat(encoder) => encoder.event(event, out, &mut self.losses),
-                Encoder::AnthropicMessages(encoder) => encoder.event(event, out, &mut self.losses),
-            }
+            self.encoder.event(event, out, &mut self.losses);
         }
     }
 

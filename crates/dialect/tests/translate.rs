@@ -10,7 +10,7 @@ use std::path::Path;
 
 use bytes::{Bytes, BytesMut};
 use tollgate_dialect::{AnswerContext, StreamTranslator, translate_answer, translate_request};
-use tollgate_terms::{Dialect, ModelName};
+use tollgate_terms::{Delivery, Dialect, ModelName};
 use tollgate_wire::sse::{Decoder, Piece};
 
 fn context() -> AnswerContext {
@@ -23,13 +23,17 @@ fn context() -> AnswerContext {
 }
 
 fn dialects(case: &str) -> (Dialect, Dialect) {
-    if case.starts_with("openai_to_anthropic") {
-        (Dialect::OpenAiChat, Dialect::AnthropicMessages)
-    } else if case.starts_with("anthropic_to_openai") {
-        (Dialect::AnthropicMessages, Dialect::OpenAiChat)
-    } else {
-        panic!("{case}: which dialects?")
-    }
+    let named = |name: &str| match name {
+        "openai" => Dialect::OpenAiChat,
+        "responses" => Dialect::OpenAiResponses,
+        "anthropic" => Dialect::AnthropicMessages,
+        "gemini" => Dialect::Gemini,
+        "converse" => Dialect::BedrockConverse,
+        other => panic!("{case}: which dialect is {other}?"),
+    };
+    let pair = case.split('-').next().and_then(|pair| pair.split_once("_to_"));
+    let (client, backend) = pair.expect("two dialects");
+    (named(client), named(backend))
 }
 
 fn compare(path: &Path, got: &str) {
@@ -40,6 +44,12 @@ fn compare(path: &Path, got: &str) {
     assert_eq!(got, want, "{}: run `cargo xtask bless` to accept", path.display());
 }
 
+/// How the request wants its answer.
+fn delivery(body: &[u8]) -> Delivery {
+    let value: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
+    if value["stream"] == true { Delivery::Stream } else { Delivery::Whole }
+}
+
 fn pretty(body: &[u8]) -> String {
     let value: serde_json::Value = serde_json::from_slice(body).expect("JSON");
     serde_json::to_string_pretty(&value).expect("JSON") + "\n"
@@ -48,7 +58,7 @@ fn pretty(body: &[u8]) -> String {
 fn request(folder: &Path, client: Dialect, backend: Dialect, losses: &mut Vec<String>) {
     let Ok(body) = fs::read(folder.join("request.json")) else { return };
     let model = ModelName::parse("upstream-model").expect("a name");
-    let got = match translate_request(client, backend, &body, &model) {
+    let got = match translate_request(client, backend, &body, &model, delivery(&body)) {
         Ok(encoded) => {
             losses.extend(encoded.losses.iter().map(|loss| format!("request {loss:?}")));
             pretty(&encoded.body)

@@ -8,7 +8,7 @@ use http::header::CONTENT_ENCODING;
 use http::{HeaderMap, StatusCode};
 use tollgate_chat::Loss;
 use tollgate_config::{CompiledRule, CompiledTarget};
-use tollgate_dialect::{AnswerContext, ErrorBody, Observer, StreamTranslator};
+use tollgate_dialect::{AnswerContext, BackendError, ErrorBody, Observer, StreamTranslator};
 use tollgate_policy::estimate;
 use tollgate_terms::{BackendFault, ClientFault, Delivery, Dialect, Fault, Secret, Usage, UsageSource};
 use tollgate_wire::inflate::{InflateError, Inflater};
@@ -189,9 +189,12 @@ impl Attempt {
             BodyKind::Error => tollgate_dialect::reshape_error(
                 self.routed.dialect,
                 self.backend_dialect,
-                incoming.status,
-                incoming.content_type.as_deref(),
-                &decoded,
+                &BackendError {
+                    status: incoming.status,
+                    content_type: incoming.content_type.as_deref(),
+                    kind: incoming.error_kind.as_deref(),
+                    body: &decoded,
+                },
                 &self.routed.request_id,
             ),
             _ => {

@@ -17,6 +17,9 @@ const ERROR_BODY_BYTES_MAX: u64 = 1 << 20;
 /// numbers has about 60 MB.
 const ANSWER_BODY_BYTES_MAX: u64 = 128 << 20;
 
+/// Where some backends tell the type of an error.
+const ERROR_TYPE: HeaderName = HeaderName::from_static("x-amzn-errortype");
+
 /// Whether a failed attempt could be followed by another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Chance {
@@ -54,6 +57,8 @@ pub(crate) struct Incoming {
     pub(crate) content_type: Option<String>,
     /// Content codings, as named; `None` for identity.
     pub(crate) coding: Option<String>,
+    /// The type of an error, where a header tells it.
+    pub(crate) error_kind: Option<String>,
     pub(crate) body: BodyKind,
 }
 
@@ -82,7 +87,8 @@ impl Incoming {
             _ if routed.operation == Operation::Speak => BodyKind::Opaque,
             _ => BodyKind::Document,
         };
-        Self { status, content_type, coding, body }
+        let error_kind = headers::text(headers, ERROR_TYPE).map(str::to_owned);
+        Self { status, content_type, coding, error_kind, body }
     }
 
     pub(crate) fn receive(&self) -> Receive {

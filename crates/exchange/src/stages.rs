@@ -112,8 +112,10 @@ fn speak(draft: &mut Draft<'_>) -> Result<(), Refusal> {
     }
     client.facts.check_density(client.body.len()).map_err(Refusal::Invalid)?;
     let model = routed.upstream_model(draft.target);
-    let encoded = tollgate_dialect::translate_request(routed.dialect, draft.dialect, &client.body, model)
-        .map_err(Refusal::Invalid)?;
+    let (spoken, understood) = (routed.dialect, draft.dialect);
+    let encoded =
+        tollgate_dialect::translate_request(spoken, understood, &client.body, model, routed.delivery)
+            .map_err(Refusal::Invalid)?;
     draft.losses = encoded.losses;
     draft.request.body = vec![encoded.body];
     Ok(())

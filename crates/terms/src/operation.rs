@@ -22,6 +22,10 @@ pub enum Dialect {
     OpenAiAudio,
     /// `/v1/messages`.
     AnthropicMessages,
+    /// Google's `generateContent` and `streamGenerateContent`.
+    Gemini,
+    /// `Converse` and `ConverseStream` of AWS Bedrock.
+    BedrockConverse,
     /// Cohere's `/v2/rerank`.
     CohereRerank,
     /// `/tokenize` as vLLM defines it.
@@ -30,7 +34,7 @@ pub enum Dialect {
 
 impl Dialect {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::OpenAiChat,
         Self::OpenAiCompletions,
         Self::OpenAiEmbeddings,
@@ -38,6 +42,8 @@ impl Dialect {
         Self::OpenAiImages,
         Self::OpenAiAudio,
         Self::AnthropicMessages,
+        Self::Gemini,
+        Self::BedrockConverse,
         Self::CohereRerank,
         Self::VllmTokenize,
     ];
@@ -52,6 +58,8 @@ impl Dialect {
             Self::OpenAiImages => "openai_images",
             Self::OpenAiAudio => "openai_audio",
             Self::AnthropicMessages => "anthropic_messages",
+            Self::Gemini => "gemini",
+            Self::BedrockConverse => "bedrock_converse",
             Self::CohereRerank => "cohere_rerank",
             Self::VllmTokenize => "vllm_tokenize",
         }

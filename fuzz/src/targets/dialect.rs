@@ -2,7 +2,7 @@
 
 use bytes::{Bytes, BytesMut};
 use serde_json::Value;
-use tollgate_dialect::{AnswerContext, Observer, SpliceEdits, StreamTranslator};
+use tollgate_dialect::{AnswerContext, BackendError, Observer, SpliceEdits, StreamTranslator};
 use tollgate_terms::{Delivery, Dialect, ModelName, Operation};
 use tollgate_wire::sse::{Decoder, Frame, Piece};
 
@@ -82,9 +82,13 @@ pub(crate) fn translate(input: &[u8]) -> Result<(), String> {
         usage_wanted: true,
     };
     for (client, backend) in PAIRS {
-        if let Ok(encoded) =
-            tollgate_dialect::translate_request(client, backend, input, &context.requested_model)
-        {
+        if let Ok(encoded) = tollgate_dialect::translate_request(
+            client,
+            backend,
+            input,
+            &context.requested_model,
+            Delivery::Whole,
+        ) {
             let value: Value = serde_json::from_slice(&encoded.body).map_err(|error| error.to_string())?;
             law(value["model"] == "other", || format!("{backend:?}: the model is {}", value["model"]))?;
         }
@@ -116,7 +120,8 @@ pub(crate) fn error(input: &[u8]) -> Result<(), String> {
     for (client, _) in DIALECTS {
         for (backend, _) in DIALECTS {
             for content_type in [Some("application/json"), Some("text/html"), None] {
-                let told = tollgate_dialect::reshape_error(client, backend, 502, content_type, input, "id");
+                let error = BackendError { status: 502, content_type, kind: None, body: input };
+                let told = tollgate_dialect::reshape_error(client, backend, &error, "id");
                 let Some(told) = told else { continue };
                 let _: Value = serde_json::from_slice(&told).map_err(|error| error.to_string())?;
             }

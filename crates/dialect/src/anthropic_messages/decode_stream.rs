@@ -14,6 +14,7 @@ use super::usage::WireUsage;
 use crate::Unreadable;
 use crate::fields::loss;
 use crate::translate::{lose_unreadable, read_event};
+use crate::words::DecodeStream;
 
 #[derive(Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
@@ -115,14 +116,10 @@ impl StreamDecoder {
     pub(crate) fn new() -> Self {
         Self::default()
     }
+}
 
-    /// Reads one event of the stream. One that is nothing of this dialect is passed over and recorded in `losses`.
-    pub(crate) fn frame(
-        &mut self,
-        frame: &Frame,
-        out: &mut Vec<Event>,
-        losses: &mut Losses,
-    ) -> Result<(), Unreadable> {
+impl DecodeStream for StreamDecoder {
+    fn frame(&mut self, frame: &Frame, out: &mut Vec<Event>, losses: &mut Losses) -> Result<(), Unreadable> {
         let data = frame.data();
         if self.has_ended {
             return Ok(());
@@ -177,8 +174,7 @@ impl StreamDecoder {
         Ok(())
     }
 
-    /// Reads the end of the body, which has to be the end of the message.
-    pub(crate) fn finish(&self) -> Result<(), Unreadable> {
+    fn finish(&mut self, _: &mut Vec<Event>) -> Result<(), Unreadable> {
         if self.has_ended {
             Ok(())
         } else {

@@ -16,6 +16,7 @@ use super::usage::encode_usage;
 use crate::error::encode;
 use crate::fields::loss;
 use crate::ids::CallIds;
+use crate::words::EncodeStream;
 use crate::{AnswerContext, ErrorBody, encode_stream_error};
 
 /// Says one stream.
@@ -60,9 +61,10 @@ impl StreamEncoder {
             has_ended: false,
         }
     }
+}
 
-    /// Says one event. What it does not say is recorded in `losses`.
-    pub(crate) fn event(&mut self, event: Event, out: &mut BytesMut, losses: &mut Losses) {
+impl EncodeStream for StreamEncoder {
+    fn event(&mut self, event: Event, out: &mut BytesMut, losses: &mut Losses) {
         if self.has_ended {
             return;
         }
@@ -119,7 +121,9 @@ impl StreamEncoder {
             Event::End => self.end(out, losses),
         }
     }
+}
 
+impl StreamEncoder {
     fn begin(&mut self, id: String, model: Option<String>, out: &mut BytesMut) {
         if self.has_begun {
             return;

@@ -14,9 +14,21 @@ mod tests;
 mod thinking;
 pub(crate) mod usage;
 
-pub(crate) use answer::{decode_answer, encode_answer};
-pub(crate) use decode_request::decode_request;
-pub(crate) use decode_stream::StreamDecoder;
-pub(crate) use encode_request::encode_request;
-pub(crate) use encode_stream::StreamEncoder;
+use crate::words::{BackendWords, ClientWords, Words};
+
+use answer::{decode_answer, encode_answer};
+use decode_request::decode_request;
+use decode_stream::StreamDecoder;
+use encode_request::encode_request;
+use encode_stream::StreamEncoder;
 pub(crate) use thinking::{decode_thinking, encode_thinking};
+
+/// The words of this dialect.
+pub(crate) const WORDS: Words = Words {
+    client: Some(ClientWords {
+        decode_request,
+        encode_answer,
+        encode_stream: |context| Box::new(StreamEncoder::new(context)),
+    }),
+    backend: BackendWords { encode_request, decode_answer, decode_stream: || Box::new(StreamDecoder::new()) },
+};

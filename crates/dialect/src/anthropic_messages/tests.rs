@@ -14,6 +14,7 @@ use tollgate_terms::{Delivery, ModelName, Usage};
 use super::*;
 use crate::AnswerContext;
 use crate::fold::{Fold, frames, unfold};
+use crate::words::{DecodeStream, EncodeStream};
 
 fn object() -> impl Strategy<Value = Value> {
     vec(("[a-z]{1,6}", prop_oneof![any::<i32>().prop_map(Value::from), ".{0,8}".prop_map(Value::from)]), 0..3)
@@ -184,7 +185,7 @@ proptest! {
         for frame in frames(&stream, cut.index(stream.len())) {
             decoder.frame(&frame, &mut events, &mut Losses::default()).expect("what was said");
         }
-        decoder.finish().expect("an end");
+        decoder.finish(&mut Vec::new()).expect("an end");
         let mut fold = Fold::default();
         events.into_iter().for_each(|event| fold.take(event));
         let folded = encode_answer(fold.answer(), &context(), &mut losses);

@@ -17,6 +17,7 @@ use crate::Unreadable;
 use crate::fields::loss;
 use crate::observe::Count;
 use crate::translate::{lose_unreadable, read_event};
+use crate::words::DecodeStream;
 
 /// Most choices of one answer: they are no unbounded memory for a provider to fill.
 const CHOICES_MAX: usize = 1024;
@@ -116,14 +117,10 @@ impl StreamDecoder {
     pub(crate) fn new() -> Self {
         Self::default()
     }
+}
 
-    /// Reads one event of the stream. One that is nothing of this dialect is passed over and recorded in `losses`.
-    pub(crate) fn frame(
-        &mut self,
-        frame: &Frame,
-        out: &mut Vec<Event>,
-        losses: &mut Losses,
-    ) -> Result<(), Unreadable> {
+impl DecodeStream for StreamDecoder {
+    fn frame(&mut self, frame: &Frame, out: &mut Vec<Event>, losses: &mut Losses) -> Result<(), Unreadable> {
         let data = frame.data();
         let data = data.trim_ascii();
         if self.has_ended {
@@ -150,8 +147,8 @@ impl StreamDecoder {
         }
     }
 
-    /// Reads the end of the body. Servers that leave out `[DONE]` have to have said why they stopped.
-    pub(crate) fn finish(&mut self, out: &mut Vec<Event>) -> Result<(), Unreadable> {
+    /// Servers that leave out `[DONE]` have to have said why they stopped.
+    fn finish(&mut self, out: &mut Vec<Event>) -> Result<(), Unreadable> {
         if self.has_ended {
             return Ok(());
         }
@@ -160,7 +157,9 @@ impl StreamDecoder {
         }
         self.end(out)
     }
+}
 
+impl StreamDecoder {
     fn chunk(&mut self, chunk: Chunk, out: &mut Vec<Event>, losses: &mut Losses) -> Result<(), Unreadable> {
         if chunk.system_fingerprint.is_some() {
             losses.push_once(loss("/system_fingerprint", LossKind::Metadata, Effect::Cost));

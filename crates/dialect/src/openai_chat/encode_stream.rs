@@ -16,6 +16,7 @@ use super::usage::encode_usage;
 use crate::error::encode;
 use crate::fields::loss;
 use crate::ids::CallIds;
+use crate::words::EncodeStream;
 use crate::{AnswerContext, ErrorBody, encode_stream_error};
 
 #[derive(Serialize)]
@@ -147,9 +148,10 @@ impl StreamEncoder {
             has_ended: false,
         }
     }
+}
 
-    /// Says one event. What it does not say is recorded in `losses`.
-    pub(crate) fn event(&mut self, event: Event, out: &mut BytesMut, losses: &mut Losses) {
+impl EncodeStream for StreamEncoder {
+    fn event(&mut self, event: Event, out: &mut BytesMut, losses: &mut Losses) {
         if self.has_ended {
             return;
         }
@@ -180,7 +182,9 @@ impl StreamEncoder {
             Event::End => self.end(out),
         }
     }
+}
 
+impl StreamEncoder {
     fn start(
         &mut self,
         choice: usize,

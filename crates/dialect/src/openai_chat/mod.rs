@@ -20,13 +20,24 @@ pub(crate) mod usage;
 use serde_json::{Map, Value};
 
 use crate::fields::tells;
+use crate::words::{BackendWords, ClientWords, Words};
 
-pub(crate) use decode_answer::decode_answer;
-pub(crate) use decode_request::decode_request;
-pub(crate) use decode_stream::StreamDecoder;
-pub(crate) use encode_answer::encode_answer;
-pub(crate) use encode_request::encode_request;
-pub(crate) use encode_stream::StreamEncoder;
+use decode_answer::decode_answer;
+use decode_request::decode_request;
+use decode_stream::StreamDecoder;
+use encode_answer::encode_answer;
+use encode_request::encode_request;
+use encode_stream::StreamEncoder;
+
+/// The words of this dialect.
+pub(crate) const WORDS: Words = Words {
+    client: Some(ClientWords {
+        decode_request,
+        encode_answer,
+        encode_stream: |context| Box::new(StreamEncoder::new(context)),
+    }),
+    backend: BackendWords { encode_request, decode_answer, decode_stream: || Box::new(StreamDecoder::new()) },
+};
 
 /// Whether a tool's text is a JSON object with a member `error`: this dialect has no other way to say that it failed.
 /// One that tells nothing, such as `false`, is none.

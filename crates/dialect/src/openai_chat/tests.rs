@@ -13,6 +13,7 @@ use tollgate_terms::{Delivery, ModelName, Usage};
 use super::*;
 use crate::AnswerContext;
 use crate::fold::{Fold, frames};
+use crate::words::{DecodeStream, EncodeStream};
 
 fn block(kind: BlockKind) -> Block {
     Block { origin: String::new(), cache: None, kind }

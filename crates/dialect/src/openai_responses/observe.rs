@@ -69,7 +69,7 @@ struct Body<'a> {
 }
 
 /// Sees a whole answer.
-pub(crate) fn observe_body(tally: &mut Tally, body: &[u8]) {
+pub(crate) fn body(tally: &mut Tally, body: &[u8]) {
     if let Ok(read) = serde_json::from_slice::<Body<'_>>(body) {
         tally.serve(read.model.as_deref());
         let counted = read.input_tokens.value();
@@ -79,13 +79,13 @@ pub(crate) fn observe_body(tally: &mut Tally, body: &[u8]) {
 }
 
 /// Sees one event.
-pub(crate) fn observe_event(tally: &mut Tally, data: &[u8]) -> Seen {
+pub(crate) fn event(tally: &mut Tally, data: &[u8]) -> Seen {
     let Ok(event) = serde_json::from_slice::<TypedEvent<'_>>(data) else { return Seen::Other };
     match event.kind.as_ref() {
         "error" => Seen::Error,
         "response.completed" | "response.incomplete" | "response.failed" => {
             if let Some(response) = event.response {
-                observe_body(tally, response.get().as_bytes());
+                body(tally, response.get().as_bytes());
             }
             tally.is_complete = true;
             // A failure before any output is the backend's way to say no.
