@@ -6,7 +6,7 @@ use tollgate_terms::Delivery;
 use crate::block::{Block, CachePoint};
 
 /// A request for an answer.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Conversation {
     /// Instructions that stand before everything.
     pub system: Vec<Block>,

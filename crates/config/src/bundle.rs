@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-pub use tollgate_host::{CredentialKind, Schema};
+pub use tollgate_host::{Call, CredentialKind, Envelope, Location, Schema};
 use tollgate_terms::{BackendName, ModelName, RouteName};
 
 pub use plain::{

@@ -54,8 +54,8 @@ fn family(dialect: Dialect) -> Family {
     match dialect {
         Dialect::AnthropicMessages => Family::Anthropic,
         Dialect::CohereRerank => Family::Cohere,
-        Dialect::Gemini => Family::Google,
-        Dialect::BedrockConverse => Family::Aws,
+        Dialect::Gemini | Dialect::VertexEmbeddings | Dialect::GeminiEmbeddings => Family::Google,
+        Dialect::BedrockConverse | Dialect::TitanEmbeddings | Dialect::CohereEmbeddings => Family::Aws,
         Dialect::OpenAiChat
         | Dialect::OpenAiCompletions
         | Dialect::OpenAiEmbeddings
@@ -103,6 +103,10 @@ pub fn encode_stream_error(dialect: Dialect, error: &ErrorBody<'_>) -> Bytes {
         | Dialect::OpenAiAudio
         | Dialect::Gemini
         | Dialect::BedrockConverse
+        | Dialect::VertexEmbeddings
+        | Dialect::GeminiEmbeddings
+        | Dialect::TitanEmbeddings
+        | Dialect::CohereEmbeddings
         | Dialect::CohereRerank
         | Dialect::VllmTokenize => sse::encode(&mut out, None, &body),
     }

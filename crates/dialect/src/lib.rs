@@ -6,7 +6,9 @@
 
 #[cfg(test)]
 mod corpus;
+mod counting;
 mod data;
+mod embeddings;
 mod endpoint;
 mod error;
 mod fields;
@@ -27,12 +29,12 @@ mod cohere_rerank;
 mod gemini;
 mod openai_audio;
 mod openai_chat;
-mod openai_embeddings;
 mod openai_images;
 mod openai_responses;
 mod vllm_tokenize;
 
-pub use endpoint::{Endpoint, EndpointPath, Prefixes, endpoint, endpoint_paths, error_dialect};
+pub use embeddings::VectorEncoding;
+pub use endpoint::{Endpoint, EndpointPath, PathFacts, Prefixes, endpoint, endpoint_paths, error_dialect};
 pub use error::{
     BackendError, ErrorBody, encode_error, encode_stream_error, knows_status, request_id_header,
     reshape_error,
@@ -45,3 +47,8 @@ pub use translate::{
     AnswerContext, Encoded, StreamTranslator, TranslatedAnswer, Unreadable, can_translate, translate_answer,
     translate_request,
 };
+
+/// JSON text of a value.
+pub(crate) fn json_text(value: &serde_json::Value) -> bytes::Bytes {
+    error::encode(value)
+}

@@ -14,8 +14,8 @@ use tollgate_wire::sse::Frame;
 
 use crate::mould::Mould;
 use crate::{
-    anthropic_messages, bedrock_converse, cohere_rerank, gemini, openai_audio, openai_chat,
-    openai_embeddings, openai_images, openai_responses, vllm_tokenize,
+    anthropic_messages, bedrock_converse, cohere_rerank, embeddings, gemini, openai_audio, openai_chat,
+    openai_images, openai_responses, vllm_tokenize,
 };
 
 /// What a frame turned out to be.
@@ -70,7 +70,14 @@ impl Observer {
         let tally = &mut self.tally;
         match (self.dialect, self.operation) {
             (Dialect::OpenAiChat | Dialect::OpenAiCompletions, _) => openai_chat::observe::body(tally, body),
-            (Dialect::OpenAiEmbeddings, _) => openai_embeddings::observe_body(tally, body),
+            (Dialect::OpenAiEmbeddings, _) => embeddings::observe::openai_body(tally, body),
+            (
+                Dialect::VertexEmbeddings
+                | Dialect::GeminiEmbeddings
+                | Dialect::TitanEmbeddings
+                | Dialect::CohereEmbeddings,
+                _,
+            ) => embeddings::observe::body(tally, self.dialect, body),
             (Dialect::OpenAiResponses, _) => openai_responses::observe::body(tally, body),
             (Dialect::OpenAiImages, _) => openai_images::observe_body(tally, body),
             (Dialect::OpenAiAudio, _) => openai_audio::observe_body(tally, body),
@@ -116,6 +123,10 @@ impl Observer {
             Dialect::OpenAiChat
             | Dialect::OpenAiCompletions
             | Dialect::OpenAiEmbeddings
+            | Dialect::VertexEmbeddings
+            | Dialect::GeminiEmbeddings
+            | Dialect::TitanEmbeddings
+            | Dialect::CohereEmbeddings
             | Dialect::CohereRerank
             | Dialect::VllmTokenize => openai_chat::observe::event(tally, &data),
         }
@@ -186,6 +197,10 @@ fn texts(dialect: Dialect) -> &'static [&'static [u8]] {
         | Dialect::OpenAiAudio
         | Dialect::OpenAiImages
         | Dialect::OpenAiEmbeddings
+        | Dialect::VertexEmbeddings
+        | Dialect::GeminiEmbeddings
+        | Dialect::TitanEmbeddings
+        | Dialect::CohereEmbeddings
         | Dialect::CohereRerank
         | Dialect::VllmTokenize => &[],
     }
@@ -266,6 +281,11 @@ impl<'de> Visitor<'de> for CountVisitor {
         while members.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
         Ok(Count(None))
     }
+}
+
+/// The number of tokens that `value` is.
+pub(crate) fn count(value: &serde_json::Value) -> Option<u64> {
+    Count::deserialize(value).ok()?.value()
 }
 
 /// The type of an event that names it in its data, and what most of these events may carry.

@@ -66,6 +66,10 @@ pub(crate) fn words(dialect: Dialect) -> Option<&'static Words> {
         | Dialect::Gemini
         | Dialect::BedrockConverse
         | Dialect::OpenAiAudio
+        | Dialect::VertexEmbeddings
+        | Dialect::GeminiEmbeddings
+        | Dialect::TitanEmbeddings
+        | Dialect::CohereEmbeddings
         | Dialect::CohereRerank
         | Dialect::VllmTokenize => None,
     }

@@ -9,8 +9,10 @@ use std::fs;
 use std::path::Path;
 
 use bytes::{Bytes, BytesMut};
-use tollgate_dialect::{AnswerContext, StreamTranslator, translate_answer, translate_request};
-use tollgate_terms::{Delivery, Dialect, ModelName};
+use tollgate_dialect::{
+    AnswerContext, StreamTranslator, VectorEncoding, translate_answer, translate_request,
+};
+use tollgate_terms::{Delivery, Dialect, ModelName, Operation};
 use tollgate_wire::sse::{Decoder, Piece};
 
 fn context() -> AnswerContext {
@@ -19,6 +21,7 @@ fn context() -> AnswerContext {
         created_s: 1_767_225_600,
         fallback_id: "the-id-of-the-request".to_owned(),
         usage_wanted: true,
+        vectors: VectorEncoding::Float,
     }
 }
 
@@ -58,7 +61,7 @@ fn pretty(body: &[u8]) -> String {
 fn request(folder: &Path, client: Dialect, backend: Dialect, losses: &mut Vec<String>) {
     let Ok(body) = fs::read(folder.join("request.json")) else { return };
     let model = ModelName::parse("upstream-model").expect("a name");
-    let got = match translate_request(client, backend, &body, &model, delivery(&body)) {
+    let got = match translate_request(client, backend, Operation::Chat, &body, &model, delivery(&body)) {
         Ok(encoded) => {
             losses.extend(encoded.losses.iter().map(|loss| format!("request {loss:?}")));
             pretty(&encoded.body)
@@ -70,7 +73,7 @@ fn request(folder: &Path, client: Dialect, backend: Dialect, losses: &mut Vec<St
 
 fn answer(folder: &Path, client: Dialect, backend: Dialect, losses: &mut Vec<String>) {
     let Ok(body) = fs::read(folder.join("answer.json")) else { return };
-    let got = translate_answer(client, backend, &body, &context()).expect("an answer");
+    let got = translate_answer(client, backend, Operation::Chat, &body, &context()).expect("an answer");
     losses.extend(got.losses.iter().map(|loss| format!("answer {loss:?}")));
     compare(&folder.join("answer.out.json"), &pretty(&got.body));
 }

@@ -7,7 +7,7 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
-use tollgate_dialect::{AnswerContext, Observer, StreamTranslator};
+use tollgate_dialect::{AnswerContext, Observer, StreamTranslator, VectorEncoding};
 use tollgate_terms::{Delivery, Dialect, ModelName, Operation, Usage};
 use tollgate_wire::sse::{Decoder, Frame, Piece};
 
@@ -40,6 +40,7 @@ fn translated(client: Dialect, backend: Dialect, stream: &[u8]) -> BytesMut {
         created_s: 7,
         fallback_id: "fallback".to_owned(),
         usage_wanted: true,
+        vectors: VectorEncoding::Float,
     };
     let mut translator = StreamTranslator::new(client, backend, context).expect("words between the two");
     let mut out = BytesMut::new();

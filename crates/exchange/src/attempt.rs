@@ -410,9 +410,14 @@ impl Attempt {
             return Ok(None);
         }
         let context = self.answer_context();
-        let translated =
-            tollgate_dialect::translate_answer(self.routed.dialect, self.backend_dialect, body, &context)
-                .map_err(|_| BackendFault::Unreadable)?;
+        let translated = tollgate_dialect::translate_answer(
+            self.routed.dialect,
+            self.backend_dialect,
+            self.routed.operation,
+            body,
+            &context,
+        )
+        .map_err(|_| BackendFault::Unreadable)?;
         self.losses.extend(translated.losses);
         Ok(Some(translated.body))
     }
@@ -423,6 +428,7 @@ impl Attempt {
             created_s: self.started_at_unix_ms / 1000,
             fallback_id: self.routed.request_id.as_ref().to_owned(),
             usage_wanted: self.routed.delivery == Delivery::Whole || self.routed.usage_wanted,
+            vectors: self.routed.vectors,
         }
     }
 

@@ -133,17 +133,30 @@ fn schema(id: &ObjectId, written: &VersionedApiSchema, findings: &mut Findings) 
             })?;
             Ok(Schema::AzureOpenAi { api_version: version.to_owned() })
         }
-        SchemaName::AwsBedrock => Err(not_served(id, "AWSBedrock", findings)),
-        SchemaName::AwsAnthropic => Err(not_served(id, "AWSAnthropic", findings)),
-        SchemaName::GcpVertexAi => Err(not_served(id, "GCPVertexAI", findings)),
-        SchemaName::GcpAnthropic => Err(not_served(id, "GCPAnthropic", findings)),
+        SchemaName::AwsBedrock | SchemaName::SageMaker => {
+            unused("prefix", prefix.is_some());
+            unused("version", version.is_some());
+            let is_bedrock = written.name == SchemaName::AwsBedrock;
+            Ok(if is_bedrock { Schema::AwsBedrock } else { Schema::SageMaker })
+        }
+        SchemaName::AwsAnthropic => {
+            unused("prefix", prefix.is_some());
+            Ok(Schema::AwsAnthropic { version: version.map(str::to_owned) })
+        }
+        SchemaName::GcpVertexAi => {
+            unused("prefix", prefix.is_some());
+            unused("version", version.is_some());
+            Ok(Schema::GcpVertexAi { location: None })
+        }
+        SchemaName::GcpAnthropic => {
+            unused("prefix", prefix.is_some());
+            Ok(Schema::GcpAnthropic { version: version.map(str::to_owned), location: None })
+        }
+        SchemaName::Gemini => {
+            unused("version", version.is_some());
+            Ok(Schema::Gemini { prefix: prefix.unwrap_or("v1beta").to_owned() })
+        }
     }
-}
-
-fn not_served(id: &ObjectId, name: &str, findings: &mut Findings) -> String {
-    let message = format!("schema {name} is not served yet");
-    findings.error(id, "spec.schema.name", message.clone());
-    message
 }
 
 /// The Backend that an AIServiceBackend names.

@@ -2,7 +2,9 @@
 
 use bytes::{Bytes, BytesMut};
 use serde_json::Value;
-use tollgate_dialect::{AnswerContext, BackendError, Observer, SpliceEdits, StreamTranslator};
+use tollgate_dialect::{
+    AnswerContext, BackendError, Observer, SpliceEdits, StreamTranslator, VectorEncoding,
+};
 use tollgate_terms::{Delivery, Dialect, ModelName, Operation};
 use tollgate_wire::sse::{Decoder, Frame, Piece};
 
@@ -43,13 +45,19 @@ pub(crate) fn inspect(input: &[u8]) -> Result<(), String> {
     let model = model()?;
     for (dialect, operation) in DIALECTS {
         for content_type in [Some("application/json"), Some("multipart/form-data; boundary=b"), None] {
-            let Ok(facts) = tollgate_dialect::inspect(dialect, operation, content_type, &body) else {
+            let Ok(facts) = tollgate_dialect::inspect(dialect, operation, content_type, None, &body) else {
                 continue;
             };
-            let edits = SpliceEdits { model: Some(&model), ask_usage: true, body_set: &[], body_remove: &[] };
+            let edits = SpliceEdits {
+                model: Some(&model),
+                ask_usage: true,
+                host: &[],
+                body_set: &[],
+                body_remove: &[],
+            };
             let edited =
                 Bytes::from(tollgate_dialect::splice_request(dialect, &body, &facts, &edits).concat());
-            let again = tollgate_dialect::inspect(dialect, operation, content_type, &edited);
+            let again = tollgate_dialect::inspect(dialect, operation, content_type, None, &edited);
             let again = again.map_err(|error| format!("{dialect:?} {operation:?}: {}", error.message))?;
             law(again.model == model, || format!("{dialect:?}: the model is {}", again.model.as_str()))?;
             law(again.delivery == facts.delivery, || format!("{dialect:?}: another delivery"))?;
@@ -80,11 +88,13 @@ pub(crate) fn translate(input: &[u8]) -> Result<(), String> {
         created_s: 1,
         fallback_id: "id".to_owned(),
         usage_wanted: true,
+        vectors: VectorEncoding::Float,
     };
     for (client, backend) in PAIRS {
         if let Ok(encoded) = tollgate_dialect::translate_request(
             client,
             backend,
+            Operation::Chat,
             input,
             &context.requested_model,
             Delivery::Whole,
@@ -92,7 +102,9 @@ pub(crate) fn translate(input: &[u8]) -> Result<(), String> {
             let value: Value = serde_json::from_slice(&encoded.body).map_err(|error| error.to_string())?;
             law(value["model"] == "other", || format!("{backend:?}: the model is {}", value["model"]))?;
         }
-        if let Ok(answer) = tollgate_dialect::translate_answer(client, backend, input, &context) {
+        if let Ok(answer) =
+            tollgate_dialect::translate_answer(client, backend, Operation::Chat, input, &context)
+        {
             let _: Value = serde_json::from_slice(&answer.body).map_err(|error| error.to_string())?;
         }
         let translator = StreamTranslator::new(client, backend, context.clone());

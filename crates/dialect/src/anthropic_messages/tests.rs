@@ -118,6 +118,7 @@ fn context() -> AnswerContext {
         created_s: 7,
         fallback_id: "fallback".to_owned(),
         usage_wanted: true,
+        vectors: crate::VectorEncoding::Float,
     }
 }
 
