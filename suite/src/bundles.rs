@@ -5,8 +5,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use tollgate_config::bundle::{
-    Backend, Bundle, Credential, CredentialKind, Endpoint, Limits, Listener, Mutation, Retry, Route, Rule,
-    Schema, SecretRef, Target, Timeouts,
+    Backend, Bundle, Credential, CredentialKind, Endpoint, Limits, Listener, Mutation, OnLoss, Retry, Route,
+    Rule, Schema, SecretRef, Target, Timeouts,
 };
 use tollgate_terms::{BackendName, RouteName};
 
@@ -106,6 +106,7 @@ pub fn bundle(port: u16, rule: Rule, backends: Vec<Backend>) -> Bundle {
             created_at: 0,
             rules: vec![rule],
             costs: Vec::new(),
+            on_loss: OnLoss::default(),
         }],
         backends: by_name,
         ..Bundle::default()

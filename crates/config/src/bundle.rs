@@ -90,6 +90,21 @@ pub struct Route {
     pub rules: Vec<Rule>,
     /// Token numbers to publish for each request; route-level entries have replaced global ones of the same key.
     pub costs: Vec<Cost>,
+    /// What to do when a translation cannot say all of a request.
+    #[serde(default)]
+    pub on_loss: OnLoss,
+}
+
+/// What to do when a request cannot be said completely in the dialect of a backend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum OnLoss {
+    /// Record it, and tell a client that asks.
+    #[default]
+    Allow,
+    /// Record it, and tell every client, in a header.
+    Warn,
+    /// Refuse a request whose answer may differ for it, with a 422. A loss that only costs is allowed.
+    Reject,
 }
 
 /// A number of tokens to publish under a key.

@@ -30,6 +30,7 @@ fn said_again(name: &str, body: &[u8], losses: &mut Losses) -> Value {
         fallback_id: "fallback".to_owned(),
         usage_wanted: true,
         vectors: crate::VectorEncoding::Float,
+        usage: None,
     };
     let (dialect, kind) = name.split_once('-').expect("a dialect and a kind");
     let dialect = Dialect::ALL.into_iter().find(|known| known.label() == dialect).expect("a dialect");

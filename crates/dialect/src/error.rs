@@ -175,6 +175,14 @@ pub fn request_id_header(dialect: Dialect) -> &'static str {
     }
 }
 
+/// The response header in which backends of `dialect` tell the id of an answer that has none in its body.
+pub fn answer_id_header(dialect: Dialect) -> Option<&'static str> {
+    match family(dialect) {
+        Family::Aws => Some("x-amzn-requestid"),
+        Family::OpenAi | Family::Anthropic | Family::Cohere | Family::Google => None,
+    }
+}
+
 /// The type of an error that a backend told without one.
 fn backend_error_kind(backend: Dialect) -> &'static str {
     match family(backend) {

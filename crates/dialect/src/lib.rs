@@ -36,8 +36,8 @@ mod vllm_tokenize;
 pub use embeddings::VectorEncoding;
 pub use endpoint::{Endpoint, EndpointPath, PathFacts, Prefixes, endpoint, endpoint_paths, error_dialect};
 pub use error::{
-    BackendError, ErrorBody, encode_error, encode_stream_error, knows_status, request_id_header,
-    reshape_error,
+    BackendError, ErrorBody, answer_id_header, encode_error, encode_stream_error, knows_status,
+    request_id_header, reshape_error,
 };
 pub use inspect::{Facts, Invalid, InvalidKind, inspect};
 pub use models::{ModelEntry, encode_model, encode_models};

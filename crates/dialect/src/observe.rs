@@ -6,6 +6,7 @@
 
 use std::borrow::Cow;
 
+use http::HeaderMap;
 use serde::de::{Deserializer, IgnoredAny, Visitor};
 use serde::{Deserialize, de};
 use tollgate_terms::{Delivery, Dialect, ModelName, Operation, Usage, UsageSource};
@@ -17,6 +18,10 @@ use crate::{
     anthropic_messages, bedrock_converse, cohere_rerank, embeddings, gemini, openai_audio, openai_chat,
     openai_images, openai_responses, vllm_tokenize,
 };
+
+/// Where AWS Bedrock tells tokens, of models whose answers have no place for them (Bedrock's user guide, `InvokeModel`).
+const INPUT_TOKENS: &str = "x-amzn-bedrock-input-token-count";
+const OUTPUT_TOKENS: &str = "x-amzn-bedrock-output-token-count";
 
 /// What a frame turned out to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,6 +68,15 @@ impl Observer {
     /// An observer for an answer of `dialect`.
     pub fn new(dialect: Dialect, operation: Operation, _delivery: Delivery) -> Self {
         Self { dialect, operation, tally: Tally::default(), mould: Mould::default() }
+    }
+
+    /// Sees the head of the answer. Some hosts tell the tokens there, and only there.
+    pub fn head(&mut self, headers: &HeaderMap) {
+        let count = |name: &str| headers.get(name)?.to_str().ok()?.trim().parse::<u64>().ok();
+        if let Some(input_tokens) = count(INPUT_TOKENS) {
+            let output_tokens = count(OUTPUT_TOKENS).unwrap_or(0);
+            self.tally.finish(Some(Usage { input_tokens, output_tokens, ..Usage::default() }));
+        }
     }
 
     /// Sees a whole answer.

@@ -5,7 +5,7 @@
 use bytes::{Bytes, BytesMut};
 use serde::de::DeserializeOwned;
 use tollgate_chat::{Effect, Event, Loss, LossKind, Losses};
-use tollgate_terms::{Delivery, Dialect, ModelName, Operation};
+use tollgate_terms::{Delivery, Dialect, ModelName, Operation, Usage};
 use tollgate_wire::sse::Frame;
 
 use crate::embeddings::VectorEncoding;
@@ -55,6 +55,8 @@ pub struct AnswerContext {
     pub usage_wanted: bool,
     /// How the client wants vectors written.
     pub vectors: VectorEncoding,
+    /// Tokens as the head of the answer tells them, for bodies that do not.
+    pub usage: Option<Usage>,
 }
 
 /// An answer in the client's dialect.
@@ -203,6 +205,7 @@ mod tests {
             fallback_id: "fallback".to_owned(),
             usage_wanted: true,
             vectors: VectorEncoding::Float,
+            usage: None,
         };
         let (openai, anthropic) = (Dialect::OpenAiChat, Dialect::AnthropicMessages);
         for (client, backend) in [(openai, anthropic), (anthropic, openai)] {

@@ -41,6 +41,7 @@ fn translated(client: Dialect, backend: Dialect, stream: &[u8]) -> BytesMut {
         fallback_id: "fallback".to_owned(),
         usage_wanted: true,
         vectors: VectorEncoding::Float,
+        usage: None,
     };
     let mut translator = StreamTranslator::new(client, backend, context).expect("words between the two");
     let mut out = BytesMut::new();

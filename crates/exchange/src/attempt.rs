@@ -36,6 +36,8 @@ pub struct Attempt {
     asks_usage: bool,
     losses: Vec<Loss>,
     upstream_status: Option<u16>,
+    /// The backend's id of its answer, where a header tells it.
+    answer_id: Option<String>,
     fault: Option<Fault>,
     token_times: Option<(Instant, Instant)>,
     /// What could still be sent of the chunk that broke a stream.
@@ -94,6 +96,7 @@ impl Attempt {
             asks_usage: false,
             losses: Vec::new(),
             upstream_status: None,
+            answer_id: None,
             fault: None,
             token_times: None,
             unsent: Bytes::new(),
@@ -152,6 +155,9 @@ impl Attempt {
     ) -> Step<(ResponseHead, Receive)> {
         let incoming = Incoming::read(&self.routed, status.as_u16(), &headers);
         self.upstream_status = Some(incoming.status);
+        self.observer.head(&headers);
+        let answer_id = tollgate_dialect::answer_id_header(self.backend_dialect);
+        self.answer_id = answer_id.and_then(|name| Some(headers::text(&headers, name)?.to_owned()));
         if incoming.body == BodyKind::Error {
             let fault = status_fault(incoming.status, &headers, self.started_at_unix_ms);
             let fault = Fault::Backend(fault);
@@ -208,6 +214,7 @@ impl Attempt {
         if let Some(changed) = changed {
             head.headers.remove(CONTENT_ENCODING);
             headers::declare_json(&mut head.headers);
+            self.routed.explain.write(&self.losses, &mut head.headers);
             return Step::Forward(changed);
         }
         match &incoming.coding {
@@ -381,6 +388,7 @@ impl Attempt {
                 headers::declare_event_stream(&mut headers);
             }
         }
+        self.routed.explain.write(&self.losses, &mut headers);
         ResponseHead { status: client_status(incoming.status, self.routed.dialect), headers }
     }
 
@@ -426,9 +434,10 @@ impl Attempt {
         AnswerContext {
             requested_model: self.routed.model.clone(),
             created_s: self.started_at_unix_ms / 1000,
-            fallback_id: self.routed.request_id.as_ref().to_owned(),
+            fallback_id: self.answer_id.as_deref().unwrap_or(&self.routed.request_id).to_owned(),
             usage_wanted: self.routed.delivery == Delivery::Whole || self.routed.usage_wanted,
             vectors: self.routed.vectors,
+            usage: self.observer.usage().map(|(usage, _)| usage),
         }
     }
 

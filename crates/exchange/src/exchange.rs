@@ -10,6 +10,7 @@ use tollgate_config::Snapshot;
 use tollgate_dialect::{Endpoint, Invalid, PathFacts, Prefixes};
 use tollgate_terms::{BackendName, Delivery, Dialect, Fault, GatewayFault, ModelName, Operation, RouteName};
 
+use crate::explain::Explain;
 use crate::headers;
 use crate::passage::{self, Decided, Passage};
 use crate::record::{Outcome, Record, Summary};
@@ -423,6 +424,7 @@ fn route(
         usage_wanted: facts.usage_wanted,
         prompt_bytes: facts.prompt_bytes,
         vectors: facts.vectors,
+        explain: Explain::of(&request_headers, rule.on_loss),
         rule: Arc::clone(rule),
     };
     let method = head.method.clone();

@@ -13,6 +13,7 @@ use tollgate_config::{CompiledRule, CompiledTarget};
 use tollgate_dialect::{Facts, VectorEncoding};
 use tollgate_terms::{Delivery, Dialect, ModelName, Operation};
 
+use crate::explain::Explain;
 use crate::step::Offered;
 
 /// What is known of a request, and the rule that takes it. It holds nothing of the client's own bytes.
@@ -29,6 +30,8 @@ pub struct Routed {
     pub(crate) prompt_bytes: u64,
     /// How the client wants vectors written.
     pub(crate) vectors: VectorEncoding,
+    /// Whether the client is told what a translation lost.
+    pub(crate) explain: Explain,
     pub(crate) rule: Arc<CompiledRule>,
 }
 

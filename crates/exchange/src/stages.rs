@@ -11,6 +11,7 @@ use tollgate_dialect::{Invalid, SpliceEdits};
 use tollgate_terms::{Delivery, Dialect};
 use tollgate_wire::json::{self, Edit};
 
+use crate::explain;
 use crate::headers;
 use crate::refusal::Refusal;
 use crate::routed::{ClientRequest, Routed};
@@ -134,6 +135,7 @@ fn speak(draft: &mut Draft<'_>) -> Result<(), Refusal> {
     )
     .map_err(Refusal::Invalid)?;
     draft.losses.extend(encoded.losses);
+    explain::check(routed.rule.on_loss, &draft.losses).map_err(Refusal::Invalid)?;
     draft.request.body = vec![encoded.body];
     Ok(())
 }

@@ -89,6 +89,7 @@ pub(crate) fn translate(input: &[u8]) -> Result<(), String> {
         fallback_id: "id".to_owned(),
         usage_wanted: true,
         vectors: VectorEncoding::Float,
+        usage: None,
     };
     for (client, backend) in PAIRS {
         if let Ok(encoded) = tollgate_dialect::translate_request(

@@ -119,6 +119,7 @@ fn context() -> AnswerContext {
         fallback_id: "fallback".to_owned(),
         usage_wanted: true,
         vectors: crate::VectorEncoding::Float,
+        usage: None,
     }
 }
 

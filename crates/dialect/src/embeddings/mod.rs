@@ -121,7 +121,8 @@ pub(crate) fn translate_answer(
     context: &AnswerContext,
 ) -> Result<Bytes, Unreadable> {
     let words = words(backend).ok_or_else(|| Unreadable("no answer to embeddings".to_owned()))?;
-    let vectors = (words.decode_answer)(body)?;
+    let mut vectors = (words.decode_answer)(body)?;
+    vectors.usage = vectors.usage.or(context.usage);
     Ok(openai::encode_answer(&vectors, context.vectors, context.requested_model.as_str()))
 }
 
