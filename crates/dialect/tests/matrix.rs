@@ -143,8 +143,7 @@ fn requests(goldens: &mut Goldens, client: Dialect) {
                 continue;
             }
             let pair = format!("{}_to_{}", client.label(), backend.label());
-            let said =
-                translate_request(client, backend, Operation::Chat, &body, &model, delivery(&body));
+            let said = translate_request(client, backend, Operation::Chat, &body, &model, delivery(&body));
             let text = match said {
                 Ok(encoded) => {
                     goldens.lose(&case, &pair, &encoded.losses);
