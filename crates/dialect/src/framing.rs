@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use bytes::{Bytes, BytesMut};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use tollgate_terms::Dialect;
+use tollgate_terms::{Dialect, StreamFraming};
 use tollgate_wire::event_stream::{self, Malformed, Message};
 use tollgate_wire::sse::{self, Frame, Piece};
 
@@ -18,19 +18,6 @@ use crate::{anthropic_messages, openai_chat};
 
 /// What Bedrock adds to the last event of a model's own stream.
 const METRICS: &str = "amazon-bedrock-invocationMetrics";
-
-/// How a backend frames its streamed answers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StreamFraming {
-    /// Server-sent events.
-    Sse,
-    /// `ConverseStream`: each message is an event, whose type is in a header.
-    AwsEvents,
-    /// `InvokeModelWithResponseStream`: each message holds one JSON event of the model's own dialect, in base64.
-    AwsChunks,
-    /// `InvokeEndpointWithResponseStream`: each message holds a piece, cut anywhere, of the server-sent events of a model's container.
-    AwsPayload,
-}
 
 /// Why a stream cannot be read on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -40,7 +40,7 @@ pub use error::{
     BackendError, ErrorBody, answer_id_header, encode_error, encode_stream_error, knows_status,
     request_id_header, reshape_error,
 };
-pub use framing::{Corrupt, Reframer, StreamFraming};
+pub use framing::{Corrupt, Reframer};
 pub use inspect::{Facts, Invalid, InvalidKind, inspect};
 pub use models::{ModelEntry, encode_model, encode_models};
 pub use observe::{Observer, Seen, is_whole};

@@ -8,9 +8,11 @@ use http::header::CONTENT_ENCODING;
 use http::{HeaderMap, StatusCode};
 use tollgate_chat::Loss;
 use tollgate_config::{CompiledRule, CompiledTarget};
-use tollgate_dialect::{AnswerContext, BackendError, ErrorBody, Observer, StreamTranslator};
+use tollgate_dialect::{AnswerContext, BackendError, ErrorBody, Observer, Reframer, StreamTranslator};
 use tollgate_policy::estimate;
-use tollgate_terms::{BackendFault, ClientFault, Delivery, Dialect, Fault, Secret, Usage, UsageSource};
+use tollgate_terms::{
+    BackendFault, ClientFault, Delivery, Dialect, Fault, Secret, StreamFraming, Usage, UsageSource,
+};
 use tollgate_wire::inflate::{InflateError, Inflater};
 
 use crate::headers;
@@ -20,7 +22,7 @@ use crate::response::{BodyKind, Chance, Incoming, Receive, ResponseHead, identif
 use crate::routed::{ClientRequest, Routed};
 use crate::stages::{DISPATCH, Draft, UpstreamRequest, run};
 use crate::step::{Answer, Need, Offered, Step};
-use crate::stream::{EventStream, Path};
+use crate::stream::{EventStream, FRAME_BYTES_MAX, Path};
 
 /// One try at one backend.
 pub struct Attempt {
@@ -153,7 +155,10 @@ impl Attempt {
         headers: HeaderMap,
         chance: Chance,
     ) -> Step<(ResponseHead, Receive)> {
-        let incoming = Incoming::read(&self.routed, status.as_u16(), &headers);
+        let framing = self
+            .target()
+            .map_or(StreamFraming::Sse, |target| target.backend.schema.framing(self.backend_dialect));
+        let incoming = Incoming::read(&self.routed, framing, status.as_u16(), &headers);
         self.upstream_status = Some(incoming.status);
         self.observer.head(&headers);
         let answer_id = tollgate_dialect::answer_id_header(self.backend_dialect);
@@ -382,9 +387,9 @@ impl Attempt {
     fn response_head(&self, incoming: &Incoming, mut headers: HeaderMap) -> ResponseHead {
         headers::clean_response(&mut headers);
         identify(&mut headers, self.routed.dialect, &self.routed.request_id);
-        if incoming.body == BodyKind::Events {
+        if let BodyKind::Events(framing) = incoming.body {
             headers.remove(CONTENT_ENCODING);
-            if !self.is_splice() {
+            if !self.is_splice() || framing != StreamFraming::Sse {
                 headers::declare_event_stream(&mut headers);
             }
         }
@@ -396,7 +401,7 @@ impl Attempt {
         self.state = match incoming.body {
             BodyKind::Error | BodyKind::Document => State::AwaitBody(incoming),
             BodyKind::Opaque => State::AwaitOpaque,
-            BodyKind::Events => {
+            BodyKind::Events(framing) => {
                 let path = if self.is_splice() {
                     Path::Splice { hides_usage: self.asks_usage }
                 } else {
@@ -406,7 +411,8 @@ impl Attempt {
                             .ok_or(BackendFault::Unreadable)?;
                     Path::Hub(Box::new(translator))
                 };
-                State::AwaitEvents(Box::new(EventStream::new(path, incoming.coding.as_deref())?))
+                let events = Reframer::new(framing, self.backend_dialect, FRAME_BYTES_MAX);
+                State::AwaitEvents(Box::new(EventStream::new(path, events, incoming.coding.as_deref())?))
             }
         };
         Ok(())

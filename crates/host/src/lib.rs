@@ -16,7 +16,7 @@ mod vertex;
 
 use http::HeaderMap;
 use serde::{Deserialize, Serialize};
-use tollgate_terms::{Dialect, ModelName, Operation};
+use tollgate_terms::{Dialect, ModelName, Operation, StreamFraming};
 
 pub use call::Call;
 pub use credential::CredentialKind;
@@ -157,6 +157,16 @@ impl Schema {
             (Self::Anthropic { .. } | Self::GcpAnthropic { .. }, _) => &[AnthropicMessages],
             (Self::Cohere { .. }, _) => &[CohereRerank],
             (Self::Plain, _) => &[],
+        }
+    }
+
+    /// How this host frames the streamed answer to a request in `dialect`.
+    pub fn framing(&self, dialect: Dialect) -> StreamFraming {
+        match (self, dialect) {
+            (Self::AwsBedrock, Dialect::BedrockConverse) => StreamFraming::AwsEvents,
+            (Self::AwsAnthropic { .. }, Dialect::AnthropicMessages) => StreamFraming::AwsChunks,
+            (Self::SageMaker, _) => StreamFraming::AwsPayload,
+            _ => StreamFraming::Sse,
         }
     }
 

@@ -117,6 +117,19 @@ pub enum Delivery {
     Stream,
 }
 
+/// How a backend frames its streamed answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StreamFraming {
+    /// Server-sent events.
+    Sse,
+    /// `ConverseStream`: each message is an event, whose type is in a header.
+    AwsEvents,
+    /// `InvokeModelWithResponseStream`: each message holds one JSON event of the model's own dialect, in base64.
+    AwsChunks,
+    /// `InvokeEndpointWithResponseStream`: each message holds a piece, cut anywhere, of the server-sent events of a model's container.
+    AwsPayload,
+}
+
 impl Operation {
     /// All of them.
     pub const ALL: [Self; 10] = [
