@@ -4,16 +4,20 @@
 //! a pure function of the configuration and the model's name.
 
 mod anthropic;
+mod aws_profile;
 mod azure;
 mod cohere;
 mod credential;
 mod openai;
+mod signature;
 
 use http::HeaderMap;
 use serde::{Deserialize, Serialize};
 use tollgate_terms::{Dialect, ModelName, Operation};
 
-pub use credential::CredentialKind;
+pub use aws_profile::{ProfileError, profile_keys};
+pub use credential::{CannotShow, CredentialKind, Half, Proof};
+pub use signature::{SigningKeys, Unsigned};
 
 /// The API schema of a backend, with the meaning of `version` and `prefix` in its manifest resolved.
 ///
@@ -86,6 +90,19 @@ impl Schema {
             Self::OpenAi { .. } | Self::AzureOpenAi { .. } => &[Dialect::OpenAiChat],
             Self::Anthropic { .. } => &[Dialect::AnthropicMessages],
             Self::Cohere { .. } | Self::Plain => &[],
+        }
+    }
+
+    /// The name of the service that requests to this host are signed for, where they are signed.
+    ///
+    /// OpenAI's dialect is served by Bedrock as well, and so may be any other through an address of one's own.
+    pub fn signing_service(&self) -> &'static str {
+        match self {
+            Self::OpenAi { .. }
+            | Self::AzureOpenAi { .. }
+            | Self::Anthropic { .. }
+            | Self::Cohere { .. }
+            | Self::Plain => "bedrock",
         }
     }
 
