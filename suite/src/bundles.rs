@@ -5,8 +5,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use tollgate_config::bundle::{
-    Backend, Bundle, Credential, CredentialKind, Endpoint, Limits, Listener, Mutation, OnLoss, Retry, Route,
-    Rule, Schema, SecretRef, Target, Timeouts,
+    Backend, Bundle, Credential, CredentialKind, CredentialSource, Endpoint, Limits, Listener, Mutation,
+    OnLoss, Retry, Route, Rule, Schema, SecretRef, Target, Timeouts,
 };
 use tollgate_terms::{BackendName, RouteName};
 
@@ -74,8 +74,8 @@ pub fn openai(name: &str, address: SocketAddr) -> Backend {
 pub fn keyed(mut backend: Backend) -> Backend {
     backend.credential = Some(Credential {
         kind: CredentialKind::ApiKey,
-        configured: Some(secret_ref()),
-        override_header: None,
+        configured: Some(CredentialSource::Key(secret_ref())),
+        override_headers: Vec::new(),
         fallback_to_configured: true,
     });
     backend

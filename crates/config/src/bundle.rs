@@ -2,6 +2,7 @@
 //!
 //! It is plain data, so it can be printed, compared and sent to another process.
 
+mod credential;
 mod plain;
 
 use std::collections::BTreeMap;
@@ -9,9 +10,15 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-pub use tollgate_host::{Call, CredentialKind, Envelope, Location, Schema};
+pub use tollgate_host::{
+    Call, CredentialKind, Envelope, Location, Proof, Schema, SigningKeys, Unsigned, profile_keys,
+};
 use tollgate_terms::{BackendName, ModelName, RouteName};
 
+pub use credential::{
+    AwsSource, AzureIdentity, AzureSource, ClientId, Credential, CredentialSource, GoogleFederation,
+    GoogleSource, OidcClient,
+};
 pub use plain::{
     Forward, HeaderEdit, PathMatch, PathRewrite, PlainAction, PlainMatch, PlainRoute, PlainRule, PlainTarget,
     QueryMatch, Redirect,
@@ -268,6 +275,13 @@ pub struct Backend {
 }
 
 impl Backend {
+    /// What every endpoint is asked as, if they are all asked as one: a signed request names its host.
+    pub fn one_authority(&self) -> Option<String> {
+        let (first, others) = self.endpoints.split_first()?;
+        let authority = self.authority(first);
+        others.iter().all(|other| self.authority(other) == authority).then_some(authority)
+    }
+
     /// What `endpoint` is asked as: its host, with the port unless that is the usual one.
     pub fn authority(&self, endpoint: &Endpoint) -> String {
         let usual_port = if self.tls.is_some() { 443 } else { 80 };
@@ -326,19 +340,6 @@ pub enum Trust {
     System,
     /// Those in these PEM texts (ConfigMap or Secret values, inlined: they are not secret).
     Pem(Vec<String>),
-}
-
-/// How the gateway proves itself to a backend.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Credential {
-    /// Which header carries it.
-    pub kind: CredentialKind,
-    /// Where the configured one is; `None` when only per-request credentials are allowed.
-    pub configured: Option<SecretRef>,
-    /// The request header from which a per-request credential is taken, lower case.
-    pub override_header: Option<String>,
-    /// Whether the configured one serves when the request brings none.
-    pub fallback_to_configured: bool,
 }
 
 /// Bounds on concurrent work at one backend.

@@ -133,7 +133,7 @@ impl Snapshot {
 fn credential_headers(bundle: &Bundle) -> Vec<HeaderName> {
     let credentials = bundle.backends.values().filter_map(|backend| backend.credential.as_ref());
     let names: BTreeSet<&str> =
-        credentials.filter_map(|credential| credential.override_header.as_deref()).collect();
+        credentials.flat_map(|credential| &credential.override_headers).map(String::as_str).collect();
     names.into_iter().filter_map(|name| name.parse().ok()).collect()
 }
 

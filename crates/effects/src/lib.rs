@@ -3,12 +3,12 @@
 //! Whoever starts the data plane fills [`Secrets`]; this crate reads no file and no environment by itself, names no
 //! vendor, and never prints what it holds.
 
-mod credential;
+mod credentials;
 mod dispatch;
 mod request_id;
 mod secrets;
 
-pub use credential::{Missing, credential};
-pub use dispatch::dispatch;
+pub use credentials::Credentials;
+pub use dispatch::{Undispatched, dispatch};
 pub use request_id::request_id;
 pub use secrets::Secrets;

@@ -7,11 +7,12 @@ use bytes::{Bytes, BytesMut};
 use http::header::CONTENT_ENCODING;
 use http::{HeaderMap, StatusCode};
 use tollgate_chat::Loss;
+use tollgate_config::bundle::{Proof, Unsigned};
 use tollgate_config::{CompiledRule, CompiledTarget};
 use tollgate_dialect::{AnswerContext, BackendError, ErrorBody, Observer, Reframer, StreamTranslator};
 use tollgate_policy::estimate;
 use tollgate_terms::{
-    BackendFault, ClientFault, Delivery, Dialect, Fault, Secret, StreamFraming, Usage, UsageSource,
+    BackendFault, ClientFault, Delivery, Dialect, Fault, GatewayFault, StreamFraming, Usage, UsageSource,
 };
 use tollgate_wire::inflate::{InflateError, Inflater};
 
@@ -23,6 +24,9 @@ use crate::routed::{ClientRequest, Routed};
 use crate::stages::{DISPATCH, Draft, UpstreamRequest, run};
 use crate::step::{Answer, Need, Offered, Step};
 use crate::stream::{EventStream, FRAME_BYTES_MAX, Path};
+
+/// Why a request cannot be signed.
+const ONE_HOST: &str = "requests are signed for one host, and the backend has several";
 
 /// One try at one backend.
 pub struct Attempt {
@@ -119,13 +123,13 @@ impl Attempt {
         self.asks_usage = draft.asks_usage;
         self.losses = draft.losses;
         let request = draft.request;
-        let Some(credential) = target.backend.credential.clone() else {
+        let Some(credential) = &target.backend.credential else {
             self.state = State::AwaitHead;
             return Step::Forward(request);
         };
-        let offered = offered(client, credential.override_header.as_deref());
+        let offered = offered(client, &credential.override_headers);
         self.state = State::AwaitCredential(request);
-        Step::Ask(Need::Credential { credential, offered })
+        Step::Ask(Need::Credential { backend: Arc::clone(&target.backend), offered })
     }
 
     /// Takes the answer to what was asked.
@@ -134,15 +138,14 @@ impl Attempt {
             return self.internal();
         };
         match answer {
-            Answer::Credential(secret) => {
-                if let Some(secret) = secret
-                    && !self.show(&secret, &mut request)
-                {
-                    return self.refuse(&Refusal::MissingCredential);
-                }
-                Step::Forward(request)
-            }
+            Answer::Credential(None) => Step::Forward(request),
+            Answer::Credential(Some(proof)) => match self.show(&proof, &mut request) {
+                Ok(()) => Step::Forward(request),
+                Err(refusal) => self.refuse(&refusal),
+            },
             Answer::MissingCredential => self.refuse(&Refusal::MissingCredential),
+            Answer::HalfCredential => self.refuse(&Refusal::HalfCredential),
+            Answer::UnavailableCredential => Step::Retry(Fault::Gateway(GatewayFault::Credential)),
         }
     }
 
@@ -377,11 +380,25 @@ impl Attempt {
         self.backend_dialect == self.routed.dialect
     }
 
-    fn show(&self, secret: &Secret, request: &mut UpstreamRequest) -> bool {
-        let Some(credential) = self.target().and_then(|target| target.backend.credential.as_ref()) else {
-            return false;
+    fn show(&self, proof: &Proof, request: &mut UpstreamRequest) -> Result<(), Refusal> {
+        let target = self.target().ok_or(Refusal::MissingCredential)?;
+        let backend = &target.backend;
+        let credential = backend.credential.as_ref().ok_or(Refusal::MissingCredential)?;
+        let authority = if credential.kind.is_signature() {
+            backend.one_authority().ok_or_else(|| Refusal::Misconfigured { reason: ONE_HOST.to_owned() })?
+        } else {
+            String::new()
         };
-        credential.kind.show(secret, &mut request.headers).is_ok()
+        let unsigned = Unsigned {
+            method: &request.method,
+            authority: &authority,
+            path: &request.path,
+            body: &request.body,
+            service: backend.schema.signing_service(),
+            unix_s: self.started_at_unix_ms / 1000,
+        };
+        let shown = credential.kind.show(proof, unsigned, &mut request.headers);
+        shown.map_err(|_| Refusal::MissingCredential)
     }
 
     fn response_head(&self, incoming: &Incoming, mut headers: HeaderMap) -> ResponseHead {
@@ -484,12 +501,14 @@ impl Attempt {
     }
 }
 
-/// The credential that the request brought, if the backend takes one from its headers.
-fn offered(client: &ClientRequest, name: Option<&str>) -> Option<Offered> {
-    let name = name?;
-    let mut credentials = client.credentials.iter();
-    let (_, offered) = credentials.find(|(header, _)| header.as_str().eq_ignore_ascii_case(name))?;
-    Some(offered.clone())
+/// What the request brought in the headers called `names`, from which the backend takes a credential.
+fn offered(client: &ClientRequest, names: &[String]) -> Vec<Option<Offered>> {
+    let offered = |name: &String| {
+        let mut credentials = client.credentials.iter();
+        let (_, offered) = credentials.find(|(header, _)| header.as_str().eq_ignore_ascii_case(name))?;
+        Some(offered.clone())
+    };
+    names.iter().map(offered).collect()
 }
 
 /// The body without its content coding.

@@ -80,6 +80,8 @@ pub enum Refusal {
     },
     /// The backend wants a credential per request, and there is none.
     MissingCredential,
+    /// The request brought one part of a credential, and another is missing.
+    HalfCredential,
     /// The head of the request is none of HTTP.
     Malformed {
         /// What is wrong.
@@ -133,7 +135,9 @@ impl Refusal {
             Self::ContentCoding { .. } => {
                 headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
             }
-            Self::Failed(Fault::Gateway(GatewayFault::Overloaded | GatewayFault::Behind)) => {
+            Self::Failed(Fault::Gateway(
+                GatewayFault::Credential | GatewayFault::Overloaded | GatewayFault::Behind,
+            )) => {
                 headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
             }
             Self::Failed(Fault::Gateway(GatewayFault::Draining)) => {
@@ -172,7 +176,7 @@ impl Refusal {
             },
             Self::NotServed { .. } => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Misconfigured { .. } => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::MissingCredential => StatusCode::UNAUTHORIZED,
+            Self::MissingCredential | Self::HalfCredential => StatusCode::UNAUTHORIZED,
             Self::Failed(fault) => fault_status(fault, dialect),
         }
     }
@@ -196,10 +200,13 @@ impl Refusal {
             },
             Self::NotServed { .. } => "UnprocessableEntity",
             Self::Misconfigured { .. } => "InternalServerError",
-            Self::MissingCredential => "Unauthorized",
+            Self::MissingCredential | Self::HalfCredential => "Unauthorized",
             Self::Failed(Fault::Gateway(GatewayFault::Internal)) => "InternalServerError",
             Self::Failed(Fault::Gateway(
-                GatewayFault::Overloaded | GatewayFault::Draining | GatewayFault::Behind,
+                GatewayFault::Credential
+                | GatewayFault::Overloaded
+                | GatewayFault::Draining
+                | GatewayFault::Behind,
             )) => "ServiceUnavailable",
             Self::Failed(_) => "BackendError",
         }
@@ -221,6 +228,7 @@ impl Refusal {
             Self::Misconfigured { .. } => "misconfigured",
             Self::NotServed { .. } => "not_served",
             Self::MissingCredential => "missing_credential",
+            Self::HalfCredential => "half_credential",
             Self::Malformed { .. } => "malformed_head",
             Self::HeadTimeout => "head_timeout",
             Self::AmbiguousLength => "ambiguous_length",
@@ -253,6 +261,10 @@ impl Refusal {
                 format!("no backend of the route that takes this request can serve {operation}")
             }
             Self::MissingCredential => "missing upstream credential".to_owned(),
+            Self::HalfCredential => {
+                "missing upstream credential: the request brought a part of one, and the rest is missing"
+                    .to_owned()
+            }
             Self::Malformed { what } => format!("the head of the request is not valid HTTP/1.1: {what}"),
             Self::HeadTimeout => "the head of the request did not arrive in time".to_owned(),
             Self::AmbiguousLength => {
@@ -296,9 +308,12 @@ fn no_route_message(model: &str, known: &[String]) -> String {
 pub(crate) fn fault_status(fault: &Fault, dialect: Dialect) -> StatusCode {
     let Fault::Backend(fault) = fault else {
         return match fault {
-            Fault::Gateway(GatewayFault::Draining | GatewayFault::Overloaded | GatewayFault::Behind) => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Fault::Gateway(
+                GatewayFault::Credential
+                | GatewayFault::Draining
+                | GatewayFault::Overloaded
+                | GatewayFault::Behind,
+            ) => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         };
     };
@@ -338,7 +353,10 @@ pub(crate) fn fault_message(fault: &Fault) -> String {
         Fault::Gateway(GatewayFault::Behind) => {
             "the gateway is taking a new configuration in; try again".to_owned()
         }
-        Fault::Gateway(_) => "internal error of the gateway".to_owned(),
+        Fault::Gateway(GatewayFault::Credential) => {
+            "no credential for the backend could be obtained".to_owned()
+        }
+        Fault::Gateway(GatewayFault::Internal) => "internal error of the gateway".to_owned(),
         Fault::Backend(fault) => match fault {
             BackendFault::Unreachable => "no backend could be reached".to_owned(),
             BackendFault::Reset => "the backend closed the connection before it answered".to_owned(),

@@ -1,6 +1,8 @@
 //! What the core tells a data plane to do next, what it may ask, and what it is told.
 
-use tollgate_config::bundle::Credential;
+use std::sync::Arc;
+
+use tollgate_config::bundle::{Backend, Proof};
 use tollgate_terms::{Fault, Secret};
 
 use crate::refusal::LocalReply;
@@ -23,16 +25,18 @@ pub enum Step<T> {
 /// What the core cannot know by itself. `effects` finds the answers.
 #[derive(Debug)]
 pub enum Need {
-    /// The secret of a backend's credential.
+    /// What proves the gateway to a backend.
     Credential {
-        /// The credential as configured.
-        credential: Credential,
-        /// The credential that the request itself brought, if the configuration allows one.
-        offered: Option<Offered>,
+        /// The backend, whose credential is as configured.
+        backend: Arc<Backend>,
+        /// The parts of a credential that the request itself brought, in the order of
+        /// [`CredentialKind::offered_parts`](tollgate_config::bundle::CredentialKind::offered_parts). None where the
+        /// configuration allows none.
+        offered: Vec<Option<Offered>>,
     },
 }
 
-/// A credential that a request brought with it. Not printable, like every secret.
+/// A part of a credential that a request brought with it. Not printable, like every secret.
 #[derive(Clone)]
 pub struct Offered(pub Secret);
 
@@ -44,8 +48,12 @@ impl std::fmt::Debug for Offered {
 
 /// The answer to a [`Need`].
 pub enum Answer {
-    /// The secret; `None` when the backend is to be called without one.
-    Credential(Option<Secret>),
+    /// The proof; `None` when the backend is to be called without one.
+    Credential(Option<Proof>),
     /// There is no credential, and the backend must not be called without one.
     MissingCredential,
+    /// The request brought a part of a credential, and the rest is missing.
+    HalfCredential,
+    /// The configured credential cannot be had at the moment.
+    UnavailableCredential,
 }

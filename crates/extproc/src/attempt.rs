@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tollgate_config::CompiledRule;
+use tollgate_effects::Undispatched;
 use tollgate_envoy::processing::processing_request::Request;
 use tollgate_envoy::processing::{HeaderValue, ProcessingRequest, ProcessingResponse};
 use tollgate_exchange::{Attempt, Ending, UpstreamRequest};
@@ -88,7 +89,7 @@ impl AttemptSide {
         let number = running.begin_attempt(count.and_then(|count| count.parse().ok()));
         let attempt = Attempt::new(routed, target, number, clock::now(), clock::unix_ms());
         let mut attempt = attempt.ok_or_else(|| Status::failed_precondition("the target cannot serve it"))?;
-        match tollgate_effects::dispatch(&mut attempt, client, &running.serving.secrets) {
+        match tollgate_effects::dispatch(&mut attempt, client, &running.serving.credentials) {
             Ok(request) => {
                 let mut members = Members::default();
                 members.add_costs(routed.rule(), &attempt.usage().0);
@@ -103,8 +104,16 @@ impl AttemptSide {
                 self.receiver = Some(Receiver::new(attempt, number, Arc::clone(&running)));
                 Ok(Onward { metadata, ..onward }.answer(Phase::RequestHeaders))
             }
-            Err(reply) => {
+            Err(Undispatched::Replied(reply)) => {
                 running.end_attempt(attempt, Ending::GivenUp(Fault::Gateway(GatewayFault::Credential)));
+                running.replied(&reply);
+                Ok(immediate(&reply))
+            }
+            // Envoy does not try again what a filter of its cluster answers.
+            Err(Undispatched::Failed(fault)) => {
+                let reply = running.exchange(|exchange| exchange.fail(&fault));
+                let reply = reply.ok_or_else(|| Status::failed_precondition("the exchange is over"))?;
+                running.end_attempt(attempt, Ending::GivenUp(fault));
                 running.replied(&reply);
                 Ok(immediate(&reply))
             }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 use tollgate_config::Snapshot;
-use tollgate_effects::Secrets;
+use tollgate_effects::Credentials;
 use tollgate_envoy::processing::ProcessingRequest;
 use tollgate_envoy::processing::external_processor_server::ExternalProcessor;
 use tollgate_telemetry::Telemetry;
@@ -35,7 +35,7 @@ pub struct Serving {
     /// What is served.
     pub snapshot: Arc<Snapshot>,
     /// The credentials of its backends.
-    pub secrets: Secrets,
+    pub credentials: Credentials,
 }
 
 /// The external processor. Cheap to clone; clones are the same processor.

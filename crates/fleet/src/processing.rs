@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use tollgate_config::Snapshot;
-use tollgate_effects::Secrets;
+use tollgate_effects::{Credentials, Secrets};
 use tollgate_envoy::grpc;
 use tollgate_extproc::{Processor, Serving};
 use tollgate_telemetry::Telemetry;
@@ -39,7 +39,7 @@ impl Processing {
         secrets: Secrets,
         telemetry: Arc<Telemetry>,
     ) -> Result<Self> {
-        let processor = Processor::new(serving(snapshot, secrets)?, telemetry);
+        let processor = Processor::new(serving(snapshot, &secrets)?, telemetry);
         let listen = listen.into();
         let place = listen.to_string();
         let server = tollgate_extproc::serve(&processor, listen, workers)
@@ -53,7 +53,7 @@ impl Processing {
     /// # Errors
     /// Never in practice: when the configuration cannot be written as JSON.
     pub fn reload(&self, snapshot: Arc<Snapshot>, secrets: Secrets) -> Result<()> {
-        self.processor.publish(serving(snapshot, secrets)?);
+        self.processor.publish(serving(snapshot, &secrets)?);
         Ok(())
     }
 
@@ -99,6 +99,7 @@ impl Processing {
     }
 }
 
-fn serving(snapshot: Arc<Snapshot>, secrets: Secrets) -> Result<Serving> {
-    Ok(Serving { id: snapshot_id(snapshot.bundle())?, snapshot, secrets })
+fn serving(snapshot: Arc<Snapshot>, secrets: &Secrets) -> Result<Serving> {
+    let credentials = Credentials::new(snapshot.bundle(), secrets);
+    Ok(Serving { id: snapshot_id(snapshot.bundle())?, snapshot, credentials })
 }

@@ -4,6 +4,7 @@
 //! a pure function of the configuration and the model's name.
 
 mod anthropic;
+mod aws_profile;
 mod azure;
 mod bedrock;
 mod call;
@@ -12,15 +13,18 @@ mod credential;
 mod envelope;
 mod openai;
 mod sagemaker;
+mod signature;
 mod vertex;
 
 use http::HeaderMap;
 use serde::{Deserialize, Serialize};
 use tollgate_terms::{Dialect, ModelName, Operation, StreamFraming};
 
+pub use aws_profile::{ProfileError, profile_keys};
 pub use call::Call;
-pub use credential::CredentialKind;
+pub use credential::{CannotShow, CredentialKind, Half, Proof};
 pub use envelope::Envelope;
+pub use signature::{SigningKeys, Unsigned};
 pub use vertex::Location;
 
 /// The API schema of a backend, with the meaning of `version` and `prefix` in its manifest resolved.
@@ -79,6 +83,22 @@ pub enum Schema {
 }
 
 impl Schema {
+    /// What the schema and the credential of a backend settle together: whose quota is taken of Google's Vertex AI, and in which
+    /// header its keys are shown.
+    pub fn settle(&mut self, kind: &mut CredentialKind) {
+        match self {
+            Self::GcpVertexAi { location } | Self::GcpAnthropic { location, .. } => match kind {
+                CredentialKind::GoogleToken { project, region } => {
+                    *location = Some(Location { project: project.clone(), region: region.clone() });
+                }
+                CredentialKind::ApiKey => *kind = CredentialKind::GoogleApiKey,
+                _ => {}
+            },
+            Self::Gemini { .. } if *kind == CredentialKind::ApiKey => *kind = CredentialKind::GoogleApiKey,
+            _ => {}
+        }
+    }
+
     /// The value of `gen_ai.provider.name`.
     pub fn provider_name(&self) -> &'static str {
         match self {
@@ -167,6 +187,25 @@ impl Schema {
             (Self::AwsAnthropic { .. }, Dialect::AnthropicMessages) => StreamFraming::AwsChunks,
             (Self::SageMaker, _) => StreamFraming::AwsPayload,
             _ => StreamFraming::Sse,
+        }
+    }
+
+    /// The name of the service that requests to this host are signed for, where they are signed.
+    ///
+    /// OpenAI's dialect is served by Bedrock as well, and so may be any other through an address of one's own.
+    pub fn signing_service(&self) -> &'static str {
+        match self {
+            Self::SageMaker => "sagemaker",
+            Self::OpenAi { .. }
+            | Self::AzureOpenAi { .. }
+            | Self::Anthropic { .. }
+            | Self::Cohere { .. }
+            | Self::AwsBedrock
+            | Self::AwsAnthropic { .. }
+            | Self::GcpVertexAi { .. }
+            | Self::GcpAnthropic { .. }
+            | Self::Gemini { .. }
+            | Self::Plain => "bedrock",
         }
     }
 

@@ -97,8 +97,17 @@ fn resolve(
         Some(reason) => Err(reason.to_owned()),
         None => credentials.get(&key).cloned().transpose(),
     };
-    let (schema, mutation, address, credential) = (schema?, mutation?, address?, credential?);
+    let (mut schema, mutation, address, mut credential) = (schema?, mutation?, address?, credential?);
+    if let Some(credential) = &mut credential {
+        schema.settle(&mut credential.kind);
+    }
     let backend = address.backend(BackendName::new(written.full_name()), schema, credential);
+    let is_signed = backend.credential.as_ref().is_some_and(|credential| credential.kind.is_signature());
+    if is_signed && backend.one_authority().is_none() {
+        let message = "requests are signed for one host: expected a Backend whose endpoints have one host name and port";
+        findings.error(&written.id, "spec.backendRef", message);
+        return Err(message.to_owned());
+    }
     Ok(PlannedBackend { id: written.id.clone(), backend, mutation })
 }
 

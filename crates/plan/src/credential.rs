@@ -1,26 +1,31 @@
 //! BackendSecurityPolicy: how the gateway proves itself to a backend.
 
+mod identity;
+mod reference;
+
 use std::collections::BTreeMap;
 
-use tollgate_config::bundle::{Credential, CredentialKind, SecretRef};
+use tollgate_config::bundle::{Credential, CredentialKind, CredentialSource};
 use tollgate_config::{header_name, header_value};
 use tollgate_manifest::{BackendSecurityPolicySpec, CredentialOverride, CredentialType, SecretCredential};
 
 use crate::findings::{Findings, Unresolved};
-use crate::grant::{self, AI_BACKEND, AI_SECURITY, SECRET};
+use crate::grant::AI_BACKEND;
 use crate::index::{Index, Item};
+use identity::Identity;
+use reference::Policy;
 
 /// The key of an API key in its Secret.
 const API_KEY: &str = "apiKey";
 
-type Policy<'a> = Item<'a, BackendSecurityPolicySpec>;
+type Written<'a> = Item<'a, BackendSecurityPolicySpec>;
 
 /// The credential of each backend that has a policy, or why it has none and must not be used.
 pub(crate) type Credentials = BTreeMap<(String, String), Result<Credential, String>>;
 
 /// Resolves every policy for every backend that it is about.
 pub(crate) fn credentials(index: &Index<'_>, findings: &mut Findings) -> Credentials {
-    let mut by_backend: BTreeMap<(String, String), Vec<&Policy<'_>>> = BTreeMap::new();
+    let mut by_backend: BTreeMap<(String, String), Vec<&Written<'_>>> = BTreeMap::new();
     let mut policies: Vec<_> = index.backend_security_policies.iter().collect();
     policies.sort_by_key(|policy| policy.age());
     for policy in policies {
@@ -66,9 +71,9 @@ pub(crate) fn credentials(index: &Index<'_>, findings: &mut Findings) -> Credent
 /// The only policy of a backend: of two, neither can be trusted to be the one that was meant.
 fn one_of<'a, 'p>(
     (_, backend): &(String, String),
-    policies: &[&'p Policy<'a>],
+    policies: &[&'p Written<'a>],
     findings: &mut Findings,
-) -> Result<&'p Policy<'a>, String> {
+) -> Result<&'p Written<'a>, String> {
     if let [only] = policies {
         return Ok(only);
     }
@@ -81,112 +86,113 @@ fn one_of<'a, 'p>(
     Err(message)
 }
 
-fn credential(index: &Index<'_>, policy: &Policy<'_>, findings: &mut Findings) -> Result<Credential, String> {
-    let spec = policy.spec;
-    let (kind, field, written, header) = match spec.kind {
-        CredentialType::ApiKey => (CredentialKind::ApiKey, "apiKey", &spec.api_key, "x-aigw-api-key"),
-        CredentialType::AzureApiKey => {
-            (CredentialKind::AzureApiKey, "azureAPIKey", &spec.azure_api_key, "x-aigw-azure-api-key")
-        }
-        CredentialType::AnthropicApiKey => (
-            CredentialKind::AnthropicApiKey,
-            "anthropicAPIKey",
-            &spec.anthropic_api_key,
-            "x-aigw-anthropic-api-key",
-        ),
-        CredentialType::AwsCredentials
-        | CredentialType::AzureCredentials
-        | CredentialType::GcpCredentials => {
-            let message = "credentials of this type are not served yet";
-            findings.error(&policy.id, "spec.type", message);
-            return Err(message.to_owned());
-        }
-    };
-    let configured = match written {
-        None => None,
-        Some(written) => Some(secret(index, policy, field, written, findings)?),
-    };
-    if configured.is_none() && spec.credential_override.is_none() {
-        let message = format!("expected {field}, as the type says");
-        findings.error(&policy.id, "spec", message.clone());
-        return Err(message);
-    }
-    let (override_header, wants_fallback) = match &spec.credential_override {
-        None => (None, true),
-        Some(written) => per_request(policy, written, header, findings)?,
+fn credential(
+    index: &Index<'_>,
+    policy: &Written<'_>,
+    findings: &mut Findings,
+) -> Result<Credential, String> {
+    let policy = Policy { index, item: policy };
+    let (kind, configured) = identity(&policy, findings)?;
+    let (override_headers, wants_fallback) = match &policy.item.spec.credential_override {
+        None => (Vec::new(), true),
+        Some(written) => per_request(&policy, written, &kind, findings)?,
     };
     let fallback_to_configured = wants_fallback && configured.is_some();
-    Ok(Credential { kind, configured, override_header, fallback_to_configured })
+    Ok(Credential { kind, configured, override_headers, fallback_to_configured })
 }
 
-/// The header with a credential per request, and whether the configured one serves in its place.
+/// How the credential is shown, and where the configured one is, if there is one.
+fn identity(
+    policy: &Policy<'_>,
+    findings: &mut Findings,
+) -> Result<(CredentialKind, Option<CredentialSource>), String> {
+    let spec = policy.item.spec;
+    let some = |(kind, source): Identity| (kind, Some(source));
+    let key = |kind: CredentialKind, field: &str, written: &SecretCredential, findings: &mut Findings| {
+        let path = format!("spec.{field}.secretRef");
+        let key = policy.secret(&path, &written.secret_ref, (API_KEY, &can_be_sent), findings)?;
+        Ok((kind, Some(CredentialSource::Key(key))))
+    };
+    let (kind, field) = match spec.kind {
+        CredentialType::ApiKey => match &spec.api_key {
+            Some(written) => return key(CredentialKind::ApiKey, "apiKey", written, findings),
+            None => (Some(CredentialKind::ApiKey), "apiKey"),
+        },
+        CredentialType::AzureApiKey => match &spec.azure_api_key {
+            Some(written) => return key(CredentialKind::AzureApiKey, "azureAPIKey", written, findings),
+            None => (Some(CredentialKind::AzureApiKey), "azureAPIKey"),
+        },
+        CredentialType::AnthropicApiKey => match &spec.anthropic_api_key {
+            Some(written) => {
+                return key(CredentialKind::AnthropicApiKey, "anthropicAPIKey", written, findings);
+            }
+            None => (Some(CredentialKind::AnthropicApiKey), "anthropicAPIKey"),
+        },
+        CredentialType::AzureCredentials => match &spec.azure_credentials {
+            Some(written) => return policy.azure(written, findings).map(some),
+            None => (Some(CredentialKind::AzureToken), "azureCredentials"),
+        },
+        // Without them there is no region.
+        CredentialType::AwsCredentials => match &spec.aws_credentials {
+            Some(written) => return policy.aws(written, findings).map(some),
+            None => (None, "awsCredentials"),
+        },
+        CredentialType::GcpCredentials => match &spec.gcp_credentials {
+            Some(written) => return policy.google(written, findings).map(some),
+            None => (None, "gcpCredentials"),
+        },
+    };
+    match kind {
+        Some(kind) if spec.credential_override.is_some() => Ok((kind, None)),
+        _ => Err(policy.mistake("spec", format!("expected {field}, as the type says"), findings)),
+    }
+}
+
+fn can_be_sent(key: &str) -> Result<(), String> {
+    header_value(key).map(drop).map_err(|_| "cannot stand in a header".to_owned())
+}
+
+/// The header for credentials of a request, or what the names of several begin with.
+fn default_header(kind: &CredentialKind) -> &'static str {
+    match kind {
+        CredentialKind::ApiKey | CredentialKind::GoogleApiKey => "x-aigw-api-key",
+        CredentialKind::AzureApiKey => "x-aigw-azure-api-key",
+        CredentialKind::AnthropicApiKey => "x-aigw-anthropic-api-key",
+        CredentialKind::AzureToken => "x-aigw-azure-access-token",
+        CredentialKind::GoogleToken { .. } => "x-aigw-gcp-access-token",
+        CredentialKind::AwsSignature { .. } => "x-aigw-aws-",
+    }
+}
+
+/// The headers with a credential per request, and whether the configured one serves in its place.
 fn per_request(
     policy: &Policy<'_>,
     written: &CredentialOverride,
-    default_header: &str,
+    kind: &CredentialKind,
     findings: &mut Findings,
-) -> Result<(Option<String>, bool), String> {
+) -> Result<(Vec<String>, bool), String> {
     if let Some(headers) = &written.from_request_headers {
-        let header = headers.header.as_deref().unwrap_or(default_header);
-        let header = header_name(header).inspect_err(|message| {
-            findings.error(&policy.id, "spec.credentialOverride.fromRequestHeaders.header", message.as_str());
+        let header = headers.header.as_deref().unwrap_or(default_header(kind));
+        let names = kind.offered_parts().iter().map(|part| header_name(&format!("{header}{part}")));
+        let names: Vec<_> = names.collect::<Result<_, _>>().inspect_err(|message| {
+            let path = "spec.credentialOverride.fromRequestHeaders.header";
+            findings.error(&policy.item.id, path, message.as_str());
         })?;
-        return Ok((Some(header.as_str().to_owned()), headers.fallback_to_configured));
+        let names = names.iter().map(|name| name.as_str().to_owned()).collect();
+        return Ok((names, headers.fallback_to_configured));
     }
-    let Some(metadata) = &written.from_dynamic_metadata else { return Ok((None, true)) };
+    let Some(metadata) = &written.from_dynamic_metadata else { return Ok((Vec::new(), true)) };
     let path = "spec.credentialOverride.fromDynamicMetadata";
     if metadata.fallback_to_configured {
         findings.warning(
-            &policy.id,
+            &policy.item.id,
             path,
             "there is no dynamic metadata on the embedded data plane: the configured credential serves",
         );
-        return Ok((None, true));
+        return Ok((Vec::new(), true));
     }
     let message =
         "there is no dynamic metadata on the embedded data plane: no request can bring a credential";
-    findings.error(&policy.id, path, message);
+    findings.error(&policy.item.id, path, message);
     Err(message.to_owned())
-}
-
-/// The reference to a key that is there and can be sent.
-fn secret(
-    index: &Index<'_>,
-    policy: &Policy<'_>,
-    field: &str,
-    written: &SecretCredential,
-    findings: &mut Findings,
-) -> Result<SecretRef, String> {
-    let reference = &written.secret_ref;
-    let name = &reference.name;
-    let own_namespace = &policy.id.namespace;
-    let namespace = reference.namespace.as_ref().unwrap_or(own_namespace);
-    let path = format!("spec.{field}.secretRef");
-    let found = if !SECRET.is(&reference.group, &reference.kind) {
-        Err((Unresolved::InvalidKind, "expected a Secret".to_owned()))
-    } else {
-        match index.secrets.get(namespace, name).map(|secret| secret.spec.data.get(API_KEY)) {
-            None => Err(format!("no Secret \"{namespace}/{name}\"")),
-            Some(None) => Err(format!("no key {API_KEY:?} in Secret \"{namespace}/{name}\"")),
-            Some(Some(key)) => match key.expose().trim() {
-                "" => Err(format!("key {API_KEY:?} of Secret \"{namespace}/{name}\" is empty")),
-                key if header_value(key).is_err() => {
-                    Err(format!("key {API_KEY:?} of Secret \"{namespace}/{name}\" cannot stand in a header"))
-                }
-                _ => Ok(()),
-            },
-        }
-        .map_err(|message| (Unresolved::ValueNotFound, message))
-    };
-    if let Err((reason, message)) = found {
-        findings.unresolved(&policy.id, path, reason, message.clone());
-        return Err(message);
-    }
-    // Envoy AI Gateway reads Secrets of any namespace, so manifests that rely on it have to go on working.
-    if !grant::permits(index, (AI_SECURITY, own_namespace), (SECRET, namespace, name)) {
-        let message =
-            format!("no ReferenceGrant in namespace {namespace:?} lets this policy use Secret {name:?}");
-        findings.warning(&policy.id, path, message + ": used all the same");
-    }
-    Ok(SecretRef { namespace: namespace.clone(), name: name.clone(), key: API_KEY.to_owned() })
 }

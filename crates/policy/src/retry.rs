@@ -16,7 +16,14 @@ pub fn is_retryable(retry: &Retry, fault: &Fault) -> bool {
         Fault::Backend(fault) => fault,
         // The same as a backend that says so itself.
         Fault::Gateway(GatewayFault::Overloaded) => return retry.on_statuses.contains(&503),
-        Fault::Client(_) | Fault::Gateway(_) => return false,
+        // Without a credential, no connection is worth making.
+        Fault::Gateway(GatewayFault::Credential) => {
+            return retry.on_connect_failure || retry.on_statuses.contains(&503);
+        }
+        Fault::Client(_)
+        | Fault::Gateway(GatewayFault::Draining | GatewayFault::Behind | GatewayFault::Internal) => {
+            return false;
+        }
     };
     match fault {
         BackendFault::Unreachable => retry.on_connect_failure,

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Response, StatusCode};
 use http_body_util::BodyExt;
 use tollgate_config::bundle::Timeouts;
+use tollgate_effects::Undispatched;
 use tollgate_exchange::{
     Attempt, Chance, ClientRequest, Ending, LocalReply, Outcome, Receive, ResponseHead, Routed, Step,
     status_fault,
@@ -157,9 +158,10 @@ impl<'a> Dispatch<'a> {
         let serving = Arc::clone(&running.serving);
         let attempt = Attempt::new(&self.routed, index, self.attempts, clock::now(), clock::unix_ms())?;
         let attempt = running.begin_attempt(attempt);
-        let request = match tollgate_effects::dispatch(attempt, &self.client, &serving.secrets) {
+        let request = match tollgate_effects::dispatch(attempt, &self.client, &serving.credentials) {
             Ok(request) => request,
-            Err(reply) => return Some(Attempted::Replied(reply)),
+            Err(Undispatched::Replied(reply)) => return Some(Attempted::Replied(reply)),
+            Err(Undispatched::Failed(fault)) => return Some(Attempted::Failed(fault)),
         };
         let backend = Arc::clone(&attempt.target()?.backend);
         let Some(in_flight) = serving.backend(&backend).enter(&backend) else {

@@ -81,7 +81,7 @@ impl Gateway {
     ) -> Result<Self, GatewayError> {
         let doors = doors(&snapshot, &secrets)?;
         let _reserved = doors.keys().map(|&address| reserve(address)).collect::<Result<Vec<_>, _>>()?;
-        let serving = Serving::new(snapshot, secrets, doors, None);
+        let serving = Serving::new(snapshot, &secrets, doors, None);
         let serving = Arc::new(ArcSwap::from_pointee(serving));
         let (changes, watching) = watch::channel(0);
         let drain = Arc::new(Drain::default());
@@ -110,7 +110,7 @@ impl Gateway {
         let before = self.serving.load_full();
         let new = doors.keys().filter(|address| !before.doors.contains_key(*address));
         let _reserved = new.map(|&address| reserve(address)).collect::<Result<Vec<_>, _>>()?;
-        self.serving.store(Arc::new(Serving::new(snapshot, secrets, doors, Some(&before))));
+        self.serving.store(Arc::new(Serving::new(snapshot, &secrets, doors, Some(&before))));
         if let Some(changes) = &*lock(&self.changes) {
             changes.send_modify(|version| *version += 1);
         }

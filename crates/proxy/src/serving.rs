@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use tollgate_config::bundle::{Backend, Ejection};
 use tollgate_config::{CompiledRule, Snapshot};
-use tollgate_effects::Secrets;
+use tollgate_effects::{Credentials, Secrets};
 use tollgate_policy::health::{Health, Others, Sign};
 use tollgate_terms::BackendName;
 
@@ -17,7 +17,7 @@ use crate::door::Door;
 /// One configuration, ready to serve.
 pub(crate) struct Serving {
     pub(crate) snapshot: Arc<Snapshot>,
-    pub(crate) secrets: Secrets,
+    pub(crate) credentials: Credentials,
     /// Where to listen, and who answers there.
     pub(crate) doors: BTreeMap<SocketAddr, Arc<Door>>,
     /// Live state of each backend; survives reloads.
@@ -35,7 +35,7 @@ impl Serving {
     /// Prepares a configuration. What is known of backends that stay is taken over from `before`.
     pub(crate) fn new(
         snapshot: Arc<Snapshot>,
-        secrets: Secrets,
+        secrets: &Secrets,
         doors: BTreeMap<SocketAddr, Arc<Door>>,
         before: Option<&Self>,
     ) -> Self {
@@ -46,7 +46,8 @@ impl Serving {
             .keys()
             .map(|name| (name.clone(), known(name).unwrap_or_default()))
             .collect();
-        Self { snapshot, secrets, doors, backends }
+        let credentials = Credentials::new(snapshot.bundle(), secrets);
+        Self { snapshot, credentials, doors, backends }
     }
 
     /// The live state of `backend`.

@@ -167,7 +167,7 @@ mod tests {
         let telemetry = Arc::new(Telemetry::new(options).expect("telemetry"));
         let (snapshot, _) = Snapshot::compile(Bundle::default());
         let snapshot = Arc::new(snapshot);
-        let serving = Serving::new(Arc::clone(&snapshot), Secrets::default(), Default::default(), None);
+        let serving = Serving::new(Arc::clone(&snapshot), &Secrets::default(), Default::default(), None);
         let head = RequestHead {
             method: Method::POST,
             path: "/v1/chat/completions".to_owned(),

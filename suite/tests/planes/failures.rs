@@ -479,7 +479,7 @@ fn credentials_that_clients_bring_end_at_the_gateway() {
     let backend = good();
     let mut first = keyed(openai("a", failing.address));
     if let Some(credential) = &mut first.credential {
-        credential.override_header = Some("X-Team-Key".to_owned());
+        credential.override_headers = vec!["X-Team-Key".to_owned()];
     }
     let tested = Tested::start(retrying(rule(&["a", "b"])), vec![first, openai("b", backend.address)]);
     let request = chat_request(CHAT).replace("host: gateway\r\n", "host: gateway\r\nx-team-key: sk-mine\r\n");

@@ -15,11 +15,11 @@ pub use gateway_config::{
 };
 pub use mutation::{HttpBodyField, HttpBodyMutation, HttpHeader, HttpHeaderMutation};
 pub use route::{AiGatewayRouteBackendRef, AiGatewayRouteMatch, AiGatewayRouteRule, AiGatewayRouteSpec};
+pub(crate) use security_policy::{AZURE_RULE, GCP_RULE, v1alpha1};
 pub use security_policy::{
     BackendSecurityPolicySpec, CredentialOverride, CredentialOverrideHeaders, CredentialOverrideMetadata,
     CredentialType, SecretCredential,
 };
-pub(crate) use security_policy::{GCP_RULE, v1alpha1};
 pub use security_provider::{
     AwsCredentials, AwsCredentialsFile, AwsOidcExchangeToken, AzureCredentials, AzureOidcExchangeToken,
     GcpCredentials, GcpCredentialsFile, GcpOidcExchangeToken, GcpServiceAccountImpersonation,

@@ -170,7 +170,20 @@ const GCP_RULE_V1ALPHA1: (&str, &str) = (
     "exactly one of credentialsFile or workloadIdentityFederationConfig must be specified",
 );
 
-/// Makes the schema of v1alpha1 of that of v1beta1: no `credentialOverride`, and neither of the two ways of Google
+/// The rule on the credentials of Azure in v1beta1. Envoy AI Gateway asks for exactly one; here, neither means the identity of the
+/// process, as it does for the other clouds.
+pub(crate) const AZURE_RULE: (&str, &str) = (
+    "!(has(self.clientSecretRef) && has(self.oidcExchangeToken))",
+    "at most one of clientSecretRef or oidcExchangeToken must be specified",
+);
+
+/// The same rule in v1alpha1.
+const AZURE_RULE_V1ALPHA1: (&str, &str) = (
+    "has(self.clientSecretRef) != has(self.oidcExchangeToken)",
+    "Exactly one of clientSecretRef or oidcExchangeToken must be specified",
+);
+
+/// Makes the schema of v1alpha1 of that of v1beta1: no `credentialOverride`, and neither of the two ways of Azure and of Google
 /// Cloud is not a way.
 pub(crate) fn v1alpha1(spec: &mut Value) {
     let Some(spec) = spec.as_object_mut() else { return };
@@ -179,6 +192,9 @@ pub(crate) fn v1alpha1(spec: &mut Value) {
     properties.shift_remove("credentialOverride");
     if let Some(gcp) = properties.get_mut("gcpCredentials").and_then(Value::as_object_mut) {
         gcp.insert("x-kubernetes-validations".to_owned(), cel([GCP_RULE_V1ALPHA1]));
+    }
+    if let Some(azure) = properties.get_mut("azureCredentials").and_then(Value::as_object_mut) {
+        azure.insert("x-kubernetes-validations".to_owned(), cel([AZURE_RULE_V1ALPHA1]));
     }
     let Some(rules) = spec.get_mut("x-kubernetes-validations").and_then(Value::as_array_mut) else { return };
     rules.retain(|rule| {

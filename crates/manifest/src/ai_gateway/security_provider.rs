@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::GCP_RULE;
+use super::{AZURE_RULE, GCP_RULE};
 use crate::gateway_api::SecretObjectReference;
 use crate::rules::{cel, fields};
 
@@ -50,13 +50,11 @@ pub struct AwsOidcExchangeToken {
     pub aws_role_arn: String,
 }
 
-/// Credentials of Azure.
+/// Credentials of Azure. With neither a secret nor an exchange, the identity of the process serves: workload identity where the
+/// environment has a token file, else managed identity.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-#[schemars(extend("x-kubernetes-validations" = cel([(
-    "has(self.clientSecretRef) != has(self.oidcExchangeToken)",
-    "Exactly one of clientSecretRef or oidcExchangeToken must be specified",
-)])))]
+#[schemars(extend("x-kubernetes-validations" = cel([AZURE_RULE])))]
 pub struct AzureCredentials {
     /// Client of the application.
     #[serde(rename = "clientID")]
