@@ -9,7 +9,7 @@ use tollgate_terms::{Dialect, ModelName};
 use tollgate_wire::sse::Frame;
 
 use crate::translate::{AnswerContext, Unreadable};
-use crate::{Invalid, anthropic_messages, openai_chat};
+use crate::{Invalid, anthropic_messages, bedrock_converse, openai_chat};
 
 /// The words of a dialect. What they cannot say they record as losses.
 pub(crate) struct Words {
@@ -59,12 +59,12 @@ pub(crate) fn words(dialect: Dialect) -> Option<&'static Words> {
     match dialect {
         Dialect::OpenAiChat => Some(&openai_chat::WORDS),
         Dialect::AnthropicMessages => Some(&anthropic_messages::WORDS),
+        Dialect::BedrockConverse => Some(&bedrock_converse::WORDS),
         Dialect::OpenAiCompletions
         | Dialect::OpenAiEmbeddings
         | Dialect::OpenAiResponses
         | Dialect::OpenAiImages
         | Dialect::Gemini
-        | Dialect::BedrockConverse
         | Dialect::OpenAiAudio
         | Dialect::CohereRerank
         | Dialect::VllmTokenize => None,
