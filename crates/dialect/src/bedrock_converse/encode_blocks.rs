@@ -2,13 +2,14 @@
 //!
 //! Source: botocore, `bedrock-runtime` service model, `SystemContentBlock`, `Message` and `ContentBlock`.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use tollgate_chat::{Block, BlockKind, CachePoint, Effect, LossKind, Losses, Role, Turn};
 
 use super::encode_request::HasTools;
 use super::media::{self, DocumentNames};
 use crate::Invalid;
-use crate::data::base64_bytes;
 use crate::fields::{Members, loss};
 use crate::ids::fingerprint;
 
@@ -123,10 +124,11 @@ impl Blocks {
                 losses.push(loss(origin, LossKind::Thinking, Effect::Meaning));
                 None
             }
-            BlockKind::RedactedThinking { data } if base64_bytes(&data).is_some() => {
+            BlockKind::RedactedThinking { data } if STANDARD.decode(&data).is_ok() => {
                 Some(json!({"reasoningContent": {"redactedContent": data}}))
             }
             BlockKind::RedactedThinking { data: _ } => {
+                // It is not what the API has told.
                 losses.push(loss(origin, LossKind::Thinking, Effect::Meaning));
                 None
             }

@@ -141,18 +141,18 @@ fn tool_config(
     has_tools: HasTools,
     losses: &mut Losses,
 ) -> Option<Value> {
-    if tools.is_empty() {
-        if matches!(choice, Some(ToolChoice::Required | ToolChoice::Named(_))) {
-            losses.push(loss("/tool_choice", LossKind::ToolOption, Effect::Meaning));
-        }
-        return None;
-    }
     if choice == Some(ToolChoice::Forbidden) && has_tools == HasTools::No {
         // The API has no such choice, but tools that it does not know of are not called.
         return None;
     }
     if parallel == Some(false) {
         losses.push(loss("/parallel_tool_calls", LossKind::ToolOption, Effect::Meaning));
+    }
+    if tools.is_empty() {
+        if matches!(choice, Some(ToolChoice::Required | ToolChoice::Named(_))) {
+            losses.push(loss("/tool_choice", LossKind::ToolOption, Effect::Meaning));
+        }
+        return None;
     }
     let mut entries = Vec::with_capacity(tools.len());
     for tool in tools {

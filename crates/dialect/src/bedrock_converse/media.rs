@@ -105,24 +105,21 @@ impl DocumentNames {
     }
 }
 
-/// A title in the characters that a name may have: letters, digits, hyphens, parentheses, brackets, and single spaces. The end of a
-/// file's name is told by its format.
+/// A title in the characters that a name may have: letters, digits, hyphens, parentheses, brackets, and single spaces, which stand
+/// for all others. The end of a file's name is told by its format.
 fn plain_name(title: &str, format: Option<&str>) -> String {
     let end = format.map(|format| format!(".{format}")).unwrap_or_default();
     let title = title.strip_suffix(&end).unwrap_or(title);
     let mut name = String::new();
     for character in title.chars() {
-        let character = match character {
-            character if character.is_ascii_alphanumeric() || "-()[]".contains(character) => character,
-            character if character.is_whitespace() => ' ',
-            _ => '-',
-        };
-        let repeats = matches!(character, ' ' | '-') && name.ends_with(character);
+        let is_fit = character.is_ascii_alphanumeric() || "-()[]".contains(character);
+        let character = if is_fit { character } else { ' ' };
+        let repeats = character == ' ' && name.ends_with(' ');
         if !repeats && name.len() < NAME_CHARACTERS_MAX {
             name.push(character);
         }
     }
-    let name = name.trim_matches([' ', '-']);
+    let name = name.trim();
     if name.is_empty() { NAME_DEFAULT.to_owned() } else { name.to_owned() }
 }
 
@@ -195,7 +192,7 @@ mod tests {
             ("report.pdf", "report"),
             ("report.pdf", "report (2)"),
             ("report", "report (3)"),
-            ("../../a_b  c\u{e9}.tar.gz", "a-b c-tar-gz"),
+            ("../../a_b  c\u{e9}.tar.gz", "a b c tar gz"),
             ("\u{4e00}", "document (2)"),
             ("[draft] (1)", "[draft] (1)"),
         ] {
