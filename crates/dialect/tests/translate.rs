@@ -1,7 +1,8 @@
 //! Goldens of translation: `golden/translate/<case>/`, whose name begins with the two dialects.
 //!
 //! `request.json` goes from the first dialect to the second; `answer.json` and `stream.sse` come back. Beside each stands
-//! what became of it, `*.out.*`, and in `losses.txt` what could not be said. `cargo xtask bless` rewrites them.
+//! what became of it, `*.out.*`, and in `losses.txt` what could not be said. `cargo xtask bless` rewrites them. The backend is asked
+//! for the model in `model.txt`, where it matters.
 
 #![expect(clippy::expect_used, clippy::panic, reason = "a test may end at once")]
 
@@ -73,7 +74,8 @@ fn pretty(body: &[u8]) -> String {
 
 fn request(folder: &Path, client: Dialect, backend: Dialect, operation: Operation, losses: &mut Vec<String>) {
     let Ok(body) = fs::read(folder.join("request.json")) else { return };
-    let model = ModelName::parse("upstream-model").expect("a name");
+    let model = fs::read_to_string(folder.join("model.txt")).unwrap_or("upstream-model".to_owned());
+    let model = ModelName::parse(model.trim_end()).expect("a name");
     let got = match translate_request(client, backend, operation, &body, &model, delivery(&body)) {
         Ok(encoded) => {
             losses.extend(encoded.losses.iter().map(|loss| format!("request {loss:?}")));

@@ -142,6 +142,8 @@ fn context() -> AnswerContext {
         created_s: 7,
         fallback_id: "fallback".to_owned(),
         usage_wanted: true,
+        vectors: crate::VectorEncoding::Float,
+        usage: None,
     }
 }
 
@@ -280,12 +282,21 @@ const EVENTS: [&str; 12] = [
 /// the client makes of the answer: the members that tell the next request what was said.
 fn told_back(client: Dialect, backend: Dialect, answer: &Value, request: impl Fn(&Value) -> Value) -> Value {
     let body = serde_json::to_vec(answer).expect("JSON");
-    let said = crate::translate_answer(client, backend, &body, &context()).expect("an answer");
+    let said = crate::translate_answer(client, backend, tollgate_terms::Operation::Chat, &body, &context())
+        .expect("an answer");
     assert_eq!(said.losses, []);
     let request = request(&serde_json::from_slice(&said.body).expect("JSON"));
     let body = serde_json::to_vec(&request).expect("JSON");
     let model = ModelName::parse("m").expect("a name");
-    let asked = crate::translate_request(client, backend, &body, &model, Delivery::Whole).expect("a request");
+    let asked = crate::translate_request(
+        client,
+        backend,
+        tollgate_terms::Operation::Chat,
+        &body,
+        &model,
+        Delivery::Whole,
+    )
+    .expect("a request");
     assert_eq!(asked.losses, []);
     serde_json::from_slice(&asked.body).expect("JSON")
 }
