@@ -5,6 +5,7 @@
 
 mod credential;
 mod dispatch;
+pub mod issue;
 mod request_id;
 mod secrets;
 
