@@ -4,6 +4,7 @@
 //! request is minutes away; speaks HTTP/1.1, which all of these services do. A proxy is used only where one is named.
 
 use std::error::Error;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,7 +33,7 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 const BODY_BYTES_MAX: usize = 1 << 20;
 
 /// Calls the services that issue credentials. Cloning it is cheap.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Client {
     tls: Arc<ClientConfig>,
     proxy: Option<Uri>,
@@ -94,7 +95,8 @@ impl Client {
     /// may repeat when it says no.
     ///
     /// # Errors
-    /// [`IssueError::Refused`] for every status but 2xx, and everything else but a wrong configuration.
+    /// [`IssueError::Refused`] for every status but 2xx; all the others but [`IssueError::Misconfigured`] for what
+    /// their names say.
     pub async fn send(&self, request: Request<Bytes>, hidden: &[&Secret]) -> Result<Answer, IssueError> {
         let service = name_of(request.uri());
         let exchange = Box::pin(self.exchange(request, &service));
@@ -179,6 +181,13 @@ impl Client {
         let name = ServerName::try_from(plain_host(address).to_owned())?;
         let stream = TlsConnector::from(Arc::clone(&self.tls)).connect(name, stream).await?;
         Ok(Box::new(stream))
+    }
+}
+
+/// Never shows the address of the proxy, which may have a password in it.
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("timeout", &self.timeout).finish_non_exhaustive()
     }
 }
 

@@ -7,6 +7,7 @@ use serde_json::Value;
 use tollgate_terms::Secret;
 
 use super::super::form::Form;
+use super::super::http::name_of;
 use super::super::request::{add_header, get, post_form};
 use super::super::{Client, Environment, IssueError, Issued, file};
 use super::exchange::{Exchange, Impersonation};
@@ -96,9 +97,10 @@ async fn of_external(
 /// The token of the other provider, from where the file says that it is.
 async fn subject_token(client: &Client, external: &External) -> Result<Secret, IssueError> {
     let (text, place) = match &external.source {
-        Source::File(path) => (file::read(path).await?, path),
+        Source::File(path) => (file::read(path).await?, path.clone()),
         Source::Url { url, headers } => {
             let mut request = get(url)?;
+            let place = name_of(request.uri());
             for (name, value) in headers {
                 let name = name.parse::<HeaderName>().map_err(|_| {
                     IssueError::Misconfigured(format!(
@@ -109,7 +111,7 @@ async fn subject_token(client: &Client, external: &External) -> Result<Secret, I
             }
             // Such addresses are those of a service beside the process.
             let answer = client.direct().send(request, &[]).await?;
-            (Secret::new(String::from_utf8_lossy(answer.body()).into_owned()), url)
+            (Secret::new(String::from_utf8_lossy(answer.body()).into_owned()), place)
         }
     };
     let token = match &external.format {
@@ -119,7 +121,7 @@ async fn subject_token(client: &Client, external: &External) -> Result<Secret, I
             .and_then(|value| value.get(name).and_then(Value::as_str).map(str::to_owned)),
     };
     token.filter(|token| !token.is_empty()).map(Secret::new).ok_or_else(|| IssueError::Unreadable {
-        service: place.clone(),
+        service: place,
         reason: "expected the token of the other provider, as the credential source says".to_owned(),
     })
 }
