@@ -44,7 +44,8 @@ impl AwsSecret {
         if let Some(endpoint) = &self.endpoint {
             return endpoint.clone();
         }
-        // The two partitions whose names differ ("AWS Secrets Manager endpoints").
+        // China has a domain of its own ("AWS Secrets Manager endpoints"); regions cut off from the Internet have others,
+        // which `endpoint` can name.
         let domain = if self.region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" };
         format!("https://secretsmanager.{}.{domain}/", escaped(&self.region))
     }

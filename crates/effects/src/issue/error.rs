@@ -3,6 +3,8 @@
 use serde_json::Value;
 use tollgate_terms::Secret;
 
+use super::form::escaped;
+
 /// How much of a service's own words is kept.
 const SAID_CHARS_MAX: usize = 300;
 
@@ -83,7 +85,7 @@ pub(super) fn said(body: &[u8], hidden: &[&Secret]) -> String {
     let words: Vec<&str> = [code, reason].into_iter().flatten().collect();
     let mut said = words.join(": ");
     for secret in hidden.iter().filter(|secret| !secret.expose().is_empty()) {
-        said = said.replace(secret.expose(), "[secret]");
+        said = said.replace(secret.expose(), "[secret]").replace(&escaped(secret.expose()), "[secret]");
     }
     shortened(&said)
 }
@@ -125,10 +127,11 @@ mod tests {
 
     #[test]
     fn what_is_said_is_one_short_line_without_secrets() {
-        let secret = Secret::new("s3cr3t".to_owned());
-        let body = format!(r#"{{"error":"no\r\ns3cr3t","error_description":"{}"}}"#, "ä".repeat(400));
+        let secret = Secret::new("s3+cr3t".to_owned());
+        let body =
+            format!(r#"{{"error":"no\r\ns3+cr3t, s3%2Bcr3t","error_description":"{}"}}"#, "ä".repeat(400));
         let said = said(body.as_bytes(), &[&secret]);
-        assert!(said.starts_with("no [secret]: ää") && said.ends_with("ä..."), "{said}");
+        assert!(said.starts_with("no [secret], [secret]: ää") && said.ends_with("ä..."), "{said}");
         assert_eq!(said.chars().count(), SAID_CHARS_MAX + 3);
     }
 

@@ -24,7 +24,7 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsConnector;
 use tollgate_terms::Secret;
 
-use super::{Answer, Environment, IssueError, error};
+use super::{Environment, IssueError, ServiceAnswer, error};
 
 /// How long one request may take, with its connection.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -97,7 +97,11 @@ impl Client {
     /// # Errors
     /// [`IssueError::Refused`] for every status but 2xx; all the others but [`IssueError::Misconfigured`] for what
     /// their names say.
-    pub async fn send(&self, request: Request<Bytes>, hidden: &[&Secret]) -> Result<Answer, IssueError> {
+    pub async fn send(
+        &self,
+        request: Request<Bytes>,
+        hidden: &[&Secret],
+    ) -> Result<ServiceAnswer, IssueError> {
         let service = name_of(request.uri());
         let exchange = Box::pin(self.exchange(request, &service));
         let Ok(response) = tokio::time::timeout(self.timeout, exchange).await else {
@@ -105,7 +109,7 @@ impl Client {
         };
         let (head, body) = response?.into_parts();
         if head.status.is_success() {
-            return Ok(Answer::new(service, head.headers, body));
+            return Ok(ServiceAnswer::new(service, head.headers, body));
         }
         let said = error::said(&body, hidden);
         Err(IssueError::Refused { service, status: head.status.as_u16(), said })

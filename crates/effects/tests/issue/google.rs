@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tollgate_effects::issue::IssueError;
-use tollgate_effects::issue::google::{Endpoints, Federation, ServiceAccount, federated, service_account};
+use tollgate_effects::issue::google::{Addresses, Federation, ServiceAccount, federated, service_account};
 
 use crate::key;
 use crate::service::{Reply, Seen, Service, client, failed, hasty, now, secret, told};
@@ -78,7 +78,7 @@ fn federation(service: &Service, impersonate: Option<&str>) -> Federation {
         pool: "pool".to_owned(),
         provider: "provider".to_owned(),
         impersonate: impersonate.map(str::to_owned),
-        endpoints: Endpoints {
+        addresses: Addresses {
             exchange: format!("{}/v1/token", service.url),
             service_accounts: service.url.clone(),
         },

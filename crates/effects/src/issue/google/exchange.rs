@@ -26,19 +26,19 @@ pub struct Federation {
     /// The e-mail address of a service account to act as.
     pub impersonate: Option<String>,
     /// Where to ask.
-    pub endpoints: Endpoints,
+    pub addresses: Addresses,
 }
 
 /// Addresses of Google's services.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Endpoints {
+pub struct Addresses {
     /// Where tokens are exchanged.
     pub exchange: String,
     /// The service of service accounts' credentials, without a path.
     pub service_accounts: String,
 }
 
-impl Default for Endpoints {
+impl Default for Addresses {
     fn default() -> Self {
         Self {
             exchange: "https://sts.googleapis.com/v1/token".to_owned(),
@@ -57,9 +57,9 @@ pub async fn federated(
     subject: &Secret,
     now: SystemTime,
 ) -> Result<Issued<Secret>, IssueError> {
-    let Federation { project, pool, provider, impersonate, endpoints } = federation;
+    let Federation { project, pool, provider, impersonate, addresses } = federation;
     let exchange = Exchange {
-        url: &endpoints.exchange,
+        url: &addresses.exchange,
         audience: &format!(
             "//iam.googleapis.com/projects/{project}/locations/global/workloadIdentityPools/{pool}/providers/{provider}"
         ),
@@ -71,7 +71,7 @@ pub async fn federated(
     let Some(email) = impersonate else {
         return Ok(issued);
     };
-    let host = endpoints.service_accounts.trim_end_matches('/');
+    let host = addresses.service_accounts.trim_end_matches('/');
     let url = format!("{host}/v1/projects/-/serviceAccounts/{}:generateAccessToken", escaped(email));
     let impersonation = Impersonation { url: &url, delegates: &[], lifetime_s: None };
     impersonation.token(client, &issued.value).await

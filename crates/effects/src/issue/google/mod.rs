@@ -9,7 +9,7 @@ mod found;
 mod service_account;
 
 pub use ambient::ambient;
-pub use exchange::{Endpoints, Federation, federated};
+pub use exchange::{Addresses, Federation, federated};
 pub use service_account::{ServiceAccount, service_account};
 
 /// The variable with the address of a proxy for Google's token services, for [`super::Client::proxied_by`].
