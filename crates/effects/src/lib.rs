@@ -1,10 +1,11 @@
 //! Answers to what the core asks for and cannot know by itself: the credential of a backend, and the id of an exchange.
 //!
-//! Whoever starts the data plane fills [`Secrets`]; this crate reads no file and no environment by itself, names no
-//! vendor, and never prints what it holds.
+//! Whoever starts the data plane fills [`Secrets`] and hands in the environment. Only [`issue`] names vendors, asks the
+//! services where they issue tokens, and reads the files that the environment names. Nothing here prints what it holds.
 
 mod credentials;
 mod dispatch;
+pub mod issue;
 mod request_id;
 mod secrets;
 
