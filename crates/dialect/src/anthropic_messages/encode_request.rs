@@ -42,9 +42,6 @@ pub(crate) fn encode_request(
         service_tier,
     } = conversation;
     let turns = encode_turns(turns, losses)?;
-    if turns.is_empty() {
-        return Err(Invalid::bad_request("messages: at least one from the user is required"));
-    }
     let (thinking, effort) = effort_or_none(thinking, effort, losses);
     let mut body = Members::default();
     body.set("model", Some(model.as_str()));
