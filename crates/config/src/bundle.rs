@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-pub use tollgate_host::{CredentialKind, Proof, Schema, SigningKeys, Unsigned, profile_keys};
+pub use tollgate_host::{CredentialKind, ProfileError, Proof, Schema, SigningKeys, Unsigned, profile_keys};
 use tollgate_terms::{BackendName, ModelName, RouteName};
 
 pub use credential::{

@@ -1,0 +1,35 @@
+//! Files that hold tokens and keys: small, and read again each time, since others replace them.
+
+use std::io::Read;
+
+use tollgate_terms::Secret;
+
+use super::IssueError;
+
+/// No token and no key is longer.
+const BYTES_MAX: u64 = 1 << 20;
+
+/// The text of the file at `path`.
+///
+/// # Errors
+/// [`IssueError::Misconfigured`] when it cannot be read, is too long or is no text.
+pub(super) async fn read(path: &str) -> Result<Secret, IssueError> {
+    let owned = path.to_owned();
+    let text = tokio::task::spawn_blocking(move || {
+        let mut text = String::new();
+        std::fs::File::open(owned)?.take(BYTES_MAX).read_to_string(&mut text)?;
+        Ok::<_, std::io::Error>(Secret::new(text))
+    });
+    let reason = match text.await {
+        Ok(Ok(text)) => return Ok(text),
+        Ok(Err(error)) => error.to_string(),
+        Err(error) => error.to_string(),
+    };
+    Err(IssueError::Misconfigured(format!("the file {path} cannot be read: {reason}")))
+}
+
+/// Whether there is a file at `path`.
+pub(super) async fn exists(path: &str) -> bool {
+    let path = path.to_owned();
+    tokio::task::spawn_blocking(move || std::path::Path::new(&path).is_file()).await.unwrap_or(false)
+}

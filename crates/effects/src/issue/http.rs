@@ -1,0 +1,280 @@
+//! The client of services that issue credentials: one request, one answer, everything bounded.
+//!
+//! Follows no redirect, since a secret is for the address it was given for; keeps no connection, since the next
+//! request is minutes away; speaks HTTP/1.1, which all of these services do. A proxy is used only where one is named.
+
+use std::error::Error;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ::http::header::{ACCEPT, HOST, PROXY_AUTHORIZATION};
+use ::http::uri::{Authority, PathAndQuery, Scheme};
+use ::http::{HeaderValue, Method, Request, Response, Uri};
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use rustls::crypto::aws_lc_rs;
+use rustls::{ClientConfig, RootCertStore};
+use rustls_pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tokio_rustls::TlsConnector;
+use tollgate_terms::Secret;
+
+use super::{Answer, Environment, IssueError, error};
+
+/// How long one request may take, with its connection.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// No answer of these services is longer.
+const BODY_BYTES_MAX: usize = 1 << 20;
+
+/// Calls the services that issue credentials. Cloning it is cheap.
+#[derive(Debug, Clone)]
+pub struct Client {
+    tls: Arc<ClientConfig>,
+    proxy: Option<Uri>,
+    timeout: Duration,
+}
+
+impl Client {
+    /// A client that trusts `roots`.
+    ///
+    /// # Errors
+    /// Never with the cryptography that is built in.
+    pub fn new(roots: RootCertStore) -> Result<Self, IssueError> {
+        let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+            .with_safe_default_protocol_versions()
+            .map_err(|error| IssueError::Misconfigured(error.to_string()))?;
+        let tls = builder.with_root_certificates(roots).with_no_client_auth();
+        Ok(Self { tls: Arc::new(tls), proxy: None, timeout: TIMEOUT })
+    }
+
+    /// A client that trusts the authorities of the system, or those that `SSL_CERT_FILE` names. If there are none,
+    /// it still serves where no TLS is spoken, as with the metadata service of a machine.
+    ///
+    /// # Errors
+    /// As [`Client::new`].
+    pub fn with_system_roots() -> Result<Self, IssueError> {
+        let mut roots = RootCertStore::empty();
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        Self::new(roots)
+    }
+
+    /// The same client, but with another limit to the time that a request may take.
+    #[must_use]
+    pub fn within(self, timeout: Duration) -> Self {
+        Self { timeout, ..self }
+    }
+
+    /// The same client, but going through the HTTP proxy that the variable `name` holds the address of, if it does.
+    /// User and password in the address are shown to the proxy.
+    ///
+    /// # Errors
+    /// [`IssueError::Misconfigured`] when it holds something else.
+    pub fn proxied_by(self, environment: &Environment, name: &str) -> Result<Self, IssueError> {
+        let Some(value) = environment.get(name) else {
+            return Ok(self);
+        };
+        // The value may have a password in it, so that the message must do without.
+        let proxy = address(value)
+            .map_err(|_| IssueError::Misconfigured(format!("{name} holds no address of an HTTP proxy")))?;
+        Ok(Self { proxy: Some(proxy), ..self })
+    }
+
+    /// The same client, without a proxy: for services that only this machine can reach.
+    #[must_use]
+    pub fn direct(&self) -> Self {
+        Self { proxy: None, ..self.clone() }
+    }
+
+    /// Sends `request`, whose URI is a whole address, and takes the answer in. `hidden` are secrets that the service
+    /// may repeat when it says no.
+    ///
+    /// # Errors
+    /// [`IssueError::Refused`] for every status but 2xx, and everything else but a wrong configuration.
+    pub async fn send(&self, request: Request<Bytes>, hidden: &[&Secret]) -> Result<Answer, IssueError> {
+        let service = name_of(request.uri());
+        let exchange = Box::pin(self.exchange(request, &service));
+        let Ok(response) = tokio::time::timeout(self.timeout, exchange).await else {
+            return Err(IssueError::TooSlow { service });
+        };
+        let (head, body) = response?.into_parts();
+        if head.status.is_success() {
+            return Ok(Answer::new(service, head.headers, body));
+        }
+        let said = error::said(&body, hidden);
+        Err(IssueError::Refused { service, status: head.status.as_u16(), said })
+    }
+
+    async fn exchange(&self, request: Request<Bytes>, service: &str) -> Result<Response<Bytes>, IssueError> {
+        let unreachable = |error: BoxError| IssueError::Unreachable {
+            service: service.to_owned(),
+            reason: error::shortened(&chain(&*error)),
+        };
+        let stream = self.open(request.uri()).await.map_err(unreachable)?;
+        let request = self.prepared(request).map_err(unreachable)?;
+        let (mut sender, connection) =
+            http1::handshake(TokioIo::new(stream)).await.map_err(|error| unreachable(error.into()))?;
+        // Ends with this function, however that ends.
+        let mut driver = JoinSet::new();
+        driver.spawn(connection);
+        let response = sender.send_request(request).await.map_err(|error| unreachable(error.into()))?;
+        let (head, body) = response.into_parts();
+        match Limited::new(body, BODY_BYTES_MAX).collect().await {
+            Ok(body) => Ok(Response::from_parts(head, body.to_bytes())),
+            Err(error) if error.is::<LengthLimitError>() => Err(IssueError::Unreadable {
+                service: service.to_owned(),
+                reason: format!("it is longer than {BODY_BYTES_MAX} bytes"),
+            }),
+            Err(error) => Err(unreachable(error)),
+        }
+    }
+
+    /// The request as it is written: with the whole address only to a proxy (RFC 9112 section 3.2).
+    fn prepared(&self, mut request: Request<Bytes>) -> Result<Request<Full<Bytes>>, BoxError> {
+        let host = HeaderValue::from_str(&host_and_port(request.uri()))?;
+        request.headers_mut().insert(HOST, host);
+        request.headers_mut().entry(ACCEPT).or_insert(HeaderValue::from_static("application/json"));
+        match &self.proxy {
+            Some(proxy) if request.uri().scheme() != Some(&Scheme::HTTPS) => {
+                if let Some(basic) = proxy_authorization(proxy)? {
+                    request.headers_mut().insert(PROXY_AUTHORIZATION, basic);
+                }
+            }
+            _ => {
+                let path = request.uri().path_and_query().cloned();
+                *request.uri_mut() = Uri::from(path.unwrap_or(PathAndQuery::from_static("/")));
+            }
+        }
+        Ok(request.map(Full::new))
+    }
+
+    /// A connection on which requests for `address` can be written.
+    async fn open(&self, address: &Uri) -> Result<BoxStream, BoxError> {
+        let is_secure = address.scheme() == Some(&Scheme::HTTPS);
+        let Some(proxy) = &self.proxy else {
+            return self.connect(address).await;
+        };
+        let stream = self.connect(proxy).await?;
+        if !is_secure {
+            return Ok(stream);
+        }
+        let tunnel = tunnel(stream, proxy, address).await?;
+        self.secure(tunnel, address).await
+    }
+
+    async fn connect(&self, address: &Uri) -> Result<BoxStream, BoxError> {
+        let stream = TcpStream::connect((plain_host(address), port(address))).await?;
+        stream.set_nodelay(true)?;
+        match address.scheme() == Some(&Scheme::HTTPS) {
+            true => self.secure(Box::new(stream), address).await,
+            false => Ok(Box::new(stream)),
+        }
+    }
+
+    async fn secure(&self, stream: BoxStream, address: &Uri) -> Result<BoxStream, BoxError> {
+        let name = ServerName::try_from(plain_host(address).to_owned())?;
+        let stream = TlsConnector::from(Arc::clone(&self.tls)).connect(name, stream).await?;
+        Ok(Box::new(stream))
+    }
+}
+
+type BoxError = Box<dyn Error + Send + Sync>;
+
+trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
+type BoxStream = Box<dyn Stream>;
+
+/// A connection to `address` through `proxy` (RFC 9110 section 9.3.6).
+async fn tunnel(stream: BoxStream, proxy: &Uri, address: &Uri) -> Result<BoxStream, BoxError> {
+    let target = format!("{}:{}", address.host().unwrap_or_default(), port(address));
+    let mut request = Request::new(Full::<Bytes>::default());
+    *request.method_mut() = Method::CONNECT;
+    request.headers_mut().insert(HOST, HeaderValue::from_str(&target)?);
+    *request.uri_mut() = Uri::builder().authority(target).build()?;
+    if let Some(basic) = proxy_authorization(proxy)? {
+        request.headers_mut().insert(PROXY_AUTHORIZATION, basic);
+    }
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    let mut driver = JoinSet::new();
+    driver.spawn(connection.with_upgrades());
+    let response = sender.send_request(request).await?;
+    if !response.status().is_success() {
+        return Err(format!("the proxy answered with status {}", response.status().as_u16()).into());
+    }
+    Ok(Box::new(TokioIo::new(hyper::upgrade::on(response).await?)))
+}
+
+/// What the proxy is shown, if its address has a user.
+fn proxy_authorization(proxy: &Uri) -> Result<Option<HeaderValue>, BoxError> {
+    let Some((user, _)) = proxy.authority().and_then(|authority| authority.as_str().rsplit_once('@')) else {
+        return Ok(None);
+    };
+    let user = percent_encoding::percent_decode_str(user).collect::<Vec<u8>>();
+    super::request::basic(&user).map(Some).map_err(Into::into)
+}
+
+/// Reads a whole address of HTTP or HTTPS.
+pub(super) fn address(text: &str) -> Result<Uri, IssueError> {
+    let is_whole = |uri: &Uri| {
+        matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some_and(|host| !host.is_empty())
+    };
+    text.parse::<Uri>()
+        .ok()
+        .filter(is_whole)
+        .ok_or_else(|| IssueError::Misconfigured(format!("{text:?} is not an address of HTTP or HTTPS")))
+}
+
+/// The address as errors name it: without user and query, which may hold secrets.
+pub(super) fn name_of(address: &Uri) -> String {
+    let scheme = address.scheme_str().unwrap_or("http");
+    format!("{scheme}://{}{}", host_and_port(address), address.path())
+}
+
+fn host_and_port(address: &Uri) -> String {
+    let host = address.host().unwrap_or_default();
+    match address.authority().and_then(Authority::port) {
+        Some(port) => format!("{host}:{port}"),
+        None => host.to_owned(),
+    }
+}
+
+/// The host without the brackets of an IPv6 address.
+fn plain_host(address: &Uri) -> &str {
+    address.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']')
+}
+
+fn port(address: &Uri) -> u16 {
+    let default = if address.scheme() == Some(&Scheme::HTTPS) { 443 } else { 80 };
+    address.port_u16().unwrap_or(default)
+}
+
+/// An error and what it came of.
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_whole_addresses_are_taken() {
+        for text in ["example.com/a", "/a", "ftp://example.com", "", "http://", "http://a b/"] {
+            assert!(address(text).is_err(), "{text}");
+        }
+        let uri = address("https://user:hidden@[::1]:8443/a?b=hidden").unwrap();
+        assert_eq!(name_of(&uri), "https://[::1]:8443/a");
+        assert_eq!((plain_host(&uri), port(&uri)), ("::1", 8443));
+    }
+}

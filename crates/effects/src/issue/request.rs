@@ -1,0 +1,61 @@
+//! Requests to services that issue credentials, in the few forms that they have.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::{HeaderName, HeaderValue, Method, Request};
+use tollgate_terms::Secret;
+
+use super::IssueError;
+use super::form::{Form, escaped};
+use super::http::address;
+
+/// A request for what stands at `url`.
+pub(super) fn get(url: &str) -> Result<Request<Bytes>, IssueError> {
+    let mut request = Request::new(Bytes::new());
+    *request.uri_mut() = address(url)?;
+    Ok(request)
+}
+
+/// A form sent to `url`.
+pub(super) fn post_form(url: &str, form: &Form<'_>) -> Result<Request<Bytes>, IssueError> {
+    let mut request = get(url)?;
+    *request.method_mut() = Method::POST;
+    let kind = HeaderValue::from_static("application/x-www-form-urlencoded");
+    request.headers_mut().insert(CONTENT_TYPE, kind);
+    *request.body_mut() = Bytes::copy_from_slice(form.text().as_bytes());
+    Ok(request)
+}
+
+/// Adds a header whose value is not for logs.
+pub(super) fn add_header(
+    request: &mut Request<Bytes>,
+    name: HeaderName,
+    value: &str,
+) -> Result<(), IssueError> {
+    let value = sensitive(value).map_err(|()| {
+        IssueError::Misconfigured(format!("the value for the header {name} cannot be sent in a header"))
+    })?;
+    request.headers_mut().insert(name, value);
+    Ok(())
+}
+
+/// Shows id and secret of a client (RFC 6749 section 2.3.1, which wants both escaped as in forms).
+pub(super) fn add_client(request: &mut Request<Bytes>, id: &str, secret: &Secret) -> Result<(), IssueError> {
+    let user = format!("{}:{}", escaped(id), escaped(secret.expose()));
+    request.headers_mut().insert(AUTHORIZATION, basic(user.as_bytes())?);
+    Ok(())
+}
+
+/// The value of a header for user and password (RFC 7617).
+pub(super) fn basic(user: &[u8]) -> Result<HeaderValue, IssueError> {
+    sensitive(&format!("Basic {}", STANDARD.encode(user)))
+        .map_err(|()| IssueError::Misconfigured("a user cannot be sent in a header".to_owned()))
+}
+
+fn sensitive(text: &str) -> Result<HeaderValue, ()> {
+    let mut value = HeaderValue::from_str(text).map_err(|_| ())?;
+    value.set_sensitive(true);
+    Ok(value)
+}
