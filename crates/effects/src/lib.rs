@@ -1,7 +1,7 @@
 //! Answers to what the core asks for and cannot know by itself: the credential of a backend, and the id of an exchange.
 //!
-//! Whoever starts the data plane fills [`Secrets`]. This crate never prints what it holds. What a file or a variable says is
-//! read only where a configuration sends for it: see [`issue`].
+//! Whoever starts the data plane fills [`Secrets`]. What a variable or a file of the machine says is read only where a configuration sends
+//! for it. Only [`issue`], and what leads there, names vendors and asks their services. Nothing here prints what it holds.
 
 mod clock;
 mod credentials;

@@ -1,10 +1,15 @@
 //! How each source of a credential is asked. Who may be asked, and with what, is as configured; nothing is remembered here.
 
-use tollgate_config::bundle::{AwsSource, ClientId, CredentialSource, OidcClient, Proof, SecretRef};
+use tollgate_config::bundle::{
+    AwsSource, AzureIdentity, AzureSource, ClientId, CredentialSource, GoogleSource, OidcClient, Proof,
+    SecretRef,
+};
 use tollgate_terms::Secret;
 
 use crate::issue::aws::{self, Role};
-use crate::issue::{IssueError, Issued, oidc};
+use crate::issue::azure::{self, Application};
+use crate::issue::google::{self, Addresses, Federation, ServiceAccount};
+use crate::issue::{Client, IssueError, Issued, oidc};
 use crate::live::Surroundings;
 use crate::{Secrets, clock};
 
@@ -23,20 +28,76 @@ pub(crate) async fn ask(
             Ok(map(aws::default_chain(client, environment).await?, Proof::Keys))
         }
         CredentialSource::Aws(AwsSource::Oidc { client: from, region, role_arn, session_name }) => {
-            let proxied = client.clone().proxied_by(environment, aws::PROXY_VARIABLE)?;
-            let token = oidc::token(&proxied, &asked(from, secrets)?, clock::now()).await?;
+            let token = token(client, from, secrets).await?;
             let role = Role { arn: role_arn, session_name, region: Some(region) };
-            let keys = aws::assume_role(client, environment, role, &token.value).await?;
+            let keys = aws::assume_role(client, environment, role, &token).await?;
             Ok(map(keys, Proof::Keys))
         }
-        // What is as it was configured is not asked for.
-        CredentialSource::Key(_)
-        | CredentialSource::Aws(AwsSource::CredentialsFile { .. })
-        | CredentialSource::Azure(_)
-        | CredentialSource::Google(_) => {
-            Err(IssueError::Misconfigured("credentials of this source are not fetched yet".to_owned()))
+        CredentialSource::Azure(identity) => {
+            Ok(map(azure_token(identity, secrets, around).await?, Proof::Secret))
+        }
+        CredentialSource::Google(source) => {
+            Ok(map(google_token(source, secrets, around).await?, Proof::Secret))
+        }
+        CredentialSource::Key(_) | CredentialSource::Aws(AwsSource::CredentialsFile { .. }) => {
+            Err(IssueError::Misconfigured("what is as it was configured is not asked for".to_owned()))
         }
     }
+}
+
+async fn azure_token(
+    identity: &AzureIdentity,
+    secrets: &Secrets,
+    Surroundings { environment, client }: &Surroundings,
+) -> Result<Issued<Secret>, IssueError> {
+    let application = Application {
+        authority: environment.get("AZURE_AUTHORITY_HOST").map(str::to_owned),
+        tenant_id: identity.tenant_id.clone(),
+        client_id: identity.client_id.clone(),
+    };
+    let proxied = client.clone().proxied_by(environment, azure::PROXY_VARIABLE)?;
+    match &identity.source {
+        AzureSource::ClientSecret(secret) => {
+            azure::client_secret(&proxied, &application, &value(secret, secrets)?, clock::now()).await
+        }
+        AzureSource::Oidc(from) => {
+            let assertion = token(client, from, secrets).await?;
+            azure::federated(&proxied, &application, &assertion, clock::now()).await
+        }
+        AzureSource::Environment => azure::ambient(&proxied, environment, &application, clock::now()).await,
+    }
+}
+
+async fn google_token(
+    source: &GoogleSource,
+    secrets: &Secrets,
+    Surroundings { environment, client }: &Surroundings,
+) -> Result<Issued<Secret>, IssueError> {
+    let proxied = client.clone().proxied_by(environment, google::PROXY_VARIABLE)?;
+    match source {
+        GoogleSource::ServiceAccount(key) => {
+            let account = ServiceAccount::parse(&value(key, secrets)?)?;
+            google::service_account(&proxied, &account, clock::now()).await
+        }
+        GoogleSource::Federation(federation) => {
+            let subject = token(client, &federation.client, secrets).await?;
+            let federation = Federation {
+                project: federation.project_id.clone(),
+                pool: federation.pool.clone(),
+                provider: federation.provider.clone(),
+                impersonate: federation.impersonate.clone(),
+                addresses: Addresses::default(),
+            };
+            google::federated(&proxied, &federation, &subject, clock::now()).await
+        }
+        GoogleSource::Environment => google::ambient(&proxied, environment, clock::now()).await,
+    }
+}
+
+/// A token of an OpenID provider.
+async fn token(client: &Client, from: &OidcClient, secrets: &Secrets) -> Result<Secret, IssueError> {
+    let token = oidc::token(client, &asked(from, secrets)?, clock::now()).await?;
+    Ok(token.value)
 }
 
 /// What the source is called in the log. Names of Secrets may be told.
@@ -53,7 +114,15 @@ pub(crate) fn name(source: &CredentialSource) -> String {
         CredentialSource::Azure(identity) => {
             format!("application {} of Azure tenant {}", identity.client_id, identity.tenant_id)
         }
-        CredentialSource::Google(_) => "Google Cloud".to_owned(),
+        CredentialSource::Google(source) => match source {
+            GoogleSource::ServiceAccount(key) => {
+                format!("service account of Google Cloud in Secret {}/{}", key.namespace, key.name)
+            }
+            GoogleSource::Federation(federation) => {
+                format!("pool {} of Google Cloud by {}", federation.pool, federation.client.issuer)
+            }
+            GoogleSource::Environment => "application default credentials of Google Cloud".to_owned(),
+        },
     }
 }
 

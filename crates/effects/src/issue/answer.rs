@@ -12,13 +12,13 @@ use tollgate_terms::Secret;
 use super::{IssueError, Issued};
 
 /// An answer of status 2xx.
-pub struct Answer {
+pub struct ServiceAnswer {
     service: String,
     headers: HeaderMap,
     body: Bytes,
 }
 
-impl Answer {
+impl ServiceAnswer {
     /// Takes in what `service` answered.
     pub(super) fn new(service: String, headers: HeaderMap, body: Bytes) -> Self {
         Self { service, headers, body }
@@ -101,7 +101,8 @@ mod tests {
     use super::*;
 
     fn token(body: &str) -> Result<(String, Option<u64>), IssueError> {
-        let answer = Answer::new("s".to_owned(), HeaderMap::new(), Bytes::copy_from_slice(body.as_bytes()));
+        let answer =
+            ServiceAnswer::new("s".to_owned(), HeaderMap::new(), Bytes::copy_from_slice(body.as_bytes()));
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1000);
         let issued = answer.token(now)?;
         let end = issued.expires_at.map(|end| end.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs());

@@ -3,6 +3,8 @@
 use serde_json::Value;
 use tollgate_terms::Secret;
 
+use super::form::escaped;
+
 /// How much of a service's own words is kept.
 const SAID_CHARS_MAX: usize = 300;
 
@@ -63,7 +65,7 @@ fn after_colon(said: &str) -> String {
 
 /// What the service said for its refusal, by the shapes that are in use. `hidden` is what it was sent and may repeat.
 ///
-/// A body that is neither tells nothing: it may be a page of a proxy.
+/// A body that is no JSON tells nothing: it may be a page of a proxy.
 pub(super) fn said(body: &[u8], hidden: &[&Secret]) -> String {
     let Ok(value) = serde_json::from_slice::<Value>(body) else {
         return said_in_xml(&String::from_utf8_lossy(body), hidden);
@@ -99,7 +101,7 @@ fn told(code: Option<&str>, reason: Option<&str>, hidden: &[&Secret]) -> String 
     let words: Vec<&str> = [code, reason].into_iter().flatten().collect();
     let mut said = words.join(": ");
     for secret in hidden.iter().filter(|secret| !secret.expose().is_empty()) {
-        said = said.replace(secret.expose(), "[secret]");
+        said = said.replace(secret.expose(), "[secret]").replace(&escaped(secret.expose()), "[secret]");
     }
     shortened(&said)
 }
@@ -142,10 +144,11 @@ mod tests {
 
     #[test]
     fn what_is_said_is_one_short_line_without_secrets() {
-        let secret = Secret::new("s3cr3t".to_owned());
-        let body = format!(r#"{{"error":"no\r\ns3cr3t","error_description":"{}"}}"#, "ä".repeat(400));
+        let secret = Secret::new("s3+cr3t".to_owned());
+        let body =
+            format!(r#"{{"error":"no\r\ns3+cr3t, s3%2Bcr3t","error_description":"{}"}}"#, "ä".repeat(400));
         let said = said(body.as_bytes(), &[&secret]);
-        assert!(said.starts_with("no [secret]: ää") && said.ends_with("ä..."), "{said}");
+        assert!(said.starts_with("no [secret], [secret]: ää") && said.ends_with("ä..."), "{said}");
         assert_eq!(said.chars().count(), SAID_CHARS_MAX + 3);
     }
 

@@ -17,8 +17,11 @@ pub(super) async fn read(path: &str) -> Result<Secret, IssueError> {
     let owned = path.to_owned();
     let text = tokio::task::spawn_blocking(move || {
         let mut text = String::new();
-        std::fs::File::open(owned)?.take(BYTES_MAX).read_to_string(&mut text)?;
-        Ok::<_, std::io::Error>(Secret::new(text))
+        std::fs::File::open(owned)?.take(BYTES_MAX + 1).read_to_string(&mut text)?;
+        match u64::try_from(text.len()) {
+            Ok(..=BYTES_MAX) => Ok(Secret::new(text)),
+            _ => Err(std::io::Error::from(std::io::ErrorKind::FileTooLarge)),
+        }
     });
     let reason = match text.await {
         Ok(Ok(text)) => return Ok(text),
@@ -32,4 +35,21 @@ pub(super) async fn read(path: &str) -> Result<Secret, IssueError> {
 pub(super) async fn exists(path: &str) -> bool {
     let path = path.to_owned();
     tokio::task::spawn_blocking(move || std::path::Path::new(&path).is_file()).await.unwrap_or(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_file_has_a_longest_length() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("long");
+        let path = path.to_str().unwrap();
+        for (length, fits) in [(1 << 20, true), ((1 << 20) + 1, false)] {
+            std::fs::write(path, "x".repeat(length)).unwrap();
+            assert_eq!(read(path).await.is_ok(), fits, "{length}");
+        }
+        assert!(exists(path).await && !exists("/nowhere").await);
+    }
 }

@@ -4,6 +4,7 @@
 //! request is minutes away; speaks HTTP/1.1, which all of these services do. A proxy is used only where one is named.
 
 use std::error::Error;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,7 +24,7 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsConnector;
 use tollgate_terms::Secret;
 
-use super::{Answer, Environment, IssueError, error};
+use super::{Environment, IssueError, ServiceAnswer, error};
 
 /// How long one request may take, with its connection.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -32,7 +33,7 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 const BODY_BYTES_MAX: usize = 1 << 20;
 
 /// Calls the services that issue credentials. Cloning it is cheap.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Client {
     tls: Arc<ClientConfig>,
     proxy: Option<Uri>,
@@ -94,8 +95,13 @@ impl Client {
     /// may repeat when it says no.
     ///
     /// # Errors
-    /// [`IssueError::Refused`] for every status but 2xx, and everything else but a wrong configuration.
-    pub async fn send(&self, request: Request<Bytes>, hidden: &[&Secret]) -> Result<Answer, IssueError> {
+    /// [`IssueError::Refused`] for every status but 2xx; all the others but [`IssueError::Misconfigured`] for what
+    /// their names say.
+    pub async fn send(
+        &self,
+        request: Request<Bytes>,
+        hidden: &[&Secret],
+    ) -> Result<ServiceAnswer, IssueError> {
         let service = name_of(request.uri());
         let exchange = Box::pin(self.exchange(request, &service));
         let Ok(response) = tokio::time::timeout(self.timeout, exchange).await else {
@@ -103,7 +109,7 @@ impl Client {
         };
         let (head, body) = response?.into_parts();
         if head.status.is_success() {
-            return Ok(Answer::new(service, head.headers, body));
+            return Ok(ServiceAnswer::new(service, head.headers, body));
         }
         let said = error::said(&body, hidden);
         Err(IssueError::Refused { service, status: head.status.as_u16(), said })
@@ -179,6 +185,13 @@ impl Client {
         let name = ServerName::try_from(plain_host(address).to_owned())?;
         let stream = TlsConnector::from(Arc::clone(&self.tls)).connect(name, stream).await?;
         Ok(Box::new(stream))
+    }
+}
+
+/// Never shows the address of the proxy, which may have a password in it.
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("timeout", &self.timeout).finish_non_exhaustive()
     }
 }
 

@@ -9,16 +9,20 @@ mod error;
 mod file;
 mod form;
 mod http;
+mod jwt;
 mod moment;
 mod request;
 
 pub mod aws;
+pub mod aws_secrets;
+pub mod azure;
+pub mod google;
 pub mod oidc;
 
 use std::fmt;
 use std::time::SystemTime;
 
-pub use answer::Answer;
+pub use answer::ServiceAnswer;
 pub use environment::Environment;
 pub use error::IssueError;
 pub use http::Client;
@@ -37,5 +41,16 @@ pub struct Issued<T> {
 impl<T> fmt::Debug for Issued<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Issued").field("expires_at", &self.expires_at).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_tells_the_end_and_no_value() {
+        let issued = Issued { value: "hidden", expires_at: None };
+        assert_eq!(format!("{issued:?}"), "Issued { expires_at: None, .. }");
     }
 }

@@ -28,6 +28,19 @@ pub(super) fn post_form(url: &str, form: &Form<'_>) -> Result<Request<Bytes>, Is
     Ok(request)
 }
 
+/// JSON of the media type `kind` sent to `url`.
+pub(super) fn post_json(
+    url: &str,
+    kind: &'static str,
+    value: &serde_json::Value,
+) -> Result<Request<Bytes>, IssueError> {
+    let mut request = get(url)?;
+    *request.method_mut() = Method::POST;
+    request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    *request.body_mut() = Bytes::from(value.to_string());
+    Ok(request)
+}
+
 /// Adds a header whose value is not for logs.
 pub(super) fn add_header(
     request: &mut Request<Bytes>,
@@ -39,6 +52,11 @@ pub(super) fn add_header(
     })?;
     request.headers_mut().insert(name, value);
     Ok(())
+}
+
+/// Shows an access token (RFC 6750 section 2.1).
+pub(super) fn add_bearer(request: &mut Request<Bytes>, token: &Secret) -> Result<(), IssueError> {
+    add_header(request, AUTHORIZATION, &format!("Bearer {}", token.expose()))
 }
 
 /// Shows id and secret of a client (RFC 6749 section 2.3.1, which wants both escaped as in forms).

@@ -11,7 +11,7 @@ use tollgate_terms::Secret;
 use super::keys;
 use crate::issue::form::escaped;
 use crate::issue::request::{add_header, get};
-use crate::issue::{Answer, Client, Environment, IssueError, Issued};
+use crate::issue::{Client, Environment, IssueError, Issued, ServiceAnswer};
 
 /// How long each of its answers may take: it is on the machine, or it is not there.
 const TIMEOUT: Duration = Duration::from_secs(2);
@@ -67,7 +67,7 @@ impl Service<'_> {
         Ok(Secret::new(text(&answer)?.trim().to_owned()))
     }
 
-    async fn metadata(&self, path: &str, token: &Secret) -> Result<Answer, IssueError> {
+    async fn metadata(&self, path: &str, token: &Secret) -> Result<ServiceAnswer, IssueError> {
         let mut request =
             get(&format!("{}/latest/meta-data/iam/security-credentials/{path}", self.endpoint))?;
         add_header(&mut request, TOKEN, token.expose())?;
@@ -75,6 +75,6 @@ impl Service<'_> {
     }
 }
 
-fn text(answer: &Answer) -> Result<&str, IssueError> {
+fn text(answer: &ServiceAnswer) -> Result<&str, IssueError> {
     std::str::from_utf8(answer.body()).map_err(|_| answer.unreadable("expected text"))
 }

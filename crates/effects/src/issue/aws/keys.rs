@@ -4,7 +4,7 @@ use serde::Deserialize;
 use tollgate_config::bundle::SigningKeys;
 use tollgate_terms::Secret;
 
-use crate::issue::{Answer, IssueError, Issued, read_moment};
+use crate::issue::{IssueError, Issued, ServiceAnswer, read_moment};
 
 /// The answer of the metadata services of machines and containers.
 #[derive(Deserialize)]
@@ -22,7 +22,7 @@ struct Written {
 ///
 /// # Errors
 /// [`IssueError::Unreadable`] when there are none.
-pub(super) fn read(answer: &Answer) -> Result<Issued<SigningKeys>, IssueError> {
+pub(super) fn read(answer: &ServiceAnswer) -> Result<Issued<SigningKeys>, IssueError> {
     let written: Written = answer.json("JSON with keys")?;
     if written.code.is_some_and(|code| code != "Success") {
         return Err(answer.unreadable("it tells a failure instead of keys"));
