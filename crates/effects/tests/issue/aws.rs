@@ -92,7 +92,7 @@ async fn garbage_and_slowness_are_errors_without_secrets() {
 /// Answers as the metadata service of a machine, version 2.
 async fn machine() -> Service {
     Service::start(|seen| match (seen.method.as_str(), seen.path.as_str()) {
-        ("PUT", "/latest/api/token") if seen.header("x-aws-ec2-metadata-token-ttl-seconds") != "" => {
+        ("PUT", "/latest/api/token") if seen.headers.contains_key("x-aws-ec2-metadata-token-ttl-seconds") => {
             Reply::new(200, "session")
         }
         ("GET", _) if seen.header("x-aws-ec2-metadata-token") != "session" => Reply::new(401, ""),
