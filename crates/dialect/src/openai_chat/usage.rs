@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use tollgate_chat::Losses;
 use tollgate_terms::Usage;
 
-use crate::fields::lose_usage;
+use crate::fields::{Members, lose_usage};
 use crate::observe::Count;
 
 /// The wire object, as whole answers and the last event of a stream carry it.
