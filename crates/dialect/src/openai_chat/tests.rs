@@ -132,7 +132,7 @@ prop_compose! {
         sampling in sampling(),
         format in option::of(format()),
         thinking in option::of(prop_oneof![
-            option::of(any::<u64>()).prop_map(|budget_tokens| Thinking::Enabled { budget_tokens, display: None }),
+            any::<u64>().prop_map(|tokens| Thinking::Enabled { budget_tokens: Some(tokens), display: None }),
             Just(Thinking::Adaptive { display: Some("omitted".to_owned()) }),
             Just(Thinking::Disabled),
         ]),
