@@ -149,7 +149,7 @@ pub(super) fn is_thinking(block: &Block) -> bool {
 }
 
 /// The arguments of a call, which this dialect writes as text that should be a JSON object.
-pub(super) fn arguments(text: &str, pointer: &str, losses: &mut Losses) -> Value {
+pub(crate) fn arguments(text: &str, pointer: &str, losses: &mut Losses) -> Value {
     if text.trim().is_empty() {
         return Value::Object(Map::new());
     }
