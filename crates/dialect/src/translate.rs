@@ -178,7 +178,8 @@ mod tests {
             usage_wanted: true,
         };
         let (openai, anthropic) = (Dialect::OpenAiChat, Dialect::AnthropicMessages);
-        for (client, backend) in [(openai, anthropic), (anthropic, openai)] {
+        let responses = Dialect::OpenAiResponses;
+        for (client, backend) in [(openai, anthropic), (anthropic, openai), (openai, responses)] {
             for body in ["", " ", "null", "{}", "[]", "\"\""] {
                 let answer = translate_answer(client, backend, body.as_bytes(), &context);
                 assert!(answer.is_err(), "{backend:?} said {body:?}");
