@@ -42,6 +42,7 @@ pub(crate) fn decode_request(body: &[u8], losses: &mut Losses) -> Result<Convers
         format,
         thinking,
         effort,
+        verbosity: None,
         delivery: if streams { Delivery::Stream } else { Delivery::Whole },
         metadata: metadata(&mut fields, losses)?,
         service_tier: fields.text("service_tier")?,

@@ -37,6 +37,7 @@ pub(crate) fn encode_request(
         format,
         thinking,
         effort,
+        verbosity,
         delivery,
         metadata,
         service_tier,
@@ -65,6 +66,9 @@ pub(crate) fn encode_request(
     }
     body.set("thinking", thinking.map(with_budget).map(encode_thinking));
     body.set("output_config", output_config(effort, format, losses));
+    if verbosity.is_some() {
+        losses.push(loss("/verbosity", LossKind::Sampling, Effect::Meaning));
+    }
     let Metadata { user, labels } = metadata;
     body.set("metadata", user.map(|user| json!({"user_id": user})));
     if labels.is_some() {

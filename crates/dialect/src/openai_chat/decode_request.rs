@@ -41,6 +41,7 @@ pub(crate) fn decode_request(body: &[u8], losses: &mut Losses) -> Result<Convers
         format: response_format(&mut fields, losses)?,
         thinking: fields.object("thinking")?.map(|thinking| decode_thinking(thinking, losses)).transpose()?,
         effort: fields.text("reasoning_effort")?.map(Effort),
+        verbosity: fields.text("verbosity")?,
         delivery: if stream { Delivery::Stream } else { Delivery::Whole },
         metadata: Metadata { user: fields.text("user")?, labels: fields.take("metadata") },
         service_tier: fields.text("service_tier")?,
@@ -53,7 +54,6 @@ pub(crate) fn decode_request(body: &[u8], losses: &mut Losses) -> Result<Convers
 fn lose_the_rest(mut fields: Fields, losses: &mut Losses) {
     for (key, kind, effect) in [
         ("prediction", LossKind::UnknownField, Effect::Cost),
-        ("verbosity", LossKind::Sampling, Effect::Meaning),
         ("modalities", LossKind::Media, Effect::Meaning),
         ("audio", LossKind::Media, Effect::Meaning),
         ("web_search_options", LossKind::ServerTool, Effect::Meaning),

@@ -38,6 +38,7 @@ pub(crate) fn encode_request(
         format,
         thinking,
         effort,
+        verbosity,
         delivery,
         metadata,
         service_tier,
@@ -70,6 +71,7 @@ pub(crate) fn encode_request(
         thinking.and_then(|thinking| bounded_thinking(thinking, losses)).map(encode_thinking),
     );
     body.set("reasoning_effort", effort.map(|effort| encode_effort(effort, losses)));
+    body.set("verbosity", verbosity);
     let Metadata { user, labels } = metadata;
     body.set("user", user);
     body.set("metadata", labels);

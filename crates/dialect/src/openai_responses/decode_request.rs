@@ -24,7 +24,7 @@ pub(crate) fn decode_request(body: &[u8], losses: &mut Losses) -> Result<Convers
     let (system, turns) = input(&mut fields, losses)?;
     let tools = tools(&mut fields, losses)?;
     let (tools, tool_choice) = tool_choice(&mut fields, tools, losses)?;
-    let format = text(&mut fields, losses)?;
+    let (format, verbosity) = text(&mut fields, losses)?;
     let (thinking, effort) = reasoning(&mut fields, losses)?;
     let stream = fields.truth("stream")?.unwrap_or(false);
     if let Some(mut options) = fields.object("stream_options")? {
@@ -46,6 +46,7 @@ pub(crate) fn decode_request(body: &[u8], losses: &mut Losses) -> Result<Convers
         format,
         thinking,
         effort,
+        verbosity,
         delivery: if stream { Delivery::Stream } else { Delivery::Whole },
         metadata: metadata(&mut fields, losses)?,
         service_tier: fields.text("service_tier")?,
@@ -121,14 +122,15 @@ fn sampling(fields: &mut Fields, losses: &mut Losses) -> Result<Sampling, Invali
 }
 
 /// `text`: the format of the answer, and how long-winded it is to be.
-fn text(fields: &mut Fields, losses: &mut Losses) -> Result<Option<ResponseFormat>, Invalid> {
-    let Some(mut text) = fields.object("text")? else { return Ok(None) };
-    if text.take("verbosity").is_some() {
-        losses.push(loss("/text/verbosity", LossKind::Sampling, Effect::Meaning));
-    }
+fn text(
+    fields: &mut Fields,
+    losses: &mut Losses,
+) -> Result<(Option<ResponseFormat>, Option<String>), Invalid> {
+    let Some(mut text) = fields.object("text")? else { return Ok((None, None)) };
+    let verbosity = text.text("verbosity")?;
     let format = text.object("format")?.map(|told| format(told, losses)).transpose()?;
     text.lose_rest(losses);
-    Ok(format)
+    Ok((format, verbosity))
 }
 
 fn format(mut format: Fields, losses: &mut Losses) -> Result<ResponseFormat, Invalid> {

@@ -39,6 +39,7 @@ pub(crate) fn encode_request(
         format,
         thinking,
         effort,
+        verbosity,
         delivery,
         metadata,
         service_tier,
@@ -64,7 +65,10 @@ pub(crate) fn encode_request(
     }
     let logprobs = set_sampling(&mut body, sampling, losses)?;
     set_tools(&mut body, tools, tool_choice, parallel_tools, losses);
-    body.set("text", format.map(|format| json!({"format": encode_format(format)})));
+    let mut text = Members::default();
+    text.set("format", format.map(encode_format));
+    text.set("verbosity", verbosity);
+    body.set("text", (!text.map.is_empty()).then(|| text.value()));
     let reasoning = encode_reasoning(thinking, effort, losses);
     let include = include(reasoning.as_ref(), has_reasoning, logprobs);
     body.set("reasoning", reasoning);

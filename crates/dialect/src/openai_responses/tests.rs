@@ -103,6 +103,7 @@ prop_compose! {
             Just(Thinking::Disabled),
         ]),
         effort in option::of(prop_oneof![Just("low"), Just("none"), Just("xhigh")]),
+        verbosity in option::of(Just("high".to_owned())),
         streams in any::<bool>(),
         (user, output_tokens_max) in (option::of(".{1,8}"), option::of(any::<u64>())),
     ) -> Conversation {
@@ -129,6 +130,7 @@ prop_compose! {
             format,
             thinking,
             effort: effort.map(|word| Effort(word.to_owned())),
+            verbosity,
             delivery: if streams { Delivery::Stream } else { Delivery::Whole },
             metadata: Metadata { user, labels: Some(json!({"team": "a"})) },
             service_tier: Some("auto".to_owned()),
