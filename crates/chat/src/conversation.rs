@@ -38,6 +38,8 @@ pub struct Conversation {
     pub metadata: Metadata,
     /// Price or speed class.
     pub service_tier: Option<String>,
+    /// A name for prompts that begin alike, so that they find the same cache.
+    pub cache_key: Option<String>,
 }
 
 /// Who speaks.

@@ -41,6 +41,7 @@ pub(crate) fn encode_request(
         delivery,
         metadata,
         service_tier,
+        cache_key,
     } = conversation;
     let turns = encode_turns(turns, losses)?;
     if turns.is_empty() {
@@ -75,6 +76,10 @@ pub(crate) fn encode_request(
         losses.push(loss("/metadata", LossKind::Metadata, Effect::Cost));
     }
     body.set("service_tier", service_tier.and_then(|tier| encode_service_tier(&tier, losses)));
+    if cache_key.is_some() {
+        // This dialect names points in the prompt instead.
+        losses.push(loss("/prompt_cache_key", LossKind::CachePoint, Effect::Cost));
+    }
     if delivery == Delivery::Stream {
         body.set("stream", Some(true));
     }

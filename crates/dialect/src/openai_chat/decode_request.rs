@@ -45,6 +45,7 @@ pub(crate) fn decode_request(body: &[u8], losses: &mut Losses) -> Result<Convers
         delivery: if stream { Delivery::Stream } else { Delivery::Whole },
         metadata: Metadata { user: fields.text("user")?, labels: fields.take("metadata") },
         service_tier: fields.text("service_tier")?,
+        cache_key: fields.text("prompt_cache_key")?,
     };
     lose_the_rest(fields, losses);
     Ok(conversation)
@@ -59,7 +60,6 @@ fn lose_the_rest(mut fields: Fields, losses: &mut Losses) {
         ("web_search_options", LossKind::ServerTool, Effect::Meaning),
         ("store", LossKind::Metadata, Effect::Cost),
         ("safety_identifier", LossKind::Metadata, Effect::Cost),
-        ("prompt_cache_key", LossKind::CachePoint, Effect::Cost),
         ("prompt_cache_retention", LossKind::CachePoint, Effect::Cost),
         ("function_call", LossKind::ToolOption, Effect::Meaning),
         ("functions", LossKind::ToolOption, Effect::Meaning),

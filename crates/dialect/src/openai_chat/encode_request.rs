@@ -42,6 +42,7 @@ pub(crate) fn encode_request(
         delivery,
         metadata,
         service_tier,
+        cache_key,
     } = conversation;
     let mut body = Members::default();
     body.set("model", Some(model.as_str()));
@@ -76,6 +77,7 @@ pub(crate) fn encode_request(
     body.set("user", user);
     body.set("metadata", labels);
     body.set("service_tier", service_tier.map(encode_service_tier));
+    body.set("prompt_cache_key", cache_key);
     if delivery == Delivery::Stream {
         body.set("stream", Some(true));
         // The encoder of the client's dialect always needs the usage.

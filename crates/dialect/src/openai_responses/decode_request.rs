@@ -50,6 +50,7 @@ pub(crate) fn decode_request(body: &[u8], losses: &mut Losses) -> Result<Convers
         delivery: if stream { Delivery::Stream } else { Delivery::Whole },
         metadata: metadata(&mut fields, losses)?,
         service_tier: fields.text("service_tier")?,
+        cache_key: fields.text("prompt_cache_key")?,
     };
     lose_the_rest(fields, losses)?;
     Ok(conversation)
@@ -85,7 +86,6 @@ fn lose_the_rest(mut fields: Fields, losses: &mut Losses) -> Result<(), Invalid>
         ("context_management", LossKind::ServerTool, Effect::Meaning),
         ("max_tool_calls", LossKind::ServerTool, Effect::Meaning),
         ("moderation", LossKind::ServerTool, Effect::Meaning),
-        ("prompt_cache_key", LossKind::CachePoint, Effect::Cost),
         ("prompt_cache_options", LossKind::CachePoint, Effect::Cost),
         ("prompt_cache_retention", LossKind::CachePoint, Effect::Cost),
     ] {

@@ -43,6 +43,7 @@ pub(crate) fn encode_request(
         delivery,
         metadata,
         service_tier,
+        cache_key,
     } = conversation;
     let mut body = Members::default();
     body.set("model", Some(model.as_str()));
@@ -78,6 +79,7 @@ pub(crate) fn encode_request(
     body.set("store", Some(false));
     set_metadata(&mut body, metadata, losses);
     body.set("service_tier", service_tier.map(encode_service_tier));
+    body.set("prompt_cache_key", cache_key);
     if delivery == Delivery::Stream {
         body.set("stream", Some(true));
     }
