@@ -39,8 +39,10 @@ pub(crate) fn encode_request(
         format,
         thinking,
         effort,
+        verbosity,
         delivery: _,
         metadata,
+        cache_key,
         service_tier,
     } = conversation;
     let family = Family::of(model);
@@ -68,6 +70,15 @@ pub(crate) fn encode_request(
     if stops && family == Family::Claude {
         // Which text ended the answer is told only to those who ask.
         body.set("additionalModelResponseFieldPaths", Some(json!(["/stop_sequence"])));
+    }
+    for (is_told, pointer, kind, effect) in [
+        (verbosity.is_some(), "/verbosity", LossKind::Sampling, Effect::Meaning),
+        // Which requests share a cache it finds out by itself.
+        (cache_key.is_some(), "/prompt_cache_key", LossKind::CachePoint, Effect::Cost),
+    ] {
+        if is_told {
+            losses.push(loss(pointer, kind, effect));
+        }
     }
     let Metadata { user, labels } = metadata;
     if user.is_some() {

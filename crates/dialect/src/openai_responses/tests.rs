@@ -8,7 +8,7 @@ use tollgate_chat::{
     Answer, Block, BlockKind, Choice, Conversation, DocumentSource, Effort, ImageSource, Losses, Metadata,
     ResponseFormat, Role, Sampling, StopReason, Thinking, Tool, ToolChoice, Turn,
 };
-use tollgate_terms::{Delivery, Dialect, ModelName, Usage};
+use tollgate_terms::{Delivery, Dialect, ModelName, Operation, Usage};
 
 use super::*;
 use crate::AnswerContext;
@@ -103,6 +103,7 @@ prop_compose! {
             Just(Thinking::Disabled),
         ]),
         effort in option::of(prop_oneof![Just("low"), Just("none"), Just("xhigh")]),
+        verbosity in option::of(Just("high".to_owned())),
         streams in any::<bool>(),
         (user, output_tokens_max) in (option::of(".{1,8}"), option::of(any::<u64>())),
     ) -> Conversation {
@@ -129,9 +130,11 @@ prop_compose! {
             format,
             thinking,
             effort: effort.map(|word| Effort(word.to_owned())),
+            verbosity,
             delivery: if streams { Delivery::Stream } else { Delivery::Whole },
             metadata: Metadata { user, labels: Some(json!({"team": "a"})) },
             service_tier: Some("auto".to_owned()),
+            cache_key: Some("k".to_owned()),
         }
     }
 }
@@ -282,21 +285,14 @@ const EVENTS: [&str; 12] = [
 /// the client makes of the answer: the members that tell the next request what was said.
 fn told_back(client: Dialect, backend: Dialect, answer: &Value, request: impl Fn(&Value) -> Value) -> Value {
     let body = serde_json::to_vec(answer).expect("JSON");
-    let said = crate::translate_answer(client, backend, tollgate_terms::Operation::Chat, &body, &context())
-        .expect("an answer");
+    let said =
+        crate::translate_answer(client, backend, Operation::Chat, &body, &context()).expect("an answer");
     assert_eq!(said.losses, []);
     let request = request(&serde_json::from_slice(&said.body).expect("JSON"));
     let body = serde_json::to_vec(&request).expect("JSON");
     let model = ModelName::parse("m").expect("a name");
-    let asked = crate::translate_request(
-        client,
-        backend,
-        tollgate_terms::Operation::Chat,
-        &body,
-        &model,
-        Delivery::Whole,
-    )
-    .expect("a request");
+    let asked = crate::translate_request(client, backend, Operation::Chat, &body, &model, Delivery::Whole)
+        .expect("a request");
     assert_eq!(asked.losses, []);
     serde_json::from_slice(&asked.body).expect("JSON")
 }
