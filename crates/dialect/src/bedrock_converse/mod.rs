@@ -8,6 +8,8 @@ pub(crate) mod error;
 mod family;
 mod media;
 pub(crate) mod observe;
+#[cfg(test)]
+mod tests;
 
 use crate::words::{BackendWords, Words};
 
