@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use bytes::{Bytes, BytesMut};
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::json;
 use tollgate_terms::Dialect;
 use tollgate_wire::event_stream::{self, Malformed, Message};
 use tollgate_wire::sse::{self, Frame, Piece};
@@ -15,9 +15,6 @@ use tollgate_wire::sse::{self, Frame, Piece};
 use crate::data::base64_bytes;
 use crate::error::{ErrorBody, encode};
 use crate::{anthropic_messages, openai_chat};
-
-/// What Bedrock adds to the last event of a model's own stream.
-const METRICS: &str = "amazon-bedrock-invocationMetrics";
 
 /// How a backend frames its streamed answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -230,13 +227,8 @@ struct Typed<'a> {
 
 fn read_chunk(payload: &[u8]) -> Result<Bytes, Corrupt> {
     let chunk: Chunk<'_> = serde_json::from_slice(payload).map_err(|_| Corrupt::Content)?;
-    let mut event = base64_bytes(&chunk.bytes).ok_or(Corrupt::Content)?;
-    if memchr::memmem::find(&event, METRICS.as_bytes()).is_some()
-        && let Ok(mut members) = serde_json::from_slice::<Map<String, Value>>(&event)
-        && members.shift_remove(METRICS).is_some()
-    {
-        event = encode(&members).to_vec();
-    }
+    // Its last one tells Bedrock's own metrics too, `amazon-bedrock-invocationMetrics`, which readers pass over.
+    let event = base64_bytes(&chunk.bytes).ok_or(Corrupt::Content)?;
     let typed: Typed<'_> = serde_json::from_slice(&event).map_err(|_| Corrupt::Content)?;
     Ok(frame(typed.kind.as_deref(), &event))
 }

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use tollgate_chat::{BlockStart, Delta, Effect, Event, LossKind, Losses};
 use tollgate_wire::sse::Frame;
 
-use super::answer::{Beside, Called, stop_reason, usage};
+use super::answer::{Beside, Called, SERVER_CALL, stop_reason, usage};
 use crate::Unreadable;
 use crate::data::base64_bytes;
 use crate::fields::{lose_members, loss};
@@ -43,9 +43,8 @@ struct WireStart {
 #[serde(rename_all = "camelCase")]
 struct CallStart {
     #[serde(default)]
-    tool_use_id: String,
+    tool_use_id: Option<String>,
     name: String,
-    /// There where the provider itself runs the tool.
     #[serde(rename = "type", default)]
     kind: Option<String>,
 }
@@ -68,7 +67,7 @@ struct WireDelta {
 #[derive(Deserialize)]
 struct CallDelta {
     #[serde(default)]
-    input: String,
+    input: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -168,7 +167,11 @@ impl DecodeStream for StreamDecoder {
                 );
                 out.push(Event::Stop { choice: 0, reason });
             }
-            Some(b"metadata") => self.metadata(read(&data)?, out, losses),
+            // The message is told, whatever is wrong with what stands beside it.
+            Some(b"metadata") => match read_event(&data) {
+                Ok(Some(metadata)) => self.metadata(metadata, out, losses),
+                Ok(None) | Err(_) => lose_unreadable(losses),
+            },
             Some(kind) if kind == b"error" || kind.ends_with(b"Exception") => {
                 self.has_ended = true;
                 let kind = String::from_utf8_lossy(kind).into_owned();
@@ -206,15 +209,16 @@ impl StreamDecoder {
         let index = event.content_block_index;
         let Some(WireStart { tool_use, rest }) = event.start else { return Ok(()) };
         match tool_use {
-            Some(CallStart { tool_use_id: _, name: _, kind: Some(name) }) => {
-                self.begin(index, OpenKind::Foreign, Some(BlockStart::Foreign { name }), out);
+            Some(CallStart { kind: Some(kind), .. }) if kind == SERVER_CALL => {
+                self.begin(index, OpenKind::Foreign, Some(BlockStart::Foreign { name: kind }), out);
             }
-            Some(CallStart { tool_use_id: _, name, kind: None }) if name.is_empty() => {
+            Some(CallStart { name, .. }) if name.is_empty() => {
                 return Err(Unreadable("a call of a tool without a name".to_owned()));
             }
-            Some(CallStart { tool_use_id: id, name, kind: None }) => {
+            Some(CallStart { tool_use_id: id, name, kind: _ }) => {
                 self.has_called = true;
-                self.begin(index, OpenKind::Call, Some(BlockStart::ToolUse { id, name }), out);
+                let start = BlockStart::ToolUse { id: id.unwrap_or_default(), name };
+                self.begin(index, OpenKind::Call, Some(start), out);
             }
             None => {
                 let name = rest.into_iter().find(|(_, value)| !value.is_null()).map(|(key, _)| key);
@@ -264,7 +268,8 @@ impl StreamDecoder {
             let Some(OpenBlock { block, .. }) = open else {
                 return Err(Unreadable("the input of a call that has not begun".to_owned()));
             };
-            out.push(Event::BlockDelta { choice: 0, block: *block, delta: Delta::Input(input) });
+            let delta = Delta::Input(input.unwrap_or_default());
+            out.push(Event::BlockDelta { choice: 0, block: *block, delta });
         }
         Ok(())
     }

@@ -4,6 +4,7 @@ mod answer;
 mod decode_stream;
 mod encode_blocks;
 mod encode_request;
+mod encode_tools;
 pub(crate) mod error;
 mod family;
 mod media;
