@@ -157,7 +157,7 @@ impl Reframer {
             // Everything behind knows an error by this end of its name.
             return frame(Some(if kind.ends_with("Exception") { kind } else { "error" }), &data);
         }
-        let status = status(kind, told.code.as_deref());
+        let status = told.original_status_code.unwrap_or_else(|| status(kind, told.code.as_deref()));
         if self.dialect == Dialect::AnthropicMessages {
             let kind = anthropic_messages::error::known_kind(kind, status);
             return frame(
@@ -189,19 +189,23 @@ struct Told {
     message: Option<String>,
     #[serde(default, rename = "ErrorCode")]
     code: Option<String>,
+    /// The status that the model itself answered with.
+    #[serde(default, rename = "originalStatusCode")]
+    original_status_code: Option<u16>,
 }
 
 /// The status that an exception has where it is a whole answer.
 ///
 /// Source: botocore, errors of `bedrock-runtime` and `sagemaker-runtime`.
 fn status(kind: &str, code: Option<&str>) -> u16 {
-    match (kind, code) {
-        ("validationException", _) => 400,
-        ("throttlingException", _) => 429,
+    // Members of a stream have small first letters, errors of an operation capital ones.
+    match (kind.to_ascii_lowercase().as_str(), code) {
+        ("validationexception", _) => 400,
+        ("throttlingexception", _) => 429,
         // The status is 408; the client was not too slow, the model was.
-        ("modelTimeoutException", _) | ("ModelStreamError", Some("ModelInvocationTimeExceeded")) => 504,
+        ("modeltimeoutexception", _) | ("modelstreamerror", Some("ModelInvocationTimeExceeded")) => 504,
         // Bedrock has too little room now, which Anthropic calls overloaded.
-        ("serviceUnavailableException", _) => 529,
+        ("serviceunavailableexception", _) => 529,
         _ => 500,
     }
 }

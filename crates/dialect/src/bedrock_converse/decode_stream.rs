@@ -18,6 +18,12 @@ use crate::fields::{lose_members, loss};
 use crate::translate::{lose_unreadable, read_event};
 use crate::words::DecodeStream;
 
+/// Most blocks that are told at the same time; the API tells one after the other.
+const OPEN_MAX: usize = 64;
+
+/// Longest reasoning that only the provider can read, which is held until it is whole, in bytes of its base64.
+const REDACTED_BYTES_MAX: usize = 1 << 20;
+
 /// `contentBlockStart`, `contentBlockDelta` and `contentBlockStop`.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -112,6 +118,8 @@ pub(crate) struct StreamDecoder {
     open: Vec<OpenBlock>,
     /// The number of the next block of the hub.
     next_block: usize,
+    /// How much reasoning that only the provider can read has been held.
+    redacted_bytes: usize,
     has_called: bool,
     has_stopped: bool,
     has_ended: bool,
@@ -210,7 +218,7 @@ impl StreamDecoder {
         let Some(WireStart { tool_use, rest }) = event.start else { return Ok(()) };
         match tool_use {
             Some(CallStart { kind: Some(kind), .. }) if kind == SERVER_CALL => {
-                self.begin(index, OpenKind::Foreign, Some(BlockStart::Foreign { name: kind }), out);
+                self.begin(index, OpenKind::Foreign, Some(BlockStart::Foreign { name: kind }), out)?;
             }
             Some(CallStart { name, .. }) if name.is_empty() => {
                 return Err(Unreadable("a call of a tool without a name".to_owned()));
@@ -218,13 +226,13 @@ impl StreamDecoder {
             Some(CallStart { tool_use_id: id, name, kind: _ }) => {
                 self.has_called = true;
                 let start = BlockStart::ToolUse { id: id.unwrap_or_default(), name };
-                self.begin(index, OpenKind::Call, Some(start), out);
+                self.begin(index, OpenKind::Call, Some(start), out)?;
             }
             None => {
                 let name = rest.into_iter().find(|(_, value)| !value.is_null()).map(|(key, _)| key);
                 if let Some(name) = name.filter(|name| !matches!(name.as_str(), "text" | "reasoningContent"))
                 {
-                    self.begin(index, OpenKind::Foreign, Some(BlockStart::Foreign { name }), out);
+                    self.begin(index, OpenKind::Foreign, Some(BlockStart::Foreign { name }), out)?;
                 }
             }
         }
@@ -247,20 +255,20 @@ impl StreamDecoder {
         }
         lose_members(&format!("/content/{index}"), &rest, &[], losses);
         if let Some(text) = text {
-            self.more(index, OpenKind::Text, Delta::Text(text), out);
+            self.more(index, OpenKind::Text, Delta::Text(text), out)?;
         }
         if let Some(citation) = citation {
-            self.more(index, OpenKind::Text, Delta::Citation(citation), out);
+            self.more(index, OpenKind::Text, Delta::Citation(citation), out)?;
         }
         if let Some(ReasoningDelta { text, signature, redacted_content }) = reasoning_content {
             if let Some(text) = text {
-                self.more(index, OpenKind::Thinking, Delta::Text(text), out);
+                self.more(index, OpenKind::Thinking, Delta::Text(text), out)?;
             }
             if let Some(signature) = signature {
-                self.more(index, OpenKind::Thinking, Delta::Signature(signature), out);
+                self.more(index, OpenKind::Thinking, Delta::Signature(signature), out)?;
             }
             if let Some(data) = redacted_content {
-                self.redacted(index, data, out);
+                self.redacted(index, data, out)?;
             }
         }
         if let Some(CallDelta { input }) = tool_use {
@@ -288,25 +296,37 @@ impl StreamDecoder {
     }
 
     /// More of a text or of reasoning. A block of another kind with the same number is over, and one that has not begun begins.
-    fn more(&mut self, index: usize, kind: OpenKind, delta: Delta, out: &mut Vec<Event>) {
+    fn more(
+        &mut self,
+        index: usize,
+        kind: OpenKind,
+        delta: Delta,
+        out: &mut Vec<Event>,
+    ) -> Result<(), Unreadable> {
         let open = self.open.iter().find(|open| open.index == index && open.kind == kind);
         let block = match open {
             Some(open) => open.block,
             None => {
                 let start = if kind == OpenKind::Text { BlockStart::Text } else { BlockStart::Thinking };
-                self.begin(index, kind, Some(start), out)
+                self.begin(index, kind, Some(start), out)?
             }
         };
         out.push(Event::BlockDelta { choice: 0, block, delta });
+        Ok(())
     }
 
-    fn redacted(&mut self, index: usize, data: String, out: &mut Vec<Event>) {
+    fn redacted(&mut self, index: usize, data: String, out: &mut Vec<Event>) -> Result<(), Unreadable> {
         let open = self.open.iter_mut().find(|open| open.index == index);
-        if let Some(OpenBlock { kind: OpenKind::Redacted(pieces), .. }) = open {
-            pieces.push(data);
-        } else {
-            self.begin(index, OpenKind::Redacted(vec![data]), None, out);
+        let Some(OpenBlock { kind: OpenKind::Redacted(pieces), .. }) = open else {
+            self.begin(index, OpenKind::Redacted(vec![data]), None, out)?;
+            return Ok(());
+        };
+        self.redacted_bytes = self.redacted_bytes.saturating_add(data.len());
+        if self.redacted_bytes > REDACTED_BYTES_MAX {
+            return Err(Unreadable("more reasoning than can be held".to_owned()));
         }
+        pieces.push(data);
+        Ok(())
     }
 
     /// Begins a block. Whatever had its number is over.
@@ -316,13 +336,16 @@ impl StreamDecoder {
         kind: OpenKind,
         start: Option<BlockStart>,
         out: &mut Vec<Event>,
-    ) -> usize {
+    ) -> Result<usize, Unreadable> {
         self.close(|open| open.index == index, out);
+        if self.open.len() == OPEN_MAX {
+            return Err(Unreadable("more blocks at the same time than can be".to_owned()));
+        }
         let block = self.next_block;
         self.next_block += 1;
         self.open.push(OpenBlock { index, block, kind });
         out.extend(start.map(|start| Event::BlockStart { choice: 0, block, start }));
-        block
+        Ok(block)
     }
 
     /// Ends the blocks that are meant.

@@ -287,6 +287,22 @@ fn a_stream_of_the_matrix_tells_what_its_whole_answer_tells() {
 }
 
 #[test]
+fn a_stream_holds_no_more_than_it_must() {
+    let read = |event: &dyn Fn(usize) -> String| {
+        let mut decoder = StreamDecoder::default();
+        (0..5000).find_map(|number| {
+            let raw = Bytes::from(format!("event: contentBlockDelta\ndata: {}\n\n", event(number)));
+            decoder.frame(&Frame { raw }, &mut Vec::new(), &mut Losses::default()).err()
+        })
+    };
+    let delta = |index: usize, delta: Value| json!({"contentBlockIndex": index, "delta": delta}).to_string();
+    assert!(read(&|number| delta(number, json!({"text": "a"}))).is_some());
+    assert!(read(&|number| delta(number % 60, json!({"text": "a"}))).is_none());
+    let redacted = json!({"reasoningContent": {"redactedContent": "AAAA".repeat(100)}});
+    assert!(read(&|_| delta(0, redacted.clone())).is_some());
+}
+
+#[test]
 fn an_answer_without_output_names_its_reason() {
     let refused =
         |body: &str| decode_answer(body.as_bytes(), &mut Losses::default()).expect_err("no answer").0;

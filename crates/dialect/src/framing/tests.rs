@@ -107,6 +107,13 @@ fn an_exception_is_an_error_of_the_models_own_dialect() {
 }
 
 #[test]
+fn an_exception_tells_what_the_model_itself_answered() {
+    let stream = exception("modelStreamErrorException", r#"{"message":"why","originalStatusCode":429}"#);
+    let (said, _) = reframed(StreamFraming::AwsChunks, Dialect::AnthropicMessages, &stream, 7);
+    assert!(said.contains("rate_limit_error"), "{said}");
+}
+
+#[test]
 fn payload_parts_are_pieces_of_a_stream() {
     let stream = [
         event("PayloadPart", b"data: {\"a\":"),
