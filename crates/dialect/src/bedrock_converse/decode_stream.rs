@@ -121,8 +121,20 @@ pub(crate) struct StreamDecoder {
     /// How much reasoning that only the provider can read has been held.
     redacted_bytes: usize,
     has_called: bool,
-    has_stopped: bool,
-    has_ended: bool,
+    phase: Phase,
+}
+
+/// How far the message has been told.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Phase {
+    #[default]
+    Waiting,
+    /// Its blocks are being told.
+    Telling,
+    /// It is complete, and its usage may follow.
+    Stopped,
+    /// Nothing follows.
+    Ended,
 }
 
 /// A block that has begun and not stopped.
@@ -148,12 +160,19 @@ enum OpenKind {
 
 impl DecodeStream for StreamDecoder {
     fn frame(&mut self, frame: &Frame, out: &mut Vec<Event>, losses: &mut Losses) -> Result<(), Unreadable> {
-        if self.has_ended {
+        if self.phase == Phase::Ended {
             return Ok(());
         }
         let data = frame.data();
         match frame.event() {
+            Some(b"contentBlockStart" | b"contentBlockDelta" | b"contentBlockStop" | b"messageStop")
+                if self.phase == Phase::Stopped =>
+            {
+                lose_unreadable(losses);
+            }
+            Some(b"messageStart") if self.phase > Phase::Waiting => lose_unreadable(losses),
             Some(b"messageStart") => {
+                self.phase = Phase::Telling;
                 out.push(Event::Start { id: String::new(), model: None, created_s: None, usage: None });
             }
             Some(b"contentBlockStart") => self.start(read(&data)?, out)?,
@@ -165,7 +184,7 @@ impl DecodeStream for StreamDecoder {
             Some(b"messageStop") => {
                 let stop: MessageStop = read(&data)?;
                 self.close(|_| true, out);
-                self.has_stopped = true;
+                self.phase = Phase::Stopped;
                 let called = if self.has_called { Called::Tools } else { Called::Nothing };
                 let reason = stop_reason(
                     stop.stop_reason.as_deref(),
@@ -181,7 +200,7 @@ impl DecodeStream for StreamDecoder {
                 Ok(None) | Err(_) => lose_unreadable(losses),
             },
             Some(kind) if kind == b"error" || kind.ends_with(b"Exception") => {
-                self.has_ended = true;
+                self.phase = Phase::Ended;
                 let kind = String::from_utf8_lossy(kind).into_owned();
                 let told = read_event::<Failure>(&data).ok().flatten();
                 let (own, message) = told.map(|told| (told.kind, told.message)).unwrap_or_default();
@@ -197,13 +216,16 @@ impl DecodeStream for StreamDecoder {
     }
 
     fn finish(&mut self, out: &mut Vec<Event>) -> Result<(), Unreadable> {
-        if !self.has_stopped && !self.has_ended {
-            return Err(Unreadable("the stream ended before the message did".to_owned()));
+        match std::mem::replace(&mut self.phase, Phase::Ended) {
+            Phase::Waiting | Phase::Telling => {
+                Err(Unreadable("the stream ended before the message did".to_owned()))
+            }
+            Phase::Stopped => {
+                out.push(Event::End);
+                Ok(())
+            }
+            Phase::Ended => Ok(()),
         }
-        if !std::mem::replace(&mut self.has_ended, true) {
-            out.push(Event::End);
-        }
-        Ok(())
     }
 }
 
@@ -289,8 +311,8 @@ impl StreamDecoder {
         if beside.service_tier(losses).is_some_and(|tier| tier != "default") {
             losses.push_once(loss("/serviceTier", LossKind::ServiceTier, Effect::Cost));
         }
-        if self.has_stopped {
-            self.has_ended = true;
+        if self.phase == Phase::Stopped {
+            self.phase = Phase::Ended;
             out.push(Event::End);
         }
     }
@@ -337,6 +359,7 @@ impl StreamDecoder {
         start: Option<BlockStart>,
         out: &mut Vec<Event>,
     ) -> Result<usize, Unreadable> {
+        self.phase = Phase::Telling;
         self.close(|open| open.index == index, out);
         if self.open.len() == OPEN_MAX {
             return Err(Unreadable("more blocks at the same time than can be".to_owned()));
