@@ -125,6 +125,20 @@ fn responses_usage() -> impl Strategy<Value = Value> {
     prop_oneof![4 => whole, 3 => sparse, 1 => nonsense]
 }
 
+fn converse_usage() -> impl Strategy<Value = Value> {
+    let counts = (count(), count(), count(), count(), count());
+    let told = counts.prop_map(|(input, read, written, output, total)| {
+        object([
+            ("inputTokens", input),
+            ("cacheReadInputTokens", read),
+            ("cacheWriteInputTokens", written),
+            ("outputTokens", output),
+            ("totalTokens", total),
+        ])
+    });
+    prop_oneof![8 => told, 1 => Just(json!({"cacheDetails": 7, "inputTokens": 7}))]
+}
+
 proptest! {
     #[test]
     fn the_usage_of_responses_is_the_same_spliced_and_translated(
@@ -140,6 +154,24 @@ proptest! {
             prop_assert_eq!(
                 seen(client, &through_hub),
                 seen(Dialect::OpenAiResponses, stream.as_bytes()),
+                "{}", stream
+            );
+        }
+    }
+
+    #[test]
+    fn converses_usage_is_the_same_spliced_and_translated(usage in option::of(converse_usage())) {
+        let metadata = json!({"usage": usage, "metrics": {"latencyMs": 1}});
+        let stream = format!(
+            "event: messageStart\ndata: {{\"role\":\"assistant\"}}\n\n\
+             event: messageStop\ndata: {{\"stopReason\":\"end_turn\"}}\n\n\
+             event: metadata\ndata: {metadata}\n\n"
+        );
+        for client in [Dialect::OpenAiChat, Dialect::AnthropicMessages] {
+            let through_hub = translated(client, Dialect::BedrockConverse, stream.as_bytes());
+            prop_assert_eq!(
+                seen(client, &through_hub),
+                seen(Dialect::BedrockConverse, stream.as_bytes()),
                 "{}", stream
             );
         }
