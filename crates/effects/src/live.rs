@@ -3,6 +3,7 @@
 //! All fetches are made by one thread, the [`Keeper`]'s, so that none belongs to a request that may be given up.
 
 mod keeper;
+pub(crate) mod ledger;
 mod renewal;
 mod surroundings;
 

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use tollgate_config::bundle::Proof;
 
 use super::renewal::{backoff, renewal};
-use super::{Live, Outlook, State};
+use super::{Live, Outlook, State, ledger};
 use crate::clock;
 use crate::issue::{IssueError, Issued};
 
@@ -95,6 +95,7 @@ impl Kept {
             tracing::info!(source = self.name, "the credential can be had again");
         }
         self.failures = 0;
+        ledger::succeeded(&self.name, issued.expires_at);
         let until = Instant::now() + renewal(now, issued.expires_at, rand::random());
         self.state
             .send_replace(State { proof: Some((issued.value, issued.expires_at)), outlook: Outlook::Good });
@@ -114,6 +115,7 @@ impl Kept {
     /// Tells a failure, and waits for the next try.
     async fn recover(&mut self, error: IssueError) {
         self.failures = self.failures.saturating_add(1);
+        ledger::failed(&self.name);
         let is_hopeless = !error.retryable() || self.failures >= FAILURES_MAX;
         let reason = error.to_string();
         if self.trouble.as_ref() != Some(&reason) {
