@@ -37,6 +37,11 @@ pub enum Schema {
         /// Path before `/chat/completions`, without slashes at the ends; `v1` by default.
         prefix: String,
     },
+    /// OpenAI and whoever serves its responses: everything is asked there, chats of other dialects too.
+    OpenAiResponses {
+        /// Path before `/responses`; `v1` by default.
+        prefix: String,
+    },
     /// Azure OpenAI.
     AzureOpenAi {
         /// The `api-version` query value.
@@ -102,7 +107,7 @@ impl Schema {
     /// The value of `gen_ai.provider.name`.
     pub fn provider_name(&self) -> &'static str {
         match self {
-            Self::OpenAi { .. } => "openai",
+            Self::OpenAi { .. } | Self::OpenAiResponses { .. } => "openai",
             Self::AzureOpenAi { .. } => "azure.openai",
             Self::Anthropic { .. } => "anthropic",
             Self::Cohere { .. } => "cohere",
@@ -120,6 +125,7 @@ impl Schema {
     pub fn path(&self, call: &Call<'_>) -> Option<String> {
         match self {
             Self::OpenAi { prefix } => openai::path(prefix, call.dialect, call.operation),
+            Self::OpenAiResponses { prefix } => openai::responses_path(prefix, call.dialect, call.operation),
             Self::AzureOpenAi { api_version } => azure::path(api_version, call),
             Self::Anthropic { prefix } => anthropic::path(prefix, call.dialect, call.operation),
             Self::Cohere { version } => cohere::path(version, call.dialect, call.operation),
@@ -141,6 +147,7 @@ impl Schema {
             Self::Anthropic { .. } => anthropic::suffix(call.dialect, call.operation).is_some(),
             Self::Cohere { .. } => cohere::suffix(call.dialect, call.operation).is_some(),
             Self::SageMaker => sagemaker::serves(call.dialect, call.operation),
+            Self::OpenAiResponses { .. } => openai::serves_responses(call.dialect, call.operation),
             Self::AwsBedrock
             | Self::AwsAnthropic { .. }
             | Self::GcpVertexAi { .. }
@@ -164,6 +171,7 @@ impl Schema {
                 Operation::Embed,
             ) => &[OpenAiEmbeddings],
             (Self::OpenAi { .. } | Self::AzureOpenAi { .. }, _) => &[OpenAiChat, OpenAiResponses],
+            (Self::OpenAiResponses { .. }, _) => &[OpenAiResponses],
             (Self::SageMaker, _) => &[OpenAiChat],
             (Self::AwsBedrock, Operation::Embed) if bedrock::embeds_as_cohere(model) => &[CohereEmbeddings],
             (Self::AwsBedrock, Operation::Embed) => &[TitanEmbeddings],
@@ -197,6 +205,7 @@ impl Schema {
         match self {
             Self::SageMaker => "sagemaker",
             Self::OpenAi { .. }
+            | Self::OpenAiResponses { .. }
             | Self::AzureOpenAi { .. }
             | Self::Anthropic { .. }
             | Self::Cohere { .. }
@@ -213,6 +222,7 @@ impl Schema {
     pub fn adjust_headers(&self, headers: &mut HeaderMap) {
         match self {
             Self::OpenAi { .. }
+            | Self::OpenAiResponses { .. }
             | Self::AzureOpenAi { .. }
             | Self::Cohere { .. }
             | Self::AwsBedrock
@@ -294,6 +304,7 @@ mod tests {
         let location = Some(Location { project: "p".to_owned(), region: "r".to_owned() });
         let schemas = [
             Schema::OpenAi { prefix: "v1".to_owned() },
+            Schema::OpenAiResponses { prefix: "v1".to_owned() },
             Schema::AzureOpenAi { api_version: "v1".to_owned() },
             Schema::Anthropic { prefix: "v1".to_owned() },
             Schema::Cohere { version: "v2".to_owned() },

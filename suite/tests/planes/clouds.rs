@@ -286,3 +286,15 @@ fn a_route_may_refuse_what_a_translation_would_lose() {
     assert_eq!(status(&response), 422, "{response}");
     assert_eq!(json(&response)["error"]["param"], "/seed", "{response}");
 }
+
+#[test]
+fn a_backend_of_responses_serves_chat_completions() {
+    let answer = r#"{"id":"resp_1","object":"response","created_at":1,"status":"completed","model":"m","output":[{"type":"message","id":"msg_1","status":"completed","role":"assistant","content":[{"type":"output_text","text":"Hi","annotations":[]}]}],"usage":{"input_tokens":3,"output_tokens":5,"total_tokens":8}}"#;
+    let script = vec![Act::Write(sized(200, JSON, "", answer))];
+    let (tested, scripted) = serving(Schema::OpenAiResponses { prefix: "v1".to_owned() }, script);
+    let response = tested.chat(CHAT);
+    assert_eq!(json(&response)["choices"][0]["message"]["content"], "Hi", "{response}");
+    let request = scripted.request();
+    assert_eq!(target(&request), "/v1/responses");
+    assert_eq!(json(&request)["store"], false, "{request}");
+}
