@@ -64,8 +64,8 @@ pub(super) fn decode_fields(item: &mut Fields, losses: &mut Losses) -> Result<Op
     if let Some(data) = signature.as_deref().and_then(|content| content.strip_prefix(REDACTED)) {
         return Ok(Some(BlockKind::RedactedThinking { data: data.to_owned() }));
     }
-    if signature.as_deref().is_some_and(|content| content.starts_with(FERNET)) {
-        // A server of this dialect has answered before. Nobody else can read it, and others refuse what they have not signed.
+    // A server of this dialect signed it before, and nobody else can read that; or nobody did, and a text alone cannot be given back.
+    if signature.as_deref().is_none_or(|content| content.starts_with(FERNET)) {
         losses.push(loss(item.pointer.clone(), LossKind::Thinking, Effect::Meaning));
         return Ok(None);
     }
