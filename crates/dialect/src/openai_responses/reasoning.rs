@@ -94,6 +94,7 @@ fn texts(parts: Option<&Value>) -> String {
 
 /// The item of an answer. `id` is for one that has none of its own.
 pub(super) fn answer_item(id: String, text: &str, signature: Option<&str>) -> Value {
+    let signature = signature.filter(|signature| !signature.is_empty());
     match signature.map(|signature| unseal(signature).unwrap_or((None, signature))) {
         // Only texts of a server of this dialect are known to be the reasoning itself.
         Some((own, "")) => encode_item(Some(own.map_or(id, str::to_owned)), &[], Some(text), None),
