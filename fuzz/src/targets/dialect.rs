@@ -27,12 +27,14 @@ const DIALECTS: [(Dialect, Operation); 13] = [
     (Dialect::VllmTokenize, Operation::CountTokens),
 ];
 
-const PAIRS: [(Dialect, Dialect); 4] = [
-    (Dialect::OpenAiChat, Dialect::AnthropicMessages),
-    (Dialect::AnthropicMessages, Dialect::OpenAiChat),
-    (Dialect::OpenAiChat, Dialect::BedrockConverse),
-    (Dialect::AnthropicMessages, Dialect::BedrockConverse),
-];
+/// Every two dialects between which conversations are translated.
+fn pairs() -> impl Iterator<Item = (Dialect, Dialect)> {
+    let all = Dialect::ALL.into_iter().flat_map(|client| Dialect::ALL.map(|backend| (client, backend)));
+    all.filter(|(client, backend)| tollgate_dialect::can_translate(*client, *backend, Operation::Chat))
+}
+
+/// The events that end a stream.
+const ENDS: [&[u8]; 3] = [b"message_stop", b"response.completed", b"response.incomplete"];
 
 fn model() -> Result<ModelName, String> {
     ModelName::parse("other").map_err(|error| error.to_string())
@@ -97,7 +99,7 @@ pub(crate) fn translate(input: &[u8]) -> Result<(), String> {
         vectors: VectorEncoding::Float,
         usage: None,
     };
-    for (client, backend) in PAIRS {
+    for (client, backend) in pairs() {
         if let Ok(encoded) = tollgate_dialect::translate_request(
             client,
             backend,
@@ -107,8 +109,9 @@ pub(crate) fn translate(input: &[u8]) -> Result<(), String> {
             Delivery::Whole,
         ) {
             let value: Value = serde_json::from_slice(&encoded.body).map_err(|error| error.to_string())?;
-            // Converse has it in its path.
-            let named = if backend == Dialect::BedrockConverse { Value::Null } else { "other".into() };
+            // Some have it in their path.
+            let is_in_path = matches!(backend, Dialect::BedrockConverse | Dialect::Gemini);
+            let named = if is_in_path { Value::Null } else { "other".into() };
             law(value["model"] == named, || format!("{backend:?}: the model is {}", value["model"]))?;
         }
         if let Ok(answer) =
@@ -123,13 +126,14 @@ pub(crate) fn translate(input: &[u8]) -> Result<(), String> {
         let ended = translator.finish(&mut out);
         let said = frames(&out);
         let is_done = said.last().is_some_and(|frame| {
-            frame.data().as_ref() == b"[DONE]" || frame.event() == Some(b"message_stop")
+            frame.data().as_ref() == b"[DONE]" || frame.event().is_some_and(|event| ENDS.contains(&event))
         });
         law(!is_done || ended.is_ok(), || format!("{client:?}: a clean end of a broken stream"))?;
         let _ = read;
         for frame in said {
             let data = frame.data();
-            let is_json = serde_json::from_slice::<Value>(&data).is_ok();
+            // A comment keeps the line alive.
+            let is_json = data.is_empty() || serde_json::from_slice::<Value>(&data).is_ok();
             law(is_json || data.as_ref() == b"[DONE]", || format!("{client:?}: an event that is no JSON"))?;
         }
     }

@@ -64,8 +64,8 @@ pub(super) fn decode_fields(item: &mut Fields, losses: &mut Losses) -> Result<Op
     if let Some(data) = signature.as_deref().and_then(|content| content.strip_prefix(REDACTED)) {
         return Ok(Some(BlockKind::RedactedThinking { data: data.to_owned() }));
     }
-    if signature.as_deref().is_some_and(|content| content.starts_with(FERNET)) {
-        // A server of this dialect has answered before. Nobody else can read it, and others refuse what they have not signed.
+    // A server of this dialect signed it before, and nobody else can read that; or nobody did, and a text alone cannot be given back.
+    if signature.as_deref().is_none_or(|content| content.starts_with(FERNET)) {
         losses.push(loss(item.pointer.clone(), LossKind::Thinking, Effect::Meaning));
         return Ok(None);
     }
@@ -94,6 +94,7 @@ fn texts(parts: Option<&Value>) -> String {
 
 /// The item of an answer. `id` is for one that has none of its own.
 pub(super) fn answer_item(id: String, text: &str, signature: Option<&str>) -> Value {
+    let signature = signature.filter(|signature| !signature.is_empty());
     match signature.map(|signature| unseal(signature).unwrap_or((None, signature))) {
         // Only texts of a server of this dialect are known to be the reasoning itself.
         Some((own, "")) => encode_item(Some(own.map_or(id, str::to_owned)), &[], Some(text), None),

@@ -5,8 +5,9 @@ use proptest::option;
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 use tollgate_chat::{
-    Answer, Block, BlockKind, Choice, Conversation, DocumentSource, Effort, ImageSource, Losses, Metadata,
-    ResponseFormat, Role, Sampling, StopReason, Thinking, Tool, ToolChoice, Turn,
+    Answer, Block, BlockKind, BlockStart, Choice, Conversation, Delta, DocumentSource, Effort, Event,
+    ImageSource, Losses, Metadata, ResponseFormat, Role, Sampling, StopReason, Thinking, Tool, ToolChoice,
+    Turn,
 };
 use tollgate_terms::{Delivery, Dialect, ModelName, Operation, Usage};
 
@@ -383,4 +384,19 @@ fn a_stream_that_stops_early_is_not_whole() {
         decoder.frame(&frame, &mut Vec::new(), &mut Losses::default()).expect("an event");
     }
     assert!(decoder.finish(&mut Vec::new()).is_err());
+}
+
+#[test]
+fn an_answer_too_long_to_be_said_twice_breaks_off() {
+    let mut encoder = StreamEncoder::new(context());
+    let mut stream = bytes::BytesMut::new();
+    let start = BlockStart::Text;
+    encoder.event(Event::BlockStart { choice: 0, block: 0, start }, &mut stream, &mut Losses::default());
+    for _ in 0..40 {
+        let delta = Delta::Text("a".repeat(1 << 20));
+        encoder.event(Event::BlockDelta { choice: 0, block: 0, delta }, &mut stream, &mut Losses::default());
+    }
+    encoder.event(Event::End, &mut stream, &mut Losses::default());
+    let events = frames(&stream, 0);
+    assert_eq!(events.last().and_then(|frame| frame.event().map(<[u8]>::to_vec)), Some(b"error".to_vec()));
 }
