@@ -11,12 +11,7 @@ use tollgate_terms::BackendName;
 use self::service::{Reply, Seen, Service, client, environment};
 use super::*;
 
-#[expect(
-    dead_code,
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "shared with tests/issue, which use all of it"
-)]
+#[expect(dead_code, reason = "shared with tests/issue, which use all of it")]
 #[path = "../../tests/issue/service.rs"]
 mod service;
 
