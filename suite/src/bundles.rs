@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tollgate_config::bundle::{
     Backend, Bundle, Credential, CredentialKind, CredentialSource, Endpoint, Limits, Listener, Mutation,
-    Retry, Route, Rule, Schema, SecretRef, Target, Timeouts,
+    OnLoss, Retry, Route, Rule, Schema, SecretRef, Target, Timeouts,
 };
 use tollgate_terms::{BackendName, RouteName};
 
@@ -106,6 +106,7 @@ pub fn bundle(port: u16, rule: Rule, backends: Vec<Backend>) -> Bundle {
             created_at: 0,
             rules: vec![rule],
             costs: Vec::new(),
+            on_loss: OnLoss::default(),
         }],
         backends: by_name,
         ..Bundle::default()

@@ -10,7 +10,10 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-pub use tollgate_host::{CredentialKind, ProfileError, Proof, Schema, SigningKeys, Unsigned, profile_keys};
+pub use tollgate_host::{
+    Call, CredentialKind, Envelope, Location, ProfileError, Proof, Schema, SigningKeys, Unsigned,
+    profile_keys,
+};
 use tollgate_terms::{BackendName, ModelName, RouteName};
 
 pub use credential::{
@@ -95,6 +98,21 @@ pub struct Route {
     pub rules: Vec<Rule>,
     /// Token numbers to publish for each request; route-level entries have replaced global ones of the same key.
     pub costs: Vec<Cost>,
+    /// What to do when a translation cannot say all of a request.
+    #[serde(default)]
+    pub on_loss: OnLoss,
+}
+
+/// What to do when a request cannot be said completely in the dialect of a backend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum OnLoss {
+    /// Record it, and tell a client that asks.
+    #[default]
+    Allow,
+    /// Record it, and tell every client, in a header.
+    Warn,
+    /// Refuse a request whose answer may differ for it, with a 422. A loss that only costs is allowed.
+    Reject,
 }
 
 /// A number of tokens to publish under a key.

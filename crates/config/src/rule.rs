@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tollgate_terms::{ModelName, RouteName};
 
-use crate::bundle::{self, Cost, Retry, Timeouts};
+use crate::bundle::{self, Cost, OnLoss, Retry, Timeouts};
 use crate::mutation::CompiledMutation;
 use crate::{Bundle, Diagnostic, Severity};
 
@@ -25,6 +25,8 @@ pub struct CompiledRule {
     pub retry: Retry,
     /// Token numbers to publish.
     pub costs: Vec<Cost>,
+    /// What to do when a translation cannot say all of a request.
+    pub on_loss: OnLoss,
     /// Set when the rule cannot be served: it answers 500 with this reason.
     pub broken: Option<String>,
 }
@@ -103,6 +105,7 @@ impl<'a> RuleCompiler<'a> {
             timeouts: rule.timeouts.clone(),
             retry: rule.retry.clone(),
             costs: route.costs.clone(),
+            on_loss: route.on_loss,
             broken,
         }
     }

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use tollgate_config::bundle::{
-    Backend, Bundle, HeaderMatch, Limits, Listener, Match, Mutation, Retry, Route, Rule, Schema, Target,
-    TextMatch, Timeouts,
+    Backend, Bundle, HeaderMatch, Limits, Listener, Match, Mutation, OnLoss, Retry, Route, Rule, Schema,
+    Target, TextMatch, Timeouts,
 };
 use tollgate_config::{Diagnostic, Snapshot};
 use tollgate_terms::{BackendName, ModelName, RouteName};
@@ -43,6 +43,7 @@ fn route(name: &str, hostnames: &[&str], created_at: i64, rules: Vec<Rule>) -> R
         hostnames: hostnames.iter().map(|&name| name.to_owned()).collect(),
         created_at,
         rules,
+        on_loss: OnLoss::default(),
         costs: Vec::new(),
     }
 }

@@ -23,7 +23,12 @@ const ENGINE: GeneralPurpose = GeneralPurpose::new(
 /// The text that is written in base64, in either alphabet; nothing where it is none.
 pub(crate) fn base64_text(base64: &str) -> Option<String> {
     let digits = base64.trim_end_matches('=').replace('-', "+").replace('_', "/");
-    String::from_utf8(ENGINE.decode(digits).ok()?).ok()
+    String::from_utf8(base64_bytes(&digits)?).ok()
+}
+
+/// The bytes that are written in base64, in the alphabet of RFC 4648 section 4; nothing where there are none.
+pub(crate) fn base64_bytes(base64: &str) -> Option<Vec<u8>> {
+    ENGINE.decode(base64.trim_end_matches('=')).ok()
 }
 
 #[cfg(test)]

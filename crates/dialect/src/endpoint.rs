@@ -1,7 +1,8 @@
 //! What a client's path asks for.
 
 use http::{HeaderMap, HeaderName};
-use tollgate_terms::{Dialect, Operation};
+use percent_encoding::percent_decode_str;
+use tollgate_terms::{Delivery, Dialect, Operation};
 
 /// A client that sends this header speaks Anthropic's dialect, also where the path leaves it open.
 const ANTHROPIC_VERSION: HeaderName = HeaderName::from_static("anthropic-version");
@@ -56,6 +57,11 @@ const COHERE: [Path; 1] = [("/v2/rerank", Dialect::CohereRerank, Operation::Rera
 /// The list of models, and all paths below it but the one that ends with a slash, as a regular expression.
 const MODELS: &str = "/v1/models(/.+)?";
 
+/// The paths of Google's dialect, of the Gemini API and of Vertex AI, as a regular expression.
+const GEMINI: &str = "/v1(beta|beta1)?/(projects/[^/]+/locations/[^/]+/publishers/google/)?models/.+:(generateContent|streamGenerateContent|countTokens)";
+
+const GEMINI_VERSIONS: [&str; 3] = ["/v1/", "/v1beta/", "/v1beta1/"];
+
 /// What is asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Endpoint {
@@ -65,6 +71,8 @@ pub enum Endpoint {
         dialect: Dialect,
         /// The operation.
         operation: Operation,
+        /// What the path tells of the request, where that is not for the body to say.
+        told: Option<PathFacts>,
     },
     /// The models that there are, or one of them.
     Models {
@@ -73,6 +81,15 @@ pub enum Endpoint {
         /// The model, if one is asked for.
         id: Option<String>,
     },
+}
+
+/// What a path tells of a request: Google's dialect has the model and the delivery there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PathFacts {
+    /// The model, as it stands there, without escapes.
+    pub model: String,
+    /// How the answer is wanted.
+    pub delivery: Delivery,
 }
 
 /// Finds what `path`, without a query, asks for. Paths match exactly: no dot segments, no doubled slashes, no escapes.
@@ -84,6 +101,9 @@ pub fn endpoint(path: &str, headers: &HeaderMap, prefixes: &Prefixes) -> Option<
         return Some(found);
     }
     if let Some(found) = under(&prefixes.cohere).and_then(|rest| operation(&COHERE, rest)) {
+        return Some(found);
+    }
+    if let Some(found) = gemini(path) {
         return Some(found);
     }
     if let Some(found) = under(&prefixes.openai).and_then(|rest| openai(rest, speaks_anthropic)) {
@@ -115,7 +135,8 @@ pub fn endpoint_paths(prefixes: &Prefixes) -> Vec<EndpointPath> {
     let exact =
         [under(openai, &OPENAI), under("", &ANTHROPIC), under(anthropic, &ANTHROPIC), under(cohere, &COHERE)];
     let models = [openai, anthropic].map(|prefix| EndpointPath::Pattern(format!("{root}{prefix}{MODELS}")));
-    exact.into_iter().flatten().chain(models).collect()
+    let gemini = EndpointPath::Pattern(format!("{root}{GEMINI}"));
+    exact.into_iter().flatten().chain(models).chain([gemini]).collect()
 }
 
 /// The dialect to tell errors in, whatever the path.
@@ -142,7 +163,31 @@ fn anthropic(path: &str) -> Option<Endpoint> {
 
 fn operation(paths: &[Path], path: &str) -> Option<Endpoint> {
     let (_, dialect, operation) = paths.iter().find(|(known, ..)| *known == path)?;
-    Some(Endpoint::Operation { dialect: *dialect, operation: *operation })
+    Some(Endpoint::Operation { dialect: *dialect, operation: *operation, told: None })
+}
+
+fn gemini(path: &str) -> Option<Endpoint> {
+    let (path, action) = path.rsplit_once(':')?;
+    let (operation, delivery) = match action {
+        "generateContent" => (Operation::Chat, Delivery::Whole),
+        "streamGenerateContent" => (Operation::Chat, Delivery::Stream),
+        "countTokens" => (Operation::CountTokens, Delivery::Whole),
+        _ => return None,
+    };
+    let rest = GEMINI_VERSIONS.iter().find_map(|version| path.strip_prefix(version))?;
+    let rest = rest.strip_prefix("projects/").map_or(Some(rest), |rest| {
+        // Whose quota is taken is for the gateway to say.
+        let (project, rest) = rest.split_once("/locations/")?;
+        let (location, rest) = rest.split_once("/publishers/google/")?;
+        (!project.contains('/') && !location.contains('/')).then_some(rest)
+    })?;
+    let model = rest.strip_prefix("models/")?;
+    let model = percent_decode_str(model).decode_utf8().ok()?.into_owned();
+    (!model.is_empty()).then_some(Endpoint::Operation {
+        dialect: Dialect::Gemini,
+        operation,
+        told: Some(PathFacts { model, delivery }),
+    })
 }
 
 fn models(path: &str, dialect: Dialect) -> Option<Endpoint> {
@@ -170,9 +215,37 @@ mod tests {
     #[test]
     fn knows_messages_with_and_without_a_prefix() {
         for path in ["/v1/messages", "/anthropic/v1/messages"] {
-            let expected =
-                Endpoint::Operation { dialect: Dialect::AnthropicMessages, operation: Operation::Chat };
+            let expected = Endpoint::Operation {
+                dialect: Dialect::AnthropicMessages,
+                operation: Operation::Chat,
+                told: None,
+            };
             assert_eq!(find(path), Some(expected), "{path}");
+        }
+    }
+
+    #[test]
+    fn reads_the_model_out_of_googles_paths() {
+        for (path, model, delivery) in [
+            ("/v1beta/models/gemini-3-pro:generateContent", "gemini-3-pro", Delivery::Whole),
+            ("/v1/models/llama3:8b:streamGenerateContent", "llama3:8b", Delivery::Stream),
+            (
+                "/v1beta1/projects/p/locations/eu/publishers/google/models/meta%2Fllama:streamGenerateContent",
+                "meta/llama",
+                Delivery::Stream,
+            ),
+        ] {
+            let told = Some(PathFacts { model: model.to_owned(), delivery });
+            let expected = Endpoint::Operation { dialect: Dialect::Gemini, operation: Operation::Chat, told };
+            assert_eq!(find(path), Some(expected), "{path}");
+        }
+        for path in [
+            "/v1beta/models/:generateContent",
+            "/v1beta/models/x:predict",
+            "/v2/models/x:generateContent",
+            "/v1/projects/p/models/x:generateContent",
+        ] {
+            assert!(!matches!(find(path), Some(Endpoint::Operation { .. })), "{path}");
         }
     }
 
@@ -182,11 +255,15 @@ mod tests {
         for path in &all {
             let example = match path {
                 EndpointPath::Exact(path) => path.clone(),
-                EndpointPath::Pattern(pattern) => pattern.replace("(/.+)?", "/x"),
+                EndpointPath::Pattern(pattern) => pattern
+                    .replace("(/.+)?", "/x")
+                    .replace("(beta|beta1)?", "beta")
+                    .replace("(projects/[^/]+/locations/[^/]+/publishers/google/)?", "")
+                    .replace(".+:(generateContent|streamGenerateContent|countTokens)", "m:generateContent"),
             };
             assert!(find(&example).is_some(), "{example}");
         }
-        assert_eq!(all.len(), OPENAI.len() + 2 * ANTHROPIC.len() + COHERE.len() + 2);
+        assert_eq!(all.len(), OPENAI.len() + 2 * ANTHROPIC.len() + COHERE.len() + 3);
         assert!(all.contains(&EndpointPath::Exact("/anthropic/v1/messages".to_owned())));
     }
 

@@ -54,8 +54,8 @@ fn family(dialect: Dialect) -> Family {
     match dialect {
         Dialect::AnthropicMessages => Family::Anthropic,
         Dialect::CohereRerank => Family::Cohere,
-        Dialect::Gemini => Family::Google,
-        Dialect::BedrockConverse => Family::Aws,
+        Dialect::Gemini | Dialect::VertexEmbeddings | Dialect::GeminiEmbeddings => Family::Google,
+        Dialect::BedrockConverse | Dialect::TitanEmbeddings | Dialect::CohereEmbeddings => Family::Aws,
         Dialect::OpenAiChat
         | Dialect::OpenAiCompletions
         | Dialect::OpenAiEmbeddings
@@ -103,6 +103,10 @@ pub fn encode_stream_error(dialect: Dialect, error: &ErrorBody<'_>) -> Bytes {
         | Dialect::OpenAiAudio
         | Dialect::Gemini
         | Dialect::BedrockConverse
+        | Dialect::VertexEmbeddings
+        | Dialect::GeminiEmbeddings
+        | Dialect::TitanEmbeddings
+        | Dialect::CohereEmbeddings
         | Dialect::CohereRerank
         | Dialect::VllmTokenize => sse::encode(&mut out, None, &body),
     }
@@ -168,6 +172,14 @@ pub fn request_id_header(dialect: Dialect) -> &'static str {
     match family(dialect) {
         Family::OpenAi | Family::Cohere | Family::Google | Family::Aws => "x-request-id",
         Family::Anthropic => "request-id",
+    }
+}
+
+/// The response header in which backends of `dialect` tell the id of an answer that has none in its body.
+pub fn answer_id_header(dialect: Dialect) -> Option<&'static str> {
+    match family(dialect) {
+        Family::Aws => Some("x-amzn-requestid"),
+        Family::OpenAi | Family::Anthropic | Family::Cohere | Family::Google => None,
     }
 }
 

@@ -5,9 +5,23 @@ use tollgate_terms::{Delivery, Dialect, ModelName, ModelNameError, Operation};
 use tollgate_wire::json::{self, Limits, Object};
 use tollgate_wire::multipart::{self, Part};
 
+use crate::embeddings::VectorEncoding;
+use crate::endpoint::PathFacts;
+
 /// Members whose size stands for the size of the prompt.
-const PROMPT_MEMBERS: [&str; 8] =
-    ["messages", "input", "prompt", "system", "instructions", "tools", "query", "documents"];
+const PROMPT_MEMBERS: [&str; 11] = [
+    "messages",
+    "input",
+    "prompt",
+    "system",
+    "instructions",
+    "tools",
+    "query",
+    "documents",
+    "contents",
+    "systemInstruction",
+    "system_instruction",
+];
 
 /// Members that bound the answer, the newer name first.
 const OUTPUT_BOUNDS: [&str; 3] = ["max_completion_tokens", "max_output_tokens", "max_tokens"];
@@ -30,10 +44,21 @@ pub struct Facts {
     pub output_tokens_max: Option<u64>,
     /// Size of the prompt in bytes, for estimates.
     pub prompt_bytes: u64,
+    /// Where the model stands.
+    pub(crate) model_place: ModelPlace,
+    /// How the client wants vectors written.
+    pub vectors: VectorEncoding,
     /// Where the members are, for JSON bodies.
     pub(crate) json: Option<Object>,
     /// The part that holds the model, for forms.
     pub(crate) model_part: Option<Part>,
+}
+
+/// Where a request names its model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ModelPlace {
+    Body,
+    Path,
 }
 
 /// A request that cannot be understood or not be said.
@@ -108,7 +133,7 @@ impl Invalid {
     }
 }
 
-/// Reads the facts of a request.
+/// Reads the facts of a request; `told` is what its path says of it already.
 ///
 /// # Errors
 /// When the body is not what the operation takes, is malformed, or names no usable model.
@@ -116,6 +141,7 @@ pub fn inspect(
     dialect: Dialect,
     operation: Operation,
     content_type: Option<&str>,
+    told: Option<&PathFacts>,
     body: &Bytes,
 ) -> Result<Facts, Invalid> {
     match operation {
@@ -127,28 +153,36 @@ pub fn inspect(
         | Operation::Speak
         | Operation::Draw
         | Operation::Rerank
-        | Operation::Tokenize => inspect_json(dialect, content_type, body),
+        | Operation::Tokenize => inspect_json(dialect, content_type, told, body),
     }
 }
 
-fn inspect_json(dialect: Dialect, content_type: Option<&str>, body: &Bytes) -> Result<Facts, Invalid> {
+fn inspect_json(
+    dialect: Dialect,
+    content_type: Option<&str>,
+    told: Option<&PathFacts>,
+    body: &Bytes,
+) -> Result<Facts, Invalid> {
     if !content_type.is_none_or(is_json) {
         return Err(unsupported("application/json", content_type));
     }
     let object =
         json::scan(body, Limits::default()).map_err(|malformed| Invalid::from_malformed(&malformed))?;
     let value = |key: &str| object.get(body, key).and_then(|range| body.get(range));
-    let model = value("model").ok_or_else(|| missing_model("model is required"))?;
-    let model = json::text_value(model).ok_or_else(|| missing_model("model must be a string"))?;
-    let model = model_name(&model)?;
-    let delivery = match value("stream") {
-        Some(b"true") => Delivery::Stream,
-        None | Some(b"false" | b"null") => Delivery::Whole,
-        Some(_) => return Err(Invalid::member("stream", "stream must be true or false", "invalid_type")),
+    let (model, delivery) = match told {
+        Some(PathFacts { model, delivery }) => (model_name(model)?, *delivery),
+        None => {
+            let model = value("model").ok_or_else(|| missing_model("model is required"))?;
+            let model = json::text_value(model).ok_or_else(|| missing_model("model must be a string"))?;
+            (model_name(&model)?, delivery(value("stream"))?)
+        }
     };
     let usage_wanted = usage_wanted(dialect, body, &object)?;
+    let number = |value: &[u8]| std::str::from_utf8(value).ok()?.parse().ok();
+    let nested =
+        || object.get2(body, "generationConfig", "maxOutputTokens").and_then(|range| body.get(range));
     let output_tokens_max =
-        OUTPUT_BOUNDS.iter().filter_map(|key| std::str::from_utf8(value(key)?).ok()?.parse().ok()).next();
+        OUTPUT_BOUNDS.iter().find_map(|key| number(value(key)?)).or_else(|| number(nested()?));
     let prompt_bytes = PROMPT_MEMBERS.iter().filter_map(|key| value(key)).map(|raw| raw.len() as u64).sum();
     Ok(Facts {
         model,
@@ -156,9 +190,22 @@ fn inspect_json(dialect: Dialect, content_type: Option<&str>, body: &Bytes) -> R
         usage_wanted,
         output_tokens_max,
         prompt_bytes,
+        model_place: if told.is_some() { ModelPlace::Path } else { ModelPlace::Body },
+        vectors: match value("encoding_format") {
+            Some(b"\"base64\"") => VectorEncoding::Base64,
+            _ => VectorEncoding::Float,
+        },
         json: Some(object),
         model_part: None,
     })
+}
+
+fn delivery(stream: Option<&[u8]>) -> Result<Delivery, Invalid> {
+    match stream {
+        Some(b"true") => Ok(Delivery::Stream),
+        None | Some(b"false" | b"null") => Ok(Delivery::Whole),
+        Some(_) => Err(Invalid::member("stream", "stream must be true or false", "invalid_type")),
+    }
 }
 
 /// Whether the client will get the usage of a stream without our asking for it.
@@ -220,6 +267,8 @@ fn inspect_form(content_type: Option<&str>, body: &Bytes) -> Result<Facts, Inval
         usage_wanted: true,
         output_tokens_max: None,
         prompt_bytes: named("prompt").map(|part| part.value.len() as u64).sum(),
+        model_place: ModelPlace::Body,
+        vectors: VectorEncoding::Float,
         json: None,
         model_part: Some(part.clone()),
     })

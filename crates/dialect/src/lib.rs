@@ -6,12 +6,15 @@
 
 #[cfg(test)]
 mod corpus;
+mod counting;
 mod data;
+mod embeddings;
 mod endpoint;
 mod error;
 mod fields;
 #[cfg(test)]
 mod fold;
+mod framing;
 mod ids;
 mod inspect;
 mod models;
@@ -27,16 +30,17 @@ mod cohere_rerank;
 mod gemini;
 mod openai_audio;
 mod openai_chat;
-mod openai_embeddings;
 mod openai_images;
 mod openai_responses;
 mod vllm_tokenize;
 
-pub use endpoint::{Endpoint, EndpointPath, Prefixes, endpoint, endpoint_paths, error_dialect};
+pub use embeddings::VectorEncoding;
+pub use endpoint::{Endpoint, EndpointPath, PathFacts, Prefixes, endpoint, endpoint_paths, error_dialect};
 pub use error::{
-    BackendError, ErrorBody, encode_error, encode_stream_error, knows_status, request_id_header,
-    reshape_error,
+    BackendError, ErrorBody, answer_id_header, encode_error, encode_stream_error, knows_status,
+    request_id_header, reshape_error,
 };
+pub use framing::{Corrupt, Reframer};
 pub use inspect::{Facts, Invalid, InvalidKind, inspect};
 pub use models::{ModelEntry, encode_model, encode_models};
 pub use observe::{Observer, Seen, is_whole};
@@ -45,3 +49,8 @@ pub use translate::{
     AnswerContext, Encoded, StreamTranslator, TranslatedAnswer, Unreadable, can_translate, translate_answer,
     translate_request,
 };
+
+/// JSON text of a value.
+pub(crate) fn json_text(value: &serde_json::Value) -> bytes::Bytes {
+    error::encode(value)
+}

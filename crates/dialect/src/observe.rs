@@ -6,6 +6,7 @@
 
 use std::borrow::Cow;
 
+use http::HeaderMap;
 use serde::de::{Deserializer, IgnoredAny, Visitor};
 use serde::{Deserialize, de};
 use tollgate_terms::{Delivery, Dialect, ModelName, Operation, Usage, UsageSource};
@@ -14,9 +15,13 @@ use tollgate_wire::sse::Frame;
 
 use crate::mould::Mould;
 use crate::{
-    anthropic_messages, bedrock_converse, cohere_rerank, gemini, openai_audio, openai_chat,
-    openai_embeddings, openai_images, openai_responses, vllm_tokenize,
+    anthropic_messages, bedrock_converse, cohere_rerank, embeddings, gemini, openai_audio, openai_chat,
+    openai_images, openai_responses, vllm_tokenize,
 };
+
+/// Where AWS Bedrock tells tokens, of models whose answers have no place for them (Bedrock's user guide, `InvokeModel`).
+const INPUT_TOKENS: &str = "x-amzn-bedrock-input-token-count";
+const OUTPUT_TOKENS: &str = "x-amzn-bedrock-output-token-count";
 
 /// What a frame turned out to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,12 +70,28 @@ impl Observer {
         Self { dialect, operation, tally: Tally::default(), mould: Mould::default() }
     }
 
+    /// Sees the head of the answer. Some hosts tell the tokens there, and only there.
+    pub fn head(&mut self, headers: &HeaderMap) {
+        let count = |name: &str| headers.get(name)?.to_str().ok()?.trim().parse::<u64>().ok();
+        if let Some(input_tokens) = count(INPUT_TOKENS) {
+            let output_tokens = count(OUTPUT_TOKENS).unwrap_or(0);
+            self.tally.finish(Some(Usage { input_tokens, output_tokens, ..Usage::default() }));
+        }
+    }
+
     /// Sees a whole answer.
     pub fn body(&mut self, body: &[u8]) {
         let tally = &mut self.tally;
         match (self.dialect, self.operation) {
             (Dialect::OpenAiChat | Dialect::OpenAiCompletions, _) => openai_chat::observe::body(tally, body),
-            (Dialect::OpenAiEmbeddings, _) => openai_embeddings::observe_body(tally, body),
+            (Dialect::OpenAiEmbeddings, _) => embeddings::observe::openai_body(tally, body),
+            (
+                Dialect::VertexEmbeddings
+                | Dialect::GeminiEmbeddings
+                | Dialect::TitanEmbeddings
+                | Dialect::CohereEmbeddings,
+                _,
+            ) => embeddings::observe::body(tally, self.dialect, body),
             (Dialect::OpenAiResponses, _) => openai_responses::observe::body(tally, body),
             (Dialect::OpenAiImages, _) => openai_images::observe_body(tally, body),
             (Dialect::OpenAiAudio, _) => openai_audio::observe_body(tally, body),
@@ -116,6 +137,10 @@ impl Observer {
             Dialect::OpenAiChat
             | Dialect::OpenAiCompletions
             | Dialect::OpenAiEmbeddings
+            | Dialect::VertexEmbeddings
+            | Dialect::GeminiEmbeddings
+            | Dialect::TitanEmbeddings
+            | Dialect::CohereEmbeddings
             | Dialect::CohereRerank
             | Dialect::VllmTokenize => openai_chat::observe::event(tally, &data),
         }
@@ -186,6 +211,10 @@ fn texts(dialect: Dialect) -> &'static [&'static [u8]] {
         | Dialect::OpenAiAudio
         | Dialect::OpenAiImages
         | Dialect::OpenAiEmbeddings
+        | Dialect::VertexEmbeddings
+        | Dialect::GeminiEmbeddings
+        | Dialect::TitanEmbeddings
+        | Dialect::CohereEmbeddings
         | Dialect::CohereRerank
         | Dialect::VllmTokenize => &[],
     }
@@ -266,6 +295,11 @@ impl<'de> Visitor<'de> for CountVisitor {
         while members.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
         Ok(Count(None))
     }
+}
+
+/// The number of tokens that `value` is.
+pub(crate) fn count(value: &serde_json::Value) -> Option<u64> {
+    Count::deserialize(value).ok()?.value()
 }
 
 /// The type of an event that names it in its data, and what most of these events may carry.

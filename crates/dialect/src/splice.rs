@@ -6,7 +6,7 @@ use tollgate_terms::{Dialect, ModelName};
 use tollgate_wire::json::{self, Edit};
 use tollgate_wire::multipart;
 
-use crate::inspect::{Facts, asks_for_usage};
+use crate::inspect::{Facts, ModelPlace, asks_for_usage};
 
 /// What to change.
 #[derive(Debug, Clone, Copy)]
@@ -15,6 +15,8 @@ pub struct SpliceEdits<'a> {
     pub model: Option<&'a ModelName>,
     /// Ask for the usage of a stream.
     pub ask_usage: bool,
+    /// What the host wants to be different.
+    pub host: &'a [Edit],
     /// Top-level members to set, with the value as JSON text.
     pub body_set: &'a [(String, String)],
     /// Top-level members to remove.
@@ -28,13 +30,16 @@ pub fn splice_request(dialect: Dialect, body: &Bytes, facts: &Facts, edits: &Spl
     }
     let Some(object) = &facts.json else { return vec![body.clone()] };
     let mut changes = Vec::new();
-    if let Some(model) = edits.model {
+    if let Some(model) = edits.model
+        && facts.model_place == ModelPlace::Body
+    {
         changes.push(Edit::Set { path: vec!["model".to_owned()], value: quote(model.as_str()) });
     }
     if edits.ask_usage && asks_for_usage(dialect) {
         let path = vec!["stream_options".to_owned(), "include_usage".to_owned()];
         changes.push(Edit::Set { path, value: Bytes::from_static(b"true") });
     }
+    changes.extend_from_slice(edits.host);
     changes.extend(body_edits(edits.body_set, edits.body_remove));
     if changes.is_empty() {
         return vec![body.clone()];
@@ -70,13 +75,14 @@ mod tests {
 
     fn splice(body: &'static str, edits: &SpliceEdits<'_>) -> String {
         let body = Bytes::from_static(body.as_bytes());
-        let facts = crate::inspect(Dialect::OpenAiChat, Operation::Chat, None, &body).expect("a good body");
+        let facts =
+            crate::inspect(Dialect::OpenAiChat, Operation::Chat, None, None, &body).expect("a good body");
         let pieces = splice_request(Dialect::OpenAiChat, &body, &facts, edits);
         String::from_utf8(pieces.concat()).expect("UTF-8")
     }
 
     const NONE: SpliceEdits<'static> =
-        SpliceEdits { model: None, ask_usage: false, body_set: &[], body_remove: &[] };
+        SpliceEdits { model: None, ask_usage: false, host: &[], body_set: &[], body_remove: &[] };
 
     #[test]
     fn changes_the_model_and_nothing_else() {

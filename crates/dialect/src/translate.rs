@@ -5,19 +5,27 @@
 use bytes::{Bytes, BytesMut};
 use serde::de::DeserializeOwned;
 use tollgate_chat::{Effect, Event, Loss, LossKind, Losses};
-use tollgate_terms::{Delivery, Dialect, ModelName, Operation};
+use tollgate_terms::{Delivery, Dialect, ModelName, Operation, Usage};
 use tollgate_wire::sse::Frame;
 
-use crate::Invalid;
+use crate::embeddings::VectorEncoding;
 use crate::fields::loss;
 use crate::words::{BackendWords, ClientWords, DecodeStream, EncodeStream, words};
+use crate::{Invalid, counting, embeddings};
 
 /// Whether `operation` asked in `client` can be said in `backend`.
 pub fn can_translate(client: Dialect, backend: Dialect, operation: Operation) -> bool {
-    operation == Operation::Chat
-        && client != backend
-        && words(client).is_some_and(|words| words.client.is_some())
-        && words(backend).is_some()
+    match operation {
+        Operation::Chat => client != backend && pair(client, backend).is_some(),
+        Operation::Embed => embeddings::can_translate(client, backend),
+        Operation::CountTokens | Operation::Tokenize => counting::can_translate(client, backend),
+        Operation::Complete
+        | Operation::Speak
+        | Operation::Transcribe
+        | Operation::Translate
+        | Operation::Draw
+        | Operation::Rerank => false,
+    }
 }
 
 /// A body in another dialect.
@@ -45,6 +53,10 @@ pub struct AnswerContext {
     pub fallback_id: String,
     /// Whether the client expects the usage of a stream.
     pub usage_wanted: bool,
+    /// How the client wants vectors written.
+    pub vectors: VectorEncoding,
+    /// Tokens as the head of the answer tells them, for bodies that do not.
+    pub usage: Option<Usage>,
 }
 
 /// An answer in the client's dialect.
@@ -63,16 +75,25 @@ pub struct TranslatedAnswer {
 pub fn translate_request(
     client: Dialect,
     backend: Dialect,
+    operation: Operation,
     body: &[u8],
     model: &ModelName,
     delivery: Delivery,
 ) -> Result<Encoded, Invalid> {
-    let (said, read) = pair(client, backend)
-        .ok_or_else(|| Invalid::unprocessable("this operation cannot be translated", ""))?;
     let mut losses = Losses::default();
-    let mut conversation = (said.decode_request)(body, &mut losses)?;
-    conversation.delivery = delivery;
-    let body = (read.encode_request)(conversation, model, &mut losses)?;
+    let body = match operation {
+        Operation::Embed => embeddings::translate_request(backend, body, &mut losses)?,
+        Operation::CountTokens | Operation::Tokenize => {
+            counting::translate_request(client, backend, body, model, &mut losses)?
+        }
+        _ => {
+            let (said, read) = pair(client, backend)
+                .ok_or_else(|| Invalid::unprocessable("this operation cannot be translated", ""))?;
+            let mut conversation = (said.decode_request)(body, &mut losses)?;
+            conversation.delivery = delivery;
+            (read.encode_request)(conversation, model, &mut losses)?
+        }
+    };
     Ok(Encoded { body, losses: losses.into_vec() })
 }
 
@@ -83,14 +104,21 @@ pub fn translate_request(
 pub fn translate_answer(
     client: Dialect,
     backend: Dialect,
+    operation: Operation,
     body: &[u8],
     context: &AnswerContext,
 ) -> Result<TranslatedAnswer, Unreadable> {
-    let (said, read) =
-        pair(client, backend).ok_or_else(|| Unreadable("this operation cannot be translated".to_owned()))?;
     let mut losses = Losses::default();
-    let answer = (read.decode_answer)(body, &mut losses)?;
-    let body = (said.encode_answer)(answer, context, &mut losses);
+    let body = match operation {
+        Operation::Embed => embeddings::translate_answer(backend, body, context)?,
+        Operation::CountTokens | Operation::Tokenize => counting::translate_answer(client, backend, body)?,
+        _ => {
+            let (said, read) = pair(client, backend)
+                .ok_or_else(|| Unreadable("this operation cannot be translated".to_owned()))?;
+            let answer = (read.decode_answer)(body, &mut losses)?;
+            (said.encode_answer)(answer, context, &mut losses)
+        }
+    };
     Ok(TranslatedAnswer { body, losses: losses.into_vec() })
 }
 
@@ -176,11 +204,14 @@ mod tests {
             created_s: 7,
             fallback_id: "fallback".to_owned(),
             usage_wanted: true,
+            vectors: VectorEncoding::Float,
+            usage: None,
         };
         let (openai, anthropic) = (Dialect::OpenAiChat, Dialect::AnthropicMessages);
-        for (client, backend) in [(openai, anthropic), (anthropic, openai)] {
+        let responses = Dialect::OpenAiResponses;
+        for (client, backend) in [(openai, anthropic), (anthropic, openai), (openai, responses)] {
             for body in ["", " ", "null", "{}", "[]", "\"\""] {
-                let answer = translate_answer(client, backend, body.as_bytes(), &context);
+                let answer = translate_answer(client, backend, Operation::Chat, body.as_bytes(), &context);
                 assert!(answer.is_err(), "{backend:?} said {body:?}");
             }
             let mut translator = StreamTranslator::new(client, backend, context.clone()).expect("words");

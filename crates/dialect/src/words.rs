@@ -9,7 +9,7 @@ use tollgate_terms::{Dialect, ModelName};
 use tollgate_wire::sse::Frame;
 
 use crate::translate::{AnswerContext, Unreadable};
-use crate::{Invalid, anthropic_messages, openai_chat};
+use crate::{Invalid, anthropic_messages, bedrock_converse, openai_chat, openai_responses};
 
 /// The words of a dialect. What they cannot say they record as losses.
 pub(crate) struct Words {
@@ -58,14 +58,18 @@ pub(crate) trait EncodeStream: fmt::Debug + Send + Sync {
 pub(crate) fn words(dialect: Dialect) -> Option<&'static Words> {
     match dialect {
         Dialect::OpenAiChat => Some(&openai_chat::WORDS),
+        Dialect::OpenAiResponses => Some(&openai_responses::WORDS),
         Dialect::AnthropicMessages => Some(&anthropic_messages::WORDS),
+        Dialect::BedrockConverse => Some(&bedrock_converse::WORDS),
         Dialect::OpenAiCompletions
         | Dialect::OpenAiEmbeddings
-        | Dialect::OpenAiResponses
         | Dialect::OpenAiImages
         | Dialect::Gemini
-        | Dialect::BedrockConverse
         | Dialect::OpenAiAudio
+        | Dialect::VertexEmbeddings
+        | Dialect::GeminiEmbeddings
+        | Dialect::TitanEmbeddings
+        | Dialect::CohereEmbeddings
         | Dialect::CohereRerank
         | Dialect::VllmTokenize => None,
     }

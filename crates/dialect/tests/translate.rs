@@ -1,7 +1,8 @@
 //! Goldens of translation: `golden/translate/<case>/`, whose name begins with the two dialects.
 //!
 //! `request.json` goes from the first dialect to the second; `answer.json` and `stream.sse` come back. Beside each stands
-//! what became of it, `*.out.*`, and in `losses.txt` what could not be said. `cargo xtask bless` rewrites them.
+//! what became of it, `*.out.*`, and in `losses.txt` what could not be said. `cargo xtask bless` rewrites them. The backend is asked
+//! for the model in `model.txt`, where it matters.
 
 #![expect(clippy::expect_used, clippy::panic, reason = "a test may end at once")]
 
@@ -9,8 +10,10 @@ use std::fs;
 use std::path::Path;
 
 use bytes::{Bytes, BytesMut};
-use tollgate_dialect::{AnswerContext, StreamTranslator, translate_answer, translate_request};
-use tollgate_terms::{Delivery, Dialect, ModelName};
+use tollgate_dialect::{
+    AnswerContext, StreamTranslator, VectorEncoding, translate_answer, translate_request,
+};
+use tollgate_terms::{Delivery, Dialect, ModelName, Operation};
 use tollgate_wire::sse::{Decoder, Piece};
 
 fn context() -> AnswerContext {
@@ -19,21 +22,35 @@ fn context() -> AnswerContext {
         created_s: 1_767_225_600,
         fallback_id: "the-id-of-the-request".to_owned(),
         usage_wanted: true,
+        vectors: VectorEncoding::Float,
+        usage: None,
     }
 }
 
-fn dialects(case: &str) -> (Dialect, Dialect) {
+/// The dialects of a case, and the operation: a conversation, or what the first word says.
+fn dialects(case: &str) -> (Dialect, Dialect, Operation) {
+    let (operation, case) = match case.split_once('_') {
+        Some(("count", case)) => (Operation::CountTokens, case),
+        Some(("embeddings", _)) => (Operation::Embed, case),
+        _ => (Operation::Chat, case),
+    };
     let named = |name: &str| match name {
         "openai" => Dialect::OpenAiChat,
         "responses" => Dialect::OpenAiResponses,
         "anthropic" => Dialect::AnthropicMessages,
         "gemini" => Dialect::Gemini,
         "converse" => Dialect::BedrockConverse,
+        "embeddings" => Dialect::OpenAiEmbeddings,
+        "vertexembed" => Dialect::VertexEmbeddings,
+        "geminiembed" => Dialect::GeminiEmbeddings,
+        "titan" => Dialect::TitanEmbeddings,
+        "cohere" => Dialect::CohereEmbeddings,
+        "tokenize" => Dialect::VllmTokenize,
         other => panic!("{case}: which dialect is {other}?"),
     };
     let pair = case.split('-').next().and_then(|pair| pair.split_once("_to_"));
     let (client, backend) = pair.expect("two dialects");
-    (named(client), named(backend))
+    (named(client), named(backend), operation)
 }
 
 fn compare(path: &Path, got: &str) {
@@ -55,10 +72,11 @@ fn pretty(body: &[u8]) -> String {
     serde_json::to_string_pretty(&value).expect("JSON") + "\n"
 }
 
-fn request(folder: &Path, client: Dialect, backend: Dialect, losses: &mut Vec<String>) {
+fn request(folder: &Path, client: Dialect, backend: Dialect, operation: Operation, losses: &mut Vec<String>) {
     let Ok(body) = fs::read(folder.join("request.json")) else { return };
-    let model = ModelName::parse("upstream-model").expect("a name");
-    let got = match translate_request(client, backend, &body, &model, delivery(&body)) {
+    let model = fs::read_to_string(folder.join("model.txt")).unwrap_or("upstream-model".to_owned());
+    let model = ModelName::parse(model.trim_end()).expect("a name");
+    let got = match translate_request(client, backend, operation, &body, &model, delivery(&body)) {
         Ok(encoded) => {
             losses.extend(encoded.losses.iter().map(|loss| format!("request {loss:?}")));
             pretty(&encoded.body)
@@ -68,9 +86,9 @@ fn request(folder: &Path, client: Dialect, backend: Dialect, losses: &mut Vec<St
     compare(&folder.join("request.out.json"), &got);
 }
 
-fn answer(folder: &Path, client: Dialect, backend: Dialect, losses: &mut Vec<String>) {
+fn answer(folder: &Path, client: Dialect, backend: Dialect, operation: Operation, losses: &mut Vec<String>) {
     let Ok(body) = fs::read(folder.join("answer.json")) else { return };
-    let got = translate_answer(client, backend, &body, &context()).expect("an answer");
+    let got = translate_answer(client, backend, operation, &body, &context()).expect("an answer");
     losses.extend(got.losses.iter().map(|loss| format!("answer {loss:?}")));
     compare(&folder.join("answer.out.json"), &pretty(&got.body));
 }
@@ -113,10 +131,10 @@ fn translations_are_as_they_were() {
     for entry in fs::read_dir(&goldens).expect("the goldens") {
         let folder = entry.expect("a case").path();
         let name = folder.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        let (client, backend) = dialects(name);
+        let (client, backend, operation) = dialects(name);
         let mut losses = Vec::new();
-        request(&folder, client, backend, &mut losses);
-        answer(&folder, client, backend, &mut losses);
+        request(&folder, client, backend, operation, &mut losses);
+        answer(&folder, client, backend, operation, &mut losses);
         stream(&folder, client, backend, &mut losses);
         let losses: String = losses.iter().map(|loss| format!("{loss}\n")).collect();
         compare(&folder.join("losses.txt"), &losses);

@@ -9,9 +9,11 @@ use http::{HeaderMap, StatusCode};
 use tollgate_chat::Loss;
 use tollgate_config::bundle::{Proof, Unsigned};
 use tollgate_config::{CompiledRule, CompiledTarget};
-use tollgate_dialect::{AnswerContext, BackendError, ErrorBody, Observer, StreamTranslator};
+use tollgate_dialect::{AnswerContext, BackendError, ErrorBody, Observer, Reframer, StreamTranslator};
 use tollgate_policy::estimate;
-use tollgate_terms::{BackendFault, ClientFault, Delivery, Dialect, Fault, GatewayFault, Usage, UsageSource};
+use tollgate_terms::{
+    BackendFault, ClientFault, Delivery, Dialect, Fault, GatewayFault, StreamFraming, Usage, UsageSource,
+};
 use tollgate_wire::inflate::{InflateError, Inflater};
 
 use crate::headers;
@@ -21,7 +23,7 @@ use crate::response::{BodyKind, Chance, Incoming, Receive, ResponseHead, identif
 use crate::routed::{ClientRequest, Routed};
 use crate::stages::{DISPATCH, Draft, UpstreamRequest, run};
 use crate::step::{Answer, Need, Offered, Step};
-use crate::stream::{EventStream, Path};
+use crate::stream::{EventStream, FRAME_BYTES_MAX, Path};
 
 /// Why a request cannot be signed.
 const ONE_HOST: &str = "requests are signed for one host, and the backend has several";
@@ -40,6 +42,8 @@ pub struct Attempt {
     asks_usage: bool,
     losses: Vec<Loss>,
     upstream_status: Option<u16>,
+    /// The backend's id of its answer, where a header tells it.
+    answer_id: Option<String>,
     fault: Option<Fault>,
     token_times: Option<(Instant, Instant)>,
     /// What could still be sent of the chunk that broke a stream.
@@ -98,6 +102,7 @@ impl Attempt {
             asks_usage: false,
             losses: Vec::new(),
             upstream_status: None,
+            answer_id: None,
             fault: None,
             token_times: None,
             unsent: Bytes::new(),
@@ -153,8 +158,14 @@ impl Attempt {
         headers: HeaderMap,
         chance: Chance,
     ) -> Step<(ResponseHead, Receive)> {
-        let incoming = Incoming::read(&self.routed, status.as_u16(), &headers);
+        let framing = self
+            .target()
+            .map_or(StreamFraming::Sse, |target| target.backend.schema.framing(self.backend_dialect));
+        let incoming = Incoming::read(&self.routed, framing, status.as_u16(), &headers);
         self.upstream_status = Some(incoming.status);
+        self.observer.head(&headers);
+        let answer_id = tollgate_dialect::answer_id_header(self.backend_dialect);
+        self.answer_id = answer_id.and_then(|name| Some(headers::text(&headers, name)?.to_owned()));
         if incoming.body == BodyKind::Error {
             let fault = status_fault(incoming.status, &headers, self.started_at_unix_ms);
             let fault = Fault::Backend(fault);
@@ -211,6 +222,7 @@ impl Attempt {
         if let Some(changed) = changed {
             head.headers.remove(CONTENT_ENCODING);
             headers::declare_json(&mut head.headers);
+            self.routed.explain.write(&self.losses, &mut head.headers);
             return Step::Forward(changed);
         }
         match &incoming.coding {
@@ -392,12 +404,13 @@ impl Attempt {
     fn response_head(&self, incoming: &Incoming, mut headers: HeaderMap) -> ResponseHead {
         headers::clean_response(&mut headers);
         identify(&mut headers, self.routed.dialect, &self.routed.request_id);
-        if incoming.body == BodyKind::Events {
+        if let BodyKind::Events(framing) = incoming.body {
             headers.remove(CONTENT_ENCODING);
-            if !self.is_splice() {
+            if !self.is_splice() || framing != StreamFraming::Sse {
                 headers::declare_event_stream(&mut headers);
             }
         }
+        self.routed.explain.write(&self.losses, &mut headers);
         ResponseHead { status: client_status(incoming.status, self.routed.dialect), headers }
     }
 
@@ -405,7 +418,7 @@ impl Attempt {
         self.state = match incoming.body {
             BodyKind::Error | BodyKind::Document => State::AwaitBody(incoming),
             BodyKind::Opaque => State::AwaitOpaque,
-            BodyKind::Events => {
+            BodyKind::Events(framing) => {
                 let path = if self.is_splice() {
                     Path::Splice { hides_usage: self.asks_usage }
                 } else {
@@ -415,7 +428,8 @@ impl Attempt {
                             .ok_or(BackendFault::Unreadable)?;
                     Path::Hub(Box::new(translator))
                 };
-                State::AwaitEvents(Box::new(EventStream::new(path, incoming.coding.as_deref())?))
+                let events = Reframer::new(framing, self.backend_dialect, FRAME_BYTES_MAX);
+                State::AwaitEvents(Box::new(EventStream::new(path, events, incoming.coding.as_deref())?))
             }
         };
         Ok(())
@@ -427,9 +441,14 @@ impl Attempt {
             return Ok(None);
         }
         let context = self.answer_context();
-        let translated =
-            tollgate_dialect::translate_answer(self.routed.dialect, self.backend_dialect, body, &context)
-                .map_err(|_| BackendFault::Unreadable)?;
+        let translated = tollgate_dialect::translate_answer(
+            self.routed.dialect,
+            self.backend_dialect,
+            self.routed.operation,
+            body,
+            &context,
+        )
+        .map_err(|_| BackendFault::Unreadable)?;
         self.losses.extend(translated.losses);
         Ok(Some(translated.body))
     }
@@ -438,8 +457,10 @@ impl Attempt {
         AnswerContext {
             requested_model: self.routed.model.clone(),
             created_s: self.started_at_unix_ms / 1000,
-            fallback_id: self.routed.request_id.as_ref().to_owned(),
+            fallback_id: self.answer_id.as_deref().unwrap_or(&self.routed.request_id).to_owned(),
             usage_wanted: self.routed.delivery == Delivery::Whole || self.routed.usage_wanted,
+            vectors: self.routed.vectors,
+            usage: self.observer.usage().map(|(usage, _)| usage),
         }
     }
 

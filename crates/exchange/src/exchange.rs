@@ -7,9 +7,10 @@ use bytes::Bytes;
 use http::header::{CONTENT_TYPE, UPGRADE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use tollgate_config::Snapshot;
-use tollgate_dialect::{Endpoint, Prefixes};
-use tollgate_terms::{BackendName, Dialect, Fault, GatewayFault, ModelName, Operation, RouteName};
+use tollgate_dialect::{Endpoint, Invalid, PathFacts, Prefixes};
+use tollgate_terms::{BackendName, Delivery, Dialect, Fault, GatewayFault, ModelName, Operation, RouteName};
 
+use crate::explain::Explain;
 use crate::headers;
 use crate::passage::{self, Decided, Passage};
 use crate::record::{Outcome, Record, Summary};
@@ -132,6 +133,8 @@ struct AwaitBody {
     snapshot: Arc<Snapshot>,
     dialect: Dialect,
     operation: Operation,
+    /// What the path tells of the request.
+    told: Option<PathFacts>,
     bytes_max: u64,
 }
 
@@ -304,8 +307,8 @@ fn open(snapshot: &Arc<Snapshot>, head: &mut RequestHead, request_id: &str) -> R
         return Ok(Opened::Plain(decided));
     }
     match endpoint.ok_or_else(|| Refusal::UnknownPath { path: head.path.clone() })? {
-        Endpoint::Operation { dialect, operation } => {
-            let await_body = admit(snapshot, head, dialect, operation)?;
+        Endpoint::Operation { dialect, operation, told } => {
+            let await_body = admit(snapshot, head, dialect, operation, told)?;
             Ok(Opened::Await(await_body))
         }
         Endpoint::Models { dialect, id } => {
@@ -328,9 +331,14 @@ fn admit(
     head: &RequestHead,
     dialect: Dialect,
     operation: Operation,
+    told: Option<PathFacts>,
 ) -> Result<AwaitBody, Refusal> {
     if head.method != Method::POST {
         return Err(Refusal::MethodNotAllowed { allow: "POST" });
+    }
+    if told.as_ref().is_some_and(|told| told.delivery == Delivery::Stream) && !wants_events(head) {
+        let message = "streams are served as server-sent events: ask for them with alt=sse";
+        return Err(Refusal::Invalid(Invalid::bad_request(message)));
     }
     if let Some(coding) = headers::content_coding(&head.headers) {
         return Err(Refusal::ContentCoding { coding: coding.to_owned() });
@@ -343,9 +351,14 @@ fn admit(
         BodyFraming::Absent => Err(Refusal::LengthRequired),
         BodyFraming::Sized(bytes) if bytes > bytes_max => Err(Refusal::BodyTooLarge { bytes_max }),
         BodyFraming::Sized(_) | BodyFraming::Unsized => {
-            Ok(AwaitBody { snapshot: Arc::clone(snapshot), dialect, operation, bytes_max })
+            Ok(AwaitBody { snapshot: Arc::clone(snapshot), dialect, operation, told, bytes_max })
         }
     }
+}
+
+/// Whether a request whose delivery is in its path asks for events: without this its API answers with a growing array.
+fn wants_events(head: &RequestHead) -> bool {
+    head.query.as_deref().is_some_and(|query| query.split('&').any(|pair| pair == "alt=sse"))
 }
 
 fn models(
@@ -385,13 +398,13 @@ fn route(
     arrival: &Arrival,
     body: Bytes,
 ) -> Result<(Arc<Routed>, ClientRequest), Refusal> {
-    let AwaitBody { snapshot, dialect, operation, bytes_max } = await_body;
+    let AwaitBody { snapshot, dialect, operation, told, bytes_max } = await_body;
     if body.len() as u64 > bytes_max {
         return Err(Refusal::BodyTooLarge { bytes_max });
     }
     let content_type = headers::text(&head.headers, CONTENT_TYPE);
-    let facts =
-        tollgate_dialect::inspect(dialect, operation, content_type, &body).map_err(Refusal::Invalid)?;
+    let facts = tollgate_dialect::inspect(dialect, operation, content_type, told.as_ref(), &body)
+        .map_err(Refusal::Invalid)?;
     let host = head.host.as_deref().unwrap_or_default();
     let rule = snapshot
         .route(&head.listener, host, &head.headers, &facts.model)
@@ -410,6 +423,8 @@ fn route(
         delivery: facts.delivery,
         usage_wanted: facts.usage_wanted,
         prompt_bytes: facts.prompt_bytes,
+        vectors: facts.vectors,
+        explain: Explain::of(&request_headers, rule.on_loss),
         rule: Arc::clone(rule),
     };
     let method = head.method.clone();

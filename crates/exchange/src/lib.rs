@@ -8,6 +8,7 @@
 
 mod attempt;
 mod exchange;
+mod explain;
 mod headers;
 mod passage;
 mod record;

@@ -4,7 +4,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
-use tollgate_terms::{BackendFault, Delivery, Dialect, Operation};
+use tollgate_terms::{BackendFault, Delivery, Dialect, Operation, StreamFraming};
 
 use crate::headers;
 use crate::refusal::{GATEWAY_REQUEST_ID, REQUEST_ID};
@@ -19,6 +19,9 @@ const ANSWER_BODY_BYTES_MAX: u64 = 128 << 20;
 
 /// Where some backends tell the type of an error.
 const ERROR_TYPE: HeaderName = HeaderName::from_static("x-amzn-errortype");
+
+/// The content type of AWS's own framing.
+const AWS_EVENT_STREAM: &str = "application/vnd.amazon.eventstream";
 
 /// Whether a failed attempt could be followed by another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,21 +72,23 @@ pub(crate) enum BodyKind {
     Error,
     /// One document.
     Document,
-    /// Server-sent events.
-    Events,
+    /// Events, in this framing.
+    Events(StreamFraming),
     /// Bytes that mean nothing to the gateway, such as audio.
     Opaque,
 }
 
 impl Incoming {
-    pub(crate) fn read(routed: &Routed, status: u16, headers: &HeaderMap) -> Self {
+    /// `framing` is how the backend frames streams that are no server-sent events.
+    pub(crate) fn read(routed: &Routed, framing: StreamFraming, status: u16, headers: &HeaderMap) -> Self {
         let content_type = headers::text(headers, CONTENT_TYPE).map(str::to_owned);
         let coding = headers::content_coding(headers).map(str::to_owned);
         let essence = content_type.as_deref().and_then(|text| text.split(';').next()).unwrap_or("").trim();
         let body = match status {
             // A redirect of a POST is no answer, and where it points is not for clients to know.
             300.. => BodyKind::Error,
-            _ if essence.eq_ignore_ascii_case("text/event-stream") => BodyKind::Events,
+            _ if essence.eq_ignore_ascii_case("text/event-stream") => BodyKind::Events(StreamFraming::Sse),
+            _ if essence.eq_ignore_ascii_case(AWS_EVENT_STREAM) => BodyKind::Events(framing),
             _ if routed.operation == Operation::Speak => BodyKind::Opaque,
             _ => BodyKind::Document,
         };
@@ -95,7 +100,7 @@ impl Incoming {
         match self.body {
             BodyKind::Error => Receive::Whole { bytes_max: ERROR_BODY_BYTES_MAX },
             BodyKind::Document => Receive::Whole { bytes_max: ANSWER_BODY_BYTES_MAX },
-            BodyKind::Events | BodyKind::Opaque => Receive::Stream,
+            BodyKind::Events(_) | BodyKind::Opaque => Receive::Stream,
         }
     }
 
@@ -103,7 +108,7 @@ impl Incoming {
     pub(crate) fn fits(&self, delivery: Delivery) -> bool {
         match self.body {
             BodyKind::Error => true,
-            BodyKind::Events => delivery == Delivery::Stream,
+            BodyKind::Events(_) => delivery == Delivery::Stream,
             BodyKind::Document => delivery == Delivery::Whole,
             BodyKind::Opaque => false,
         }

@@ -8,10 +8,12 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, Method};
+use tollgate_config::bundle::Call;
 use tollgate_config::{CompiledRule, CompiledTarget};
-use tollgate_dialect::Facts;
+use tollgate_dialect::{Facts, VectorEncoding};
 use tollgate_terms::{Delivery, Dialect, ModelName, Operation};
 
+use crate::explain::Explain;
 use crate::step::Offered;
 
 /// What is known of a request, and the rule that takes it. It holds nothing of the client's own bytes.
@@ -26,6 +28,10 @@ pub struct Routed {
     /// Whether the client asked for the usage of a stream.
     pub(crate) usage_wanted: bool,
     pub(crate) prompt_bytes: u64,
+    /// How the client wants vectors written.
+    pub(crate) vectors: VectorEncoding,
+    /// Whether the client is told what a translation lost.
+    pub(crate) explain: Explain,
     pub(crate) rule: Arc<CompiledRule>,
 }
 
@@ -68,13 +74,19 @@ impl Routed {
     /// through; else one that the client's can be translated to.
     pub(crate) fn backend_dialect(&self, target: &CompiledTarget) -> Option<Dialect> {
         let schema = &target.backend.schema;
-        if schema.serves(self.dialect, self.operation) {
+        if schema.serves(&self.call(target, self.dialect)) {
             return Some(self.dialect);
         }
-        schema.chat_dialects().iter().copied().find(|&dialect| {
-            schema.serves(dialect, self.operation)
+        schema.dialects(self.operation, self.upstream_model(target)).iter().copied().find(|&dialect| {
+            schema.serves(&self.call(target, dialect))
                 && tollgate_dialect::can_translate(self.dialect, dialect, self.operation)
         })
+    }
+
+    /// What `target` is asked for, in `dialect`.
+    pub(crate) fn call<'a>(&'a self, target: &'a CompiledTarget, dialect: Dialect) -> Call<'a> {
+        let model = self.upstream_model(target);
+        Call { dialect, operation: self.operation, delivery: self.delivery, model }
     }
 
     /// The model to ask `target` for.

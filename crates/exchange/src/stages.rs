@@ -4,12 +4,14 @@
 
 use bytes::Bytes;
 use http::{HeaderMap, Method};
-use tollgate_chat::Loss;
+use tollgate_chat::{Effect, Loss, LossKind};
 use tollgate_config::CompiledTarget;
+use tollgate_config::bundle::Envelope;
 use tollgate_dialect::{Invalid, SpliceEdits};
 use tollgate_terms::{Delivery, Dialect};
-use tollgate_wire::json;
+use tollgate_wire::json::{self, Edit};
 
+use crate::explain;
 use crate::headers;
 use crate::refusal::Refusal;
 use crate::routed::{ClientRequest, Routed};
@@ -58,6 +60,8 @@ pub(crate) struct Draft<'a> {
     pub(crate) dialect: Dialect,
     /// Whether the provider is asked for a usage that the client did not ask for.
     pub(crate) asks_usage: bool,
+    /// What the host wants to be different in the body.
+    pub(crate) envelope: Envelope,
     pub(crate) losses: Vec<Loss>,
     pub(crate) request: UpstreamRequest,
 }
@@ -75,7 +79,9 @@ impl<'a> Draft<'a> {
             headers: HeaderMap::new(),
             body: Vec::new(),
         };
-        Self { routed, client, target, dialect, asks_usage: false, losses: Vec::new(), request }
+        let envelope = target.backend.schema.envelope(&routed.call(target, dialect), &client.headers);
+        let losses = envelope.refused.iter().map(|flag| refused(flag)).collect();
+        Self { routed, client, target, dialect, asks_usage: false, envelope, losses, request }
     }
 
     fn is_splice(&self) -> bool {
@@ -96,13 +102,20 @@ pub(crate) fn run(stage: Stage, draft: &mut Draft<'_>) -> Result<(), Refusal> {
     }
 }
 
+/// The loss of a wish in a header for which the host has no place.
+fn refused(flag: &str) -> Loss {
+    Loss { pointer: flag.to_owned(), kind: LossKind::UnknownField, effect: Effect::Meaning }
+}
+
 fn speak(draft: &mut Draft<'_>) -> Result<(), Refusal> {
     let (routed, client) = (draft.routed, draft.client);
     if draft.is_splice() {
         draft.asks_usage = routed.delivery == Delivery::Stream && !routed.usage_wanted;
+        let keeps_model = !draft.envelope.remove.contains(&"model");
         let edits = SpliceEdits {
-            model: draft.target.model_override.as_ref(),
+            model: draft.target.model_override.as_ref().filter(|_| keeps_model),
             ask_usage: draft.asks_usage,
+            host: &host_edits(&draft.envelope),
             body_set: &draft.target.mutation.body_set,
             body_remove: &draft.target.mutation.body_remove,
         };
@@ -112,23 +125,42 @@ fn speak(draft: &mut Draft<'_>) -> Result<(), Refusal> {
     }
     client.facts.check_density(client.body.len()).map_err(Refusal::Invalid)?;
     let model = routed.upstream_model(draft.target);
-    let (spoken, understood) = (routed.dialect, draft.dialect);
-    let encoded =
-        tollgate_dialect::translate_request(spoken, understood, &client.body, model, routed.delivery)
-            .map_err(Refusal::Invalid)?;
-    draft.losses = encoded.losses;
+    let encoded = tollgate_dialect::translate_request(
+        routed.dialect,
+        draft.dialect,
+        routed.operation,
+        &client.body,
+        model,
+        routed.delivery,
+    )
+    .map_err(Refusal::Invalid)?;
+    draft.losses.extend(encoded.losses);
+    explain::check(routed.rule.on_loss, &draft.losses).map_err(Refusal::Invalid)?;
     draft.request.body = vec![encoded.body];
     Ok(())
 }
 
+/// What the host wants to be different, as edits of the body.
+fn host_edits(envelope: &Envelope) -> Vec<Edit> {
+    let path = |key: &str| vec![key.to_owned()];
+    let removed = envelope.remove.iter().map(|key| Edit::Remove { path: path(key) });
+    let set = envelope.set.iter();
+    let set = set.map(|(key, value)| Edit::Set { path: path(key), value: Bytes::from(value.clone()) });
+    removed.chain(set).collect()
+}
+
 /// A spliced body already has its mutations: all edits of the client's bytes are made in one pass.
 fn mutate_body(draft: &mut Draft<'_>) -> Result<(), Refusal> {
+    if draft.is_splice() {
+        return Ok(());
+    }
     let mutation = &draft.target.mutation;
-    if draft.is_splice() || (mutation.body_set.is_empty() && mutation.body_remove.is_empty()) {
+    let mut edits = host_edits(&draft.envelope);
+    edits.extend(tollgate_dialect::body_edits(&mutation.body_set, &mutation.body_remove));
+    if edits.is_empty() {
         return Ok(());
     }
     let Some(body) = draft.request.body.pop() else { return Ok(()) };
-    let edits = tollgate_dialect::body_edits(&mutation.body_set, &mutation.body_remove);
     let object = json::scan(&body, json::Limits::default())
         .map_err(|malformed| Refusal::Invalid(Invalid::from_malformed(&malformed)))?;
     draft.request.body = json::splice(&body, &object, &edits);
@@ -136,8 +168,7 @@ fn mutate_body(draft: &mut Draft<'_>) -> Result<(), Refusal> {
 }
 
 fn address(draft: &mut Draft<'_>) -> Result<(), Refusal> {
-    let model = draft.routed.upstream_model(draft.target);
-    let path = draft.target.backend.schema.path(draft.dialect, draft.routed.operation, model);
+    let path = draft.target.backend.schema.path(&draft.routed.call(draft.target, draft.dialect));
     draft.request.path = path
         .ok_or(Refusal::NotServed { operation: draft.routed.operation.metric_name(draft.routed.dialect) })?;
     Ok(())

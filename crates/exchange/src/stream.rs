@@ -4,13 +4,13 @@ use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 use tollgate_chat::Loss;
-use tollgate_dialect::{Observer, Seen, StreamTranslator};
+use tollgate_dialect::{Corrupt, Observer, Reframer, Seen, StreamTranslator};
 use tollgate_terms::BackendFault;
 use tollgate_wire::inflate::Inflater;
-use tollgate_wire::sse::{Decoder, Frame, Piece};
+use tollgate_wire::sse::{Frame, Piece};
 
 /// Longest single event that is read, in bytes. Longer ones pass through a splice unread and break a translation.
-const FRAME_BYTES_MAX: usize = 1 << 20;
+pub(crate) const FRAME_BYTES_MAX: usize = 1 << 20;
 
 /// Most bytes that one streamed answer may unpack to.
 const INFLATED_BYTES_MAX: u64 = 1 << 30;
@@ -35,7 +35,7 @@ pub(crate) enum Path {
 
 /// A stream of events on its way through.
 pub(crate) struct EventStream {
-    decoder: Decoder,
+    events: Reframer,
     inflater: Option<Inflater>,
     path: Path,
     /// Whether anything has come that the client gets whatever follows.
@@ -55,7 +55,8 @@ pub(crate) struct EventStream {
 pub(crate) type Passed = (Bytes, Result<(), BackendFault>);
 
 impl EventStream {
-    pub(crate) fn new(path: Path, coding: Option<&str>) -> Result<Self, BackendFault> {
+    /// A stream whose chunks `events` makes events of.
+    pub(crate) fn new(path: Path, events: Reframer, coding: Option<&str>) -> Result<Self, BackendFault> {
         let inflater = match coding {
             Some(coding) => {
                 Inflater::new(coding, INFLATED_BYTES_MAX).map_err(|_| BackendFault::Unreadable)?
@@ -63,7 +64,7 @@ impl EventStream {
             None => None,
         };
         Ok(Self {
-            decoder: Decoder::new(FRAME_BYTES_MAX),
+            events,
             inflater,
             path,
             begun: false,
@@ -80,8 +81,8 @@ impl EventStream {
     pub(crate) fn push(&mut self, chunk: Bytes, observer: &mut Observer, now: Instant) -> Passed {
         let (chunk, unpacked) = self.unpack(chunk);
         let mut out =
-            if self.decoder.is_empty() { Outgoing::verbatim(chunk.clone()) } else { Outgoing::new() };
-        self.decoder.push(chunk);
+            if self.events.is_verbatim() { Outgoing::verbatim(chunk.clone()) } else { Outgoing::new() };
+        self.events.push(chunk);
         let passed = self.pass_all(observer, now, &mut out);
         (self.commit(out), passed.and(unpacked))
     }
@@ -147,10 +148,25 @@ impl EventStream {
         now: Instant,
         out: &mut Outgoing,
     ) -> Result<(), BackendFault> {
-        while let Some(piece) = self.decoder.next() {
+        while let Some(piece) = self.next_piece()? {
             self.pass(piece, observer, now, out)?;
         }
         Ok(())
+    }
+
+    fn next_piece(&mut self) -> Result<Option<Piece>, BackendFault> {
+        self.events.next().map_err(|corrupt| self.breaks(corrupt))
+    }
+
+    /// Notes that nothing can be read behind what was corrupt.
+    fn breaks(&mut self, corrupt: Corrupt) -> BackendFault {
+        let fault = match corrupt {
+            Corrupt::TooLarge => BackendFault::TooLarge,
+            Corrupt::Message(_) | Corrupt::Content => BackendFault::Unreadable,
+            Corrupt::Truncated => BackendFault::Cut,
+        };
+        self.broken = Some(fault.clone());
+        fault
     }
 
     fn pass_end(
@@ -166,10 +182,11 @@ impl EventStream {
             let mut rest = BytesMut::new();
             // The last event tells whether all is there, not the end of its packing.
             let _ = inflater.finish(&mut rest);
-            self.decoder.push(rest.freeze());
+            self.events.push(rest.freeze());
             self.pass_all(observer, now, out)?;
         }
-        match self.decoder.finish() {
+        let rest = self.events.finish().map_err(|corrupt| self.breaks(corrupt))?;
+        match rest {
             Some(Piece::Tail(tail)) => self.pass_tail(&tail, observer, now, out)?,
             Some(piece) => self.pass(piece, observer, now, out)?,
             None => {}

@@ -6,14 +6,14 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use tollgate_terms::{Dialect, Operation};
 
 const VERSION: HeaderName = HeaderName::from_static("anthropic-version");
-const BETA: HeaderName = HeaderName::from_static("anthropic-beta");
+pub(crate) const BETA: HeaderName = HeaderName::from_static("anthropic-beta");
 const BROWSER_ACCESS: HeaderName = HeaderName::from_static("anthropic-dangerous-direct-browser-access");
 
 /// The version that the translation is written against.
 const VERSION_DEFAULT: HeaderValue = HeaderValue::from_static("2023-06-01");
 
 pub(crate) fn path(prefix: &str, dialect: Dialect, operation: Operation) -> Option<String> {
-    suffix(dialect, operation).map(|suffix| crate::join(prefix, suffix))
+    suffix(dialect, operation).map(|suffix| crate::call::join(prefix, suffix))
 }
 
 pub(crate) fn suffix(dialect: Dialect, operation: Operation) -> Option<&'static str> {
@@ -32,6 +32,13 @@ pub(crate) fn require_headers(headers: &mut HeaderMap) {
 /// Takes away what only Anthropic understands.
 pub(crate) fn remove_headers(headers: &mut HeaderMap) {
     for name in [VERSION, BETA, BROWSER_ACCESS] {
+        headers.remove(name);
+    }
+}
+
+/// Takes away the version, for a host that wants it in the body.
+pub(crate) fn remove_version(headers: &mut HeaderMap) {
+    for name in [VERSION, BROWSER_ACCESS] {
         headers.remove(name);
     }
 }

@@ -1,45 +1,25 @@
-//! Azure OpenAI: the model is a deployment in the path, the API version a query parameter.
+//! Azure OpenAI: the model is a deployment in the path, the API version a query parameter. In the newer API, version `v1` or
+//! `preview`, the model is in the body as everywhere.
 //!
 //! Source: Azure OpenAI REST reference, data plane inference.
 
-use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
-use tollgate_terms::{Dialect, ModelName, Operation};
+use tollgate_terms::{Dialect, Operation};
 
-/// Everything that cannot stand in one path segment or in a query value.
-const SEGMENT: &AsciiSet = &CONTROLS
-    .add(b' ')
-    .add(b'"')
-    .add(b'#')
-    .add(b'%')
-    .add(b'&')
-    .add(b'+')
-    .add(b'/')
-    .add(b'<')
-    .add(b'=')
-    .add(b'>')
-    .add(b'?')
-    .add(b'[')
-    .add(b'\\')
-    .add(b']')
-    .add(b'^')
-    .add(b'`')
-    .add(b'{')
-    .add(b'|')
-    .add(b'}');
+use crate::call::{Call, segment};
 
-pub(crate) fn path(
-    version: &str,
-    dialect: Dialect,
-    operation: Operation,
-    model: &ModelName,
-) -> Option<String> {
-    let suffix = suffix(dialect, operation)?;
-    let version = utf8_percent_encode(version, SEGMENT);
-    Some(match dialect {
+pub(crate) fn path(version: &str, call: &Call<'_>) -> Option<String> {
+    let suffix = suffix(call.dialect, call.operation)?;
+    match version {
+        "v1" => return Some(format!("/openai/v1/{suffix}")),
+        "preview" | "latest" => return Some(format!("/openai/v1/{suffix}?api-version={version}")),
+        _ => {}
+    }
+    let version = segment(version);
+    Some(match call.dialect {
         // The Responses API takes the deployment in the body, unlike the rest.
         Dialect::OpenAiResponses => format!("/openai/{suffix}?api-version={version}"),
         _ => {
-            let deployment = utf8_percent_encode(model.as_str(), SEGMENT);
+            let deployment = segment(call.model.as_str());
             format!("/openai/deployments/{deployment}/{suffix}?api-version={version}")
         }
     })
@@ -47,9 +27,12 @@ pub(crate) fn path(
 
 pub(crate) fn suffix(dialect: Dialect, operation: Operation) -> Option<&'static str> {
     match dialect {
-        Dialect::OpenAiChat | Dialect::OpenAiEmbeddings | Dialect::OpenAiResponses => {
-            crate::openai::suffix(dialect, operation)
-        }
+        Dialect::OpenAiChat
+        | Dialect::OpenAiCompletions
+        | Dialect::OpenAiEmbeddings
+        | Dialect::OpenAiResponses
+        | Dialect::OpenAiImages
+        | Dialect::OpenAiAudio => crate::openai::suffix(dialect, operation),
         _ => None,
     }
 }

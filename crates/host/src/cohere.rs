@@ -3,7 +3,7 @@
 use tollgate_terms::{Dialect, Operation};
 
 pub(crate) fn path(version: &str, dialect: Dialect, operation: Operation) -> Option<String> {
-    suffix(dialect, operation).map(|suffix| crate::join(version, suffix))
+    suffix(dialect, operation).map(|suffix| crate::call::join(version, suffix))
 }
 
 pub(crate) fn suffix(dialect: Dialect, operation: Operation) -> Option<&'static str> {

@@ -20,6 +20,8 @@ pub enum CredentialKind {
     AzureApiKey,
     /// `x-api-key: <key>`.
     AnthropicApiKey,
+    /// `x-goog-api-key: <key>`.
+    GoogleApiKey,
     /// `authorization: Bearer <access token>` of Azure.
     AzureToken,
     /// `authorization: Bearer <access token>` of Google Cloud.
@@ -66,6 +68,7 @@ impl CredentialKind {
             Self::ApiKey
             | Self::AzureApiKey
             | Self::AnthropicApiKey
+            | Self::GoogleApiKey
             | Self::AzureToken
             | Self::GoogleToken { .. } => &[""],
             Self::AwsSignature { .. } => &["access-key-id", "secret-access-key", "session-token"],
@@ -86,6 +89,7 @@ impl CredentialKind {
             Self::ApiKey
             | Self::AzureApiKey
             | Self::AnthropicApiKey
+            | Self::GoogleApiKey
             | Self::AzureToken
             | Self::GoogleToken { .. } => Ok(part(0).map(Proof::Secret)),
             Self::AwsSignature { .. } => match (part(0), part(1), part(2)) {
@@ -128,11 +132,15 @@ impl CredentialKind {
             (Self::AnthropicApiKey, Proof::Secret(secret)) => {
                 (X_API_KEY, HeaderValue::try_from(secret.expose()))
             }
+            (Self::GoogleApiKey, Proof::Secret(secret)) => {
+                (X_GOOG_API_KEY, HeaderValue::try_from(secret.expose()))
+            }
             (Self::AwsSignature { .. }, Proof::Secret(_))
             | (
                 Self::ApiKey
                 | Self::AzureApiKey
                 | Self::AnthropicApiKey
+                | Self::GoogleApiKey
                 | Self::AzureToken
                 | Self::GoogleToken { .. },
                 Proof::Keys(_),

@@ -6,18 +6,26 @@
 mod anthropic;
 mod aws_profile;
 mod azure;
+mod bedrock;
+mod call;
 mod cohere;
 mod credential;
+mod envelope;
 mod openai;
+mod sagemaker;
 mod signature;
+mod vertex;
 
 use http::HeaderMap;
 use serde::{Deserialize, Serialize};
-use tollgate_terms::{Dialect, ModelName, Operation};
+use tollgate_terms::{Dialect, ModelName, Operation, StreamFraming};
 
 pub use aws_profile::{ProfileError, profile_keys};
+pub use call::Call;
 pub use credential::{CannotShow, CredentialKind, Half, Proof};
+pub use envelope::Envelope;
 pub use signature::{SigningKeys, Unsigned};
+pub use vertex::Location;
 
 /// The API schema of a backend, with the meaning of `version` and `prefix` in its manifest resolved.
 ///
@@ -44,11 +52,53 @@ pub enum Schema {
         /// Path before `/rerank`; `v2` by default.
         version: String,
     },
+    /// AWS Bedrock: Converse, embeddings of Titan and Cohere.
+    AwsBedrock,
+    /// Claude on AWS Bedrock, by InvokeModel.
+    AwsAnthropic {
+        /// `anthropic_version` in the body, where another than the usual one is wanted.
+        version: Option<String>,
+    },
+    /// Gemini and embeddings on Google's Vertex AI.
+    GcpVertexAi {
+        /// Whose quota is taken; `None` where a key says it.
+        location: Option<Location>,
+    },
+    /// Claude on Google's Vertex AI, by rawPredict.
+    GcpAnthropic {
+        /// `anthropic_version` in the body, where another than the usual one is wanted.
+        version: Option<String>,
+        /// Whose quota is taken.
+        location: Option<Location>,
+    },
+    /// Google's Gemini API, which takes a key.
+    Gemini {
+        /// Path before `/models/...`; `v1beta` by default.
+        prefix: String,
+    },
+    /// An endpoint of AWS SageMaker with an OpenAI-compatible container.
+    SageMaker,
     /// Whatever its clients speak: it serves no operation of a model, and plain routes alone send to it.
     Plain,
 }
 
 impl Schema {
+    /// What the schema and the credential of a backend settle together: whose quota is taken of Google's Vertex AI, and in which
+    /// header its keys are shown.
+    pub fn settle(&mut self, kind: &mut CredentialKind) {
+        match self {
+            Self::GcpVertexAi { location } | Self::GcpAnthropic { location, .. } => match kind {
+                CredentialKind::GoogleToken { project, region } => {
+                    *location = Some(Location { project: project.clone(), region: region.clone() });
+                }
+                CredentialKind::ApiKey => *kind = CredentialKind::GoogleApiKey,
+                _ => {}
+            },
+            Self::Gemini { .. } if *kind == CredentialKind::ApiKey => *kind = CredentialKind::GoogleApiKey,
+            _ => {}
+        }
+    }
+
     /// The value of `gen_ai.provider.name`.
     pub fn provider_name(&self) -> &'static str {
         match self {
@@ -56,40 +106,87 @@ impl Schema {
             Self::AzureOpenAi { .. } => "azure.openai",
             Self::Anthropic { .. } => "anthropic",
             Self::Cohere { .. } => "cohere",
+            Self::AwsBedrock => "aws.bedrock",
+            Self::AwsAnthropic { .. } => "aws.anthropic",
+            Self::GcpVertexAi { .. } => "gcp.vertex_ai",
+            Self::GcpAnthropic { .. } => "gcp.anthropic",
+            Self::Gemini { .. } => "gcp.gemini",
+            Self::SageMaker => "aws.sagemaker",
             Self::Plain => "plain",
         }
     }
 
-    /// Path and query at which `operation` in `dialect` is served, or `None` when this host does not serve it.
-    ///
-    /// `model` is the model asked of the backend; some hosts want it in the path.
-    pub fn path(&self, dialect: Dialect, operation: Operation, model: &ModelName) -> Option<String> {
+    /// Path and query of `call`, or `None` when this host does not serve it.
+    pub fn path(&self, call: &Call<'_>) -> Option<String> {
         match self {
-            Self::OpenAi { prefix } => openai::path(prefix, dialect, operation),
-            Self::AzureOpenAi { api_version } => azure::path(api_version, dialect, operation, model),
-            Self::Anthropic { prefix } => anthropic::path(prefix, dialect, operation),
-            Self::Cohere { version } => cohere::path(version, dialect, operation),
+            Self::OpenAi { prefix } => openai::path(prefix, call.dialect, call.operation),
+            Self::AzureOpenAi { api_version } => azure::path(api_version, call),
+            Self::Anthropic { prefix } => anthropic::path(prefix, call.dialect, call.operation),
+            Self::Cohere { version } => cohere::path(version, call.dialect, call.operation),
+            Self::AwsBedrock => bedrock::path(call),
+            Self::AwsAnthropic { .. } => bedrock::claude_path(call),
+            Self::GcpVertexAi { location } => vertex::gemini_path(location.as_ref(), call),
+            Self::GcpAnthropic { location, .. } => vertex::claude_path(location.as_ref(), call),
+            Self::Gemini { prefix } => vertex::gemini_api_path(prefix, call),
+            Self::SageMaker => sagemaker::path(call),
             Self::Plain => None,
         }
     }
 
-    /// Whether `operation` in `dialect` is served here.
-    pub fn serves(&self, dialect: Dialect, operation: Operation) -> bool {
+    /// Whether `call` is served here.
+    pub fn serves(&self, call: &Call<'_>) -> bool {
         match self {
-            Self::OpenAi { .. } => openai::suffix(dialect, operation).is_some(),
-            Self::AzureOpenAi { .. } => azure::suffix(dialect, operation).is_some(),
-            Self::Anthropic { .. } => anthropic::suffix(dialect, operation).is_some(),
-            Self::Cohere { .. } => cohere::suffix(dialect, operation).is_some(),
+            Self::OpenAi { .. } => openai::suffix(call.dialect, call.operation).is_some(),
+            Self::AzureOpenAi { .. } => azure::suffix(call.dialect, call.operation).is_some(),
+            Self::Anthropic { .. } => anthropic::suffix(call.dialect, call.operation).is_some(),
+            Self::Cohere { .. } => cohere::suffix(call.dialect, call.operation).is_some(),
+            Self::SageMaker => sagemaker::serves(call.dialect, call.operation),
+            Self::AwsBedrock
+            | Self::AwsAnthropic { .. }
+            | Self::GcpVertexAi { .. }
+            | Self::GcpAnthropic { .. }
+            | Self::Gemini { .. } => self.path(call).is_some(),
             Self::Plain => false,
         }
     }
 
-    /// The dialects in which a conversation can be held here, the preferred one first.
-    pub fn chat_dialects(&self) -> &'static [Dialect] {
-        match self {
-            Self::OpenAi { .. } | Self::AzureOpenAi { .. } => &[Dialect::OpenAiChat],
-            Self::Anthropic { .. } => &[Dialect::AnthropicMessages],
-            Self::Cohere { .. } | Self::Plain => &[],
+    /// The dialects in which `operation` of `model` can be asked here, the preferred one first.
+    pub fn dialects(&self, operation: Operation, model: &ModelName) -> &'static [Dialect] {
+        use Dialect::{
+            AnthropicMessages, BedrockConverse, CohereEmbeddings, CohereRerank, Gemini, GeminiEmbeddings,
+            OpenAiChat, OpenAiEmbeddings, OpenAiResponses, TitanEmbeddings, VertexEmbeddings, VllmTokenize,
+        };
+        let counts = matches!(operation, Operation::CountTokens | Operation::Tokenize);
+        match (self, operation) {
+            (Self::OpenAi { .. }, _) if counts => &[OpenAiResponses, VllmTokenize],
+            (
+                Self::OpenAi { .. } | Self::AzureOpenAi { .. } | Self::SageMaker | Self::Gemini { .. },
+                Operation::Embed,
+            ) => &[OpenAiEmbeddings],
+            (Self::OpenAi { .. } | Self::AzureOpenAi { .. }, _) => &[OpenAiChat, OpenAiResponses],
+            (Self::SageMaker, _) => &[OpenAiChat],
+            (Self::AwsBedrock, Operation::Embed) if bedrock::embeds_as_cohere(model) => &[CohereEmbeddings],
+            (Self::AwsBedrock, Operation::Embed) => &[TitanEmbeddings],
+            (Self::AwsBedrock, _) => &[BedrockConverse],
+            (Self::AwsAnthropic { .. }, _) => &[AnthropicMessages, BedrockConverse],
+            (Self::GcpVertexAi { .. }, Operation::Embed) if vertex::embeds_content(model) => {
+                &[GeminiEmbeddings]
+            }
+            (Self::GcpVertexAi { .. }, Operation::Embed) => &[VertexEmbeddings],
+            (Self::GcpVertexAi { .. } | Self::Gemini { .. }, _) => &[Gemini],
+            (Self::Anthropic { .. } | Self::GcpAnthropic { .. }, _) => &[AnthropicMessages],
+            (Self::Cohere { .. }, _) => &[CohereRerank],
+            (Self::Plain, _) => &[],
+        }
+    }
+
+    /// How this host frames the streamed answer to a request in `dialect`.
+    pub fn framing(&self, dialect: Dialect) -> StreamFraming {
+        match (self, dialect) {
+            (Self::AwsBedrock, Dialect::BedrockConverse) => StreamFraming::AwsEvents,
+            (Self::AwsAnthropic { .. }, Dialect::AnthropicMessages) => StreamFraming::AwsChunks,
+            (Self::SageMaker, _) => StreamFraming::AwsPayload,
+            _ => StreamFraming::Sse,
         }
     }
 
@@ -98,10 +195,16 @@ impl Schema {
     /// OpenAI's dialect is served by Bedrock as well, and so may be any other through an address of one's own.
     pub fn signing_service(&self) -> &'static str {
         match self {
+            Self::SageMaker => "sagemaker",
             Self::OpenAi { .. }
             | Self::AzureOpenAi { .. }
             | Self::Anthropic { .. }
             | Self::Cohere { .. }
+            | Self::AwsBedrock
+            | Self::AwsAnthropic { .. }
+            | Self::GcpVertexAi { .. }
+            | Self::GcpAnthropic { .. }
+            | Self::Gemini { .. }
             | Self::Plain => "bedrock",
         }
     }
@@ -109,30 +212,41 @@ impl Schema {
     /// Adds the headers that this host requires and removes those that only another vendor understands.
     pub fn adjust_headers(&self, headers: &mut HeaderMap) {
         match self {
-            Self::OpenAi { .. } | Self::AzureOpenAi { .. } | Self::Cohere { .. } => {
-                anthropic::remove_headers(headers)
-            }
+            Self::OpenAi { .. }
+            | Self::AzureOpenAi { .. }
+            | Self::Cohere { .. }
+            | Self::AwsBedrock
+            | Self::AwsAnthropic { .. }
+            | Self::GcpVertexAi { .. }
+            | Self::Gemini { .. }
+            | Self::SageMaker => anthropic::remove_headers(headers),
             Self::Anthropic { .. } => anthropic::require_headers(headers),
+            // The version is in the body; betas stay in their header.
+            Self::GcpAnthropic { .. } => anthropic::remove_version(headers),
             Self::Plain => {}
         }
     }
 }
 
-/// Joins a configured prefix, which may have slashes at its ends or be empty, and a suffix without them.
-fn join(prefix: &str, suffix: &str) -> String {
-    match prefix.trim_matches('/') {
-        "" => format!("/{suffix}"),
-        prefix => format!("/{prefix}/{suffix}"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use tollgate_terms::Delivery;
+
     use super::*;
 
     fn path(schema: &Schema, dialect: Dialect, operation: Operation) -> Option<String> {
-        let model = ModelName::parse("gpt-4o/x").expect("a model name");
-        schema.path(dialect, operation, &model)
+        path_of(schema, dialect, operation, Delivery::Whole, "gpt-4o/x")
+    }
+
+    fn path_of(
+        schema: &Schema,
+        dialect: Dialect,
+        operation: Operation,
+        delivery: Delivery,
+        model: &str,
+    ) -> Option<String> {
+        let model = ModelName::parse(model).expect("a model name");
+        schema.path(&Call { dialect, operation, delivery, model: &model })
     }
 
     #[test]
@@ -171,8 +285,159 @@ mod tests {
     #[test]
     fn serves_only_what_the_host_has() {
         let cohere = Schema::Cohere { version: "v2".to_owned() };
-        assert!(cohere.serves(Dialect::CohereRerank, Operation::Rerank));
-        assert!(!cohere.serves(Dialect::OpenAiChat, Operation::Chat));
+        assert!(path(&cohere, Dialect::CohereRerank, Operation::Rerank).is_some());
         assert_eq!(path(&cohere, Dialect::OpenAiChat, Operation::Chat), None);
+    }
+
+    #[test]
+    fn whoever_has_a_path_serves() {
+        let location = Some(Location { project: "p".to_owned(), region: "r".to_owned() });
+        let schemas = [
+            Schema::OpenAi { prefix: "v1".to_owned() },
+            Schema::AzureOpenAi { api_version: "v1".to_owned() },
+            Schema::Anthropic { prefix: "v1".to_owned() },
+            Schema::Cohere { version: "v2".to_owned() },
+            Schema::AwsBedrock,
+            Schema::AwsAnthropic { version: None },
+            Schema::GcpVertexAi { location: location.clone() },
+            Schema::GcpAnthropic { version: None, location },
+            Schema::Gemini { prefix: "v1beta".to_owned() },
+            Schema::SageMaker,
+            Schema::Plain,
+        ];
+        let model = ModelName::parse("m").expect("a model name");
+        for schema in &schemas {
+            for (dialect, operation) in Dialect::ALL
+                .into_iter()
+                .flat_map(|dialect| Operation::ALL.into_iter().map(move |operation| (dialect, operation)))
+            {
+                let call = Call { dialect, operation, delivery: Delivery::Whole, model: &model };
+                assert_eq!(schema.path(&call).is_some(), schema.serves(&call), "{schema:?} {call:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn places_models_in_paths_as_each_host_wants_them() {
+        let location = Some(Location { project: "p-1".to_owned(), region: "europe-west4".to_owned() });
+        let vertex = Schema::GcpVertexAi { location: location.clone() };
+        let claude = Schema::GcpAnthropic { version: None, location };
+        let bedrock = Schema::AwsBedrock;
+        let arn = "arn:aws:bedrock:us-east-1:123456789012:inference-profile/us.amazon.nova-pro-v1:0";
+        use Delivery::{Stream, Whole};
+        use Dialect::{
+            AnthropicMessages, BedrockConverse, CohereEmbeddings, Gemini, GeminiEmbeddings, OpenAiChat,
+            OpenAiEmbeddings, VertexEmbeddings,
+        };
+        use Operation::{Chat, CountTokens, Embed};
+        for (schema, dialect, operation, delivery, model, expected) in [
+            (
+                &bedrock,
+                BedrockConverse,
+                Chat,
+                Stream,
+                arn,
+                "/model/arn:aws:bedrock:us-east-1:123456789012:inference-profile%2Fus.amazon.nova-pro-v1:0/converse-stream",
+            ),
+            (
+                &bedrock,
+                BedrockConverse,
+                CountTokens,
+                Whole,
+                "eu.anthropic.claude-x-v1:0",
+                "/model/anthropic.claude-x-v1:0/count-tokens",
+            ),
+            (
+                &bedrock,
+                CohereEmbeddings,
+                Embed,
+                Whole,
+                "cohere.embed-v4:0",
+                "/model/cohere.embed-v4:0/invoke",
+            ),
+            (
+                &Schema::AwsAnthropic { version: None },
+                AnthropicMessages,
+                Chat,
+                Stream,
+                "anthropic.claude-x",
+                "/model/anthropic.claude-x/invoke-with-response-stream",
+            ),
+            (
+                &vertex,
+                Gemini,
+                Chat,
+                Stream,
+                "gemini-3-pro",
+                "/v1/projects/p-1/locations/europe-west4/publishers/google/models/gemini-3-pro:streamGenerateContent?alt=sse",
+            ),
+            (
+                &vertex,
+                VertexEmbeddings,
+                Embed,
+                Whole,
+                "text-embedding-005",
+                "/v1/projects/p-1/locations/europe-west4/publishers/google/models/text-embedding-005:predict",
+            ),
+            (
+                &claude,
+                AnthropicMessages,
+                Chat,
+                Whole,
+                "claude-x@20250514",
+                "/v1/projects/p-1/locations/europe-west4/publishers/anthropic/models/claude-x@20250514:rawPredict",
+            ),
+            (
+                &claude,
+                AnthropicMessages,
+                CountTokens,
+                Whole,
+                "claude-x@default",
+                "/v1/projects/p-1/locations/europe-west4/publishers/anthropic/models/count-tokens:rawPredict",
+            ),
+            (
+                &Schema::GcpVertexAi { location: None },
+                Gemini,
+                Chat,
+                Whole,
+                "gemini-3-pro",
+                "/v1/publishers/google/models/gemini-3-pro:generateContent",
+            ),
+            (
+                &Schema::Gemini { prefix: "v1beta".to_owned() },
+                OpenAiEmbeddings,
+                Embed,
+                Whole,
+                "gemini-embedding-2",
+                "/v1beta/openai/embeddings",
+            ),
+            (
+                &vertex,
+                GeminiEmbeddings,
+                Embed,
+                Whole,
+                "gemini-embedding-2",
+                "/v1/projects/p-1/locations/europe-west4/publishers/google/models/gemini-embedding-2:embedContent",
+            ),
+            (
+                &Schema::SageMaker,
+                OpenAiChat,
+                Chat,
+                Stream,
+                "my-endpoint",
+                "/endpoints/my-endpoint/invocations-response-stream",
+            ),
+            (
+                &Schema::AzureOpenAi { api_version: "v1".to_owned() },
+                OpenAiChat,
+                Chat,
+                Whole,
+                "d",
+                "/openai/v1/chat/completions",
+            ),
+        ] {
+            let found = path_of(schema, dialect, operation, delivery, model);
+            assert_eq!(found.as_deref(), Some(expected));
+        }
     }
 }

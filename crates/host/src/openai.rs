@@ -8,7 +8,7 @@ pub(crate) fn path(prefix: &str, dialect: Dialect, operation: Operation) -> Opti
     let suffix = suffix(dialect, operation)?;
     match dialect {
         Dialect::VllmTokenize => Some(format!("/{suffix}")),
-        _ => Some(crate::join(prefix, suffix)),
+        _ => Some(crate::call::join(prefix, suffix)),
     }
 }
 

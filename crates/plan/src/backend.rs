@@ -97,7 +97,10 @@ fn resolve(
         Some(reason) => Err(reason.to_owned()),
         None => credentials.get(&key).cloned().transpose(),
     };
-    let (schema, mutation, address, credential) = (schema?, mutation?, address?, credential?);
+    let (mut schema, mutation, address, mut credential) = (schema?, mutation?, address?, credential?);
+    if let Some(credential) = &mut credential {
+        schema.settle(&mut credential.kind);
+    }
     let backend = address.backend(BackendName::new(written.full_name()), schema, credential);
     let is_signed = backend.credential.as_ref().is_some_and(|credential| credential.kind.is_signature());
     if is_signed && backend.one_authority().is_none() {
@@ -139,17 +142,30 @@ fn schema(id: &ObjectId, written: &VersionedApiSchema, findings: &mut Findings) 
             })?;
             Ok(Schema::AzureOpenAi { api_version: version.to_owned() })
         }
-        SchemaName::AwsBedrock => Err(not_served(id, "AWSBedrock", findings)),
-        SchemaName::AwsAnthropic => Err(not_served(id, "AWSAnthropic", findings)),
-        SchemaName::GcpVertexAi => Err(not_served(id, "GCPVertexAI", findings)),
-        SchemaName::GcpAnthropic => Err(not_served(id, "GCPAnthropic", findings)),
+        SchemaName::AwsBedrock | SchemaName::SageMaker => {
+            unused("prefix", prefix.is_some());
+            unused("version", version.is_some());
+            let is_bedrock = written.name == SchemaName::AwsBedrock;
+            Ok(if is_bedrock { Schema::AwsBedrock } else { Schema::SageMaker })
+        }
+        SchemaName::AwsAnthropic => {
+            unused("prefix", prefix.is_some());
+            Ok(Schema::AwsAnthropic { version: version.map(str::to_owned) })
+        }
+        SchemaName::GcpVertexAi => {
+            unused("prefix", prefix.is_some());
+            unused("version", version.is_some());
+            Ok(Schema::GcpVertexAi { location: None })
+        }
+        SchemaName::GcpAnthropic => {
+            unused("prefix", prefix.is_some());
+            Ok(Schema::GcpAnthropic { version: version.map(str::to_owned), location: None })
+        }
+        SchemaName::Gemini => {
+            unused("version", version.is_some());
+            Ok(Schema::Gemini { prefix: prefix.unwrap_or("v1beta").to_owned() })
+        }
     }
-}
-
-fn not_served(id: &ObjectId, name: &str, findings: &mut Findings) -> String {
-    let message = format!("schema {name} is not served yet");
-    findings.error(id, "spec.schema.name", message.clone());
-    message
 }
 
 /// The Backend that an AIServiceBackend names.

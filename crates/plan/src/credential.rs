@@ -155,7 +155,7 @@ fn can_be_sent(key: &str) -> Result<(), String> {
 /// The header for credentials of a request, or what the names of several begin with.
 fn default_header(kind: &CredentialKind) -> &'static str {
     match kind {
-        CredentialKind::ApiKey => "x-aigw-api-key",
+        CredentialKind::ApiKey | CredentialKind::GoogleApiKey => "x-aigw-api-key",
         CredentialKind::AzureApiKey => "x-aigw-azure-api-key",
         CredentialKind::AnthropicApiKey => "x-aigw-anthropic-api-key",
         CredentialKind::AzureToken => "x-aigw-azure-access-token",

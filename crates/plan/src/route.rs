@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tollgate_config::MODEL_HEADER;
-use tollgate_config::bundle::{self, HeaderMatch, Match, Target, TextMatch, Timeouts};
+use tollgate_config::bundle::{self, HeaderMatch, Match, OnLoss, Target, TextMatch, Timeouts};
 use tollgate_manifest::{
     AiGatewayRouteBackendRef, AiGatewayRouteMatch, AiGatewayRouteRule, AiGatewayRouteSpec, GatewayDuration,
     HeaderMatchType, HttpHeaderMatch, HttpRouteTimeouts,
@@ -99,6 +99,7 @@ impl<'a> Routes<'a> {
             created_at: route.created_at(),
             rules: rules.map(|(at, rule)| self.rule(route, at, rule, defaults, used, findings)).collect(),
             costs: cost::merge(&route.spec.llm_request_costs, defaults.costs),
+            on_loss: on_loss(route, findings),
         }
     }
 
@@ -318,5 +319,22 @@ pub(crate) fn timeouts(
         per_try: bound(own.and_then(|own| get(own.backend_request)).or(traffic.per_try)),
         first_byte: request.is_none().then_some(FIRST_BYTE_DEFAULT),
         stream_idle: bound(get(stream_idle).or(traffic.stream_idle)),
+    }
+}
+
+/// The annotation of an AIGatewayRoute that says what to do when a translation loses something.
+const ON_LOSS: &str = "tollgate.dev/on-loss";
+
+fn on_loss(route: &Item<'_, AiGatewayRouteSpec>, findings: &mut Findings) -> OnLoss {
+    match route.metadata.annotations.get(ON_LOSS).map(String::as_str) {
+        None | Some("Allow") => OnLoss::Allow,
+        Some("Warn") => OnLoss::Warn,
+        Some("Reject") => OnLoss::Reject,
+        Some(other) => {
+            let path = format!("metadata.annotations[{ON_LOSS:?}]");
+            findings.error(&route.id, path, format!("expected Allow, Warn or Reject, found {other:?}"));
+            // What was meant may well have been the strictest.
+            OnLoss::Reject
+        }
     }
 }

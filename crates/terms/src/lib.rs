@@ -13,6 +13,6 @@ mod usage;
 pub use content::content_hash;
 pub use fault::{BackendFault, ClientFault, Fault, GatewayFault};
 pub use name::{BackendName, ModelName, ModelNameError, RouteName};
-pub use operation::{Delivery, Dialect, Operation};
+pub use operation::{Delivery, Dialect, Operation, StreamFraming};
 pub use secret::Secret;
 pub use usage::{Usage, UsageSource};

@@ -26,6 +26,14 @@ pub enum Dialect {
     Gemini,
     /// `Converse` and `ConverseStream` of AWS Bedrock.
     BedrockConverse,
+    /// Embeddings by `predict` of Google's Vertex AI.
+    VertexEmbeddings,
+    /// Google's `embedContent`.
+    GeminiEmbeddings,
+    /// Amazon's Titan, embeddings by `InvokeModel`.
+    TitanEmbeddings,
+    /// Cohere's embeddings, as AWS Bedrock serves them by `InvokeModel`.
+    CohereEmbeddings,
     /// Cohere's `/v2/rerank`.
     CohereRerank,
     /// `/tokenize` as vLLM defines it.
@@ -34,7 +42,7 @@ pub enum Dialect {
 
 impl Dialect {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 15] = [
         Self::OpenAiChat,
         Self::OpenAiCompletions,
         Self::OpenAiEmbeddings,
@@ -44,6 +52,10 @@ impl Dialect {
         Self::AnthropicMessages,
         Self::Gemini,
         Self::BedrockConverse,
+        Self::VertexEmbeddings,
+        Self::GeminiEmbeddings,
+        Self::TitanEmbeddings,
+        Self::CohereEmbeddings,
         Self::CohereRerank,
         Self::VllmTokenize,
     ];
@@ -60,6 +72,10 @@ impl Dialect {
             Self::AnthropicMessages => "anthropic_messages",
             Self::Gemini => "gemini",
             Self::BedrockConverse => "bedrock_converse",
+            Self::VertexEmbeddings => "vertex_embeddings",
+            Self::GeminiEmbeddings => "gemini_embeddings",
+            Self::TitanEmbeddings => "titan_embeddings",
+            Self::CohereEmbeddings => "cohere_embeddings",
             Self::CohereRerank => "cohere_rerank",
             Self::VllmTokenize => "vllm_tokenize",
         }
@@ -92,15 +108,43 @@ pub enum Operation {
 }
 
 /// How the client wants the answer delivered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 pub enum Delivery {
     /// One body.
+    #[default]
     Whole,
     /// A stream of events.
     Stream,
 }
 
+/// How a backend frames its streamed answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StreamFraming {
+    /// Server-sent events.
+    Sse,
+    /// `ConverseStream`: each message is an event, whose type is in a header.
+    AwsEvents,
+    /// `InvokeModelWithResponseStream`: each message holds one JSON event of the model's own dialect, in base64.
+    AwsChunks,
+    /// `InvokeEndpointWithResponseStream`: each message holds a piece, cut anywhere, of the server-sent events of a model's container.
+    AwsPayload,
+}
+
 impl Operation {
+    /// All of them.
+    pub const ALL: [Self; 10] = [
+        Self::Chat,
+        Self::Complete,
+        Self::Embed,
+        Self::CountTokens,
+        Self::Speak,
+        Self::Transcribe,
+        Self::Translate,
+        Self::Draw,
+        Self::Rerank,
+        Self::Tokenize,
+    ];
+
     /// The value of `gen_ai.operation.name` for this operation asked in `dialect`.
     ///
     /// The names are those of Envoy AI Gateway, so that existing dashboards keep working.

@@ -2,13 +2,16 @@
 
 use bytes::{Bytes, BytesMut};
 use serde_json::Value;
-use tollgate_dialect::{AnswerContext, BackendError, Observer, SpliceEdits, StreamTranslator};
-use tollgate_terms::{Delivery, Dialect, ModelName, Operation};
+use tollgate_dialect::{
+    AnswerContext, BackendError, Observer, Reframer, SpliceEdits, StreamTranslator, VectorEncoding,
+};
+use tollgate_terms::{Delivery, Dialect, ModelName, Operation, StreamFraming};
+use tollgate_wire::event_stream;
 use tollgate_wire::sse::{Decoder, Frame, Piece};
 
 use super::law;
 
-const DIALECTS: [(Dialect, Operation); 12] = [
+const DIALECTS: [(Dialect, Operation); 13] = [
     (Dialect::OpenAiChat, Operation::Chat),
     (Dialect::OpenAiCompletions, Operation::Complete),
     (Dialect::OpenAiEmbeddings, Operation::Embed),
@@ -19,12 +22,17 @@ const DIALECTS: [(Dialect, Operation); 12] = [
     (Dialect::OpenAiAudio, Operation::Transcribe),
     (Dialect::AnthropicMessages, Operation::Chat),
     (Dialect::AnthropicMessages, Operation::CountTokens),
+    (Dialect::BedrockConverse, Operation::Chat),
     (Dialect::CohereRerank, Operation::Rerank),
     (Dialect::VllmTokenize, Operation::CountTokens),
 ];
 
-const PAIRS: [(Dialect, Dialect); 2] =
-    [(Dialect::OpenAiChat, Dialect::AnthropicMessages), (Dialect::AnthropicMessages, Dialect::OpenAiChat)];
+const PAIRS: [(Dialect, Dialect); 4] = [
+    (Dialect::OpenAiChat, Dialect::AnthropicMessages),
+    (Dialect::AnthropicMessages, Dialect::OpenAiChat),
+    (Dialect::OpenAiChat, Dialect::BedrockConverse),
+    (Dialect::AnthropicMessages, Dialect::BedrockConverse),
+];
 
 fn model() -> Result<ModelName, String> {
     ModelName::parse("other").map_err(|error| error.to_string())
@@ -43,13 +51,19 @@ pub(crate) fn inspect(input: &[u8]) -> Result<(), String> {
     let model = model()?;
     for (dialect, operation) in DIALECTS {
         for content_type in [Some("application/json"), Some("multipart/form-data; boundary=b"), None] {
-            let Ok(facts) = tollgate_dialect::inspect(dialect, operation, content_type, &body) else {
+            let Ok(facts) = tollgate_dialect::inspect(dialect, operation, content_type, None, &body) else {
                 continue;
             };
-            let edits = SpliceEdits { model: Some(&model), ask_usage: true, body_set: &[], body_remove: &[] };
+            let edits = SpliceEdits {
+                model: Some(&model),
+                ask_usage: true,
+                host: &[],
+                body_set: &[],
+                body_remove: &[],
+            };
             let edited =
                 Bytes::from(tollgate_dialect::splice_request(dialect, &body, &facts, &edits).concat());
-            let again = tollgate_dialect::inspect(dialect, operation, content_type, &edited);
+            let again = tollgate_dialect::inspect(dialect, operation, content_type, None, &edited);
             let again = again.map_err(|error| format!("{dialect:?} {operation:?}: {}", error.message))?;
             law(again.model == model, || format!("{dialect:?}: the model is {}", again.model.as_str()))?;
             law(again.delivery == facts.delivery, || format!("{dialect:?}: another delivery"))?;
@@ -80,19 +94,26 @@ pub(crate) fn translate(input: &[u8]) -> Result<(), String> {
         created_s: 1,
         fallback_id: "id".to_owned(),
         usage_wanted: true,
+        vectors: VectorEncoding::Float,
+        usage: None,
     };
     for (client, backend) in PAIRS {
         if let Ok(encoded) = tollgate_dialect::translate_request(
             client,
             backend,
+            Operation::Chat,
             input,
             &context.requested_model,
             Delivery::Whole,
         ) {
             let value: Value = serde_json::from_slice(&encoded.body).map_err(|error| error.to_string())?;
-            law(value["model"] == "other", || format!("{backend:?}: the model is {}", value["model"]))?;
+            // Converse has it in its path.
+            let named = if backend == Dialect::BedrockConverse { Value::Null } else { "other".into() };
+            law(value["model"] == named, || format!("{backend:?}: the model is {}", value["model"]))?;
         }
-        if let Ok(answer) = tollgate_dialect::translate_answer(client, backend, input, &context) {
+        if let Ok(answer) =
+            tollgate_dialect::translate_answer(client, backend, Operation::Chat, input, &context)
+        {
             let _: Value = serde_json::from_slice(&answer.body).map_err(|error| error.to_string())?;
         }
         let translator = StreamTranslator::new(client, backend, context.clone());
@@ -125,6 +146,64 @@ pub(crate) fn error(input: &[u8]) -> Result<(), String> {
                 let Some(told) = told else { continue };
                 let _: Value = serde_json::from_slice(&told).map_err(|error| error.to_string())?;
             }
+        }
+    }
+    Ok(())
+}
+
+/// Longest frame that is taken as one.
+const FRAME_BYTES_MAX: usize = 1 << 10;
+
+/// The pieces of a stream in another framing, each with its kind, and whether the stream is broken.
+fn reframed<'a>(framing: StreamFraming, chunks: impl Iterator<Item = &'a [u8]>) -> (Vec<Piece>, bool) {
+    let mut reframer = Reframer::new(framing, Dialect::AnthropicMessages, FRAME_BYTES_MAX);
+    let mut pieces = Vec::new();
+    for chunk in chunks {
+        reframer.push(Bytes::copy_from_slice(chunk));
+        loop {
+            match reframer.next() {
+                Ok(Some(piece)) => pieces.push(piece),
+                Ok(None) => break,
+                Err(_) => return (pieces, true),
+            }
+        }
+    }
+    match reframer.finish() {
+        Ok(piece) => pieces.extend(piece),
+        Err(_) => return (pieces, true),
+    }
+    (pieces, false)
+}
+
+/// Any split of messages gives the same frames, whatever is in them, and each frame is one event.
+pub(crate) fn reframe(input: &[u8]) -> Result<(), String> {
+    let mut stream = BytesMut::new();
+    for (number, payload) in input.split(|byte| *byte == 0).enumerate() {
+        let kind = ["chunk", "PayloadPart", "metadata", "throttlingException"][number % 4];
+        let (sort, header) =
+            if number % 4 == 3 { ("exception", ":exception-type") } else { ("event", ":event-type") };
+        let headers = [(":message-type", sort), (header, kind)];
+        event_stream::encode(&mut stream, &headers, payload).map_err(|error| error.to_string())?;
+    }
+    for framing in [StreamFraming::AwsEvents, StreamFraming::AwsChunks, StreamFraming::AwsPayload] {
+        let whole = reframed(framing, std::iter::once(&stream[..]));
+        // What goes through unread may be told in more pieces.
+        let frames = |pieces: &[Piece]| -> Vec<Piece> {
+            pieces.iter().filter(|piece| matches!(piece, Piece::Frame(_))).cloned().collect()
+        };
+        for size in [1, 7] {
+            let split = reframed(framing, stream.chunks(size));
+            law(frames(&split.0) == frames(&whole.0) && split.1 == whole.1, || {
+                format!("{framing:?} in pieces of {size}: {split:?}, whole: {whole:?}")
+            })?;
+        }
+        for piece in whole.0 {
+            let Piece::Frame(frame) = piece else { continue };
+            // What a container wrote is its own affair.
+            if framing == StreamFraming::AwsPayload {
+                continue;
+            }
+            law(self::frames(&frame.raw).len() == 1, || format!("{framing:?}: {frame:?} is not one event"))?;
         }
     }
     Ok(())

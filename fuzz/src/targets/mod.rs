@@ -1,6 +1,7 @@
 //! What is fuzzed, and the laws that hold for any input.
 
 mod dialect;
+mod event_stream;
 mod http1;
 mod json;
 mod manifest;
@@ -20,6 +21,7 @@ pub(crate) const TARGETS: &[Target] = &[
     Target { name: "json_splice", run: json::splice },
     Target { name: "sse_decode", run: sse::decode },
     Target { name: "sse_encode", run: sse::encode },
+    Target { name: "event_stream", run: event_stream::decode },
     Target { name: "inflate", run: wire::inflate },
     Target { name: "multipart", run: wire::multipart },
     Target { name: "request", run: http1::request },
@@ -28,6 +30,7 @@ pub(crate) const TARGETS: &[Target] = &[
     Target { name: "inspect", run: dialect::inspect },
     Target { name: "observe", run: dialect::observe },
     Target { name: "translate", run: dialect::translate },
+    Target { name: "reframe", run: dialect::reframe },
     Target { name: "error", run: dialect::error },
     Target { name: "manifest", run: manifest::parse },
 ];

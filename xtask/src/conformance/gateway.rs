@@ -15,7 +15,16 @@ use super::provider::Provider;
 use crate::{envoy, yaml};
 
 /// Schemas that the gateway serves; cases that need another one are counted apart.
-const SERVED: [&str; 4] = ["OpenAI", "AzureOpenAI", "Anthropic", "Cohere"];
+const SERVED: [&str; 8] = [
+    "OpenAI",
+    "AzureOpenAI",
+    "Anthropic",
+    "Cohere",
+    "AWSBedrock",
+    "AWSAnthropic",
+    "GCPVertexAI",
+    "GCPAnthropic",
+];
 
 /// How long the binary may take to listen.
 const PATIENCE: Duration = Duration::from_secs(10);

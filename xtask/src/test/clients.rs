@@ -44,6 +44,12 @@ fn install_node(bounded: &mut Bounded) -> Result<()> {
     copy(bounded.root(), PINS_NODE, &stamp)
 }
 
+/// Judges the goldens of translation by the providers' own packages.
+pub(super) fn judge(bounded: &mut Bounded) -> Result<()> {
+    let pytest = ["-m", "pytest", "-q", "-rf", "-p", "no:cacheprovider", "e2e/judge"];
+    bounded.run(&format!("{VENV}/bin/python"), &pytest)
+}
+
 /// Runs the Python tests.
 pub(super) fn python(bounded: &mut Bounded) -> Result<()> {
     let pytest = ["-m", "pytest", "-q", "-rf", "-p", "no:cacheprovider", "e2e/python"];

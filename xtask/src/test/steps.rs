@@ -52,6 +52,12 @@ pub(super) const STEPS: &[Step] = &[
         limit: minutes(5),
         run: clients::install,
     },
+    Step {
+        name: "judge",
+        about: "the providers' own packages read what is translated",
+        limit: minutes(5),
+        run: clients::judge,
+    },
     Step { name: "python", about: "the Python SDKs, end to end", limit: minutes(5), run: clients::python },
     Step { name: "node", about: "the Node SDKs, end to end", limit: minutes(5), run: clients::node },
     Step {

@@ -37,14 +37,13 @@ pub(crate) fn encode_request(
         format,
         thinking,
         effort,
+        verbosity,
         delivery,
         metadata,
         service_tier,
+        cache_key,
     } = conversation;
     let turns = encode_turns(turns, losses)?;
-    if turns.is_empty() {
-        return Err(Invalid::bad_request("messages: at least one from the user is required"));
-    }
     let (thinking, effort) = effort_or_none(thinking, effort, losses);
     let mut body = Members::default();
     body.set("model", Some(model.as_str()));
@@ -65,12 +64,19 @@ pub(crate) fn encode_request(
     }
     body.set("thinking", thinking.map(with_budget).map(encode_thinking));
     body.set("output_config", output_config(effort, format, losses));
+    if verbosity.is_some() {
+        losses.push(loss("/verbosity", LossKind::Sampling, Effect::Meaning));
+    }
     let Metadata { user, labels } = metadata;
     body.set("metadata", user.map(|user| json!({"user_id": user})));
     if labels.is_some() {
         losses.push(loss("/metadata", LossKind::Metadata, Effect::Cost));
     }
     body.set("service_tier", service_tier.and_then(|tier| encode_service_tier(&tier, losses)));
+    if cache_key.is_some() {
+        // This dialect names points in the prompt instead.
+        losses.push(loss("/prompt_cache_key", LossKind::CachePoint, Effect::Cost));
+    }
     if delivery == Delivery::Stream {
         body.set("stream", Some(true));
     }

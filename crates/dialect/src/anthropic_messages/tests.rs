@@ -105,9 +105,11 @@ prop_compose! {
             }),
             thinking,
             effort: effort.map(|word| Effort(word.to_owned())),
+            verbosity: None,
             delivery: if streams { Delivery::Stream } else { Delivery::Whole },
             metadata: Metadata { user, labels: None },
             service_tier: Some("auto".to_owned()),
+            cache_key: None,
         }
     }
 }
@@ -118,6 +120,8 @@ fn context() -> AnswerContext {
         created_s: 7,
         fallback_id: "fallback".to_owned(),
         usage_wanted: true,
+        vectors: crate::VectorEncoding::Float,
+        usage: None,
     }
 }
 

@@ -81,7 +81,7 @@ pub(crate) fn event(tally: &mut Tally, frame: &Frame, data: &[u8]) -> Seen {
             tally.finish(read.and_then(|read| read.usage).and_then(|usage| usage.usage()));
             Seen::Terminal
         }
-        Some(kind) if kind.ends_with(b"Exception") => Seen::Error,
+        Some(kind) if kind == b"error" || kind.ends_with(b"Exception") => Seen::Error,
         _ => Seen::Other,
     }
 }

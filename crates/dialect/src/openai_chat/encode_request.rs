@@ -6,8 +6,8 @@
 use bytes::Bytes;
 use serde_json::{Value, json};
 use tollgate_chat::{
-    CachePoint, Conversation, Effect, Effort, LossKind, Losses, Metadata, ResponseFormat, Sampling, Tool,
-    ToolChoice,
+    CachePoint, Conversation, Effect, Effort, LossKind, Losses, Metadata, ResponseFormat, Sampling, Thinking,
+    Tool, ToolChoice,
 };
 use tollgate_terms::{Delivery, ModelName};
 
@@ -38,9 +38,11 @@ pub(crate) fn encode_request(
         format,
         thinking,
         effort,
+        verbosity,
         delivery,
         metadata,
         service_tier,
+        cache_key,
     } = conversation;
     let mut body = Members::default();
     body.set("model", Some(model.as_str()));
@@ -65,12 +67,17 @@ pub(crate) fn encode_request(
         body.set("parallel_tool_calls", parallel_tools);
     }
     body.set("response_format", format.map(encode_format));
-    body.set("thinking", thinking.map(encode_thinking));
+    body.set(
+        "thinking",
+        thinking.and_then(|thinking| bounded_thinking(thinking, losses)).map(encode_thinking),
+    );
     body.set("reasoning_effort", effort.map(|effort| encode_effort(effort, losses)));
+    body.set("verbosity", verbosity);
     let Metadata { user, labels } = metadata;
     body.set("user", user);
     body.set("metadata", labels);
     body.set("service_tier", service_tier.map(encode_service_tier));
+    body.set("prompt_cache_key", cache_key);
     if delivery == Delivery::Stream {
         body.set("stream", Some(true));
         // The encoder of the client's dialect always needs the usage.
@@ -138,6 +145,23 @@ fn encode_format(format: ResponseFormat) -> Value {
             inner.set("strict", strict);
             json!({"type": "json_schema", "json_schema": inner.map})
         }
+    }
+}
+
+/// Who wants reasoning without a bound, as OpenAI's responses with a summary, gets it from models that reason without being asked;
+/// OpenAI refuses the member, and those who borrowed it want a bound in it.
+fn bounded_thinking(thinking: Thinking, losses: &mut Losses) -> Option<Thinking> {
+    match thinking {
+        Thinking::Enabled { budget_tokens: None, display } => {
+            if display.is_some() {
+                losses.push_once(loss("/reasoning/summary", LossKind::Thinking, Effect::Meaning));
+            }
+            None
+        }
+        Thinking::Enabled { budget_tokens: Some(_), display: _ }
+        | Thinking::Adaptive { display: _ }
+        | Thinking::BetweenTools
+        | Thinking::Disabled => Some(thinking),
     }
 }
 

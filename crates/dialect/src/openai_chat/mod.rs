@@ -28,6 +28,7 @@ use decode_stream::StreamDecoder;
 use encode_answer::encode_answer;
 use encode_request::encode_request;
 use encode_stream::StreamEncoder;
+pub(crate) use parts::arguments;
 
 /// The words of this dialect.
 pub(crate) const WORDS: Words = Words {
@@ -41,7 +42,7 @@ pub(crate) const WORDS: Words = Words {
 
 /// Whether a tool's text is a JSON object with a member `error`: this dialect has no other way to say that it failed.
 /// One that tells nothing, such as `false`, is none.
-fn says_error(text: &str) -> bool {
+pub(crate) fn says_error(text: &str) -> bool {
     text.trim_start().starts_with('{')
         && serde_json::from_str::<Map<String, Value>>(text)
             .is_ok_and(|map| map.get("error").is_some_and(tells))

@@ -132,11 +132,12 @@ prop_compose! {
         sampling in sampling(),
         format in option::of(format()),
         thinking in option::of(prop_oneof![
-            option::of(any::<u64>()).prop_map(|budget_tokens| Thinking::Enabled { budget_tokens, display: None }),
+            any::<u64>().prop_map(|tokens| Thinking::Enabled { budget_tokens: Some(tokens), display: None }),
             Just(Thinking::Adaptive { display: Some("omitted".to_owned()) }),
             Just(Thinking::Disabled),
         ]),
         effort in option::of(prop_oneof![Just("low"), Just("xhigh")]),
+        verbosity in option::of(Just("low".to_owned())),
         streams in any::<bool>(),
         user in option::of(".{1,8}"),
     ) -> Conversation {
@@ -152,9 +153,11 @@ prop_compose! {
             format,
             thinking,
             effort: effort.map(|word| Effort(word.to_owned())),
+            verbosity,
             delivery: if streams { Delivery::Stream } else { Delivery::Whole },
             metadata: Metadata { user, labels: None },
             service_tier: Some("auto".to_owned()),
+            cache_key: Some("k".to_owned()),
         }
     }
 }
@@ -165,6 +168,8 @@ fn context() -> AnswerContext {
         created_s: 7,
         fallback_id: "fallback".to_owned(),
         usage_wanted: true,
+        vectors: crate::VectorEncoding::Float,
+        usage: None,
     }
 }
 

@@ -28,6 +28,8 @@ pub(crate) struct WireUsage {
 struct InputDetails {
     #[serde(default)]
     cached_tokens: Count,
+    #[serde(default)]
+    cache_write_tokens: Count,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -43,13 +45,15 @@ impl WireUsage {
         if input.is_none() && output.is_none() {
             return None;
         }
-        let cached = self.input_tokens_details.as_ref().and_then(|details| details.cached_tokens.value());
+        let details = self.input_tokens_details.as_ref();
+        let cached = details.and_then(|details| details.cached_tokens.value());
+        let written = details.and_then(|details| details.cache_write_tokens.value());
         let reasoning =
             self.output_tokens_details.as_ref().and_then(|details| details.reasoning_tokens.value());
         Some(Usage {
             input_tokens: input.unwrap_or(0),
             cached_input_tokens: cached.unwrap_or(0),
-            cache_creation_input_tokens: 0,
+            cache_creation_input_tokens: written.unwrap_or(0),
             output_tokens: output.unwrap_or(0),
             reasoning_tokens: reasoning.unwrap_or(0),
             provider_total_tokens: self.total_tokens.value(),

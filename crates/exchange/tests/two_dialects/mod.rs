@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use tollgate_config::Snapshot;
 use tollgate_config::bundle::{
-    Backend, Bundle, Endpoint, Limits, Listener, Mutation, Retry, Route, Rule, Schema, Target, Timeouts,
+    Backend, Bundle, Endpoint, Limits, Listener, Mutation, OnLoss, Retry, Route, Rule, Schema, Target,
+    Timeouts,
 };
 use tollgate_terms::{BackendName, ModelName, RouteName};
 
@@ -40,6 +41,7 @@ pub(crate) fn snapshot() -> Arc<Snapshot> {
         created_at: 0,
         rules: vec![rule],
         costs: Vec::new(),
+        on_loss: OnLoss::default(),
     };
     let listener = Listener {
         name: "l".to_owned(),

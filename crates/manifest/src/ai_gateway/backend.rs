@@ -38,7 +38,8 @@ pub struct VersionedApiSchema {
     /// AzureOpenAI: the `api-version`. GCPAnthropic and AWSAnthropic: the `anthropic_version`. Cohere: the path
     /// prefix. OpenAI: the older spelling of `prefix`. Ignored for the others.
     pub version: Option<String>,
-    /// OpenAI and Anthropic: what stands in the path before `chat/completions` or `messages`; `v1` when absent.
+    /// OpenAI and Anthropic: what stands in the path before `chat/completions` or `messages`; `v1` when absent. Gemini: what
+    /// stands before `models`; `v1beta` when absent.
     pub prefix: Option<String>,
 }
 
@@ -67,4 +68,8 @@ pub enum SchemaName {
     /// Claude on AWS Bedrock, InvokeModel API.
     #[serde(rename = "AWSAnthropic")]
     AwsAnthropic,
+    /// Google's Gemini API, which takes a key. This name is Tollgate's own.
+    Gemini,
+    /// An AWS SageMaker endpoint with an OpenAI-compatible container. This name is Tollgate's own.
+    SageMaker,
 }

@@ -20,7 +20,8 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::Value;
 use tollgate_config::Snapshot;
 use tollgate_config::bundle::{
-    Backend, Bundle, Endpoint, Limits, Listener, Mutation, Retry, Route, Rule, Schema, Target, Timeouts,
+    Backend, Bundle, Endpoint, Limits, Listener, Mutation, OnLoss, Retry, Route, Rule, Schema, Target,
+    Timeouts,
 };
 use tollgate_effects::Secrets;
 use tollgate_telemetry::{AccessLog, Telemetry};
@@ -191,6 +192,7 @@ fn bundle(port: u16, backend: SocketAddr, stream_idle: Option<Duration>) -> Bund
         created_at: 0,
         rules: vec![rule],
         costs: Vec::new(),
+        on_loss: OnLoss::default(),
     };
     let listener = Listener {
         name: "l".to_owned(),

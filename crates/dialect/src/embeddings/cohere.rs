@@ -1,0 +1,64 @@
+//! Cohere's embeddings as AWS Bedrock serves them: many texts at once, all for one use.
+//!
+//! Source: Bedrock's user guide, "Cohere Embed models". How many tokens were read stands in a header, not in the answer.
+
+use serde_json::{Value, json};
+use tollgate_chat::{Effect, LossKind, Losses};
+
+use super::{Input, Request, VectorEncoding, Vectors, answer, lose_user, lost, vector};
+use crate::Invalid;
+use crate::fields::Members;
+use crate::translate::Unreadable;
+
+pub(super) fn encode_request(request: Request, losses: &mut Losses) -> Result<Value, Invalid> {
+    let Request {
+        inputs,
+        dimensions,
+        auto_truncate,
+        encoding: VectorEncoding::Float | VectorEncoding::Base64,
+        user,
+    } = request;
+    lose_user(user.as_ref(), losses);
+    let use_of_first = inputs.first().and_then(|input| input.task.clone());
+    let mut texts = Vec::new();
+    for (index, Input { text, task, title }) in inputs.into_iter().enumerate() {
+        if task != use_of_first {
+            let message = "texts for different uses cannot be embedded together by the backend of this model";
+            return Err(Invalid::unprocessable(message, "input"));
+        }
+        if title.is_some() {
+            losses.push(lost(format!("/input/{index}/title"), LossKind::UnknownField, Effect::Meaning));
+        }
+        texts.push(text);
+    }
+    let mut body = Members::default();
+    body.set("input_type", Some(input_type(use_of_first.as_deref(), losses)));
+    body.set("texts", Some(texts));
+    body.set("embedding_types", Some(json!(["float"])));
+    body.set("output_dimension", dimensions);
+    body.set("truncate", auto_truncate.map(|cut| if cut { "END" } else { "NONE" }));
+    Ok(body.value())
+}
+
+/// What the vectors are for, which this dialect needs to know: documents unless the client says otherwise.
+fn input_type(task: Option<&str>, losses: &mut Losses) -> &'static str {
+    match task {
+        None | Some("RETRIEVAL_DOCUMENT") => "search_document",
+        Some("RETRIEVAL_QUERY") => "search_query",
+        Some("CLASSIFICATION") => "classification",
+        Some("CLUSTERING") => "clustering",
+        Some(_) => {
+            losses.push(lost("/task_type", LossKind::UnknownField, Effect::Meaning));
+            "search_document"
+        }
+    }
+}
+
+pub(super) fn decode_answer(body: &[u8]) -> Result<Vectors, Unreadable> {
+    let answer = answer(body)?;
+    let embeddings = answer.get("embeddings");
+    let floats = embeddings.and_then(|told| told.get("float")).or(embeddings).and_then(Value::as_array);
+    let floats = floats.ok_or_else(|| Unreadable("no embeddings".to_owned()))?;
+    let vectors = floats.iter().map(|one| vector(Some(one))).collect::<Result<_, _>>()?;
+    Ok(Vectors { vectors, usage: None })
+}

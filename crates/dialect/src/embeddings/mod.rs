@@ -1,0 +1,170 @@
+//! Embeddings: what is asked in OpenAI's words and served in others'.
+//!
+//! One client dialect and four of backends meet in [`Request`] and [`Vectors`], which are all that embeddings have to say.
+
+mod cohere;
+mod gemini;
+pub(crate) mod observe;
+mod openai;
+mod titan;
+mod vertex;
+
+use bytes::Bytes;
+use serde_json::Value;
+use tollgate_chat::{Effect, Loss, LossKind, Losses};
+use tollgate_terms::{Dialect, Usage};
+
+use crate::fields::loss;
+use crate::translate::{AnswerContext, Unreadable};
+use crate::{Invalid, json_text};
+
+/// Texts to embed.
+#[derive(Debug, Clone, PartialEq)]
+struct Request {
+    inputs: Vec<Input>,
+    /// Length of the vectors.
+    dimensions: Option<u64>,
+    /// Whether a text that is too long is cut.
+    auto_truncate: Option<bool>,
+    encoding: VectorEncoding,
+    /// The end user.
+    user: Option<String>,
+}
+
+/// One text.
+#[derive(Debug, Clone, PartialEq)]
+struct Input {
+    text: String,
+    /// What the vector is for, in Vertex AI's words: `RETRIEVAL_QUERY` ...
+    task: Option<String>,
+    /// The title of a document.
+    title: Option<String>,
+}
+
+/// How vectors are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum VectorEncoding {
+    /// As arrays of numbers.
+    Float,
+    /// As base64 of their bytes: 32 bits each, the lowest first.
+    Base64,
+}
+
+/// What comes back: a vector for each text, in their order.
+#[derive(Debug, Clone, PartialEq)]
+struct Vectors {
+    vectors: Vec<Vec<f64>>,
+    usage: Option<Usage>,
+}
+
+/// Whether `backend` is a dialect of embeddings that OpenAI's can be translated to.
+pub(crate) fn can_translate(client: Dialect, backend: Dialect) -> bool {
+    client == Dialect::OpenAiEmbeddings && words(backend).is_some()
+}
+
+/// What a backend's dialect can say.
+struct Words {
+    encode_request: fn(Request, &mut Losses) -> Result<Value, Invalid>,
+    decode_answer: fn(&[u8]) -> Result<Vectors, Unreadable>,
+}
+
+fn words(backend: Dialect) -> Option<Words> {
+    match backend {
+        Dialect::VertexEmbeddings => {
+            Some(Words { encode_request: vertex::encode_request, decode_answer: vertex::decode_answer })
+        }
+        Dialect::GeminiEmbeddings => {
+            Some(Words { encode_request: gemini::encode_request, decode_answer: gemini::decode_answer })
+        }
+        Dialect::TitanEmbeddings => {
+            Some(Words { encode_request: titan::encode_request, decode_answer: titan::decode_answer })
+        }
+        Dialect::CohereEmbeddings => {
+            Some(Words { encode_request: cohere::encode_request, decode_answer: cohere::decode_answer })
+        }
+        Dialect::OpenAiChat
+        | Dialect::OpenAiCompletions
+        | Dialect::OpenAiEmbeddings
+        | Dialect::OpenAiResponses
+        | Dialect::OpenAiImages
+        | Dialect::OpenAiAudio
+        | Dialect::AnthropicMessages
+        | Dialect::Gemini
+        | Dialect::BedrockConverse
+        | Dialect::CohereRerank
+        | Dialect::VllmTokenize => None,
+    }
+}
+
+/// Says a request in the dialect of `backend`.
+///
+/// # Errors
+/// When it cannot be understood, or asks for what that dialect has no words for.
+pub(crate) fn translate_request(
+    backend: Dialect,
+    body: &[u8],
+    losses: &mut Losses,
+) -> Result<Bytes, Invalid> {
+    let words = words(backend)
+        .ok_or_else(|| Invalid::unprocessable("embeddings cannot be asked of this backend", ""))?;
+    let request = openai::decode_request(body, losses)?;
+    Ok(json_text(&(words.encode_request)(request, losses)?))
+}
+
+/// Says an answer in OpenAI's words.
+///
+/// # Errors
+/// When the answer is not one of the backend's dialect.
+pub(crate) fn translate_answer(
+    backend: Dialect,
+    body: &[u8],
+    context: &AnswerContext,
+) -> Result<Bytes, Unreadable> {
+    let words = words(backend).ok_or_else(|| Unreadable("no answer to embeddings".to_owned()))?;
+    let mut vectors = (words.decode_answer)(body)?;
+    vectors.usage = vectors.usage.or(context.usage);
+    Ok(openai::encode_answer(&vectors, context.vectors, context.requested_model.as_str()))
+}
+
+/// The loss of a member that only concerns this kind of request.
+fn lost(pointer: impl Into<String>, kind: LossKind, effect: Effect) -> Loss {
+    loss(pointer, kind, effect)
+}
+
+/// Records the end user as lost.
+fn lose_user(user: Option<&String>, losses: &mut Losses) {
+    if user.is_some() {
+        losses.push(lost("/user", LossKind::Metadata, Effect::Cost));
+    }
+}
+
+/// The only text, where a backend takes no more.
+fn only_one(inputs: Vec<Input>) -> Result<Input, Invalid> {
+    let count = inputs.len();
+    match <[Input; 1]>::try_from(inputs) {
+        Ok([input]) => Ok(input),
+        Err(_) => Err(Invalid::unprocessable(
+            format!("{count} inputs: the backend of this model embeds one at a time"),
+            "input",
+        )),
+    }
+}
+
+/// A vector as backends write it.
+fn vector(value: Option<&Value>) -> Result<Vec<f64>, Unreadable> {
+    let numbers = value.and_then(Value::as_array).ok_or_else(|| Unreadable("no vector".to_owned()))?;
+    numbers
+        .iter()
+        .map(|number| number.as_f64().ok_or_else(|| Unreadable("a vector of something else".to_owned())))
+        .collect()
+}
+
+/// The usage of an answer that tells the tokens of its texts.
+fn usage(input_tokens: Option<u64>) -> Option<Usage> {
+    Some(Usage { input_tokens: input_tokens?, ..Usage::default() })
+}
+
+/// The whole answer as JSON.
+fn answer(body: &[u8]) -> Result<Value, Unreadable> {
+    serde_json::from_slice(body).map_err(|error| Unreadable(error.to_string()))
+}

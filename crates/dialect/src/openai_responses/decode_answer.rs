@@ -1,0 +1,211 @@
+//! A whole response, read into the hub.
+//!
+//! Source: `openai.types.responses.Response`. Read leniently: a provider's nonsense beside the answer must not cost the client the answer.
+
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use tollgate_chat::{Answer, Block, BlockKind, Choice, Effect, LossKind, Losses, StopReason};
+
+use super::reasoning;
+use super::usage::decode_usage;
+use crate::Unreadable;
+use crate::fields::{lose_members, loss, tells};
+use crate::observe::Count;
+use crate::openai_chat::arguments;
+
+/// What a response repeats of its request, and what only says what kind of object it is.
+const FRAMING: [&str; 26] = [
+    "background",
+    "completed_at",
+    "conversation",
+    "frequency_penalty",
+    "instructions",
+    "max_output_tokens",
+    "max_tool_calls",
+    "metadata",
+    "object",
+    "parallel_tool_calls",
+    "presence_penalty",
+    "previous_response_id",
+    "prompt",
+    "prompt_cache_key",
+    "prompt_cache_options",
+    "prompt_cache_retention",
+    "reasoning",
+    "safety_identifier",
+    "store",
+    "temperature",
+    "text",
+    "tool_choice",
+    "tools",
+    "top_logprobs",
+    "top_p",
+    "user",
+];
+
+#[derive(Deserialize)]
+struct Body {
+    #[serde(default)]
+    id: Option<String>,
+    #[serde(default)]
+    model: Option<String>,
+    #[serde(default)]
+    created_at: Count,
+    #[serde(default)]
+    status: Option<String>,
+    #[serde(default)]
+    error: Option<Value>,
+    #[serde(default)]
+    incomplete_details: Option<Value>,
+    output: Vec<Value>,
+    #[serde(default)]
+    usage: Option<Value>,
+    #[serde(default)]
+    service_tier: Option<String>,
+    #[serde(flatten)]
+    rest: Map<String, Value>,
+}
+
+/// Reads an answer. What the hub has no room for is recorded in `losses`.
+pub(crate) fn decode_answer(body: &[u8], losses: &mut Losses) -> Result<Answer, Unreadable> {
+    let mut body: Body = serde_json::from_slice(body).map_err(|error| Unreadable(error.to_string()))?;
+    let stop = match body.status.as_deref() {
+        None | Some("completed" | "incomplete") => {
+            stop_reason(body.status.as_deref(), body.incomplete_details.as_ref(), called(&body.output))
+        }
+        Some(status) => {
+            let message = body.error.as_ref().and_then(|error| error.get("message")?.as_str());
+            let message = message.unwrap_or("without a reason");
+            return Err(Unreadable(format!("the response is {status}: {message}")));
+        }
+    };
+    // Padding and switches that say `auto` or `disabled` tell nothing of the answer.
+    if body.rest.remove("truncation").is_some_and(|word| word != "disabled") {
+        losses.push(loss("/truncation", LossKind::UnknownField, Effect::Meaning));
+    }
+    lose_members("", &body.rest, &FRAMING, losses);
+    let mut blocks = Vec::new();
+    let mut tokens = Vec::new();
+    for (index, item) in body.output.into_iter().enumerate() {
+        item_blocks(&format!("/output/{index}"), item, &mut blocks, &mut tokens, losses)?;
+    }
+    // In the shape of chat completions, which tell them of the answer as a whole.
+    let logprobs = (!tokens.is_empty()).then(|| json!({"content": tokens, "refusal": null}));
+    Ok(Answer {
+        id: body.id.unwrap_or_default(),
+        model: body.model.filter(|model| !model.is_empty()),
+        created_s: body.created_at.value(),
+        choices: vec![Choice { blocks, stop, logprobs }],
+        usage: body.usage.and_then(|usage| decode_usage(&usage, losses)),
+        service_tier: body.service_tier,
+    })
+}
+
+fn item_blocks(
+    origin: &str,
+    item: Value,
+    blocks: &mut Vec<Block>,
+    tokens: &mut Vec<Value>,
+    losses: &mut Losses,
+) -> Result<(), Unreadable> {
+    let name = item.get("type").and_then(Value::as_str).unwrap_or_default().to_owned();
+    let said = |kind| Block { origin: origin.to_owned(), cache: None, kind };
+    match name.as_str() {
+        "message" => {
+            lose_phase(origin, &item, losses);
+            let parts = item.get("content").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+            for (index, part) in parts.iter().enumerate() {
+                let origin = format!("{origin}/content/{index}");
+                if let Some(kind) = part_kind(&origin, part, losses) {
+                    blocks.push(Block { origin, cache: None, kind });
+                }
+                tokens.extend(list(part, "logprobs").iter().cloned());
+            }
+        }
+        "reasoning" => blocks.extend(reasoning::decode_item(&item, origin, losses).map(said)),
+        "function_call" => {
+            let (id, name) = call_names(&item).ok_or_else(|| nameless(origin))?;
+            if item.get("namespace").is_some_and(tells) {
+                losses.push(loss(format!("{origin}/namespace"), LossKind::ToolOption, Effect::Meaning));
+            }
+            let text = item.get("arguments").and_then(Value::as_str).unwrap_or_default();
+            let input = arguments(text, &format!("{origin}/arguments"), losses);
+            blocks.push(said(BlockKind::ToolUse { id, name, input }));
+        }
+        _ => blocks.push(said(BlockKind::Foreign { name, value: item })),
+    }
+    Ok(())
+}
+
+/// What a part of a message is; nothing where it tells nothing.
+pub(super) fn part_kind(origin: &str, part: &Value, losses: &mut Losses) -> Option<BlockKind> {
+    let text = |key: &str| part.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let kind = match text("type").as_str() {
+        "output_text" => {
+            BlockKind::Text { text: text("text"), citations: list(part, "annotations").to_vec() }
+        }
+        "refusal" => BlockKind::Refusal { text: text("refusal") },
+        _ => {
+            losses.push_once(loss(origin, LossKind::Media, Effect::Meaning));
+            return None;
+        }
+    };
+    match &kind {
+        BlockKind::Text { text, citations } if text.is_empty() => {
+            if !citations.is_empty() {
+                losses.push_once(loss(format!("{origin}/annotations"), LossKind::Citation, Effect::Meaning));
+            }
+            None
+        }
+        BlockKind::Refusal { text } if text.is_empty() => None,
+        _ => Some(kind),
+    }
+}
+
+/// Records that a message said which phase of the answer it is.
+pub(super) fn lose_phase(origin: &str, message: &Value, losses: &mut Losses) {
+    if message.get("phase").is_some_and(tells) {
+        losses.push_once(loss(format!("{origin}/phase"), LossKind::Metadata, Effect::Meaning));
+    }
+}
+
+/// Id and name of a call; nothing where it has no name.
+pub(super) fn call_names(item: &Value) -> Option<(String, String)> {
+    let text = |key: &str| item.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let name = text("name");
+    (!name.is_empty()).then(|| (text("call_id"), name))
+}
+
+/// The error of a call that nobody could make.
+pub(super) fn nameless(origin: &str) -> Unreadable {
+    Unreadable(format!("{origin}: a call of a tool without a name"))
+}
+
+/// A list in an object; empty where there is none.
+pub(super) fn list<'a>(object: &'a Value, key: &str) -> &'a [Value] {
+    object.get(key).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
+}
+
+/// Whether the model has called a function.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Called {
+    Nothing,
+    Functions,
+}
+
+fn called(output: &[Value]) -> Called {
+    let is_call = |item: &Value| item.get("type").is_some_and(|kind| kind == "function_call");
+    if output.iter().any(is_call) { Called::Functions } else { Called::Nothing }
+}
+
+/// Why the model stopped. This dialect does not say that it waits for its functions: the calls tell.
+pub(super) fn stop_reason(status: Option<&str>, details: Option<&Value>, called: Called) -> StopReason {
+    let reason = details.and_then(|details| details.get("reason")?.as_str());
+    match (status, reason, called) {
+        (Some("incomplete"), Some("max_output_tokens"), _) => StopReason::OutputLimit,
+        (Some("incomplete"), Some("content_filter"), _) => StopReason::Refusal,
+        (Some("incomplete"), reason, _) => StopReason::Other(reason.unwrap_or("incomplete").to_owned()),
+        (_, _, Called::Functions) => StopReason::ToolUse,
+        (_, _, Called::Nothing) => StopReason::EndOfTurn,
+    }
+}

@@ -1,0 +1,243 @@
+//! The input of a request, read into the hub: items, of which several in a row are one turn.
+//!
+//! Source: `openai.types.responses.ResponseInputItemParam`.
+
+use serde_json::Value;
+use tollgate_chat::{
+    Block, BlockKind, CachePoint, DocumentSource, Effect, ImageSource, LossKind, Losses, Role, Turn,
+};
+
+use super::reasoning;
+use crate::Invalid;
+use crate::data::data_uri;
+use crate::fields::{Fields, loss, missing, tells, wrong};
+use crate::openai_chat::{arguments, says_error};
+
+/// What OpenAI's own tools did in an earlier answer: without them the rest can still be understood.
+const SERVER_ITEMS: [&str; 8] = [
+    "code_interpreter_call",
+    "file_search_call",
+    "image_generation_call",
+    "mcp_call",
+    "mcp_list_tools",
+    "tool_search_call",
+    "tool_search_output",
+    "web_search_call",
+];
+
+/// Instructions and turns.
+pub(super) fn input(fields: &mut Fields, losses: &mut Losses) -> Result<(Vec<Block>, Vec<Turn>), Invalid> {
+    let mut said = Said::default();
+    if let Some(text) = fields.text("instructions")?.filter(|text| !text.is_empty()) {
+        said.system.push(Block::text("/instructions", text));
+    }
+    match fields.take("input") {
+        None => {}
+        Some(Value::String(text)) => {
+            let text = Some(text).filter(|text| !text.is_empty());
+            said.push(Role::User, text.map(|text| Block::text("/input", text)));
+        }
+        Some(Value::Array(items)) => {
+            for (index, item) in items.into_iter().enumerate() {
+                said.item(Fields::of(item, format!("/input/{index}"))?, losses)?;
+            }
+        }
+        Some(other) => return Err(wrong("/input", "a string or an array", &other)),
+    }
+    Ok((said.system, said.turns))
+}
+
+/// What has been said so far.
+#[derive(Default)]
+struct Said {
+    system: Vec<Block>,
+    turns: Vec<Turn>,
+}
+
+impl Said {
+    /// Adds to the turn of the same side, or begins a new one.
+    fn push(&mut self, role: Role, blocks: impl IntoIterator<Item = Block>) {
+        match self.turns.last_mut() {
+            Some(turn) if turn.role == role => turn.blocks.extend(blocks),
+            _ => self.turns.push(Turn { role, blocks: blocks.into_iter().collect() }),
+        }
+    }
+
+    fn item(&mut self, mut item: Fields, losses: &mut Losses) -> Result<(), Invalid> {
+        let role = item.text("role")?;
+        // Both may go without a type: a message has a role, a reference nothing but an id.
+        let kind = item.text("type")?;
+        let kind = kind.as_deref().unwrap_or(if role.is_some() { "message" } else { "item_reference" });
+        let origin = item.pointer.clone();
+        let said = |kind| Block { origin: origin.clone(), cache: None, kind };
+        match kind {
+            "message" => {
+                let role = role.ok_or_else(|| missing(&item.at("role")))?;
+                return self.message(item, &role, losses);
+            }
+            "reasoning" => {
+                if let Some(kind) = reasoning::decode_fields(&mut item, losses)? {
+                    self.push(Role::Assistant, [said(kind)]);
+                }
+            }
+            "function_call" => {
+                let (id, name) = (item.needed_text("call_id")?, item.needed_text("name")?);
+                let text = item.text("arguments")?.unwrap_or_default();
+                let input = arguments(&text, &item.at("arguments"), losses);
+                self.push(Role::Assistant, [said(BlockKind::ToolUse { id, name, input })]);
+            }
+            "function_call_output" => {
+                let id = item.needed_text("call_id")?;
+                let content = content(&mut item, "output", losses)?;
+                let is_error = content.iter().any(|block| match &block.kind {
+                    BlockKind::Text { text, .. } => says_error(text),
+                    _ => false,
+                });
+                self.push(Role::User, [said(BlockKind::ToolResult { id, content, is_error })]);
+            }
+            "item_reference" => {
+                let text = "the backend of this model keeps no items: send the item itself";
+                return Err(Invalid::unprocessable(text, origin));
+            }
+            name if SERVER_ITEMS.contains(&name) => {
+                let kind = BlockKind::Foreign { name: name.to_owned(), value: item.into_value() };
+                self.push(Role::Assistant, [Block { origin, cache: None, kind }]);
+                return Ok(());
+            }
+            other => {
+                let text = format!("an item of type {other:?} cannot be translated");
+                return Err(Invalid::unprocessable(text, origin));
+            }
+        }
+        lose_rest_of_item(item, losses);
+        Ok(())
+    }
+
+    fn message(&mut self, mut item: Fields, role: &str, losses: &mut Losses) -> Result<(), Invalid> {
+        let blocks = content(&mut item, "content", losses)?;
+        match role {
+            "user" => self.push(Role::User, blocks),
+            "assistant" => self.push(Role::Assistant, blocks),
+            // Wherever they stand: the other dialect has one place for instructions, before everything.
+            "system" | "developer" => {
+                if !self.turns.is_empty() {
+                    losses.push(loss(item.pointer.clone(), LossKind::UnknownField, Effect::Meaning));
+                }
+                self.system.extend(blocks);
+            }
+            other => {
+                let found = Value::String(other.to_owned());
+                return Err(wrong(&item.at("role"), "system, developer, user or assistant", &found));
+            }
+        }
+        lose_rest_of_item(item, losses);
+        Ok(())
+    }
+}
+
+fn lose_rest_of_item(mut item: Fields, losses: &mut Losses) {
+    // Ids are for those who keep items, and what is sent has been said, complete or not.
+    item.take("id");
+    item.take("status");
+    // Which tool calls another one says nothing about the call.
+    item.take("caller");
+    for (key, kind) in [("phase", LossKind::Metadata), ("namespace", LossKind::ToolOption)] {
+        if item.take(key).is_some() {
+            losses.push(loss(item.at(key), kind, Effect::Meaning));
+        }
+    }
+    item.lose_rest(losses);
+}
+
+/// The content of a message or the output of a function: a text or a list of parts.
+fn content(owner: &mut Fields, key: &str, losses: &mut Losses) -> Result<Vec<Block>, Invalid> {
+    let pointer = owner.at(key);
+    match owner.take(key) {
+        None => Ok(Vec::new()),
+        Some(Value::String(text)) if text.is_empty() => Ok(Vec::new()),
+        Some(Value::String(text)) => Ok(vec![Block::text(pointer, text)]),
+        Some(Value::Array(items)) => {
+            let items = items.into_iter().enumerate();
+            items.map(|(index, item)| part(Fields::of(item, format!("{pointer}/{index}"))?, losses)).collect()
+        }
+        Some(other) => Err(wrong(&pointer, "a string or an array", &other)),
+    }
+}
+
+fn part(mut fields: Fields, losses: &mut Losses) -> Result<Block, Invalid> {
+    let origin = fields.pointer.clone();
+    let cache = breakpoint(&mut fields, losses)?;
+    let name = fields.needed_text("type")?;
+    let kind = match name.as_str() {
+        "input_text" | "output_text" | "text" => {
+            // Citations are of sources that the other side has not seen, in a shape that it would refuse.
+            for (key, kind) in [("annotations", LossKind::Citation), ("logprobs", LossKind::Logprobs)] {
+                if fields.take(key).is_some_and(|value| tells(&value)) {
+                    losses.push(loss(fields.at(key), kind, Effect::Meaning));
+                }
+            }
+            BlockKind::Text { text: fields.needed_text("text")?, citations: Vec::new() }
+        }
+        "refusal" => BlockKind::Refusal { text: fields.needed_text("refusal")? },
+        "input_image" => image(&mut fields, losses)?,
+        "input_file" => document(&mut fields, losses)?,
+        _ => {
+            let kind = BlockKind::Foreign { name, value: fields.into_value() };
+            return Ok(Block { origin, cache, kind });
+        }
+    };
+    fields.lose_rest(losses);
+    Ok(Block { origin, cache, kind })
+}
+
+/// The end of what is to be cached. Other dialects keep it for five minutes or an hour: no less than was wanted, as far as they can.
+fn breakpoint(part: &mut Fields, losses: &mut Losses) -> Result<Option<CachePoint>, Invalid> {
+    let Some(mut told) = part.object("prompt_cache_breakpoint")? else { return Ok(None) };
+    told.take("mode");
+    let ttl = told.text("ttl")?;
+    if ttl.as_deref().is_some_and(|ttl| ttl != "30m") {
+        losses.push(loss(told.at("ttl"), LossKind::CachePoint, Effect::Cost));
+    }
+    told.lose_rest(losses);
+    Ok(Some(CachePoint { ttl: ttl.map(|_| "1h".to_owned()) }))
+}
+
+fn image(fields: &mut Fields, losses: &mut Losses) -> Result<BlockKind, Invalid> {
+    if fields.take("file_id").is_some() {
+        let text = "the backend of this model keeps no files: send the image itself";
+        return Err(Invalid::unprocessable(text, fields.at("file_id")));
+    }
+    let url = fields.needed_text("image_url")?;
+    let mut detail = fields.text("detail")?;
+    if detail.as_deref() == Some("original") {
+        // The words that all know end with `high`.
+        losses.push(loss(fields.at("detail"), LossKind::Media, Effect::Cost));
+        detail = Some("high".to_owned());
+    }
+    let source = match data_uri(&url) {
+        Some((media_type, data)) => ImageSource::Base64 { media_type, data },
+        None => ImageSource::Url(url),
+    };
+    Ok(BlockKind::Image { source, detail })
+}
+
+fn document(fields: &mut Fields, losses: &mut Losses) -> Result<BlockKind, Invalid> {
+    let title = fields.text("filename")?;
+    if fields.text("detail")?.is_some_and(|detail| detail != "auto") {
+        losses.push(loss(fields.at("detail"), LossKind::Media, Effect::Cost));
+    }
+    let source = match (fields.text("file_data")?, fields.text("file_url")?, fields.text("file_id")?) {
+        (Some(data), _, _) => match data_uri(&data) {
+            Some((media_type, data)) => DocumentSource::Base64 { media_type, data },
+            None if data.starts_with("data:") => {
+                let text = "only base64 can stand in a data URI";
+                return Err(Invalid::unprocessable(text, fields.at("file_data")));
+            }
+            None => DocumentSource::Base64 { media_type: "application/pdf".to_owned(), data },
+        },
+        (None, Some(url), _) => DocumentSource::Url(url),
+        (None, None, Some(id)) => DocumentSource::File(id),
+        (None, None, None) => return Err(missing(&fields.at("file_data"))),
+    };
+    Ok(BlockKind::Document { source, title, context: None, cites: false })
+}

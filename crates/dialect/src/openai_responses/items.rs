@@ -1,0 +1,177 @@
+//! The response object and its items, which whole answers and streams share.
+//!
+//! Source: `openai.types.responses.Response` and `ResponseOutputItem`.
+
+use serde_json::{Map, Value, json};
+use tollgate_chat::{Effect, LossKind, Losses, StopReason};
+use tollgate_terms::Usage;
+
+use super::usage::encode_usage;
+use crate::AnswerContext;
+use crate::fields::{Members, loss};
+use crate::ids::fingerprint;
+
+/// What the id of a response begins with.
+const RESPONSE_ID: &str = "resp_";
+
+/// What stays the same in a response from its first event to its last.
+#[derive(Debug)]
+pub(super) struct Frame {
+    id: String,
+    model: String,
+    created_s: u64,
+    /// A short name of the id, for those of the items.
+    name: u64,
+}
+
+impl Frame {
+    /// The frame of the answer that a backend gave under `id`, if it has one.
+    pub(super) fn new(
+        id: String,
+        model: Option<String>,
+        created_s: Option<u64>,
+        context: &AnswerContext,
+    ) -> Self {
+        let id = if id.is_empty() { context.fallback_id.clone() } else { id };
+        // The provider's own id stays in it, for those who look for it.
+        let id = if id.starts_with(RESPONSE_ID) { id } else { format!("{RESPONSE_ID}{id}") };
+        Self {
+            name: fingerprint(&id),
+            id,
+            model: model.unwrap_or_else(|| context.requested_model.as_str().to_owned()),
+            created_s: created_s.unwrap_or(context.created_s),
+        }
+    }
+
+    /// The id of the item with this number. The API knows kinds of items by what their ids begin with.
+    pub(super) fn item_id(&self, kind: &str, number: usize) -> String {
+        format!("{kind}_{:016x}_{number}", self.name)
+    }
+
+    /// The id of the response.
+    pub(super) fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// The object. What a response repeats of its request is not at hand: where clients need a value, it is the one of a request that
+    /// says nothing of it.
+    pub(super) fn response(
+        &self,
+        ending: &Ending,
+        output: Vec<Value>,
+        usage: Option<&Usage>,
+        service_tier: Option<String>,
+    ) -> Value {
+        let mut response = Members::default();
+        response.set("id", Some(self.id.as_str()));
+        response.set("object", Some("response"));
+        response.set("created_at", Some(self.created_s));
+        response.set("status", Some(ending.status));
+        response.set("error", Some(Value::Null));
+        response.set("incomplete_details", Some(ending.reason.map(|reason| json!({"reason": reason}))));
+        response.set("instructions", Some(Value::Null));
+        response.set("metadata", Some(Map::new()));
+        response.set("model", Some(self.model.as_str()));
+        response.set("output", Some(output));
+        response.set("parallel_tool_calls", Some(true));
+        response.set("store", Some(false));
+        response.set("temperature", Some(Value::Null));
+        response.set("tool_choice", Some("auto"));
+        response.set("tools", Some(Vec::<Value>::new()));
+        response.set("top_p", Some(Value::Null));
+        response.set("usage", Some(usage.map(encode_usage)));
+        response.set("service_tier", service_tier);
+        response.value()
+    }
+}
+
+/// How far a response is.
+#[derive(Debug)]
+pub(super) struct Ending {
+    /// The status.
+    pub(super) status: &'static str,
+    reason: Option<&'static str>,
+}
+
+impl Ending {
+    /// It goes on.
+    pub(super) const OPEN: Self = Self { status: "in_progress", reason: None };
+
+    const WHOLE: Self = Self { status: "completed", reason: None };
+
+    /// It is complete, or was cut off.
+    pub(super) fn of(stop: &StopReason, losses: &mut Losses) -> Self {
+        let incomplete = |reason| Self { status: "incomplete", reason: Some(reason) };
+        let mut lose = |pointer| losses.push(loss(pointer, LossKind::StopReason, Effect::Meaning));
+        match stop {
+            StopReason::EndOfTurn | StopReason::StopSequence(None) | StopReason::ToolUse => Self::WHOLE,
+            StopReason::StopSequence(Some(_)) => {
+                lose("/stop_sequence");
+                Self::WHOLE
+            }
+            StopReason::Pause | StopReason::Other(_) => {
+                lose("/stop_reason");
+                Self::WHOLE
+            }
+            StopReason::OutputLimit => incomplete("max_output_tokens"),
+            StopReason::ContextLimit => {
+                // Another bound, but the nearest word.
+                lose("/stop_reason");
+                incomplete("max_output_tokens")
+            }
+            StopReason::Refusal => incomplete("content_filter"),
+        }
+    }
+
+    /// The event that ends the stream.
+    pub(super) fn event(&self) -> &'static str {
+        if self.reason.is_some() { "response.incomplete" } else { "response.completed" }
+    }
+
+    /// The status of an item: the last one is where an answer was cut off.
+    pub(super) fn of_last_item(&self) -> &'static str {
+        self.status
+    }
+}
+
+/// A message.
+pub(super) fn message(id: &str, status: &str, content: Vec<Value>) -> Value {
+    json!({"type": "message", "id": id, "status": status, "role": "assistant", "content": content})
+}
+
+/// A text.
+pub(super) fn text_part(text: &str, annotations: &[Value], logprobs: Vec<Value>) -> Value {
+    json!({"type": "output_text", "text": text, "annotations": annotations, "logprobs": logprobs})
+}
+
+/// The model's own no.
+pub(super) fn refusal_part(text: &str) -> Value {
+    json!({"type": "refusal", "refusal": text})
+}
+
+/// A call of a function.
+pub(super) fn call(id: &str, status: &str, call_id: &str, name: &str, arguments: &str) -> Value {
+    json!({
+        "type": "function_call",
+        "id": id,
+        "status": status,
+        "call_id": call_id,
+        "name": name,
+        "arguments": arguments,
+    })
+}
+
+/// An annotation in this dialect's shape; nothing where it has none for it. A chat completion has the same in one more object.
+pub(super) fn annotation(told: Value) -> Option<Value> {
+    let kind = told.get("type")?.as_str()?.to_owned();
+    match (kind.as_str(), told.get("url_citation").and_then(Value::as_object)) {
+        ("url_citation", Some(inner)) => {
+            let mut members = Map::new();
+            members.insert("type".to_owned(), kind.into());
+            members.extend(inner.clone());
+            Some(Value::Object(members))
+        }
+        ("url_citation" | "file_citation" | "container_file_citation" | "file_path", _) => Some(told),
+        _ => None,
+    }
+}

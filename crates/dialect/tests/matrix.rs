@@ -1,0 +1,197 @@
+//! Goldens of every client dialect against every backend dialect.
+//!
+//! Inputs: `tests/matrix/<dialect>/<case>/` has `request.json` as a client says it, and `answer.json` and `stream.sse` as a
+//! backend does. From them come, in `golden/matrix/<case>/`, `<client>_to_<backend>.request.json`, what the backend is
+//! asked, `<client>_from_<backend>.answer.json` and `.stream.sse`, what the client is answered, and `losses.txt`, what could
+//! not be said. `cargo xtask bless` rewrites them; the table of the README is made from them.
+
+#![expect(clippy::expect_used, reason = "a test may end at once")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use bytes::{Bytes, BytesMut};
+use tollgate_dialect::{
+    AnswerContext, Observer, StreamTranslator, VectorEncoding, can_translate, translate_answer,
+    translate_request,
+};
+use tollgate_terms::{Delivery, Dialect, ModelName, Operation};
+use tollgate_wire::sse::{Decoder, Frame, Piece};
+
+const CONVERSATIONS: [Dialect; 5] = [
+    Dialect::OpenAiChat,
+    Dialect::OpenAiResponses,
+    Dialect::AnthropicMessages,
+    Dialect::Gemini,
+    Dialect::BedrockConverse,
+];
+
+fn context() -> AnswerContext {
+    AnswerContext {
+        requested_model: ModelName::parse("asked").expect("a name"),
+        created_s: 1_767_225_600,
+        fallback_id: "the-id-of-the-request".to_owned(),
+        usage_wanted: true,
+        vectors: VectorEncoding::Float,
+        usage: None,
+    }
+}
+
+fn folder(of: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(of)
+}
+
+/// The cases that there are for `dialect`.
+fn cases(dialect: Dialect) -> Vec<(String, PathBuf)> {
+    let Ok(entries) = fs::read_dir(folder("tests/matrix").join(dialect.label())) else { return Vec::new() };
+    let mut cases: Vec<_> = entries
+        .map(|entry| entry.expect("a case"))
+        .map(|entry| (entry.file_name().to_string_lossy().into_owned(), entry.path()))
+        .collect();
+    cases.sort();
+    cases
+}
+
+fn pretty(body: &[u8]) -> String {
+    let value: serde_json::Value = serde_json::from_slice(body).expect("JSON");
+    serde_json::to_string_pretty(&value).expect("JSON") + "\n"
+}
+
+/// What goldens say, by their place: all of them are gathered before any is compared.
+#[derive(Default)]
+struct Goldens {
+    files: BTreeMap<PathBuf, String>,
+    losses: BTreeMap<String, Vec<String>>,
+}
+
+impl Goldens {
+    fn write(&mut self, case: &str, name: &str, text: String) {
+        self.files.insert(folder("golden/matrix").join(case).join(name), text);
+    }
+
+    fn lose(&mut self, case: &str, pair: &str, losses: &[tollgate_chat::Loss]) {
+        let lines = losses.iter().map(|loss| format!("{pair} {loss:?}\n"));
+        self.losses.entry(case.to_owned()).or_default().extend(lines);
+    }
+
+    fn compare(mut self) {
+        for (case, lines) in std::mem::take(&mut self.losses) {
+            self.write(&case, "losses.txt", lines.concat());
+        }
+        let root = folder("golden/matrix");
+        if std::env::var_os("TOLLGATE_BLESS").is_some() {
+            // What no input makes any more goes.
+            let _ = fs::remove_dir_all(&root);
+            for (path, text) in &self.files {
+                fs::create_dir_all(path.parent().expect("a folder")).expect("the folder is made");
+                fs::write(path, text).expect("the golden is written");
+            }
+        }
+        for (path, text) in &self.files {
+            let want = fs::read_to_string(path).unwrap_or_default();
+            assert_eq!(*text, want, "{}: run `cargo xtask bless` to accept", path.display());
+        }
+    }
+}
+
+fn delivery(body: &[u8]) -> Delivery {
+    let value: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
+    if value["stream"] == true { Delivery::Stream } else { Delivery::Whole }
+}
+
+fn frames(input: &[u8], size: usize) -> Vec<Frame> {
+    let mut decoder = Decoder::new(1 << 20);
+    let mut frames = Vec::new();
+    for chunk in input.chunks(size) {
+        decoder.push(Bytes::copy_from_slice(chunk));
+        while let Some(piece) = decoder.next() {
+            if let Piece::Frame(frame) = piece {
+                frames.push(frame);
+            }
+        }
+    }
+    frames
+}
+
+/// The translated stream, and what it lost; a stream that breaks ends in a comment that says why.
+fn translated(frames: &[Frame], client: Dialect, backend: Dialect) -> (String, Vec<tollgate_chat::Loss>) {
+    let mut translator = StreamTranslator::new(client, backend, context()).expect("words between the two");
+    let mut out = BytesMut::new();
+    let read = frames.iter().try_for_each(|frame| translator.frame(frame, &mut out));
+    let broken = read.and_then(|()| translator.finish(&mut out)).err();
+    let end = broken.map(|error| format!(": {error}\n")).unwrap_or_default();
+    (String::from_utf8_lossy(&out).into_owned() + &end, translator.losses().to_vec())
+}
+
+/// Tokens in and out: the parts of them not every dialect tells.
+fn seen(dialect: Dialect, frames: &[Frame]) -> (u64, u64) {
+    let mut observer = Observer::new(dialect, Operation::Chat, Delivery::Stream);
+    for frame in frames {
+        observer.frame(frame);
+    }
+    let usage = observer.usage().map(|(usage, _)| usage).unwrap_or_default();
+    (usage.input_tokens, usage.output_tokens)
+}
+
+fn requests(goldens: &mut Goldens, client: Dialect) {
+    let model = ModelName::parse("upstream-model").expect("a name");
+    for (case, path) in cases(client) {
+        let Ok(body) = fs::read(path.join("request.json")) else { continue };
+        for backend in CONVERSATIONS {
+            if !can_translate(client, backend, Operation::Chat) {
+                continue;
+            }
+            let pair = format!("{}_to_{}", client.label(), backend.label());
+            let said = translate_request(client, backend, Operation::Chat, &body, &model, delivery(&body));
+            let text = match said {
+                Ok(encoded) => {
+                    goldens.lose(&case, &pair, &encoded.losses);
+                    pretty(&encoded.body)
+                }
+                Err(invalid) => format!("\"{:?}: {}\"\n", invalid.kind, invalid.message),
+            };
+            goldens.write(&case, &format!("{pair}.request.json"), text);
+        }
+    }
+}
+
+fn answers(goldens: &mut Goldens, backend: Dialect) {
+    for (case, path) in cases(backend) {
+        for client in CONVERSATIONS {
+            if !can_translate(client, backend, Operation::Chat) {
+                continue;
+            }
+            let pair = format!("{}_from_{}", client.label(), backend.label());
+            if let Ok(body) = fs::read(path.join("answer.json")) {
+                let said = translate_answer(client, backend, Operation::Chat, &body, &context());
+                let said = said.expect("an answer");
+                goldens.lose(&case, &pair, &said.losses);
+                goldens.write(&case, &format!("{pair}.answer.json"), pretty(&said.body));
+            }
+            if let Ok(input) = fs::read(path.join("stream.sse")) {
+                let whole = frames(&input, input.len());
+                let (said, losses) = translated(&whole, client, backend);
+                for size in [1, 7, 100] {
+                    let cut = translated(&frames(&input, size), client, backend).0;
+                    assert_eq!(cut, said, "{case} {pair}: cut into {size} bytes");
+                }
+                let told = frames(said.as_bytes(), said.len().max(1));
+                assert_eq!(seen(client, &told), seen(backend, &whole), "{case} {pair}: another usage");
+                goldens.lose(&case, &format!("{pair} stream"), &losses);
+                goldens.write(&case, &format!("{pair}.stream.sse"), said);
+            }
+        }
+    }
+}
+
+#[test]
+fn all_pairs_say_what_they_said() {
+    let mut goldens = Goldens::default();
+    for dialect in CONVERSATIONS {
+        requests(&mut goldens, dialect);
+        answers(&mut goldens, dialect);
+    }
+    assert!(!goldens.files.is_empty());
+    goldens.compare();
+}

@@ -1,0 +1,88 @@
+//! AWS Bedrock: the model is in the path, the answer of a stream is AWS's own framing.
+//!
+//! Source: botocore, `bedrock-runtime` service model.
+
+use http::HeaderMap;
+use tollgate_terms::{Delivery, Dialect, ModelName, Operation};
+
+use crate::anthropic::BETA;
+use crate::call::{Call, segment};
+
+/// Converse, embeddings by InvokeModel, counting.
+pub(crate) fn path(call: &Call<'_>) -> Option<String> {
+    let action = match (call.dialect, call.operation, call.delivery) {
+        (Dialect::BedrockConverse, Operation::Chat, Delivery::Whole) => "converse",
+        (Dialect::BedrockConverse, Operation::Chat, Delivery::Stream) => "converse-stream",
+        (Dialect::BedrockConverse, Operation::CountTokens | Operation::Tokenize, _) => {
+            return Some(count_path(call.model));
+        }
+        (Dialect::TitanEmbeddings | Dialect::CohereEmbeddings, Operation::Embed, _) => "invoke",
+        _ => return None,
+    };
+    Some(format!("/model/{}/{action}", segment(call.model.as_str())))
+}
+
+/// Claude by InvokeModel.
+pub(crate) fn claude_path(call: &Call<'_>) -> Option<String> {
+    let action = match (call.dialect, call.operation, call.delivery) {
+        (Dialect::AnthropicMessages, Operation::Chat, Delivery::Whole) => "invoke",
+        (Dialect::AnthropicMessages, Operation::Chat, Delivery::Stream) => "invoke-with-response-stream",
+        (Dialect::BedrockConverse, Operation::CountTokens | Operation::Tokenize, _) => {
+            return Some(count_path(call.model));
+        }
+        _ => return None,
+    };
+    Some(format!("/model/{}/{action}", segment(call.model.as_str())))
+}
+
+/// Whether `model` takes the requests of Cohere's embeddings; the others are Titan's.
+pub(crate) fn embeds_as_cohere(model: &ModelName) -> bool {
+    model.as_str().contains("cohere.")
+}
+
+/// Tokens are counted by the model itself, not by an inference profile that spreads requests over regions.
+fn count_path(model: &ModelName) -> String {
+    const REGIONS: [&str; 9] = ["us.", "us-gov.", "eu.", "apac.", "global.", "jp.", "au.", "ca.", "sa."];
+    let model = model.as_str();
+    let plain = REGIONS.iter().find_map(|region| model.strip_prefix(region)).unwrap_or(model);
+    format!("/model/{}/count-tokens", segment(plain))
+}
+
+/// Betas that Bedrock takes; it refuses a request that names another.
+const BETAS: [&str; 17] = [
+    "computer-use-2024-10-22",
+    "computer-use-2025-01-24",
+    "context-1m-2025-08-07",
+    "context-management-2025-06-27",
+    "dev-full-thinking-2025-05-14",
+    "fine-grained-tool-streaming-2025-05-14",
+    "interleaved-thinking-2025-05-14",
+    "mcp-client-2025-04-04",
+    "mcp-client-2025-11-20",
+    "model-context-window-exceeded-2025-08-26",
+    "output-128k-2025-02-19",
+    "pdfs-2024-09-25",
+    "search-results-2025-06-09",
+    "token-counting-2024-11-01",
+    "token-efficient-tools-2025-02-19",
+    "tool-search-tool-2025-10-19",
+    "web-search-2025-03-05",
+];
+
+/// Betas that have another name here.
+const ALIASES: [(&str, &str); 1] = [("advanced-tool-use-2025-11-20", "tool-search-tool-2025-10-19")];
+
+/// The betas that the client asks for in its headers: those that Bedrock takes, each once, and those that it does not.
+pub(crate) fn betas(headers: &HeaderMap) -> (Vec<&'static str>, Vec<String>) {
+    let (mut taken, mut refused) = (Vec::new(), Vec::new());
+    let values = headers.get_all(BETA).iter().filter_map(|value| value.to_str().ok());
+    for beta in values.flat_map(|value| value.split(',')).map(str::trim).filter(|beta| !beta.is_empty()) {
+        let name = ALIASES.iter().find(|(alias, _)| *alias == beta).map_or(beta, |(_, name)| name);
+        match BETAS.iter().find(|known| **known == name) {
+            Some(known) if !taken.contains(known) => taken.push(*known),
+            Some(_) => {}
+            None => refused.push(beta.to_owned()),
+        }
+    }
+    (taken, refused)
+}

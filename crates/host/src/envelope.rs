@@ -1,0 +1,67 @@
+//! What a host wants to be different in the body of a request, whatever the dialect says.
+
+use http::HeaderMap;
+use serde_json::Value;
+use tollgate_terms::{Dialect, Operation};
+
+use crate::{Call, Schema, bedrock, vertex};
+
+/// Top-level members to remove and to set; removals come first.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Envelope {
+    /// Members that this host does not take in the body.
+    pub remove: Vec<&'static str>,
+    /// Members that it wants, with their values as JSON text.
+    pub set: Vec<(&'static str, String)>,
+    /// What the client asked for in a header and this host has no place for.
+    pub refused: Vec<String>,
+}
+
+impl Envelope {
+    fn set(mut self, name: &'static str, value: &Value) -> Self {
+        self.set.push((name, value.to_string()));
+        self
+    }
+}
+
+/// Which version of a dialect the body names: the one that is configured, else this.
+const BEDROCK_VERSION: &str = "bedrock-2023-05-31";
+const VERTEX_VERSION: &str = "vertex-2023-10-16";
+
+impl Schema {
+    /// What this host wants to be different in the body of `call`. `headers` are the client's.
+    pub fn envelope(&self, call: &Call<'_>, headers: &HeaderMap) -> Envelope {
+        match (self, call.dialect, call.operation) {
+            (Self::AwsAnthropic { version }, Dialect::AnthropicMessages, _) => {
+                bedrock_messages(version.as_deref(), headers)
+            }
+            (Self::GcpAnthropic { version, .. }, Dialect::AnthropicMessages, operation) => {
+                vertex_messages(version.as_deref(), call, operation)
+            }
+            // The endpoint serves one model; its own name for it is not the endpoint's.
+            (Self::SageMaker, ..) => Envelope { remove: vec!["model"], ..Envelope::default() },
+            _ => Envelope::default(),
+        }
+    }
+}
+
+/// Source: the Bedrock client of the `anthropic` package, and Bedrock's user guide, "Anthropic Claude Messages API".
+fn bedrock_messages(version: Option<&str>, headers: &HeaderMap) -> Envelope {
+    let mut envelope = Envelope { remove: vec!["model", "stream"], ..Envelope::default() }
+        .set("anthropic_version", &Value::from(version.unwrap_or(BEDROCK_VERSION)));
+    let (betas, refused) = bedrock::betas(headers);
+    envelope.refused = refused;
+    if betas.is_empty() { envelope } else { envelope.set("anthropic_beta", &Value::from(betas)) }
+}
+
+/// Source: the Vertex client of the `anthropic` package.
+fn vertex_messages(version: Option<&str>, call: &Call<'_>, operation: Operation) -> Envelope {
+    let version = Value::from(version.unwrap_or(VERTEX_VERSION));
+    match operation {
+        // All models are counted at one path, so the body names the model.
+        Operation::CountTokens => Envelope::default()
+            .set("model", &Value::from(vertex::counted_model(call.model)))
+            .set("anthropic_version", &version),
+        _ => Envelope { remove: vec!["model"], ..Envelope::default() }.set("anthropic_version", &version),
+    }
+}
