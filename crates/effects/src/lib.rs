@@ -3,6 +3,9 @@
 //! Whoever starts the data plane fills [`Secrets`]. What a variable or a file of the machine says is read only where a configuration sends
 //! for it. Only [`issue`], and what leads there, names vendors and asks their services. Nothing here prints what it holds.
 
+#[cfg(test)]
+extern crate self as tollgate_effects;
+
 mod clock;
 mod credentials;
 mod dispatch;
@@ -15,7 +18,7 @@ mod source;
 
 pub use credentials::Credentials;
 pub use dispatch::{Dispatched, Undispatched, begin, dispatch, resume};
-pub use live::{Awaited, Surroundings};
+pub use live::Awaited;
 pub use metrics::CredentialMetrics;
 pub use request_id::request_id;
 pub use secrets::Secrets;
