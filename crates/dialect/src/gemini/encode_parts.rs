@@ -7,15 +7,14 @@ use std::collections::HashMap;
 use serde_json::{Map, Value, json};
 use tollgate_chat::{Block, BlockKind, CachePoint, Effect, LossKind, Losses, Role, Turn};
 
-use super::media;
 use super::model::Gemini;
+use super::{is_signature, media};
 use crate::Invalid;
-use crate::data::base64_bytes;
 use crate::fields::{Members, loss, tells};
 
 /// What a call says that was made by another model: newer ones refuse calls without a signature, and Google's guide
 /// names this one for them.
-const NO_SIGNATURE: &str = "skip_thought_signature_validator";
+pub(super) const NO_SIGNATURE: &str = "skip_thought_signature_validator";
 
 /// Instructions.
 pub(super) fn system_parts(blocks: Vec<Block>, losses: &mut Losses) -> Result<Vec<Value>, Invalid> {
@@ -254,7 +253,7 @@ impl ModelTurn {
     }
 
     fn think(&mut self, origin: &str, text: String, signature: Option<String>, losses: &mut Losses) {
-        let own = signature.filter(|signature| is_own(signature));
+        let own = signature.filter(|signature| is_signature(signature));
         match own {
             Some(signature) if text.is_empty() => self.signatures.push(signature),
             Some(signature) => {
@@ -268,7 +267,7 @@ impl ModelTurn {
 
     /// What only this dialect says is said as it was; what only others say is lost.
     fn foreign(&mut self, origin: &str, name: &str, value: Value, losses: &mut Losses) {
-        if matches!(name, "executableCode" | "codeExecutionResult") && value.get(name).is_some_and(tells) {
+        if value.get(name).is_some_and(tells) {
             self.push(value);
         } else {
             losses.push(loss(origin, LossKind::ServerTool, Effect::Meaning));
@@ -283,12 +282,6 @@ impl ModelTurn {
     }
 }
 
-/// Whether the API can read a signature: they are base64 there, in either alphabet.
-fn is_own(signature: &str) -> bool {
-    let digits = signature.replace('-', "+").replace('_', "/");
-    !signature.is_empty() && base64_bytes(&digits).is_some()
-}
-
 /// A result as the object that the API wants. A text that is one already is taken as it is.
 fn response(text: String, is_error: bool) -> Value {
     let object = serde_json::from_str::<Map<String, Value>>(&text).ok();
@@ -300,7 +293,7 @@ fn response(text: String, is_error: bool) -> Value {
     }
 }
 
-pub(super) fn lose_cache_point(origin: &str, cache: Option<&CachePoint>, losses: &mut Losses) {
+fn lose_cache_point(origin: &str, cache: Option<&CachePoint>, losses: &mut Losses) {
     if cache.is_some() {
         losses.push(loss(format!("{origin}/cache_control"), LossKind::CachePoint, Effect::Cost));
     }

@@ -3,10 +3,11 @@
 //! Source: `google.genai.types.Blob` and `FileData`. Both need a media type.
 
 use serde_json::{Value, json};
-use tollgate_chat::{DocumentSource, ImageSource};
+use tollgate_chat::{BlockKind, DocumentSource, Effect, ImageSource, LossKind, Losses};
 
+use super::names;
 use crate::Invalid;
-use crate::fields::Members;
+use crate::fields::{Fields, Members, loss};
 
 /// Data in place.
 fn inline(media_type: String, data: String) -> Value {
@@ -76,13 +77,95 @@ pub(super) fn resolution(detail: &str) -> Option<Value> {
     Some(resolution.value())
 }
 
+/// Reads data in place.
+pub(super) fn decode_inline(blob: &mut Fields, losses: &mut Losses) -> Result<BlockKind, Invalid> {
+    let media_type = blob.needed_text("mimeType")?;
+    let data = blob.needed_text("data")?;
+    let title = blob.text("displayName")?;
+    Ok(match media_type.split('/').next() {
+        Some("image") => {
+            lose_title(blob, title, losses);
+            BlockKind::Image { source: ImageSource::Base64 { media_type, data }, detail: None }
+        }
+        Some("audio") => {
+            lose_title(blob, title, losses);
+            let format = media_type.strip_prefix("audio/").unwrap_or_default();
+            let format = match format {
+                "mpeg" => "mp3",
+                "x-wav" | "wave" => "wav",
+                other => other,
+            };
+            BlockKind::Audio { data, format: format.to_owned() }
+        }
+        Some("video") => {
+            let value = json!({"inlineData": {"mimeType": media_type, "data": data}});
+            BlockKind::Foreign { name: "inlineData".to_owned(), value }
+        }
+        _ => {
+            let source = DocumentSource::Base64 { media_type, data };
+            BlockKind::Document { source, title, context: None, cites: false }
+        }
+    })
+}
+
+/// Reads the address of a file. The hub knows its type by its end only.
+pub(super) fn decode_file(file: &mut Fields, losses: &mut Losses) -> Result<BlockKind, Invalid> {
+    let uri = file.needed_text("fileUri")?;
+    let told = file.text("mimeType")?;
+    let title = file.text("displayName")?;
+    let media_type = told.as_deref().or_else(|| guess(&uri)).unwrap_or(DOCUMENT_USUAL);
+    let kind = media_type.split('/').next().unwrap_or_default();
+    let usual = if kind == "image" { IMAGE_USUAL } else { DOCUMENT_USUAL };
+    let is_media = matches!(kind, "audio" | "video");
+    if !is_media && media_type != guess(&uri).unwrap_or(usual) {
+        losses.push(loss(file.at("mimeType"), LossKind::Media, Effect::Meaning));
+    }
+    Ok(match kind {
+        "image" => {
+            lose_title(file, title, losses);
+            BlockKind::Image { source: ImageSource::Url(uri), detail: None }
+        }
+        "audio" | "video" => {
+            let value = json!({"fileData": {"mimeType": media_type, "fileUri": uri}});
+            BlockKind::Foreign { name: "fileData".to_owned(), value }
+        }
+        _ => {
+            let source = DocumentSource::Url(uri);
+            BlockKind::Document { source, title, context: None, cites: false }
+        }
+    })
+}
+
+fn lose_title(media: &Fields, title: Option<String>, losses: &mut Losses) {
+    if title.is_some() {
+        losses.push(loss(media.at("displayName"), LossKind::Media, Effect::Meaning));
+    }
+}
+
+/// How closely to look at a part, in the hub's words.
+pub(super) fn decode_resolution(part: &mut Fields, losses: &mut Losses) -> Result<Option<String>, Invalid> {
+    let Some(mut resolution) = names::member(part, "mediaResolution")? else { return Ok(None) };
+    let level = resolution.text("level")?;
+    let pointer = resolution.at("level");
+    resolution.lose_rest(losses);
+    Ok(match level.as_deref() {
+        None | Some("MEDIA_RESOLUTION_UNSPECIFIED") => None,
+        Some("MEDIA_RESOLUTION_LOW") => Some("low".to_owned()),
+        Some("MEDIA_RESOLUTION_HIGH") => Some("high".to_owned()),
+        Some(_) => {
+            losses.push(loss(pointer, LossKind::Media, Effect::Cost));
+            None
+        }
+    })
+}
+
 /// The type of an image whose address does not tell it.
-pub(super) const IMAGE_USUAL: &str = "image/jpeg";
+const IMAGE_USUAL: &str = "image/jpeg";
 /// The type of a document whose address does not tell it.
-pub(super) const DOCUMENT_USUAL: &str = "application/pdf";
+const DOCUMENT_USUAL: &str = "application/pdf";
 
 /// The media type that the end of an address tells.
-pub(super) fn guess(uri: &str) -> Option<&'static str> {
+fn guess(uri: &str) -> Option<&'static str> {
     let path = uri.split(['?', '#']).next().unwrap_or_default();
     let (_, extension) = path.rsplit('/').next()?.rsplit_once('.')?;
     Some(match extension.to_ascii_lowercase().as_str() {

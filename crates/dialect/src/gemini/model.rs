@@ -77,6 +77,10 @@ impl Gemini {
         match effort {
             Some(Effort(word)) if is_open == Open::Yes => self.set_effort(&mut config, &word, losses),
             Some(_) => lose_effort(losses),
+            // Small models with budgets do not think unless they are told to.
+            None if self.generation == Generation::Budgets && is_open == Open::Yes && !config.map.is_empty() => {
+                config.set("thinkingBudget", Some(-1));
+            }
             None => {}
         }
         (!config.map.is_empty()).then_some(config)
