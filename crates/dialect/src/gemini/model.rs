@@ -78,7 +78,10 @@ impl Gemini {
             Some(Effort(word)) if is_open == Open::Yes => self.set_effort(&mut config, &word, losses),
             Some(_) => lose_effort(losses),
             // Small models with budgets do not think unless they are told to.
-            None if self.generation == Generation::Budgets && is_open == Open::Yes && !config.map.is_empty() => {
+            None if self.generation == Generation::Budgets
+                && is_open == Open::Yes
+                && !config.map.is_empty() =>
+            {
                 config.set("thinkingBudget", Some(-1));
             }
             None => {}

@@ -5,8 +5,8 @@ use proptest::option;
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 use tollgate_chat::{
-    Answer, Block, BlockKind, Choice, Conversation, Delta, DocumentSource, Effort, Event, ImageSource, Losses,
-    Metadata, ResponseFormat, Role, Sampling, StopReason, Thinking, Tool, ToolChoice, Turn,
+    Answer, Block, BlockKind, Choice, Conversation, Delta, DocumentSource, Effort, Event, ImageSource,
+    Losses, Metadata, ResponseFormat, Role, Sampling, StopReason, Thinking, Tool, ToolChoice, Turn,
 };
 use tollgate_terms::{Delivery, ModelName, Usage};
 
