@@ -160,17 +160,16 @@ fn sign(origin: &str, signature: Option<String>, blocks: &mut Vec<Block>) {
     blocks.extend(kind.map(|kind| Block { origin: origin.to_owned(), cache: None, kind }));
 }
 
-/// What a function came to, and whether it failed: `output` and `error` are the words for it, and all other objects are
-/// outputs as they are.
+/// What a function came to, and whether it failed. `output` and `error` are the words for it, and all other objects are
+/// outputs as they are. An error stays in its object, since that is how other dialects know one.
 fn response_text(response: Value) -> (String, bool) {
-    let only = |key: &str| response.as_object().filter(|members| members.len() == 1)?.get(key);
-    if let Some(Value::String(text)) = only("error").filter(|text| tells(text)) {
-        return (text.clone(), true);
-    }
-    match only("output") {
+    let is_error = response.get("error").is_some_and(tells);
+    let output =
+        response.as_object().filter(|members| members.len() == 1).and_then(|only| only.get("output"));
+    match output {
         Some(Value::String(text)) => (text.clone(), false),
         Some(output @ Value::Object(_)) => (output.to_string(), false),
-        _ => (response.to_string(), response.get("error").is_some_and(tells)),
+        _ => (response.to_string(), is_error),
     }
 }
 
