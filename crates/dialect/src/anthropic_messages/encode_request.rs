@@ -14,7 +14,7 @@ use super::encode_blocks::{system_blocks, turns as encode_turns};
 use super::encode_thinking;
 use crate::Invalid;
 use crate::error::encode;
-use crate::fields::{Members, loss};
+use crate::fields::{Members, lose_wishes, loss};
 
 /// Longest answer where the client set no bound: this dialect needs one, and every model of its provider can write this much.
 const OUTPUT_TOKENS_DEFAULT: u64 = 4096;
@@ -64,19 +64,13 @@ pub(crate) fn encode_request(
     }
     body.set("thinking", thinking.map(with_budget).map(encode_thinking));
     body.set("output_config", output_config(effort, format, losses));
-    if verbosity.is_some() {
-        losses.push(loss("/verbosity", LossKind::Sampling, Effect::Meaning));
-    }
+    lose_wishes(verbosity.as_ref(), cache_key.as_ref(), losses);
     let Metadata { user, labels } = metadata;
     body.set("metadata", user.map(|user| json!({"user_id": user})));
     if labels.is_some() {
         losses.push(loss("/metadata", LossKind::Metadata, Effect::Cost));
     }
     body.set("service_tier", service_tier.and_then(|tier| encode_service_tier(&tier, losses)));
-    if cache_key.is_some() {
-        // This dialect names points in the prompt instead.
-        losses.push(loss("/prompt_cache_key", LossKind::CachePoint, Effect::Cost));
-    }
     if delivery == Delivery::Stream {
         body.set("stream", Some(true));
     }

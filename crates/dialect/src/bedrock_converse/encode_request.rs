@@ -15,7 +15,7 @@ use super::family::Family;
 use crate::Invalid;
 use crate::anthropic_messages::encode_thinking;
 use crate::error::encode;
-use crate::fields::{Members, loss};
+use crate::fields::{Members, lose_wishes, loss};
 
 /// Most entries of `requestMetadata`, and most characters of a key or a value.
 const LABELS_MAX: usize = 16;
@@ -70,15 +70,7 @@ pub(crate) fn encode_request(
         // Which text ended the answer is told only to those who ask.
         body.set("additionalModelResponseFieldPaths", Some(json!(["/stop_sequence"])));
     }
-    for (is_told, pointer, kind, effect) in [
-        (verbosity.is_some(), "/verbosity", LossKind::Sampling, Effect::Meaning),
-        // Which requests share a cache it finds out by itself.
-        (cache_key.is_some(), "/prompt_cache_key", LossKind::CachePoint, Effect::Cost),
-    ] {
-        if is_told {
-            losses.push(loss(pointer, kind, effect));
-        }
-    }
+    lose_wishes(verbosity.as_ref(), cache_key.as_ref(), losses);
     let Metadata { user, labels } = metadata;
     if user.is_some() {
         losses.push(loss("/user", LossKind::Metadata, Effect::Cost));
