@@ -298,3 +298,59 @@ fn a_backend_of_responses_serves_chat_completions() {
     assert_eq!(target(&request), "/v1/responses");
     assert_eq!(json(&request)["store"], false, "{request}");
 }
+
+const GEMINI: &str = r#"{"contents":[{"role":"user","parts":[{"text":"Hello"}]}]}"#;
+
+#[test]
+fn a_client_of_gemini_is_served_by_chat_completions() {
+    let script = vec![Act::Write(sized(200, JSON, "", tollgate_suite::completion()))];
+    let (tested, scripted) = serving(Schema::OpenAi { prefix: "v1".to_owned() }, script);
+    let key = "x-goog-api-key: the-clients-own\r\n";
+    let response = messages(&tested, "/v1beta/models/m:generateContent", key, GEMINI);
+    let told = json(&response);
+    assert_eq!(told["candidates"][0]["content"]["parts"][0]["text"], "hello", "{told}");
+    assert_eq!(told["usageMetadata"]["promptTokenCount"], 11, "{told}");
+    let request = scripted.request();
+    assert_eq!(target(&request), "/v1/chat/completions");
+    assert_eq!(json(&request)["model"], "m", "{request}");
+    assert!(!request.contains("the-clients-own"), "{request}");
+}
+
+#[test]
+fn a_client_of_gemini_gets_a_stream() {
+    let events = [tollgate_suite::delta("hi"), tollgate_suite::stream_end()].concat();
+    let body_bytes = [tollgate_suite::chunk(&events), tollgate_suite::last_chunk()].concat();
+    let script = vec![Act::Write(tollgate_suite::stream_head()), Act::Write(body_bytes)];
+    let (tested, _scripted) = serving(Schema::OpenAi { prefix: "v1".to_owned() }, script);
+    let path = "/v1beta/models/m:streamGenerateContent?alt=sse";
+    let said = body(&messages(&tested, path, "", GEMINI));
+    let last = said.trim_end().rsplit("\n\n").next().and_then(|event| event.strip_prefix("data: "));
+    let last: serde_json::Value = serde_json::from_str(last.expect("an event")).expect("JSON");
+    assert!(said.contains(r#""text":"hi""#), "{said}");
+    assert_eq!(last["candidates"][0]["finishReason"], "STOP", "{said}");
+    assert_eq!(last["usageMetadata"]["candidatesTokenCount"], 7, "{said}");
+    let refused = messages(&tested, "/v1beta/models/m:streamGenerateContent", "", GEMINI);
+    assert_eq!(status(&refused), 400, "{refused}");
+    assert_eq!(json(&refused)["error"]["status"], "INVALID_ARGUMENT", "{refused}");
+}
+
+#[test]
+fn gemini_on_vertex_streams_to_a_client_of_messages() {
+    let events = [
+        r#"{"candidates":[{"content":{"role":"model","parts":[{"text":"Hi"}]}}],"modelVersion":"gemini-3","responseId":"r"}"#,
+        r#"{"candidates":[{"content":{"role":"model","parts":[{"text":"!"}]},"finishReason":"STOP"}],"usageMetadata":{"promptTokenCount":3,"candidatesTokenCount":5,"totalTokenCount":8},"modelVersion":"gemini-3","responseId":"r"}"#,
+    ];
+    let events: String = events.iter().map(|event| format!("data: {event}\r\n\r\n")).collect();
+    let body_bytes = [tollgate_suite::chunk(&events), tollgate_suite::last_chunk()].concat();
+    let script = vec![Act::Write(tollgate_suite::stream_head()), Act::Write(body_bytes)];
+    let location = Some(Location { project: "p".to_owned(), region: "r".to_owned() });
+    let (tested, scripted) = serving(Schema::GcpVertexAi { location }, script);
+    let said = body(&messages(&tested, "/v1/messages", "", MESSAGES));
+    assert!(said.contains(r#""text":"Hi""#) && said.contains("event: message_stop"), "{said}");
+    assert_eq!(
+        target(&scripted.request()),
+        "/v1/projects/p/locations/r/publishers/google/models/m:streamGenerateContent?alt=sse"
+    );
+    let log = tested.log_lines(1);
+    assert_eq!(log[0]["gen_ai.usage.output_tokens"], 5, "{log:?}");
+}
