@@ -250,6 +250,25 @@ fn no_request_fails_while_tokens_are_renewed() {
 }
 
 #[test]
+fn the_first_requests_wait_for_a_slow_token_and_ask_for_it_once() {
+    let token = r#"{"access_token":"slow","expires_in":3600}"#;
+    let pause = Act::Pause(Duration::from_millis(1500));
+    let slow = vec![pause, Act::Write(sized(200, JSON, "connection: close\r\n", token)), Act::Close];
+    let (backend, service) = (good(), ScriptedBackend::start(vec![slow]));
+    let account = service_account(&service);
+    let tested =
+        Tested::start_with(rule(&["b"]), vec![lent("b", &backend, "a")], secrets(&[("a", &account)]));
+    std::thread::scope(|scope| {
+        let chats: Vec<_> = (0..4).map(|_| scope.spawn(|| tested.chat(CHAT))).collect();
+        for chat in chats {
+            assert_eq!(status(&chat.join().expect("an answer")), 200);
+        }
+    });
+    assert_eq!(header(&backend.request(), "authorization"), Some("Bearer slow"));
+    assert_eq!(service.requests.try_iter().count(), 1);
+}
+
+#[test]
 fn a_secret_that_changes_is_used_at_once_and_no_request_fails() {
     let (backend, first, second) = (good(), tokens("first", 3600), tokens("second", 3600));
     let port = free_port();
