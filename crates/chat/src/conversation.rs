@@ -36,6 +36,8 @@ pub struct Conversation {
     pub metadata: Metadata,
     /// Price or speed class.
     pub service_tier: Option<String>,
+    /// Wishes that few dialects have words for.
+    pub extensions: Vec<Extension>,
 }
 
 /// Who speaks.
@@ -155,6 +157,31 @@ pub enum Thinking {
 /// How hard to try: `none`, `minimal`, `low`, `medium`, `high`, `xhigh`, `max`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Effort(pub String);
+
+/// A wish that few dialects have words for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Extension {
+    /// JSON pointer to where it stood.
+    pub origin: String,
+    /// What is wished.
+    pub wish: Wish,
+}
+
+/// What such a wish is. Values are in the shape of the dialect that has words of its own for it.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Wish {
+    /// Thresholds of the provider's filters.
+    Safety(Value),
+    /// How closely to look at all images and documents.
+    MediaResolution(String),
+    /// A tool that the provider itself runs.
+    ServerTool {
+        /// Its name.
+        name: String,
+        /// Its options.
+        options: Value,
+    },
+}
 
 /// Who asks, and what to remember of it.
 #[derive(Debug, Clone, Default, PartialEq)]

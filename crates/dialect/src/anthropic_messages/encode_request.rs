@@ -14,6 +14,7 @@ use super::encode_blocks::{system_blocks, turns as encode_turns};
 use super::encode_thinking;
 use crate::Invalid;
 use crate::error::encode;
+use crate::extensions::lose_extensions;
 use crate::fields::{Members, loss};
 
 /// Longest answer where the client set no bound: this dialect needs one, and every model of its provider can write this much.
@@ -40,7 +41,9 @@ pub(crate) fn encode_request(
         delivery,
         metadata,
         service_tier,
+        extensions,
     } = conversation;
+    lose_extensions(extensions, losses)?;
     let turns = encode_turns(turns, losses)?;
     if turns.is_empty() {
         return Err(Invalid::bad_request("messages: at least one from the user is required"));

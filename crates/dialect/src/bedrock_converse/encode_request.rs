@@ -15,6 +15,7 @@ use super::family::Family;
 use crate::Invalid;
 use crate::anthropic_messages::encode_thinking;
 use crate::error::encode;
+use crate::extensions::lose_extensions;
 use crate::fields::{Members, loss};
 
 /// Most entries of `requestMetadata`, and most characters of a key or a value.
@@ -42,7 +43,9 @@ pub(crate) fn encode_request(
         delivery: _,
         metadata,
         service_tier,
+        extensions,
     } = conversation;
+    lose_extensions(extensions, losses)?;
     let family = Family::of(model);
     let mut additional = Members::default();
     let mut output = Members::default();

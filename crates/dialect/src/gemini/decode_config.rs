@@ -3,7 +3,7 @@
 //! Source: `google.genai.types.GenerationConfig` and `ThinkingConfig`.
 
 use serde_json::Value;
-use tollgate_chat::{Effect, Effort, LossKind, Losses, ResponseFormat, Sampling, Thinking};
+use tollgate_chat::{Effect, Effort, Extension, LossKind, Losses, ResponseFormat, Sampling, Thinking, Wish};
 
 use super::names;
 use super::schema::json_schema;
@@ -19,6 +19,7 @@ pub(super) struct Config {
     pub(super) format: Option<ResponseFormat>,
     pub(super) thinking: Option<Thinking>,
     pub(super) effort: Option<Effort>,
+    pub(super) media_resolution: Option<Extension>,
 }
 
 impl Config {
@@ -33,6 +34,10 @@ impl Config {
             format: format(&mut config, losses)?,
             thinking,
             effort,
+            media_resolution: config.text("mediaResolution")?.map(|level| Extension {
+                origin: config.at("mediaResolution"),
+                wish: Wish::MediaResolution(level),
+            }),
         };
         lose_the_rest(config, losses);
         Ok(read)
@@ -48,7 +53,6 @@ fn lose_the_rest(mut config: Fields, losses: &mut Losses) {
         losses.push(loss(config.at("responseModalities"), LossKind::Media, Effect::Meaning));
     }
     for (key, kind, effect) in [
-        ("mediaResolution", LossKind::Media, Effect::Cost),
         ("speechConfig", LossKind::Media, Effect::Meaning),
         ("audioTimestamp", LossKind::Media, Effect::Meaning),
         ("imageConfig", LossKind::Media, Effect::Meaning),

@@ -149,6 +149,7 @@ prop_compose! {
             delivery: Delivery::Whole,
             metadata: Metadata { user: None, labels },
             service_tier: tier.map(str::to_owned),
+            extensions: Vec::new(),
         }
     }
 }

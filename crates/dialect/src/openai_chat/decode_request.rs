@@ -44,6 +44,7 @@ pub(crate) fn decode_request(body: &[u8], losses: &mut Losses) -> Result<Convers
         delivery: if stream { Delivery::Stream } else { Delivery::Whole },
         metadata: Metadata { user: fields.text("user")?, labels: fields.take("metadata") },
         service_tier: fields.text("service_tier")?,
+        extensions: Vec::new(),
     };
     lose_the_rest(fields, losses);
     Ok(conversation)

@@ -15,6 +15,7 @@ use super::encode_messages::messages;
 use crate::Invalid;
 use crate::anthropic_messages::encode_thinking;
 use crate::error::encode;
+use crate::extensions::lose_extensions;
 use crate::fields::{Members, loss};
 
 /// The name of a demanded schema that has none: this dialect needs one.
@@ -41,7 +42,9 @@ pub(crate) fn encode_request(
         delivery,
         metadata,
         service_tier,
+        extensions,
     } = conversation;
+    lose_extensions(extensions, losses)?;
     let mut body = Members::default();
     body.set("model", Some(model.as_str()));
     body.set("messages", Some(messages(system, turns, losses)?));

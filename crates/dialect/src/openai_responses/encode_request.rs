@@ -13,6 +13,7 @@ use tollgate_terms::{Delivery, ModelName};
 use super::encode_input::{HasReasoning, input, instructions, lose_cache_point};
 use crate::Invalid;
 use crate::error::encode;
+use crate::extensions::lose_extensions;
 use crate::fields::{Members, loss};
 
 /// The name of a demanded schema that has none: this dialect needs one.
@@ -42,7 +43,9 @@ pub(crate) fn encode_request(
         delivery,
         metadata,
         service_tier,
+        extensions,
     } = conversation;
+    lose_extensions(extensions, losses)?;
     let mut body = Members::default();
     body.set("model", Some(model.as_str()));
     let instructions = instructions(system, losses)?;
