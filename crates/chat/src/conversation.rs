@@ -131,6 +131,10 @@ pub enum ResponseFormat {
         /// To the letter.
         strict: Option<bool>,
     },
+    /// One of these texts, and nothing else.
+    Choice(Vec<String>),
+    /// A text that a regular expression matches.
+    Pattern(String),
 }
 
 /// Reasoning before the answer.

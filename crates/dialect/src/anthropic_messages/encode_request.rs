@@ -213,7 +213,7 @@ fn output_config(
     members.set("effort", effort);
     match format {
         None | Some(ResponseFormat::Text) => {}
-        Some(ResponseFormat::JsonObject) => {
+        Some(ResponseFormat::JsonObject | ResponseFormat::Choice(_) | ResponseFormat::Pattern(_)) => {
             losses.push(loss("/response_format", LossKind::ResponseFormat, Effect::Meaning));
         }
         // The schema always holds to the letter.

@@ -204,7 +204,7 @@ fn tool_choice(choice: ToolChoice, losses: &mut Losses) -> Option<Value> {
 fn text_format(format: ResponseFormat, losses: &mut Losses) -> Option<Value> {
     match format {
         ResponseFormat::Text => None,
-        ResponseFormat::JsonObject => {
+        ResponseFormat::JsonObject | ResponseFormat::Choice(_) | ResponseFormat::Pattern(_) => {
             losses.push(loss("/response_format", LossKind::ResponseFormat, Effect::Meaning));
             None
         }

@@ -101,12 +101,12 @@ fn format(config: &mut Fields, losses: &mut Losses) -> Result<Option<ResponseFor
         (None | Some("" | "text/plain"), None) => None,
         (Some("application/json"), None) => Some(ResponseFormat::JsonObject),
         (Some("text/x.enum"), schema) => {
-            // One of several words and nothing else: there is no such format elsewhere.
-            losses.push(loss(config.at("responseMimeType"), LossKind::ResponseFormat, Effect::Meaning));
-            if schema.is_some() {
-                losses.push(loss(config.at("responseSchema"), LossKind::ResponseFormat, Effect::Meaning));
+            let choice = schema.as_ref().and_then(words).map(ResponseFormat::Choice);
+            if choice.is_none() {
+                let pointer = config.at("responseMimeType");
+                losses.push(loss(pointer, LossKind::ResponseFormat, Effect::Meaning));
             }
-            None
+            choice
         }
         (_, Some(schema)) => {
             Some(ResponseFormat::JsonSchema { name: None, description: None, schema, strict: None })
@@ -120,6 +120,12 @@ fn format(config: &mut Fields, losses: &mut Losses) -> Result<Option<ResponseFor
             ));
         }
     })
+}
+
+/// The texts of an enumeration.
+fn words(schema: &Value) -> Option<Vec<String>> {
+    let words = schema.get("enum")?.as_array()?.iter();
+    words.map(|word| word.as_str().map(str::to_owned)).collect()
 }
 
 /// A budget and a level are two ways to say the same; a budget of -1 leaves it to the model.

@@ -180,6 +180,16 @@ fn set_format(config: &mut Members, format: Option<ResponseFormat>, losses: &mut
             config.set("responseMimeType", Some("application/json"));
             config.set("responseJsonSchema", Some(schema));
         }
+        Some(ResponseFormat::Choice(words)) => {
+            config.set("responseMimeType", Some("text/x.enum"));
+            config.set("responseSchema", Some(json!({"type": "STRING", "enum": words})));
+        }
+        Some(ResponseFormat::Pattern(pattern)) => {
+            // The text comes as JSON, in quotes.
+            losses.push(loss("/guided_regex", LossKind::ResponseFormat, Effect::Meaning));
+            config.set("responseMimeType", Some("application/json"));
+            config.set("responseSchema", Some(json!({"type": "STRING", "pattern": pattern})));
+        }
     }
 }
 

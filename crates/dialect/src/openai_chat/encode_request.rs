@@ -67,7 +67,7 @@ pub(crate) fn encode_request(
         body.set("tool_choice", tool_choice.map(encode_tool_choice));
         body.set("parallel_tool_calls", parallel_tools);
     }
-    body.set("response_format", format.map(encode_format));
+    body.set("response_format", format.and_then(|format| encode_format(format, losses)));
     body.set(
         "thinking",
         thinking.and_then(|thinking| bounded_thinking(thinking, losses)).map(encode_thinking),
@@ -132,8 +132,8 @@ fn encode_tool_choice(choice: ToolChoice) -> Value {
     }
 }
 
-fn encode_format(format: ResponseFormat) -> Value {
-    match format {
+fn encode_format(format: ResponseFormat, losses: &mut Losses) -> Option<Value> {
+    Some(match format {
         ResponseFormat::Text => json!({"type": "text"}),
         ResponseFormat::JsonObject => json!({"type": "json_object"}),
         ResponseFormat::JsonSchema { name, description, schema, strict } => {
@@ -144,7 +144,11 @@ fn encode_format(format: ResponseFormat) -> Value {
             inner.set("strict", strict);
             json!({"type": "json_schema", "json_schema": inner.map})
         }
-    }
+        ResponseFormat::Choice(_) | ResponseFormat::Pattern(_) => {
+            losses.push(loss("/response_format", LossKind::ResponseFormat, Effect::Meaning));
+            return None;
+        }
+    })
 }
 
 /// Who wants reasoning without a bound, as OpenAI's responses with a summary, gets it from models that reason without being asked;

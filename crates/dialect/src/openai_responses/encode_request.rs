@@ -67,7 +67,10 @@ pub(crate) fn encode_request(
     }
     let logprobs = set_sampling(&mut body, sampling, losses)?;
     set_tools(&mut body, tools, tool_choice, parallel_tools, losses);
-    body.set("text", format.map(|format| json!({"format": encode_format(format)})));
+    body.set(
+        "text",
+        format.and_then(|format| encode_format(format, losses)).map(|format| json!({"format": format})),
+    );
     let reasoning = encode_reasoning(thinking, effort, losses);
     let include = include(reasoning.as_ref(), has_reasoning, logprobs);
     body.set("reasoning", reasoning);
@@ -185,8 +188,8 @@ fn encode_tool_choice(choice: ToolChoice) -> Value {
     }
 }
 
-fn encode_format(format: ResponseFormat) -> Value {
-    match format {
+fn encode_format(format: ResponseFormat, losses: &mut Losses) -> Option<Value> {
+    Some(match format {
         ResponseFormat::Text => json!({"type": "text"}),
         ResponseFormat::JsonObject => json!({"type": "json_object"}),
         ResponseFormat::JsonSchema { name, description, schema, strict } => {
@@ -198,7 +201,11 @@ fn encode_format(format: ResponseFormat) -> Value {
             members.set("strict", strict);
             members.value()
         }
-    }
+        ResponseFormat::Choice(_) | ResponseFormat::Pattern(_) => {
+            losses.push(loss("/response_format", LossKind::ResponseFormat, Effect::Meaning));
+            return None;
+        }
+    })
 }
 
 /// `reasoning`. There is no bound on it here but the effort; it is shown as a summary or not at all.
