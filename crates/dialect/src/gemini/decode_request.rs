@@ -18,6 +18,11 @@ pub(crate) fn decode_request(body: &[u8], losses: &mut Losses) -> Result<Convers
     let value: Value =
         serde_json::from_slice(body).map_err(|error| Invalid::bad_request(error.to_string()))?;
     let mut fields = names::object(value, "")?;
+    // Those who count tokens may wrap the request that they count for.
+    if let Some(inner) = names::member(&mut fields, "generateContentRequest")? {
+        fields.lose_rest(losses);
+        fields = inner;
+    }
     fields.take("model");
     if fields.take("cachedContent").is_some() {
         return Err(Invalid::unprocessable(

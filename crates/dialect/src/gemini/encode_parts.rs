@@ -28,7 +28,10 @@ pub(super) fn system_parts(blocks: Vec<Block>, losses: &mut Losses) -> Result<Ve
             ));
         };
         lose_citations(&origin, &citations, losses);
-        said.push(json!({"text": text}));
+        // The API refuses empty texts.
+        if !text.is_empty() {
+            said.push(json!({"text": text}));
+        }
     }
     Ok(said)
 }
@@ -79,6 +82,7 @@ impl Parts {
                     said.push(result);
                     beside.extend(media);
                 }
+                BlockKind::Text { text, citations: _ } if text.is_empty() => {}
                 kind => {
                     said.append(&mut beside);
                     said.push(self.part(origin, kind, losses)?);
