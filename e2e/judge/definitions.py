@@ -122,6 +122,8 @@ def openai_responses_request(body):
 
 
 def openai_responses_answer(body):
+    # The API tells it, and its types leave it out.
+    body.pop("store", None)
     _no_extra(openai.types.responses.Response.model_validate(body))
 
 
@@ -233,4 +235,7 @@ def bedrock_converse_stream(events):
     shape = BEDROCK.operation_model("ConverseStream").output_shape.members["stream"]
     for name, data in events:
         assert name in shape.members, f"unknown event {name}"
-        _known(json.loads(data), shape.members[name], name)
+        event = json.loads(data)
+        # Padding, which hides the length of what is said and is in no definition.
+        event.pop("p", None)
+        _known(event, shape.members[name], name)

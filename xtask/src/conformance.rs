@@ -4,6 +4,7 @@
 //! `recorded/*.yaml`, exchanges with a real provider. Its data stays out of this repository. Must not know any case: where ours differs
 //! on purpose, `docs/differences.md` says so.
 
+mod aws;
 mod cases;
 mod compare;
 mod differences;

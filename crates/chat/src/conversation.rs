@@ -30,6 +30,8 @@ pub struct Conversation {
     pub thinking: Option<Thinking>,
     /// How hard to try.
     pub effort: Option<Effort>,
+    /// How long-winded the answer is to be: `low`, `medium`, `high`.
+    pub verbosity: Option<String>,
     /// How the answer is wanted.
     pub delivery: Delivery,
     /// Who asks, and what to remember of it.
@@ -38,6 +40,8 @@ pub struct Conversation {
     pub service_tier: Option<String>,
     /// Wishes that few dialects have words for.
     pub extensions: Vec<Extension>,
+    /// A name for prompts that begin alike, so that they find the same cache.
+    pub cache_key: Option<String>,
 }
 
 /// Who speaks.

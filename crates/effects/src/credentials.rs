@@ -4,31 +4,120 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use sha2::{Digest, Sha256};
 use tollgate_config::Bundle;
 use tollgate_config::bundle::{AwsSource, Backend, CredentialSource, Proof, profile_keys};
 use tollgate_exchange::{Answer, Offered};
 use tollgate_terms::Secret;
 
-use crate::Secrets;
+use crate::live::{Fetch, Found, Keeper, Live, Surroundings};
+use crate::{Awaited, Secrets, source};
 
 /// What proves the gateway to the backends of one configuration. Cloning it copies one pointer.
 #[derive(Clone, Default)]
-pub struct Credentials(Arc<BTreeMap<CredentialSource, Held>>);
+pub struct Credentials(Arc<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    held: BTreeMap<CredentialSource, Held>,
+    /// Once there was something to fetch.
+    fetcher: Option<Fetcher>,
+}
 
 /// What is held of one source.
 enum Held {
     /// As it was configured: it serves until the configuration changes.
     Fixed(Proof),
+    /// Others lend it for a while.
+    Lent(Arc<Lent>),
     /// It is not in the Secrets of the configuration, or not in the needed shape.
     Absent,
 }
 
+/// A credential that is fetched.
+struct Lent {
+    live: Live,
+    /// Of the values of the Secrets that it is fetched with.
+    fingerprint: [u8; 32],
+}
+
+/// Who fetches, and with what.
+#[derive(Clone)]
+struct Fetcher {
+    keeper: Arc<Keeper>,
+    around: Surroundings,
+}
+
+/// What there is of a credential.
+pub(crate) enum Sought {
+    /// All that can be said.
+    Known(Answer),
+    /// It is being fetched.
+    Later(Awaited),
+}
+
 impl Credentials {
-    /// Prepares the credentials of `bundle`, whose values are in `secrets`.
-    pub fn new(bundle: &Bundle, secrets: &Secrets) -> Self {
+    /// Prepares the credentials of `bundle`, whose values are in `secrets`. What was fetched for the configuration `before` is taken
+    /// over where its source is the same; what is not in `bundle` any more is renewed no longer.
+    pub fn new(bundle: &Bundle, secrets: &Secrets, before: Option<&Self>) -> Self {
+        let fetcher = before.and_then(|before| before.0.fetcher.clone());
+        Self::prepare(bundle, secrets, before, fetcher)
+    }
+
+    /// As [`Credentials::new`], with other surroundings than those of the process.
+    #[cfg(test)]
+    pub(crate) fn within(bundle: &Bundle, secrets: &Secrets, around: Surroundings) -> Self {
+        let keeper = Arc::new(Keeper::start().expect("a thread"));
+        Self::prepare(bundle, secrets, None, Some(Fetcher { keeper, around }))
+    }
+
+    fn prepare(
+        bundle: &Bundle,
+        secrets: &Secrets,
+        before: Option<&Self>,
+        mut fetcher: Option<Fetcher>,
+    ) -> Self {
         let credentials = bundle.backends.values().filter_map(|backend| backend.credential.as_ref());
         let sources = credentials.filter_map(|credential| credential.configured.as_ref());
-        Self(Arc::new(sources.map(|source| (source.clone(), held(source, secrets))).collect()))
+        let mut held = BTreeMap::new();
+        for source in sources {
+            if held.contains_key(source) {
+                continue;
+            }
+            let kept = match is_lent(source) {
+                false => fixed(source, secrets).map_or(Held::Absent, Held::Fixed),
+                true => match before.and_then(|before| before.lent(source, secrets)) {
+                    Some(lent) => Held::Lent(lent),
+                    None => lend(source, secrets, &mut fetcher),
+                },
+            };
+            held.insert(source.clone(), kept);
+        }
+        let credentials = Self(Arc::new(Inner { held, fetcher }));
+        if let Some(before) = before {
+            before.retire_all_but(&credentials);
+        }
+        credentials
+    }
+
+    /// What is known of `source`, if it is still asked with the same secrets.
+    fn lent(&self, source: &CredentialSource, secrets: &Secrets) -> Option<Arc<Lent>> {
+        match self.0.held.get(source) {
+            Some(Held::Lent(lent)) if lent.fingerprint == fingerprint(source, secrets) => {
+                Some(Arc::clone(lent))
+            }
+            _ => None,
+        }
+    }
+
+    fn retire_all_but(&self, after: &Self) {
+        for (source, held) in &self.0.held {
+            let Held::Lent(lent) = held else { continue };
+            let stays = matches!(after.0.held.get(source), Some(Held::Lent(it)) if Arc::ptr_eq(it, lent));
+            if !stays {
+                lent.live.retire();
+            }
+        }
     }
 
     /// What proves the gateway to `backend`. `offered` are the parts of what the request brought in the headers that its credential
@@ -36,24 +125,30 @@ impl Credentials {
     ///
     /// White space around a value is cut off, and an empty value counts as none: files of keys end in line breaks. A
     /// configured credential that is not there is never replaced by none.
-    pub(crate) fn find(&self, backend: &Backend, offered: &[Option<Offered>]) -> Answer {
-        let Some(credential) = &backend.credential else { return Answer::Credential(None) };
+    pub(crate) fn find(&self, backend: &Backend, offered: &[Option<Offered>]) -> Sought {
+        let known = Sought::Known;
+        let Some(credential) = &backend.credential else { return known(Answer::Credential(None)) };
         if !credential.override_headers.is_empty() {
             let offered: Vec<Option<Secret>> =
                 offered.iter().map(|part| part.as_ref().map(|part| part.0.clone())).collect();
             match credential.kind.offered(&offered) {
-                Ok(Some(own)) => return Answer::Credential(Some(own)),
-                Err(_) => return Answer::HalfCredential,
+                Ok(Some(own)) => return known(Answer::Credential(Some(own))),
+                Err(_) => return known(Answer::HalfCredential),
                 Ok(None) => {}
             }
             if !credential.fallback_to_configured || credential.configured.is_none() {
-                return Answer::MissingCredential;
+                return known(Answer::MissingCredential);
             }
         }
-        let Some(configured) = &credential.configured else { return Answer::Credential(None) };
-        match self.0.get(configured) {
-            Some(Held::Fixed(proof)) => Answer::Credential(Some(proof.clone())),
-            Some(Held::Absent) | None => Answer::MissingCredential,
+        let Some(configured) = &credential.configured else { return known(Answer::Credential(None)) };
+        match self.0.held.get(configured) {
+            Some(Held::Fixed(proof)) => known(Answer::Credential(Some(proof.clone()))),
+            Some(Held::Lent(lent)) => match lent.live.find() {
+                Found::Proof(proof) => known(Answer::Credential(Some(proof))),
+                Found::Later(awaited) => Sought::Later(awaited),
+                Found::Unavailable => known(Answer::UnavailableCredential),
+            },
+            Some(Held::Absent) | None => known(Answer::MissingCredential),
         }
     }
 }
@@ -61,12 +156,21 @@ impl Credentials {
 /// Tells where credentials come from, never what they are.
 impl fmt::Debug for Credentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(self.0.keys()).finish()
+        f.debug_set().entries(self.0.held.keys()).finish()
     }
 }
 
-fn held(source: &CredentialSource, secrets: &Secrets) -> Held {
-    let fixed = match source {
+fn is_lent(source: &CredentialSource) -> bool {
+    match source {
+        CredentialSource::Key(_) | CredentialSource::Aws(AwsSource::CredentialsFile { .. }) => false,
+        CredentialSource::Aws(AwsSource::Oidc { .. } | AwsSource::Environment)
+        | CredentialSource::Azure(_)
+        | CredentialSource::Google(_) => true,
+    }
+}
+
+fn fixed(source: &CredentialSource, secrets: &Secrets) -> Option<Proof> {
+    match source {
         CredentialSource::Key(key) => secrets.get(key).and_then(trimmed).map(Proof::Secret),
         CredentialSource::Aws(AwsSource::CredentialsFile { file, profile }) => {
             let keys = secrets.get(file).and_then(|text| profile_keys(text.expose(), profile).ok());
@@ -75,8 +179,46 @@ fn held(source: &CredentialSource, secrets: &Secrets) -> Held {
         CredentialSource::Aws(AwsSource::Oidc { .. } | AwsSource::Environment)
         | CredentialSource::Azure(_)
         | CredentialSource::Google(_) => None,
-    };
-    fixed.map_or(Held::Absent, Held::Fixed)
+    }
+}
+
+fn lend(source: &CredentialSource, secrets: &Secrets, fetcher: &mut Option<Fetcher>) -> Held {
+    if fetcher.is_none() {
+        *fetcher = Fetcher::of_process();
+    }
+    let Some(Fetcher { keeper, around }) = &*fetcher else { return Held::Absent };
+    let asked = (source.clone(), secrets.of(&source.secrets()), around.clone());
+    let asked = Arc::new(asked);
+    let fetch: Fetch = Box::new(move || {
+        let asked = Arc::clone(&asked);
+        Box::pin(async move { source::ask(&asked.0, &asked.1, &asked.2).await })
+    });
+    let live = keeper.keep(source::name(source), fetch);
+    Held::Lent(Arc::new(Lent { live, fingerprint: fingerprint(source, secrets) }))
+}
+
+impl Fetcher {
+    fn of_process() -> Option<Self> {
+        let around = Surroundings::of_process();
+        let around =
+            around.inspect_err(|error| tracing::error!(%error, "no credential can be fetched")).ok()?;
+        let keeper = Keeper::start();
+        let keeper =
+            keeper.inspect_err(|error| tracing::error!(%error, "no credential can be fetched")).ok()?;
+        Some(Self { keeper: Arc::new(keeper), around })
+    }
+}
+
+/// Tells whether the values of the Secrets of `source` are others, without keeping them.
+fn fingerprint(source: &CredentialSource, secrets: &Secrets) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    for reference in source.secrets() {
+        let value = secrets.get(reference).map(Secret::expose).unwrap_or_default();
+        // With the length, so that no two texts are one.
+        hash.update(value.len().to_le_bytes());
+        hash.update(value);
+    }
+    hash.finalize().into()
 }
 
 fn trimmed(secret: &Secret) -> Option<Secret> {
@@ -87,5 +229,7 @@ fn trimmed(secret: &Secret) -> Option<Secret> {
     }
 }
 
+#[cfg(test)]
+mod lent_tests;
 #[cfg(test)]
 mod tests;

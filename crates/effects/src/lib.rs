@@ -1,15 +1,24 @@
 //! Answers to what the core asks for and cannot know by itself: the credential of a backend, and the id of an exchange.
 //!
-//! Whoever starts the data plane fills [`Secrets`] and hands in the environment. Only [`issue`] names vendors, asks the
-//! services where they issue tokens, and reads the files that the environment names. Nothing here prints what it holds.
+//! Whoever starts the data plane fills [`Secrets`]. What a variable or a file of the machine says is read only where a configuration sends
+//! for it. Only [`issue`], and what leads there, names vendors and asks their services. Nothing here prints what it holds.
 
+#[cfg(test)]
+extern crate self as tollgate_effects;
+
+mod clock;
 mod credentials;
 mod dispatch;
 pub mod issue;
+mod live;
+mod metrics;
 mod request_id;
 mod secrets;
+mod source;
 
 pub use credentials::Credentials;
-pub use dispatch::{Undispatched, dispatch};
+pub use dispatch::{Dispatched, Undispatched, begin, dispatch, resume};
+pub use live::Awaited;
+pub use metrics::CredentialMetrics;
 pub use request_id::request_id;
 pub use secrets::Secrets;

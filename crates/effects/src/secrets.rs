@@ -21,6 +21,12 @@ impl Secrets {
     pub fn get(&self, secret: &SecretRef) -> Option<&Secret> {
         self.0.get(secret)
     }
+
+    /// Those of `references` alone.
+    pub(crate) fn of(&self, references: &[&SecretRef]) -> Self {
+        let found = |reference: &&SecretRef| Some(((*reference).clone(), self.get(reference)?.clone()));
+        references.iter().filter_map(found).collect()
+    }
 }
 
 impl FromIterator<(SecretRef, Secret)> for Secrets {

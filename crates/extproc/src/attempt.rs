@@ -2,17 +2,19 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use tollgate_config::CompiledRule;
-use tollgate_effects::Undispatched;
+use tollgate_effects::{Dispatched, Undispatched};
 use tollgate_envoy::processing::processing_request::Request;
 use tollgate_envoy::processing::{HeaderValue, ProcessingRequest, ProcessingResponse};
 use tollgate_exchange::{Attempt, Ending, UpstreamRequest};
 use tollgate_terms::{Fault, GatewayFault};
 use tonic::Status;
 
+use crate::awaiting::{Awaiting, Begun};
 use crate::headers::{changes, set, texts};
 use crate::metadata::Members;
 use crate::processor::Shared;
@@ -26,11 +28,13 @@ pub(crate) struct AttemptSide {
     shared: Arc<Shared>,
     /// Once the request was said.
     receiver: Option<Receiver>,
+    /// While its credential is being fetched.
+    awaiting: Option<Awaiting>,
 }
 
 impl AttemptSide {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, receiver: None }
+        Self { shared, receiver: None, awaiting: None }
     }
 
     /// Answers one message.
@@ -41,7 +45,7 @@ impl AttemptSide {
     ) -> Result<(), Status> {
         if let Some(Request::RequestHeaders(head)) = message.request {
             let sent = head.headers.map(|sent| sent.headers).unwrap_or_default();
-            answers.push_back(self.on_dispatch(&sent)?);
+            answers.extend(self.on_dispatch(sent)?);
             return Ok(());
         }
         let receiver = self.receiver.as_mut().ok_or_else(|| Status::failed_precondition("no attempt"))?;
@@ -55,7 +59,8 @@ impl AttemptSide {
 
     /// The exchange that it is about.
     pub(crate) fn running(&self) -> Option<&Arc<Running>> {
-        self.receiver.as_ref().map(|receiver| &receiver.running)
+        let awaiting = self.awaiting.as_ref().and_then(Awaiting::running);
+        awaiting.or(self.receiver.as_ref().map(|receiver| &receiver.running))
     }
 
     /// How long the backend may say nothing from now on.
@@ -75,8 +80,25 @@ impl AttemptSide {
         }
     }
 
-    fn on_dispatch(&mut self, sent: &[HeaderValue]) -> Result<ProcessingResponse, Status> {
-        let [what, count] = texts(sent, [names::TRY, names::ATTEMPT_COUNT]);
+    /// Goes on once a credential that was fetched is there, or cannot be had.
+    pub(crate) fn poll(
+        &mut self,
+        context: &mut Context<'_>,
+        answers: &mut VecDeque<ProcessingResponse>,
+    ) -> Result<Poll<()>, Status> {
+        let Some(awaiting) = &mut self.awaiting else { return Ok(Poll::Pending) };
+        let Poll::Ready(ready) = awaiting.poll(context) else { return Ok(Poll::Pending) };
+        self.awaiting = None;
+        if let Some((mut begun, proof)) = ready {
+            let dispatched = tollgate_effects::resume(&mut begun.attempt, proof);
+            answers.push_back(self.on_dispatched(begun, dispatched)?);
+        }
+        Ok(Poll::Ready(()))
+    }
+
+    /// Says the request anew; no answer if its credential has to be fetched first.
+    fn on_dispatch(&mut self, sent: Vec<HeaderValue>) -> Result<Option<ProcessingResponse>, Status> {
+        let [what, count] = texts(&sent, [names::TRY, names::ATTEMPT_COUNT]);
         let mut what = what.unwrap_or_default().splitn(3, ' ');
         let (exchange, authority, target) = (what.next(), what.next(), what.next());
         let running = exchange.and_then(|id| self.shared.find(id));
@@ -89,8 +111,30 @@ impl AttemptSide {
         let number = running.begin_attempt(count.and_then(|count| count.parse().ok()));
         let attempt = Attempt::new(routed, target, number, clock::now(), clock::unix_ms());
         let mut attempt = attempt.ok_or_else(|| Status::failed_precondition("the target cannot serve it"))?;
-        match tollgate_effects::dispatch(&mut attempt, client, &running.serving.credentials) {
+        let dispatched = tollgate_effects::begin(&mut attempt, client, &running.serving.credentials);
+        let authority = authority.map(str::to_owned);
+        let running = Arc::clone(&running);
+        let begun = Begun { attempt, number, running, sent, authority };
+        match dispatched {
+            Ok(Dispatched::Awaiting(awaited)) => {
+                self.awaiting = Some(Awaiting::new(begun, awaited));
+                Ok(None)
+            }
+            Ok(Dispatched::Request(request)) => self.on_dispatched(begun, Ok(request)).map(Some),
+            Err(undispatched) => self.on_dispatched(begun, Err(undispatched)).map(Some),
+        }
+    }
+
+    fn on_dispatched(
+        &mut self,
+        begun: Begun,
+        dispatched: Result<UpstreamRequest, Undispatched>,
+    ) -> Result<ProcessingResponse, Status> {
+        let Begun { attempt, number, running, sent, authority } = begun;
+        match dispatched {
             Ok(request) => {
+                let (routed, client) =
+                    running.routed.get().ok_or_else(|| Status::failed_precondition("not routed"))?;
                 let mut members = Members::default();
                 members.add_costs(routed.rule(), &attempt.usage().0);
                 members.add_target(&attempt);
@@ -100,8 +144,8 @@ impl AttemptSide {
                     members.add_text(names::CONTENT_LENGTH, &request.body_bytes().to_string());
                 }
                 let metadata = members.into_metadata();
-                let onward = dispatch(sent, request, is_same_body, authority);
-                self.receiver = Some(Receiver::new(attempt, number, Arc::clone(&running)));
+                let onward = dispatch(&sent, request, is_same_body, authority.as_deref());
+                self.receiver = Some(Receiver::new(attempt, number, running));
                 Ok(Onward { metadata, ..onward }.answer(Phase::RequestHeaders))
             }
             Err(Undispatched::Replied(reply)) => {

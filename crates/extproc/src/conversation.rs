@@ -61,7 +61,7 @@ impl Conversation {
     }
 
     /// Does what has to be done without a message.
-    fn attend(&mut self, context: &mut Context<'_>) {
+    fn attend(&mut self, context: &mut Context<'_>) -> Result<(), Status> {
         if !self.is_cut && self.side.has_to_end(context) {
             self.is_cut = true;
             self.side.end(&mut self.answers);
@@ -72,6 +72,11 @@ impl Conversation {
             self.silence = None;
             attempt.break_off(Fault::Backend(BackendFault::IdleTimeout), &mut self.answers);
         }
+        let Side::Attempt(attempt) = &mut self.side else { return Ok(()) };
+        if attempt.poll(context, &mut self.answers)?.is_ready() {
+            self.listen();
+        }
+        Ok(())
     }
 
     /// Counts the silence from now on.
@@ -148,7 +153,10 @@ impl Stream for Conversation {
                     return Poll::Ready(None);
                 }
                 Poll::Pending => {
-                    self.attend(context);
+                    if let Err(status) = self.attend(context) {
+                        self.side.fail();
+                        return Poll::Ready(Some(Err(status)));
+                    }
                     if self.answers.is_empty() {
                         return Poll::Pending;
                     }

@@ -94,6 +94,11 @@ impl Processor {
         self.shared.published.send_replace(());
     }
 
+    /// The newest configuration.
+    pub fn newest(&self) -> Arc<Serving> {
+        Arc::clone(&self.shared.kept.load().newest)
+    }
+
     /// The value of the header [`names::PROBE`] of a request that is answered with 204 and counts for nothing: whoever runs an Envoy
     /// learns by it whether requests go all the way.
     pub fn probe(&self) -> &str {

@@ -39,7 +39,7 @@ impl Processing {
         secrets: Secrets,
         telemetry: Arc<Telemetry>,
     ) -> Result<Self> {
-        let processor = Processor::new(serving(snapshot, &secrets)?, telemetry);
+        let processor = Processor::new(serving(snapshot, &secrets, None)?, telemetry);
         let listen = listen.into();
         let place = listen.to_string();
         let server = tollgate_extproc::serve(&processor, listen, workers)
@@ -53,7 +53,8 @@ impl Processing {
     /// # Errors
     /// Never in practice: when the configuration cannot be written as JSON.
     pub fn reload(&self, snapshot: Arc<Snapshot>, secrets: Secrets) -> Result<()> {
-        self.processor.publish(serving(snapshot, &secrets)?);
+        let before = self.processor.newest();
+        self.processor.publish(serving(snapshot, &secrets, Some(&before.credentials))?);
         Ok(())
     }
 
@@ -99,7 +100,7 @@ impl Processing {
     }
 }
 
-fn serving(snapshot: Arc<Snapshot>, secrets: &Secrets) -> Result<Serving> {
-    let credentials = Credentials::new(snapshot.bundle(), secrets);
+fn serving(snapshot: Arc<Snapshot>, secrets: &Secrets, before: Option<&Credentials>) -> Result<Serving> {
+    let credentials = Credentials::new(snapshot.bundle(), secrets, before);
     Ok(Serving { id: snapshot_id(snapshot.bundle())?, snapshot, credentials })
 }

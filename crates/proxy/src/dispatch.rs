@@ -158,10 +158,13 @@ impl<'a> Dispatch<'a> {
         let serving = Arc::clone(&running.serving);
         let attempt = Attempt::new(&self.routed, index, self.attempts, clock::now(), clock::unix_ms())?;
         let attempt = running.begin_attempt(attempt);
-        let request = match tollgate_effects::dispatch(attempt, &self.client, &serving.credentials) {
-            Ok(request) => request,
-            Err(Undispatched::Replied(reply)) => return Some(Attempted::Replied(reply)),
-            Err(Undispatched::Failed(fault)) => return Some(Attempted::Failed(fault)),
+        let dispatched = tollgate_effects::dispatch(attempt, &self.client, &serving.credentials);
+        let request = match within(self.limit([]), dispatched).await {
+            Ok(Ok(request)) => request,
+            Ok(Err(Undispatched::Replied(reply))) => return Some(Attempted::Replied(reply)),
+            Ok(Err(Undispatched::Failed(fault))) => return Some(Attempted::Failed(fault)),
+            // The time of the exchange is over, and its backend has nothing to do with it.
+            Err(_) => return Some(Attempted::Failed(Fault::Gateway(GatewayFault::Credential))),
         };
         let backend = Arc::clone(&attempt.target()?.backend);
         let Some(in_flight) = serving.backend(&backend).enter(&backend) else {

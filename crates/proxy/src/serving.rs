@@ -46,7 +46,8 @@ impl Serving {
             .keys()
             .map(|name| (name.clone(), known(name).unwrap_or_default()))
             .collect();
-        let credentials = Credentials::new(snapshot.bundle(), secrets);
+        let credentials =
+            Credentials::new(snapshot.bundle(), secrets, before.map(|before| &before.credentials));
         Self { snapshot, credentials, doors, backends }
     }
 

@@ -30,6 +30,8 @@ pub(super) enum Answer {
     Gzip(Vec<u8>),
     /// Events, each with its blank line.
     Events(Vec<Vec<u8>>),
+    /// Messages in AWS's framing.
+    AwsEvents(Vec<Vec<u8>>),
 }
 
 impl Default for Answer {
@@ -112,6 +114,7 @@ fn answer(writer: &mut TcpStream, script: &Script) -> Result<()> {
     let mut head = format!("HTTP/1.1 {} Scripted\r\n", script.status);
     let default_type = match &script.body {
         Answer::Events(_) => "text/event-stream",
+        Answer::AwsEvents(_) => "application/vnd.amazon.eventstream",
         Answer::Whole(_) | Answer::Gzip(_) => "application/json",
     };
     if !script.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-type")) {
@@ -132,7 +135,7 @@ fn answer(writer: &mut TcpStream, script: &Script) -> Result<()> {
             head.push_str(&format!("content-encoding: gzip\r\ncontent-length: {}\r\n\r\n", body.len()));
             writer.write_all(&[head.as_bytes(), &body].concat())?;
         }
-        Answer::Events(events) => {
+        Answer::Events(events) | Answer::AwsEvents(events) => {
             head.push_str("transfer-encoding: chunked\r\n\r\n");
             writer.write_all(head.as_bytes())?;
             for event in events {

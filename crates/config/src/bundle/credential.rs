@@ -48,6 +48,8 @@ pub enum AwsSource {
     Oidc {
         /// Who gives the token.
         client: Box<OidcClient>,
+        /// The region whose token service is asked.
+        region: String,
         /// The role to assume.
         role_arn: String,
         /// What the session is called in AWS's logs.
@@ -142,7 +144,7 @@ impl CredentialSource {
             Self::Key(secret) => vec![secret],
             Self::Aws(source) => match source {
                 AwsSource::CredentialsFile { file, profile: _ } => vec![file],
-                AwsSource::Oidc { client, role_arn: _, session_name: _ } => client.secrets(),
+                AwsSource::Oidc { client, region: _, role_arn: _, session_name: _ } => client.secrets(),
                 AwsSource::Environment => Vec::new(),
             },
             Self::Azure(identity) => match &identity.source {

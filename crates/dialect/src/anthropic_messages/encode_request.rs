@@ -15,7 +15,7 @@ use super::encode_thinking;
 use crate::Invalid;
 use crate::error::encode;
 use crate::extensions::lose_extensions;
-use crate::fields::{Members, loss};
+use crate::fields::{Members, lose_wishes, loss};
 
 /// Longest answer where the client set no bound: this dialect needs one, and every model of its provider can write this much.
 const OUTPUT_TOKENS_DEFAULT: u64 = 4096;
@@ -38,16 +38,15 @@ pub(crate) fn encode_request(
         format,
         thinking,
         effort,
+        verbosity,
         delivery,
         metadata,
         service_tier,
         extensions,
+        cache_key,
     } = conversation;
     lose_extensions(extensions, losses)?;
     let turns = encode_turns(turns, losses)?;
-    if turns.is_empty() {
-        return Err(Invalid::bad_request("messages: at least one from the user is required"));
-    }
     let (thinking, effort) = effort_or_none(thinking, effort, losses);
     let mut body = Members::default();
     body.set("model", Some(model.as_str()));
@@ -68,6 +67,7 @@ pub(crate) fn encode_request(
     }
     body.set("thinking", thinking.map(with_budget).map(encode_thinking));
     body.set("output_config", output_config(effort, format, losses));
+    lose_wishes(verbosity.as_ref(), cache_key.as_ref(), losses);
     let Metadata { user, labels } = metadata;
     body.set("metadata", user.map(|user| json!({"user_id": user})));
     if labels.is_some() {

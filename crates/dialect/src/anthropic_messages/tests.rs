@@ -105,10 +105,12 @@ prop_compose! {
             }),
             thinking,
             effort: effort.map(|word| Effort(word.to_owned())),
+            verbosity: None,
             delivery: if streams { Delivery::Stream } else { Delivery::Whole },
             metadata: Metadata { user, labels: None },
             service_tier: Some("auto".to_owned()),
             extensions: Vec::new(),
+            cache_key: None,
         }
     }
 }

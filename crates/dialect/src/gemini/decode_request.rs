@@ -60,6 +60,8 @@ pub(crate) fn decode_request(body: &[u8], losses: &mut Losses) -> Result<Convers
         // It is said in the path.
         delivery: Delivery::Whole,
         metadata: Metadata { user: None, labels },
+        verbosity: None,
+        cache_key: None,
         service_tier: service_tier.and_then(|tier| match tier.as_str() {
             "unspecified" => None,
             "standard" => Some("default".to_owned()),

@@ -15,7 +15,7 @@ use super::encode_parts::{Parts, system_parts};
 use super::model::Gemini;
 use crate::Invalid;
 use crate::error::encode;
-use crate::fields::{Members, loss};
+use crate::fields::{Members, lose_wishes, loss};
 
 /// Longest key or value of a label.
 const LABEL_CHARACTERS_MAX: usize = 63;
@@ -38,8 +38,10 @@ pub(crate) fn encode_request(
         format,
         thinking,
         effort,
+        verbosity,
         delivery: _,
         metadata,
+        cache_key,
         service_tier,
         extensions,
     } = conversation;
@@ -61,6 +63,7 @@ pub(crate) fn encode_request(
     set_format(&mut config, format, losses);
     config.set("thinkingConfig", gemini.thinking(thinking, effort, losses).map(Members::value));
     body.set("generationConfig", (!config.map.is_empty()).then(|| config.value()));
+    lose_wishes(verbosity.as_ref(), cache_key.as_ref(), losses);
     let Metadata { user, labels } = metadata;
     if user.is_some() {
         losses.push(loss("/user", LossKind::Metadata, Effect::Cost));

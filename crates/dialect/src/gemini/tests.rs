@@ -167,6 +167,8 @@ prop_compose! {
             effort: effort.map(|word| Effort(word.to_owned())),
             delivery: Delivery::Whole,
             metadata: Metadata { user: None, labels },
+            verbosity: None,
+            cache_key: None,
             service_tier: tier.map(str::to_owned),
             extensions,
         }

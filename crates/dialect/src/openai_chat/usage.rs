@@ -4,11 +4,11 @@
 //! Source: `openai.types.CompletionUsage`.
 
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value};
 use tollgate_chat::Losses;
 use tollgate_terms::Usage;
 
-use crate::fields::lose_usage;
+use crate::fields::{Members, lose_usage};
 use crate::observe::Count;
 
 /// The wire object, as whole answers and the last event of a stream carry it.
@@ -95,15 +95,21 @@ pub(crate) fn encode_usage(usage: &Usage) -> Value {
         reasoning_tokens,
         provider_total_tokens: _,
     } = *usage;
-    let mut prompt_details = json!({"cached_tokens": cached_input_tokens});
-    if cache_creation_input_tokens > 0 {
-        prompt_details["cache_creation_input_tokens"] = cache_creation_input_tokens.into();
-    }
-    json!({
-        "prompt_tokens": input_tokens,
-        "completion_tokens": output_tokens,
-        "total_tokens": usage.total_tokens(),
-        "prompt_tokens_details": prompt_details,
-        "completion_tokens_details": {"reasoning_tokens": reasoning_tokens},
-    })
+    // Of other providers nobody knows whether a zero was counted or not: it is not said.
+    let told = |members: &[(&str, u64)]| {
+        let told = members.iter().filter(|(_, count)| *count > 0);
+        let told: Map<_, _> = told.map(|(key, count)| ((*key).to_owned(), Value::from(*count))).collect();
+        (!told.is_empty()).then_some(Value::Object(told))
+    };
+    let prompt = told(&[
+        ("cached_tokens", cached_input_tokens),
+        ("cache_creation_input_tokens", cache_creation_input_tokens),
+    ]);
+    let mut wire = Members::default();
+    wire.set("prompt_tokens", Some(input_tokens));
+    wire.set("completion_tokens", Some(output_tokens));
+    wire.set("total_tokens", Some(usage.total_tokens()));
+    wire.set("prompt_tokens_details", prompt);
+    wire.set("completion_tokens_details", told(&[("reasoning_tokens", reasoning_tokens)]));
+    wire.value()
 }

@@ -65,7 +65,11 @@ fn found(credential: &Credential, offered: &[Option<&str>]) -> String {
     bundle.backends.insert(backend.name.clone(), backend.clone());
     let offered: Vec<_> =
         offered.iter().map(|part| part.map(|part| Offered(Secret::new(part.to_owned())))).collect();
-    match Credentials::new(&bundle, &secrets()).find(&backend, &offered) {
+    let answer = match Credentials::new(&bundle, &secrets(), None).find(&backend, &offered) {
+        Sought::Known(answer) => answer,
+        Sought::Later(_) => return "later".to_owned(),
+    };
+    match answer {
         Answer::Credential(None) => "none".to_owned(),
         Answer::Credential(Some(Proof::Secret(secret))) => secret.expose().to_owned(),
         Answer::Credential(Some(Proof::Keys(keys))) => {
@@ -126,6 +130,6 @@ fn debug_tells_sources_and_no_values() {
     let backend = backend(policy(Some("good"), None, true));
     let mut bundle = Bundle::default();
     bundle.backends.insert(backend.name.clone(), backend);
-    let text = format!("{:?}", Credentials::new(&bundle, &secrets()));
+    let text = format!("{:?}", Credentials::new(&bundle, &secrets(), None));
     assert!(text.contains("good") && !text.contains("sk-1"), "{text}");
 }

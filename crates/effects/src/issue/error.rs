@@ -68,7 +68,7 @@ fn after_colon(said: &str) -> String {
 /// A body that is no JSON tells nothing: it may be a page of a proxy.
 pub(super) fn said(body: &[u8], hidden: &[&Secret]) -> String {
     let Ok(value) = serde_json::from_slice::<Value>(body) else {
-        return String::new();
+        return said_in_xml(&String::from_utf8_lossy(body), hidden);
     };
     let text = |at: &str| value.pointer(at).and_then(Value::as_str).filter(|text| !text.is_empty());
     let (code, reason) = match value.get("error") {
@@ -82,6 +82,22 @@ pub(super) fn said(body: &[u8], hidden: &[&Secret]) -> String {
             text("/message").or_else(|| text("/Message")),
         ),
     };
+    told(code, reason, hidden)
+}
+
+/// AWS's query protocol: `<ErrorResponse><Error><Code>..</Code><Message>..</Message></Error></ErrorResponse>`.
+fn said_in_xml(text: &str, hidden: &[&Secret]) -> String {
+    let element = |name: &str| {
+        let (_, rest) = text.split_once(&format!("<{name}>"))?;
+        rest.split_once(&format!("</{name}>")).map(|(content, _)| content)
+    };
+    if element("Error").is_none() {
+        return String::new();
+    }
+    told(element("Code"), element("Message"), hidden)
+}
+
+fn told(code: Option<&str>, reason: Option<&str>, hidden: &[&Secret]) -> String {
     let words: Vec<&str> = [code, reason].into_iter().flatten().collect();
     let mut said = words.join(": ");
     for secret in hidden.iter().filter(|secret| !secret.expose().is_empty()) {
@@ -118,6 +134,7 @@ mod tests {
             ),
             (r#"{"__type":"com.amazon#AccessDeniedException","Message":"no"}"#, "AccessDeniedException: no"),
             ("<html>", ""),
+            ("<A><Error><Code>AccessDenied</Code><Message>no</Message></Error></A>", "AccessDenied: no"),
             ("{}", ""),
             ("7", ""),
         ] {

@@ -13,6 +13,7 @@ mod jwt;
 mod moment;
 mod request;
 
+pub mod aws;
 pub mod aws_secrets;
 pub mod azure;
 pub mod google;

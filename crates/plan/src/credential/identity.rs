@@ -51,7 +51,7 @@ impl Policy<'_> {
                 file.map(|file| AwsSource::CredentialsFile { file, profile: profile.clone() })
             }
             (None, Some(exchange)) => {
-                self.aws_exchange(&format!("{path}.oidcExchangeToken"), exchange, findings)
+                self.aws_exchange(&format!("{path}.oidcExchangeToken"), exchange, &written.region, findings)
             }
             (None, None) => Ok(AwsSource::Environment),
         };
@@ -62,6 +62,7 @@ impl Policy<'_> {
         &self,
         path: &str,
         written: &AwsOidcExchangeToken,
+        region: &str,
         findings: &mut Findings,
     ) -> Result<AwsSource, String> {
         let rest = (&written.aud, &written.grant_type);
@@ -74,7 +75,7 @@ impl Policy<'_> {
         let mut session_name = format!("ai-gateway-{}", self.item.id.name);
         // Names of objects are ASCII.
         session_name.truncate(SESSION_NAME_BYTES_MAX);
-        Ok(AwsSource::Oidc { client: Box::new(client?), role_arn, session_name })
+        Ok(AwsSource::Oidc { client: Box::new(client?), region: region.to_owned(), role_arn, session_name })
     }
 
     /// What `azureCredentials` says.
