@@ -38,6 +38,8 @@ pub struct Conversation {
     pub metadata: Metadata,
     /// Price or speed class.
     pub service_tier: Option<String>,
+    /// Wishes that few dialects have words for.
+    pub extensions: Vec<Extension>,
     /// A name for prompts that begin alike, so that they find the same cache.
     pub cache_key: Option<String>,
 }
@@ -133,6 +135,10 @@ pub enum ResponseFormat {
         /// To the letter.
         strict: Option<bool>,
     },
+    /// One of these texts, and nothing else.
+    Choice(Vec<String>),
+    /// A text that a regular expression matches.
+    Pattern(String),
 }
 
 /// Reasoning before the answer.
@@ -159,6 +165,31 @@ pub enum Thinking {
 /// How hard to try: `none`, `minimal`, `low`, `medium`, `high`, `xhigh`, `max`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Effort(pub String);
+
+/// A wish that few dialects have words for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Extension {
+    /// JSON pointer to where it stood.
+    pub origin: String,
+    /// What is wished.
+    pub wish: Wish,
+}
+
+/// What such a wish is. Values are in the shape of the dialect that has words of its own for it.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Wish {
+    /// Thresholds of the provider's filters.
+    Safety(Value),
+    /// How closely to look at all images and documents.
+    MediaResolution(String),
+    /// A tool that the provider itself runs.
+    ServerTool {
+        /// Its name.
+        name: String,
+        /// Its options.
+        options: Value,
+    },
+}
 
 /// Who asks, and what to remember of it.
 #[derive(Debug, Clone, Default, PartialEq)]

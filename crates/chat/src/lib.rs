@@ -13,7 +13,8 @@ mod loss;
 pub use answer::{Answer, Choice, StopReason};
 pub use block::{Block, BlockKind, CachePoint, DocumentSource, ImageSource};
 pub use conversation::{
-    Conversation, Effort, Metadata, ResponseFormat, Role, Sampling, Thinking, Tool, ToolChoice, Turn,
+    Conversation, Effort, Extension, Metadata, ResponseFormat, Role, Sampling, Thinking, Tool, ToolChoice,
+    Turn, Wish,
 };
 pub use event::{BlockStart, Delta, Event};
 pub use loss::{Effect, Loss, LossKind, Losses};

@@ -11,6 +11,7 @@ mod data;
 mod embeddings;
 mod endpoint;
 mod error;
+mod extensions;
 mod fields;
 #[cfg(test)]
 mod fold;

@@ -46,6 +46,7 @@ pub(crate) fn decode_request(body: &[u8], losses: &mut Losses) -> Result<Convers
         delivery: if streams { Delivery::Stream } else { Delivery::Whole },
         metadata: metadata(&mut fields, losses)?,
         service_tier: fields.text("service_tier")?,
+        extensions: Vec::new(),
         cache_key: None,
     };
     lose_the_rest(fields, losses);

@@ -14,6 +14,7 @@ use super::encode_blocks::{system_blocks, turns as encode_turns};
 use super::encode_thinking;
 use crate::Invalid;
 use crate::error::encode;
+use crate::extensions::lose_extensions;
 use crate::fields::{Members, lose_wishes, loss};
 
 /// Longest answer where the client set no bound: this dialect needs one, and every model of its provider can write this much.
@@ -41,8 +42,10 @@ pub(crate) fn encode_request(
         delivery,
         metadata,
         service_tier,
+        extensions,
         cache_key,
     } = conversation;
+    lose_extensions(extensions, losses)?;
     let turns = encode_turns(turns, losses)?;
     let (thinking, effort) = effort_or_none(thinking, effort, losses);
     let mut body = Members::default();
@@ -210,7 +213,7 @@ fn output_config(
     members.set("effort", effort);
     match format {
         None | Some(ResponseFormat::Text) => {}
-        Some(ResponseFormat::JsonObject) => {
+        Some(ResponseFormat::JsonObject | ResponseFormat::Choice(_) | ResponseFormat::Pattern(_)) => {
             losses.push(loss("/response_format", LossKind::ResponseFormat, Effect::Meaning));
         }
         // The schema always holds to the letter.

@@ -109,6 +109,7 @@ prop_compose! {
             delivery: if streams { Delivery::Stream } else { Delivery::Whole },
             metadata: Metadata { user, labels: None },
             service_tier: Some("auto".to_owned()),
+            extensions: Vec::new(),
             cache_key: None,
         }
     }

@@ -15,6 +15,7 @@ use super::family::Family;
 use crate::Invalid;
 use crate::anthropic_messages::encode_thinking;
 use crate::error::encode;
+use crate::extensions::lose_extensions;
 use crate::fields::{Members, lose_wishes, loss};
 
 /// Most entries of `requestMetadata`, and most characters of a key or a value.
@@ -44,7 +45,9 @@ pub(crate) fn encode_request(
         metadata,
         cache_key,
         service_tier,
+        extensions,
     } = conversation;
+    lose_extensions(extensions, losses)?;
     let family = Family::of(model);
     let mut additional = Members::default();
     let mut output = Members::default();
@@ -138,7 +141,7 @@ fn lose_sampling(sampling: Sampling, losses: &mut Losses) -> Result<(), Invalid>
 fn text_format(format: ResponseFormat, losses: &mut Losses) -> Option<Value> {
     match format {
         ResponseFormat::Text => None,
-        ResponseFormat::JsonObject => {
+        ResponseFormat::JsonObject | ResponseFormat::Choice(_) | ResponseFormat::Pattern(_) => {
             losses.push(loss("/response_format", LossKind::ResponseFormat, Effect::Meaning));
             None
         }

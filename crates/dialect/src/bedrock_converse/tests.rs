@@ -97,6 +97,7 @@ prop_compose! {
             verbosity: None,
             cache_key: None,
             service_tier: None,
+            extensions: Vec::new(),
         }
     }
 }

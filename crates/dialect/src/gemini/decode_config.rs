@@ -3,7 +3,7 @@
 //! Source: `google.genai.types.GenerationConfig` and `ThinkingConfig`.
 
 use serde_json::Value;
-use tollgate_chat::{Effect, Effort, LossKind, Losses, ResponseFormat, Sampling, Thinking};
+use tollgate_chat::{Effect, Effort, Extension, LossKind, Losses, ResponseFormat, Sampling, Thinking, Wish};
 
 use super::names;
 use super::schema::json_schema;
@@ -19,6 +19,7 @@ pub(super) struct Config {
     pub(super) format: Option<ResponseFormat>,
     pub(super) thinking: Option<Thinking>,
     pub(super) effort: Option<Effort>,
+    pub(super) media_resolution: Option<Extension>,
 }
 
 impl Config {
@@ -33,6 +34,10 @@ impl Config {
             format: format(&mut config, losses)?,
             thinking,
             effort,
+            media_resolution: config.text("mediaResolution")?.map(|level| Extension {
+                origin: config.at("mediaResolution"),
+                wish: Wish::MediaResolution(level),
+            }),
         };
         lose_the_rest(config, losses);
         Ok(read)
@@ -48,7 +53,6 @@ fn lose_the_rest(mut config: Fields, losses: &mut Losses) {
         losses.push(loss(config.at("responseModalities"), LossKind::Media, Effect::Meaning));
     }
     for (key, kind, effect) in [
-        ("mediaResolution", LossKind::Media, Effect::Cost),
         ("speechConfig", LossKind::Media, Effect::Meaning),
         ("audioTimestamp", LossKind::Media, Effect::Meaning),
         ("imageConfig", LossKind::Media, Effect::Meaning),
@@ -97,12 +101,12 @@ fn format(config: &mut Fields, losses: &mut Losses) -> Result<Option<ResponseFor
         (None | Some("" | "text/plain"), None) => None,
         (Some("application/json"), None) => Some(ResponseFormat::JsonObject),
         (Some("text/x.enum"), schema) => {
-            // One of several words and nothing else: there is no such format elsewhere.
-            losses.push(loss(config.at("responseMimeType"), LossKind::ResponseFormat, Effect::Meaning));
-            if schema.is_some() {
-                losses.push(loss(config.at("responseSchema"), LossKind::ResponseFormat, Effect::Meaning));
+            let choice = schema.as_ref().and_then(words).map(ResponseFormat::Choice);
+            if choice.is_none() {
+                let pointer = config.at("responseMimeType");
+                losses.push(loss(pointer, LossKind::ResponseFormat, Effect::Meaning));
             }
-            None
+            choice
         }
         (_, Some(schema)) => {
             Some(ResponseFormat::JsonSchema { name: None, description: None, schema, strict: None })
@@ -116,6 +120,12 @@ fn format(config: &mut Fields, losses: &mut Losses) -> Result<Option<ResponseFor
             ));
         }
     })
+}
+
+/// The texts of an enumeration.
+fn words(schema: &Value) -> Option<Vec<String>> {
+    let words = schema.get("enum")?.as_array()?.iter();
+    words.map(|word| word.as_str().map(str::to_owned)).collect()
 }
 
 /// A budget and a level are two ways to say the same; a budget of -1 leaves it to the model.

@@ -4,7 +4,7 @@
 //! wire.
 
 use serde_json::Value;
-use tollgate_chat::{Conversation, Effect, LossKind, Losses, Metadata, Tool, ToolChoice};
+use tollgate_chat::{Conversation, Effect, Extension, LossKind, Losses, Metadata, Tool, ToolChoice, Wish};
 use tollgate_terms::Delivery;
 
 use super::decode_config::Config;
@@ -18,6 +18,11 @@ pub(crate) fn decode_request(body: &[u8], losses: &mut Losses) -> Result<Convers
     let value: Value =
         serde_json::from_slice(body).map_err(|error| Invalid::bad_request(error.to_string()))?;
     let mut fields = names::object(value, "")?;
+    // Those who count tokens may wrap the request that they count for.
+    if let Some(inner) = names::member(&mut fields, "generateContentRequest")? {
+        fields.lose_rest(losses);
+        fields = inner;
+    }
     fields.take("model");
     if fields.take("cachedContent").is_some() {
         return Err(Invalid::unprocessable(
@@ -27,14 +32,17 @@ pub(crate) fn decode_request(body: &[u8], losses: &mut Losses) -> Result<Convers
     }
     let system = decode_parts::system(&mut fields, losses)?;
     let turns = decode_parts::turns(&mut fields, losses)?;
-    let tools = tools(&mut fields, losses)?;
+    let mut extensions = Vec::new();
+    let tools = tools(&mut fields, &mut extensions, losses)?;
     let tool_choice = tool_choice(&mut fields, losses)?;
-    let Config { output_tokens_max, stop, sampling, format, thinking, effort } =
+    let Config { output_tokens_max, stop, sampling, format, thinking, effort, media_resolution } =
         Config::read(names::member(&mut fields, "generationConfig")?, losses)?;
+    extensions.extend(media_resolution);
     let labels = fields.take("labels");
     let service_tier = fields.text("serviceTier")?.map(|tier| tier.to_ascii_lowercase());
-    if fields.take("safetySettings").is_some_and(|settings| tells(&settings)) {
-        losses.push(loss("/safetySettings", LossKind::UnknownField, Effect::Meaning));
+    if let Some(settings) = fields.take("safetySettings").filter(tells) {
+        let origin = "/safetySettings".to_owned();
+        extensions.push(Extension { origin, wish: Wish::Safety(settings) });
     }
     fields.lose_rest(losses);
     Ok(Conversation {
@@ -59,10 +67,15 @@ pub(crate) fn decode_request(body: &[u8], losses: &mut Losses) -> Result<Convers
             "standard" => Some("default".to_owned()),
             _ => Some(tier),
         }),
+        extensions,
     })
 }
 
-fn tools(fields: &mut Fields, losses: &mut Losses) -> Result<Vec<Tool>, Invalid> {
+fn tools(
+    fields: &mut Fields,
+    extensions: &mut Vec<Extension>,
+    losses: &mut Losses,
+) -> Result<Vec<Tool>, Invalid> {
     let mut tools = Vec::new();
     for mut entry in names::members(fields, "tools")? {
         for declaration in names::members(&mut entry, "functionDeclarations")? {
@@ -70,13 +83,12 @@ fn tools(fields: &mut Fields, losses: &mut Losses) -> Result<Vec<Tool>, Invalid>
         }
         let origin = entry.pointer.clone();
         // All others are run by the provider, and are told by the names of their members.
-        if let Value::Object(rest) = entry.into_value()
-            && let Some(name) = rest.keys().next()
-        {
-            return Err(Invalid::unprocessable(
-                format!("{origin}: the backend of this model has no tool {name:?}"),
-                origin,
-            ));
+        if let Value::Object(rest) = entry.into_value() {
+            let told = rest.into_iter().filter(|(_, options)| !options.is_null());
+            extensions.extend(told.map(|(name, options)| Extension {
+                origin: origin.clone(),
+                wish: Wish::ServerTool { name, options },
+            }));
         }
     }
     Ok(tools)

@@ -109,8 +109,16 @@ impl StreamDecoder {
             let id = response_id.unwrap_or_default();
             let created_s = create_time.and_then(|text| time::parse(&text));
             let model = model_version.filter(|model| !model.is_empty());
-            out.push(Event::Start { id, model, created_s, usage: told });
-        } else if told.is_some() && told != self.usage {
+            // What is told at the start is the prompt: of the answer the later numbers count, which may be smaller.
+            let prompt = |usage: Usage| Usage {
+                output_tokens: 0,
+                reasoning_tokens: 0,
+                provider_total_tokens: None,
+                ..usage
+            };
+            out.push(Event::Start { id, model, created_s, usage: told.map(prompt) });
+        }
+        if told.is_some() && told != self.usage {
             out.extend(told.map(Event::Usage));
         }
         self.usage = told.or(self.usage);

@@ -28,7 +28,10 @@ pub(super) fn system_parts(blocks: Vec<Block>, losses: &mut Losses) -> Result<Ve
             ));
         };
         lose_citations(&origin, &citations, losses);
-        said.push(json!({"text": text}));
+        // The API refuses empty texts.
+        if !text.is_empty() {
+            said.push(json!({"text": text}));
+        }
     }
     Ok(said)
 }
@@ -79,6 +82,7 @@ impl Parts {
                     said.push(result);
                     beside.extend(media);
                 }
+                BlockKind::Text { text, citations: _ } if text.is_empty() => {}
                 kind => {
                     said.append(&mut beside);
                     said.push(self.part(origin, kind, losses)?);
@@ -252,17 +256,23 @@ impl ModelTurn {
         self.push(part);
     }
 
+    /// A thought. A signature that the API could not read is let go.
     fn think(&mut self, origin: &str, text: String, signature: Option<String>, losses: &mut Losses) {
+        let has_signature = signature.is_some();
         let own = signature.filter(|signature| is_signature(signature));
-        match own {
-            Some(signature) if text.is_empty() => self.signatures.push(signature),
-            Some(signature) => {
-                self.flush();
-                self.said.push(json!({"text": text, "thought": true, "thoughtSignature": signature}));
-            }
-            // Without a signature that the API could read it is no proof of anything.
-            None => losses.push(loss(origin, LossKind::Thinking, Effect::Meaning)),
+        if has_signature && own.is_none() {
+            losses.push(loss(format!("{origin}/signature"), LossKind::Thinking, Effect::Meaning));
         }
+        if text.is_empty() {
+            self.signatures.extend(own);
+            return;
+        }
+        self.flush();
+        let mut part = Members::default();
+        part.set("text", Some(text));
+        part.set("thought", Some(true));
+        part.set("thoughtSignature", own);
+        self.said.push(part.value());
     }
 
     /// What only this dialect says is said as it was; what only others say is lost.

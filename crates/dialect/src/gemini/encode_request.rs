@@ -6,7 +6,8 @@
 use bytes::Bytes;
 use serde_json::{Value, json};
 use tollgate_chat::{
-    Conversation, Effect, LossKind, Losses, Metadata, ResponseFormat, Sampling, Tool, ToolChoice,
+    Conversation, Effect, Extension, LossKind, Losses, Metadata, ResponseFormat, Sampling, Tool, ToolChoice,
+    Wish,
 };
 use tollgate_terms::ModelName;
 
@@ -42,6 +43,7 @@ pub(crate) fn encode_request(
         metadata,
         cache_key,
         service_tier,
+        extensions,
     } = conversation;
     let gemini = Gemini::of(model);
     let mut body = Members::default();
@@ -52,8 +54,9 @@ pub(crate) fn encode_request(
     if parallel_tools == Some(false) {
         losses.push(loss("/parallel_tool_calls", LossKind::ToolOption, Effect::Meaning));
     }
-    set_tools(&mut body, tools, tool_choice, losses);
     let mut config = Members::default();
+    let server_tools = set_extensions(&mut body, &mut config, extensions);
+    set_tools(&mut body, tools, server_tools, tool_choice, losses);
     config.set("maxOutputTokens", output_tokens_max);
     config.set("stopSequences", (!stop.is_empty()).then_some(stop));
     set_sampling(&mut config, sampling, losses);
@@ -70,15 +73,41 @@ pub(crate) fn encode_request(
     Ok(encode(&body.map))
 }
 
-fn set_tools(body: &mut Members, tools: Vec<Tool>, choice: Option<ToolChoice>, losses: &mut Losses) {
-    if tools.is_empty() {
+/// Wishes that this dialect has words for; the tools among them stand beside the functions.
+fn set_extensions(body: &mut Members, config: &mut Members, extensions: Vec<Extension>) -> Vec<Value> {
+    let mut tools = Vec::new();
+    for Extension { origin: _, wish } in extensions {
+        match wish {
+            Wish::Safety(settings) => body.set("safetySettings", Some(settings)),
+            Wish::MediaResolution(level) => config.set("mediaResolution", Some(level)),
+            Wish::ServerTool { name, options } => {
+                let mut tool = Members::default();
+                tool.set(&name, Some(options));
+                tools.push(tool.value());
+            }
+        }
+    }
+    tools
+}
+
+fn set_tools(
+    body: &mut Members,
+    functions: Vec<Tool>,
+    server_tools: Vec<Value>,
+    choice: Option<ToolChoice>,
+    losses: &mut Losses,
+) {
+    let has_functions = !functions.is_empty();
+    let declarations: Vec<Value> = functions.into_iter().map(|tool| encode_tool(tool, losses)).collect();
+    let functions = has_functions.then(|| json!({"functionDeclarations": declarations}));
+    let entries: Vec<Value> = functions.into_iter().chain(server_tools).collect();
+    body.set("tools", (!entries.is_empty()).then_some(entries));
+    if !has_functions {
         if matches!(choice, Some(ToolChoice::Required | ToolChoice::Named(_))) {
             losses.push(loss("/tool_choice", LossKind::ToolOption, Effect::Meaning));
         }
         return;
     }
-    let declarations: Vec<Value> = tools.into_iter().map(|tool| encode_tool(tool, losses)).collect();
-    body.set("tools", Some(json!([{"functionDeclarations": declarations}])));
     let config = choice.map(|choice| match choice {
         ToolChoice::Auto => json!({"mode": "AUTO"}),
         ToolChoice::Required => json!({"mode": "ANY"}),
@@ -153,6 +182,16 @@ fn set_format(config: &mut Members, format: Option<ResponseFormat>, losses: &mut
             }
             config.set("responseMimeType", Some("application/json"));
             config.set("responseJsonSchema", Some(schema));
+        }
+        Some(ResponseFormat::Choice(words)) => {
+            config.set("responseMimeType", Some("text/x.enum"));
+            config.set("responseSchema", Some(json!({"type": "STRING", "enum": words})));
+        }
+        Some(ResponseFormat::Pattern(pattern)) => {
+            // The text comes as JSON, in quotes.
+            losses.push(loss("/guided_regex", LossKind::ResponseFormat, Effect::Meaning));
+            config.set("responseMimeType", Some("application/json"));
+            config.set("responseSchema", Some(json!({"type": "STRING", "pattern": pattern})));
         }
     }
 }

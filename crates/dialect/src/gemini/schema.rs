@@ -64,6 +64,7 @@ fn convert(schema: Value, depth: usize) -> Value {
     if is_nullable {
         set_nullable(&mut said);
     }
+    set_order(&mut said);
     Value::Object(said)
 }
 
@@ -75,6 +76,18 @@ fn set_nullable(said: &mut Map<String, Value>) {
         }
     } else if let Some(any) = said.get_mut("anyOf").and_then(Value::as_array_mut) {
         any.push(json!({"type": "null"}));
+    }
+}
+
+/// The order of the properties, which JSON schemas have no word for: they are written in it.
+fn set_order(said: &mut Map<String, Value>) {
+    let Some(Value::Array(order)) = said.shift_remove("propertyOrdering") else { return };
+    if let Some(Value::Object(properties)) = said.get_mut("properties") {
+        let names = order.iter().filter_map(Value::as_str);
+        let mut sorted: Map<String, Value> =
+            names.filter_map(|name| properties.shift_remove_entry(name)).collect();
+        sorted.append(properties);
+        *properties = sorted;
     }
 }
 
@@ -111,6 +124,7 @@ mod tests {
                 "either": {"any_of": [{"type": "NUMBER"}, {"type": "BOOLEAN"}], "nullable": true},
             },
             "required": ["type"],
+            "propertyOrdering": ["list", "gone"],
         });
         let expected = json!({
             "type": "object",
@@ -121,6 +135,9 @@ mod tests {
             },
             "required": ["type"],
         });
-        assert_eq!(json_schema(schema), expected);
+        let said = json_schema(schema);
+        assert_eq!(said, expected);
+        let names: Vec<&String> = said["properties"].as_object().expect("properties").keys().collect();
+        assert_eq!(names, ["list", "type", "either"]);
     }
 }

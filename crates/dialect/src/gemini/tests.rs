@@ -5,8 +5,9 @@ use proptest::option;
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 use tollgate_chat::{
-    Answer, Block, BlockKind, Choice, Conversation, Delta, DocumentSource, Effort, Event, ImageSource,
-    Losses, Metadata, ResponseFormat, Role, Sampling, StopReason, Thinking, Tool, ToolChoice, Turn,
+    Answer, Block, BlockKind, Choice, Conversation, Delta, DocumentSource, Effort, Event, Extension,
+    ImageSource, Losses, Metadata, ResponseFormat, Role, Sampling, StopReason, Thinking, Tool, ToolChoice,
+    Turn, Wish,
 };
 use tollgate_terms::{Delivery, ModelName, Usage};
 
@@ -97,6 +98,15 @@ prop_compose! {
     }
 }
 
+fn extension() -> impl Strategy<Value = Extension> {
+    let wish = prop_oneof![
+        Just(Wish::Safety(json!([{"category": "HARM_CATEGORY_HARASSMENT", "threshold": "OFF"}]))),
+        Just(Wish::MediaResolution("MEDIA_RESOLUTION_LOW".to_owned())),
+        Just(Wish::ServerTool { name: "googleSearch".to_owned(), options: json!({}) }),
+    ];
+    wish.prop_map(|wish| Extension { origin: String::new(), wish })
+}
+
 prop_compose! {
     fn conversation()(
         system in vec(text().prop_map(block), 0..3),
@@ -112,6 +122,7 @@ prop_compose! {
         stop in vec(".{1,4}", 0..3),
         format in option::of(prop_oneof![
             Just(ResponseFormat::JsonObject),
+            vec("[a-z]{1,4}", 1..3).prop_map(ResponseFormat::Choice),
             object().prop_map(|schema| {
                 ResponseFormat::JsonSchema { name: None, description: None, schema, strict: None }
             }),
@@ -127,7 +138,15 @@ prop_compose! {
         ],
         tier in option::of(prop_oneof![Just("default"), Just("flex"), Just("priority")]),
         labels in option::of(Just(json!({"team": "a-1"}))),
+        extensions in vec(extension(), 0..3),
     ) -> Conversation {
+        let mut extensions = extensions;
+        // The hub's order is that of the reader.
+        extensions.sort_by_key(|extension| match extension.wish {
+            Wish::ServerTool { .. } => 0,
+            Wish::MediaResolution(_) => 1,
+            Wish::Safety(_) => 2,
+        });
         let has_tools = !tools.is_empty();
         let tool = |(name, description, schema)| {
             Tool { origin: String::new(), name, description, schema, strict: None, cache: None }
@@ -151,6 +170,7 @@ prop_compose! {
             verbosity: None,
             cache_key: None,
             service_tier: tier.map(str::to_owned),
+            extensions,
         }
     }
 }

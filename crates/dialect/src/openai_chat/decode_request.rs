@@ -1,15 +1,17 @@
 //! A chat completion request, read into the hub.
 //!
 //! Source: `openai.types.chat.CompletionCreateParams`, and the extensions of Envoy AI Gateway: `thinking`,
-//! `thinking_blocks`, `cache_control`.
+//! `thinking_blocks`, `cache_control`, and those in `extensions.rs`.
 
 use serde_json::Value;
 use tollgate_chat::{
-    Conversation, Effect, Effort, LossKind, Losses, Metadata, ResponseFormat, Sampling, Tool, ToolChoice,
+    Conversation, Effect, Effort, Extension, LossKind, Losses, Metadata, ResponseFormat, Sampling, Tool,
+    ToolChoice,
 };
 use tollgate_terms::Delivery;
 
 use super::decode_messages::messages;
+use super::extensions::{extensions, guided_format, server_tool};
 use crate::Invalid;
 use crate::anthropic_messages::decode_thinking;
 use crate::fields::{Fields, loss, wrong};
@@ -27,24 +29,27 @@ pub(crate) fn decode_request(body: &[u8], losses: &mut Losses) -> Result<Convers
         options.take("include_usage");
         options.lose_rest(losses);
     }
+    let mut extensions = extensions(&mut fields, losses)?;
+    let format = response_format(&mut fields, losses)?;
     let newer = fields.count("max_completion_tokens")?;
     let older = fields.count("max_tokens")?;
     let conversation = Conversation {
         system,
         turns,
-        tools: tools(&mut fields, losses)?,
+        tools: tools(&mut fields, &mut extensions, losses)?,
         tool_choice: tool_choice(&mut fields, losses)?,
         parallel_tools: fields.truth("parallel_tool_calls")?,
         output_tokens_max: newer.or(older),
         stop: stop(&mut fields)?,
         sampling: sampling(&mut fields)?,
-        format: response_format(&mut fields, losses)?,
+        format: guided_format(&mut fields, format)?,
         thinking: fields.object("thinking")?.map(|thinking| decode_thinking(thinking, losses)).transpose()?,
         effort: fields.text("reasoning_effort")?.map(Effort),
         verbosity: fields.text("verbosity")?,
         delivery: if stream { Delivery::Stream } else { Delivery::Whole },
         metadata: Metadata { user: fields.text("user")?, labels: fields.take("metadata") },
         service_tier: fields.text("service_tier")?,
+        extensions,
         cache_key: fields.text("prompt_cache_key")?,
     };
     lose_the_rest(fields, losses);
@@ -71,12 +76,21 @@ fn lose_the_rest(mut fields: Fields, losses: &mut Losses) {
     fields.lose_rest(losses);
 }
 
-fn tools(fields: &mut Fields, losses: &mut Losses) -> Result<Vec<Tool>, Invalid> {
+fn tools(
+    fields: &mut Fields,
+    extensions: &mut Vec<Extension>,
+    losses: &mut Losses,
+) -> Result<Vec<Tool>, Invalid> {
     let mut tools = Vec::new();
     for (index, tool) in fields.list("tools")?.into_iter().enumerate() {
         let origin = format!("/tools/{index}");
         let mut tool = Fields::of(tool, origin.clone())?;
         let kind = tool.text("type")?.unwrap_or_default();
+        if let Some(wish) = server_tool(&kind, &mut tool) {
+            extensions.push(Extension { origin, wish });
+            tool.lose_rest(losses);
+            continue;
+        }
         if kind != "function" {
             return Err(Invalid::unprocessable(format!("tool type {kind:?} cannot be translated"), origin));
         }

@@ -15,6 +15,7 @@ use super::encode_messages::messages;
 use crate::Invalid;
 use crate::anthropic_messages::encode_thinking;
 use crate::error::encode;
+use crate::extensions::lose_extensions;
 use crate::fields::{Members, loss};
 
 /// The name of a demanded schema that has none: this dialect needs one.
@@ -42,8 +43,10 @@ pub(crate) fn encode_request(
         delivery,
         metadata,
         service_tier,
+        extensions,
         cache_key,
     } = conversation;
+    lose_extensions(extensions, losses)?;
     let mut body = Members::default();
     body.set("model", Some(model.as_str()));
     body.set("messages", Some(messages(system, turns, losses)?));
@@ -66,7 +69,7 @@ pub(crate) fn encode_request(
         body.set("tool_choice", tool_choice.map(encode_tool_choice));
         body.set("parallel_tool_calls", parallel_tools);
     }
-    body.set("response_format", format.map(encode_format));
+    body.set("response_format", format.and_then(|format| encode_format(format, losses)));
     body.set(
         "thinking",
         thinking.and_then(|thinking| bounded_thinking(thinking, losses)).map(encode_thinking),
@@ -133,8 +136,8 @@ fn encode_tool_choice(choice: ToolChoice) -> Value {
     }
 }
 
-fn encode_format(format: ResponseFormat) -> Value {
-    match format {
+fn encode_format(format: ResponseFormat, losses: &mut Losses) -> Option<Value> {
+    Some(match format {
         ResponseFormat::Text => json!({"type": "text"}),
         ResponseFormat::JsonObject => json!({"type": "json_object"}),
         ResponseFormat::JsonSchema { name, description, schema, strict } => {
@@ -145,7 +148,11 @@ fn encode_format(format: ResponseFormat) -> Value {
             inner.set("strict", strict);
             json!({"type": "json_schema", "json_schema": inner.map})
         }
-    }
+        ResponseFormat::Choice(_) | ResponseFormat::Pattern(_) => {
+            losses.push(loss("/response_format", LossKind::ResponseFormat, Effect::Meaning));
+            return None;
+        }
+    })
 }
 
 /// Who wants reasoning without a bound, as OpenAI's responses with a summary, gets it from models that reason without being asked;

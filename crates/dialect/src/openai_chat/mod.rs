@@ -9,6 +9,7 @@ mod encode_messages;
 mod encode_request;
 mod encode_stream;
 pub(crate) mod error;
+mod extensions;
 mod json_end;
 pub(crate) mod observe;
 mod parts;

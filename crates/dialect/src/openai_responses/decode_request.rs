@@ -50,6 +50,7 @@ pub(crate) fn decode_request(body: &[u8], losses: &mut Losses) -> Result<Convers
         delivery: if stream { Delivery::Stream } else { Delivery::Whole },
         metadata: metadata(&mut fields, losses)?,
         service_tier: fields.text("service_tier")?,
+        extensions: Vec::new(),
         cache_key: fields.text("prompt_cache_key")?,
     };
     lose_the_rest(fields, losses)?;

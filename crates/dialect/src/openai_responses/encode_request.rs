@@ -13,6 +13,7 @@ use tollgate_terms::{Delivery, ModelName};
 use super::encode_input::{HasReasoning, input, instructions, lose_cache_point};
 use crate::Invalid;
 use crate::error::encode;
+use crate::extensions::lose_extensions;
 use crate::fields::{Members, loss};
 
 /// The name of a demanded schema that has none: this dialect needs one.
@@ -43,8 +44,10 @@ pub(crate) fn encode_request(
         delivery,
         metadata,
         service_tier,
+        extensions,
         cache_key,
     } = conversation;
+    lose_extensions(extensions, losses)?;
     let mut body = Members::default();
     body.set("model", Some(model.as_str()));
     let instructions = instructions(system, losses)?;
@@ -67,7 +70,7 @@ pub(crate) fn encode_request(
     let logprobs = set_sampling(&mut body, sampling, losses)?;
     set_tools(&mut body, tools, tool_choice, parallel_tools, losses);
     let mut text = Members::default();
-    text.set("format", format.map(encode_format));
+    text.set("format", format.and_then(|format| encode_format(format, losses)));
     text.set("verbosity", verbosity);
     body.set("text", (!text.map.is_empty()).then(|| text.value()));
     let reasoning = encode_reasoning(thinking, effort, losses);
@@ -189,8 +192,8 @@ fn encode_tool_choice(choice: ToolChoice) -> Value {
     }
 }
 
-fn encode_format(format: ResponseFormat) -> Value {
-    match format {
+fn encode_format(format: ResponseFormat, losses: &mut Losses) -> Option<Value> {
+    Some(match format {
         ResponseFormat::Text => json!({"type": "text"}),
         ResponseFormat::JsonObject => json!({"type": "json_object"}),
         ResponseFormat::JsonSchema { name, description, schema, strict } => {
@@ -202,7 +205,11 @@ fn encode_format(format: ResponseFormat) -> Value {
             members.set("strict", strict);
             members.value()
         }
-    }
+        ResponseFormat::Choice(_) | ResponseFormat::Pattern(_) => {
+            losses.push(loss("/response_format", LossKind::ResponseFormat, Effect::Meaning));
+            return None;
+        }
+    })
 }
 
 /// `reasoning`. There is no bound on it here but the effort; it is shown as a summary or not at all.

@@ -135,6 +135,7 @@ prop_compose! {
             delivery: if streams { Delivery::Stream } else { Delivery::Whole },
             metadata: Metadata { user, labels: Some(json!({"team": "a"})) },
             service_tier: Some("auto".to_owned()),
+            extensions: Vec::new(),
             cache_key: Some("k".to_owned()),
         }
     }
