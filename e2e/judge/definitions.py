@@ -122,6 +122,8 @@ def openai_responses_request(body):
 
 
 def openai_responses_answer(body):
+    # The API tells it, and its types leave it out.
+    body.pop("store", None)
     _no_extra(openai.types.responses.Response.model_validate(body))
 
 

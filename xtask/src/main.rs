@@ -7,6 +7,7 @@ mod bless;
 mod conformance;
 mod crds;
 mod envoy;
+mod features;
 mod test;
 mod tidy;
 mod yaml;
@@ -37,6 +38,8 @@ enum Task {
     Bench(bench::Options),
     /// Run the cases and recorded exchanges of a folder through the binary
     Conformance(conformance::Options),
+    /// Write the README's table of what is translated, from the goldens
+    Features,
     /// Write the custom resource definitions, generated from the types, to a folder
     Crds(crds::Options),
 }
@@ -66,6 +69,7 @@ fn run(task: Task) -> Result<Outcome> {
         Task::Bless(options) => bless::run(&root, &options),
         Task::Bench(options) => bench::run(&root, &options),
         Task::Conformance(options) => conformance::run(&root, &options),
+        Task::Features => features::run(&root),
         Task::Crds(options) => crds::run(&root, &options),
     }
 }

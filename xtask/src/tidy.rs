@@ -55,6 +55,7 @@ const CHECKS: &[(&str, Check)] = &[
     ("vendors", words::core_names_no_vendor),
     ("attributes", words::nothing_is_allowed_or_ignored),
     ("code map", documents::code_map_is_complete),
+    ("features", documents::features_are_those_of_the_goldens),
     ("dependency reasons", documents::dependencies_are_explained),
     ("sources", dependencies::come_from_the_registry),
     ("licences", dependencies::are_licensed_to_us),

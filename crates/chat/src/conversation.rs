@@ -30,12 +30,16 @@ pub struct Conversation {
     pub thinking: Option<Thinking>,
     /// How hard to try.
     pub effort: Option<Effort>,
+    /// How long-winded the answer is to be: `low`, `medium`, `high`.
+    pub verbosity: Option<String>,
     /// How the answer is wanted.
     pub delivery: Delivery,
     /// Who asks, and what to remember of it.
     pub metadata: Metadata,
     /// Price or speed class.
     pub service_tier: Option<String>,
+    /// A name for prompts that begin alike, so that they find the same cache.
+    pub cache_key: Option<String>,
 }
 
 /// Who speaks.

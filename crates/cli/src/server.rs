@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context, Result};
 use tollgate_config::bundle::Listener;
 use tollgate_config::{Bundle, Snapshot};
-use tollgate_effects::Secrets;
+use tollgate_effects::{CredentialMetrics, Secrets};
 use tollgate_fleet::{
     ControlOptions, ControlPlane, Discovery, DiscoveryMetrics, Fleet, FleetOptions, Patience, Place,
     Processing, Taken, grpc,
@@ -90,6 +90,7 @@ impl Server {
             Part::Envoy(_) | Part::Control { .. } => Some(Discovery::default()),
             Part::Embedded | Part::Processor(_) => None,
         };
+        let telemetry = telemetry.with(Box::new(CredentialMetrics));
         let telemetry = Arc::new(match discovery.clone() {
             Some(discovery) => telemetry.with(Box::new(DiscoveryMetrics(discovery))),
             None => telemetry,

@@ -15,11 +15,26 @@ use crate::fields::tells;
 use crate::words::words;
 
 /// Members that are said anew, or that only say what kind of object they stand in.
-const FRAMING: [(&str, &str); 3] = [
+const FRAMING: &[(&str, &str)] = &[
     ("openai_chat-request", "/model"),
     ("anthropic_messages-request", "/model"),
     // The gateway's own wish decides over it.
     ("openai_chat-request", "/stream_options/include_usage"),
+    ("openai_responses-request", "/model"),
+    // The gateway keeps no items, so they need no names.
+    ("openai_responses-request", "/input/1/id"),
+    ("openai_responses-request", "/input/2/id"),
+    ("openai_responses-request", "/input/2/status"),
+    ("openai_responses-request", "/input/2/caller/type"),
+    ("openai_responses-request", "/input/3/id"),
+    ("openai_responses-request", "/input/3/status"),
+    ("openai_responses-request", "/input/4/id"),
+    ("openai_responses-request", "/input/4/status"),
+    ("openai_responses-request", "/input/7/status"),
+    ("openai_responses-request", "/input/7/content/0/prompt_cache_breakpoint/mode"),
+    ("openai_responses-answer", "/output/1/id"),
+    ("openai_responses-answer", "/output/2/id"),
+    ("openai_responses-answer", "/completed_at"),
 ];
 
 fn said_again(name: &str, body: &[u8], losses: &mut Losses) -> Value {

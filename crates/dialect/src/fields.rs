@@ -150,6 +150,17 @@ pub(crate) fn loss(pointer: impl Into<String>, kind: LossKind, effect: Effect) -
     Loss { pointer: pointer.into(), kind, effect }
 }
 
+/// Records wishes of OpenAI's dialects that no other has words for: how much to say, and which requests share a cache, which
+/// other providers find out by themselves.
+pub(crate) fn lose_wishes(verbosity: Option<&String>, cache_key: Option<&String>, losses: &mut Losses) {
+    if verbosity.is_some() {
+        losses.push(loss("/verbosity", LossKind::Sampling, Effect::Meaning));
+    }
+    if cache_key.is_some() {
+        losses.push(loss("/prompt_cache_key", LossKind::CachePoint, Effect::Cost));
+    }
+}
+
 /// A member that is not what it should be.
 pub(crate) fn wrong(pointer: &str, expected: &str, found: &Value) -> Invalid {
     let found = match found {

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use bytes::{Bytes, BytesMut};
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::json;
 use tollgate_terms::{Dialect, StreamFraming};
 use tollgate_wire::event_stream::{self, Malformed, Message};
 use tollgate_wire::sse::{self, Frame, Piece};
@@ -15,9 +15,6 @@ use tollgate_wire::sse::{self, Frame, Piece};
 use crate::data::base64_bytes;
 use crate::error::{ErrorBody, encode};
 use crate::{anthropic_messages, openai_chat};
-
-/// What Bedrock adds to the last event of a model's own stream.
-const METRICS: &str = "amazon-bedrock-invocationMetrics";
 
 /// Why a stream cannot be read on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -147,7 +144,7 @@ impl Reframer {
             // Everything behind knows an error by this end of its name.
             return frame(Some(if kind.ends_with("Exception") { kind } else { "error" }), &data);
         }
-        let status = status(kind, told.code.as_deref());
+        let status = told.original_status_code.unwrap_or_else(|| status(kind, told.code.as_deref()));
         if self.dialect == Dialect::AnthropicMessages {
             let kind = anthropic_messages::error::known_kind(kind, status);
             return frame(
@@ -179,19 +176,23 @@ struct Told {
     message: Option<String>,
     #[serde(default, rename = "ErrorCode")]
     code: Option<String>,
+    /// The status that the model itself answered with.
+    #[serde(default, rename = "originalStatusCode")]
+    original_status_code: Option<u16>,
 }
 
 /// The status that an exception has where it is a whole answer.
 ///
 /// Source: botocore, errors of `bedrock-runtime` and `sagemaker-runtime`.
 fn status(kind: &str, code: Option<&str>) -> u16 {
-    match (kind, code) {
-        ("validationException", _) => 400,
-        ("throttlingException", _) => 429,
+    // Members of a stream have small first letters, errors of an operation capital ones.
+    match (kind.to_ascii_lowercase().as_str(), code) {
+        ("validationexception", _) => 400,
+        ("throttlingexception", _) => 429,
         // The status is 408; the client was not too slow, the model was.
-        ("modelTimeoutException", _) | ("ModelStreamError", Some("ModelInvocationTimeExceeded")) => 504,
+        ("modeltimeoutexception", _) | ("modelstreamerror", Some("ModelInvocationTimeExceeded")) => 504,
         // Bedrock has too little room now, which Anthropic calls overloaded.
-        ("serviceUnavailableException", _) => 529,
+        ("serviceunavailableexception", _) => 529,
         _ => 500,
     }
 }
@@ -217,13 +218,8 @@ struct Typed<'a> {
 
 fn read_chunk(payload: &[u8]) -> Result<Bytes, Corrupt> {
     let chunk: Chunk<'_> = serde_json::from_slice(payload).map_err(|_| Corrupt::Content)?;
-    let mut event = base64_bytes(&chunk.bytes).ok_or(Corrupt::Content)?;
-    if memchr::memmem::find(&event, METRICS.as_bytes()).is_some()
-        && let Ok(mut members) = serde_json::from_slice::<Map<String, Value>>(&event)
-        && members.shift_remove(METRICS).is_some()
-    {
-        event = encode(&members).to_vec();
-    }
+    // Its last one tells Bedrock's own metrics too, `amazon-bedrock-invocationMetrics`, which readers pass over.
+    let event = base64_bytes(&chunk.bytes).ok_or(Corrupt::Content)?;
     let typed: Typed<'_> = serde_json::from_slice(&event).map_err(|_| Corrupt::Content)?;
     Ok(frame(typed.kind.as_deref(), &event))
 }

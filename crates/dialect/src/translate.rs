@@ -208,7 +208,8 @@ mod tests {
             usage: None,
         };
         let (openai, anthropic) = (Dialect::OpenAiChat, Dialect::AnthropicMessages);
-        for (client, backend) in [(openai, anthropic), (anthropic, openai)] {
+        let responses = Dialect::OpenAiResponses;
+        for (client, backend) in [(openai, anthropic), (anthropic, openai), (openai, responses)] {
             for body in ["", " ", "null", "{}", "[]", "\"\""] {
                 let answer = translate_answer(client, backend, Operation::Chat, body.as_bytes(), &context);
                 assert!(answer.is_err(), "{backend:?} said {body:?}");

@@ -9,7 +9,7 @@ use tollgate_terms::{Dialect, ModelName};
 use tollgate_wire::sse::Frame;
 
 use crate::translate::{AnswerContext, Unreadable};
-use crate::{Invalid, anthropic_messages, bedrock_converse, openai_chat, openai_responses};
+use crate::{Invalid, anthropic_messages, bedrock_converse, gemini, openai_chat, openai_responses};
 
 /// The words of a dialect. What they cannot say they record as losses.
 pub(crate) struct Words {
@@ -60,11 +60,11 @@ pub(crate) fn words(dialect: Dialect) -> Option<&'static Words> {
         Dialect::OpenAiChat => Some(&openai_chat::WORDS),
         Dialect::OpenAiResponses => Some(&openai_responses::WORDS),
         Dialect::AnthropicMessages => Some(&anthropic_messages::WORDS),
+        Dialect::Gemini => Some(&gemini::WORDS),
         Dialect::BedrockConverse => Some(&bedrock_converse::WORDS),
         Dialect::OpenAiCompletions
         | Dialect::OpenAiEmbeddings
         | Dialect::OpenAiImages
-        | Dialect::Gemini
         | Dialect::OpenAiAudio
         | Dialect::VertexEmbeddings
         | Dialect::GeminiEmbeddings

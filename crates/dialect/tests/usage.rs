@@ -104,7 +104,79 @@ fn anthropic_usage() -> impl Strategy<Value = Value> {
     prop_oneof![8 => told, 1 => Just(json!({"output_tokens_details": 7, "input_tokens": 7}))]
 }
 
+fn responses_usage() -> impl Strategy<Value = Value> {
+    let whole = (0..1000_u64, 0..1000_u64, 0..1000_u64, count(), count()).prop_map(
+        |(fresh, cached, written, output, reasoning)| {
+            object([
+                ("input_tokens", Some((fresh + cached + written).into())),
+                (
+                    "input_tokens_details",
+                    Some(json!({"cached_tokens": cached, "cache_write_tokens": written})),
+                ),
+                ("output_tokens", output),
+                ("output_tokens_details", Some(object([("reasoning_tokens", reasoning)]))),
+            ])
+        },
+    );
+    let sparse = (count(), count(), count()).prop_map(|(input, output, total)| {
+        object([("input_tokens", input), ("output_tokens", output), ("total_tokens", total)])
+    });
+    let nonsense = prop_oneof![Just(json!({})), Just(json!({"input_tokens_details": 7, "input_tokens": 7}))];
+    prop_oneof![4 => whole, 3 => sparse, 1 => nonsense]
+}
+
+fn converse_usage() -> impl Strategy<Value = Value> {
+    let counts = (count(), count(), count(), count(), count());
+    let told = counts.prop_map(|(input, read, written, output, total)| {
+        object([
+            ("inputTokens", input),
+            ("cacheReadInputTokens", read),
+            ("cacheWriteInputTokens", written),
+            ("outputTokens", output),
+            ("totalTokens", total),
+        ])
+    });
+    prop_oneof![8 => told, 1 => Just(json!({"cacheDetails": 7, "inputTokens": 7}))]
+}
+
 proptest! {
+    #[test]
+    fn the_usage_of_responses_is_the_same_spliced_and_translated(
+        usage in option::of(responses_usage()),
+        end in prop_oneof![Just("completed"), Just("incomplete")],
+    ) {
+        let start = json!({"type": "response.created", "response": {"id": "r", "model": "m", "output": []}});
+        let response = json!({"id": "r", "model": "m", "status": end, "output": [], "usage": usage});
+        let last = json!({"type": format!("response.{end}"), "response": response});
+        let stream = format!("data: {start}\n\ndata: {last}\n\n");
+        for client in [Dialect::OpenAiChat, Dialect::AnthropicMessages] {
+            let through_hub = translated(client, Dialect::OpenAiResponses, stream.as_bytes());
+            prop_assert_eq!(
+                seen(client, &through_hub),
+                seen(Dialect::OpenAiResponses, stream.as_bytes()),
+                "{}", stream
+            );
+        }
+    }
+
+    #[test]
+    fn converses_usage_is_the_same_spliced_and_translated(usage in option::of(converse_usage())) {
+        let metadata = json!({"usage": usage, "metrics": {"latencyMs": 1}});
+        let stream = format!(
+            "event: messageStart\ndata: {{\"role\":\"assistant\"}}\n\n\
+             event: messageStop\ndata: {{\"stopReason\":\"end_turn\"}}\n\n\
+             event: metadata\ndata: {metadata}\n\n"
+        );
+        for client in [Dialect::OpenAiChat, Dialect::AnthropicMessages] {
+            let through_hub = translated(client, Dialect::BedrockConverse, stream.as_bytes());
+            prop_assert_eq!(
+                seen(client, &through_hub),
+                seen(Dialect::BedrockConverse, stream.as_bytes()),
+                "{}", stream
+            );
+        }
+    }
+
     #[test]
     fn openais_usage_is_the_same_spliced_and_translated(usages in vec(option::of(openai_usage()), 0..4)) {
         let mut stream = String::new();
@@ -114,12 +186,14 @@ proptest! {
         }
         stream += "data: {\"id\":\"c\",\"model\":\"m\",\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n";
         stream += "data: [DONE]\n\n";
-        let through_hub = translated(Dialect::AnthropicMessages, Dialect::OpenAiChat, stream.as_bytes());
-        prop_assert_eq!(
-            seen(Dialect::AnthropicMessages, &through_hub),
-            seen(Dialect::OpenAiChat, stream.as_bytes()),
-            "{}", stream
-        );
+        for client in [Dialect::AnthropicMessages, Dialect::OpenAiResponses] {
+            let through_hub = translated(client, Dialect::OpenAiChat, stream.as_bytes());
+            prop_assert_eq!(
+                seen(client, &through_hub),
+                seen(Dialect::OpenAiChat, stream.as_bytes()),
+                "{}", stream
+            );
+        }
     }
 
     #[test]
@@ -134,11 +208,13 @@ proptest! {
             stream += &format!("event: message_delta\ndata: {delta}\n\n");
         }
         stream += "event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n";
-        let through_hub = translated(Dialect::OpenAiChat, Dialect::AnthropicMessages, stream.as_bytes());
-        prop_assert_eq!(
-            seen(Dialect::OpenAiChat, &through_hub),
-            seen(Dialect::AnthropicMessages, stream.as_bytes()),
-            "{}", stream
-        );
+        for client in [Dialect::OpenAiChat, Dialect::OpenAiResponses] {
+            let through_hub = translated(client, Dialect::AnthropicMessages, stream.as_bytes());
+            prop_assert_eq!(
+                seen(client, &through_hub),
+                seen(Dialect::AnthropicMessages, stream.as_bytes()),
+                "{}", stream
+            );
+        }
     }
 }

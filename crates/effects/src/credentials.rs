@@ -10,8 +10,8 @@ use tollgate_config::bundle::{AwsSource, Backend, CredentialSource, Proof, profi
 use tollgate_exchange::{Answer, Offered};
 use tollgate_terms::Secret;
 
-use crate::live::{Fetch, Found, Keeper, Live};
-use crate::{Awaited, Secrets, Surroundings, source};
+use crate::live::{Fetch, Found, Keeper, Live, Surroundings};
+use crate::{Awaited, Secrets, source};
 
 /// What proves the gateway to the backends of one configuration. Cloning it copies one pointer.
 #[derive(Clone, Default)]
@@ -65,16 +65,10 @@ impl Credentials {
     }
 
     /// As [`Credentials::new`], with other surroundings than those of the process.
-    ///
-    /// # Errors
-    /// When the thread that fetches cannot be made.
-    pub fn with_surroundings(
-        bundle: &Bundle,
-        secrets: &Secrets,
-        around: Surroundings,
-    ) -> std::io::Result<Self> {
-        let keeper = Arc::new(Keeper::start()?);
-        Ok(Self::prepare(bundle, secrets, None, Some(Fetcher { keeper, around })))
+    #[cfg(test)]
+    pub(crate) fn within(bundle: &Bundle, secrets: &Secrets, around: Surroundings) -> Self {
+        let keeper = Arc::new(Keeper::start().expect("a thread"));
+        Self::prepare(bundle, secrets, None, Some(Fetcher { keeper, around }))
     }
 
     fn prepare(
@@ -235,5 +229,7 @@ fn trimmed(secret: &Secret) -> Option<Secret> {
     }
 }
 
+#[cfg(test)]
+mod lent_tests;
 #[cfg(test)]
 mod tests;

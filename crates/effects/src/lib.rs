@@ -3,17 +3,22 @@
 //! Whoever starts the data plane fills [`Secrets`]. What a variable or a file of the machine says is read only where a configuration sends
 //! for it. Only [`issue`], and what leads there, names vendors and asks their services. Nothing here prints what it holds.
 
+#[cfg(test)]
+extern crate self as tollgate_effects;
+
 mod clock;
 mod credentials;
 mod dispatch;
 pub mod issue;
 mod live;
+mod metrics;
 mod request_id;
 mod secrets;
 mod source;
 
 pub use credentials::Credentials;
 pub use dispatch::{Dispatched, Undispatched, begin, dispatch, resume};
-pub use live::{Awaited, Surroundings};
+pub use live::Awaited;
+pub use metrics::CredentialMetrics;
 pub use request_id::request_id;
 pub use secrets::Secrets;

@@ -3,11 +3,13 @@
 //! All fetches are made by one thread, the [`Keeper`]'s, so that none belongs to a request that may be given up.
 
 mod keeper;
+pub(crate) mod ledger;
 mod renewal;
 mod surroundings;
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::{Notify, watch};
@@ -17,7 +19,7 @@ use tollgate_config::bundle::Proof;
 use crate::clock;
 
 pub(crate) use keeper::{Fetch, Keeper};
-pub use surroundings::Surroundings;
+pub(crate) use surroundings::Surroundings;
 
 /// How long a request waits for a credential. An Envoy waits 10 seconds for its processor.
 const WAIT_MAX: Duration = Duration::from_secs(8);
@@ -26,6 +28,7 @@ const WAIT_MAX: Duration = Duration::from_secs(8);
 pub(crate) struct Live {
     state: watch::Receiver<State>,
     wanted: Arc<Notify>,
+    is_retired: Arc<AtomicBool>,
     task: AbortHandle,
 }
 
@@ -85,15 +88,15 @@ impl Live {
         }
     }
 
-    /// Ends the renewal: what was fetched serves those who have it to its end.
+    /// Ends the renewal. Whoever still needs the credential, under a configuration before the one that is served, has it fetched by that.
     pub(crate) fn retire(&self) {
-        self.task.abort();
+        self.is_retired.store(true, Ordering::Relaxed);
     }
 }
 
 impl Drop for Live {
     fn drop(&mut self) {
-        self.retire();
+        self.task.abort();
     }
 }
 

@@ -37,6 +37,11 @@ pub enum Schema {
         /// Path before `/chat/completions`, without slashes at the ends; `v1` by default.
         prefix: String,
     },
+    /// OpenAI and whoever serves its responses: everything is asked there, chats of other dialects too.
+    OpenAiResponses {
+        /// Path before `/responses`; `v1` by default.
+        prefix: String,
+    },
     /// Azure OpenAI.
     AzureOpenAi {
         /// The `api-version` query value.
@@ -102,7 +107,7 @@ impl Schema {
     /// The value of `gen_ai.provider.name`.
     pub fn provider_name(&self) -> &'static str {
         match self {
-            Self::OpenAi { .. } => "openai",
+            Self::OpenAi { .. } | Self::OpenAiResponses { .. } => "openai",
             Self::AzureOpenAi { .. } => "azure.openai",
             Self::Anthropic { .. } => "anthropic",
             Self::Cohere { .. } => "cohere",
@@ -120,6 +125,7 @@ impl Schema {
     pub fn path(&self, call: &Call<'_>) -> Option<String> {
         match self {
             Self::OpenAi { prefix } => openai::path(prefix, call.dialect, call.operation),
+            Self::OpenAiResponses { prefix } => openai::responses_path(prefix, call.dialect, call.operation),
             Self::AzureOpenAi { api_version } => azure::path(api_version, call),
             Self::Anthropic { prefix } => anthropic::path(prefix, call.dialect, call.operation),
             Self::Cohere { version } => cohere::path(version, call.dialect, call.operation),
@@ -141,6 +147,7 @@ impl Schema {
             Self::Anthropic { .. } => anthropic::suffix(call.dialect, call.operation).is_some(),
             Self::Cohere { .. } => cohere::suffix(call.dialect, call.operation).is_some(),
             Self::SageMaker => sagemaker::serves(call.dialect, call.operation),
+            Self::OpenAiResponses { .. } => openai::serves_responses(call.dialect, call.operation),
             Self::AwsBedrock
             | Self::AwsAnthropic { .. }
             | Self::GcpVertexAi { .. }
@@ -164,6 +171,7 @@ impl Schema {
                 Operation::Embed,
             ) => &[OpenAiEmbeddings],
             (Self::OpenAi { .. } | Self::AzureOpenAi { .. }, _) => &[OpenAiChat, OpenAiResponses],
+            (Self::OpenAiResponses { .. }, _) => &[OpenAiResponses],
             (Self::SageMaker, _) => &[OpenAiChat],
             (Self::AwsBedrock, Operation::Embed) if bedrock::embeds_as_cohere(model) => &[CohereEmbeddings],
             (Self::AwsBedrock, Operation::Embed) => &[TitanEmbeddings],
@@ -197,6 +205,7 @@ impl Schema {
         match self {
             Self::SageMaker => "sagemaker",
             Self::OpenAi { .. }
+            | Self::OpenAiResponses { .. }
             | Self::AzureOpenAi { .. }
             | Self::Anthropic { .. }
             | Self::Cohere { .. }
@@ -213,6 +222,7 @@ impl Schema {
     pub fn adjust_headers(&self, headers: &mut HeaderMap) {
         match self {
             Self::OpenAi { .. }
+            | Self::OpenAiResponses { .. }
             | Self::AzureOpenAi { .. }
             | Self::Cohere { .. }
             | Self::AwsBedrock
@@ -294,6 +304,7 @@ mod tests {
         let location = Some(Location { project: "p".to_owned(), region: "r".to_owned() });
         let schemas = [
             Schema::OpenAi { prefix: "v1".to_owned() },
+            Schema::OpenAiResponses { prefix: "v1".to_owned() },
             Schema::AzureOpenAi { api_version: "v1".to_owned() },
             Schema::Anthropic { prefix: "v1".to_owned() },
             Schema::Cohere { version: "v2".to_owned() },
@@ -317,127 +328,100 @@ mod tests {
         }
     }
 
+    fn at(project: &str, region: &str) -> Option<Location> {
+        Some(Location { project: project.to_owned(), region: region.to_owned() })
+    }
+
     #[test]
-    fn places_models_in_paths_as_each_host_wants_them() {
-        let location = Some(Location { project: "p-1".to_owned(), region: "europe-west4".to_owned() });
-        let vertex = Schema::GcpVertexAi { location: location.clone() };
-        let claude = Schema::GcpAnthropic { version: None, location };
-        let bedrock = Schema::AwsBedrock;
-        let arn = "arn:aws:bedrock:us-east-1:123456789012:inference-profile/us.amazon.nova-pro-v1:0";
+    fn places_models_of_aws_in_paths() {
         use Delivery::{Stream, Whole};
-        use Dialect::{
-            AnthropicMessages, BedrockConverse, CohereEmbeddings, Gemini, GeminiEmbeddings, OpenAiChat,
-            OpenAiEmbeddings, VertexEmbeddings,
-        };
+        use Dialect::{AnthropicMessages, BedrockConverse, CohereEmbeddings, OpenAiChat};
         use Operation::{Chat, CountTokens, Embed};
+        let (bedrock, claude) = (Schema::AwsBedrock, Schema::AwsAnthropic { version: None });
+        let profile = "arn:aws:bedrock:us-east-1:1:inference-profile/us.nova:0";
+        let escaped = "/model/arn:aws:bedrock:us-east-1:1:inference-profile%2Fus.nova:0/converse-stream";
         for (schema, dialect, operation, delivery, model, expected) in [
-            (
-                &bedrock,
-                BedrockConverse,
-                Chat,
-                Stream,
-                arn,
-                "/model/arn:aws:bedrock:us-east-1:123456789012:inference-profile%2Fus.amazon.nova-pro-v1:0/converse-stream",
-            ),
+            (&bedrock, BedrockConverse, Chat, Stream, profile, escaped),
             (
                 &bedrock,
                 BedrockConverse,
                 CountTokens,
                 Whole,
-                "eu.anthropic.claude-x-v1:0",
-                "/model/anthropic.claude-x-v1:0/count-tokens",
+                "eu.a.claude:0",
+                "/model/a.claude:0/count-tokens",
             ),
-            (
-                &bedrock,
-                CohereEmbeddings,
-                Embed,
-                Whole,
-                "cohere.embed-v4:0",
-                "/model/cohere.embed-v4:0/invoke",
-            ),
-            (
-                &Schema::AwsAnthropic { version: None },
-                AnthropicMessages,
-                Chat,
-                Stream,
-                "anthropic.claude-x",
-                "/model/anthropic.claude-x/invoke-with-response-stream",
-            ),
+            (&bedrock, CohereEmbeddings, Embed, Whole, "cohere.v4:0", "/model/cohere.v4:0/invoke"),
+            (&claude, AnthropicMessages, Chat, Stream, "a.c", "/model/a.c/invoke-with-response-stream"),
+            (&Schema::SageMaker, OpenAiChat, Chat, Stream, "e", "/endpoints/e/invocations-response-stream"),
+        ] {
+            let found = path_of(schema, dialect, operation, delivery, model);
+            assert_eq!(found.as_deref(), Some(expected));
+        }
+    }
+
+    #[test]
+    fn places_models_of_google_in_paths() {
+        use Delivery::{Stream, Whole};
+        use Dialect::{AnthropicMessages, Gemini, GeminiEmbeddings, OpenAiEmbeddings, VertexEmbeddings};
+        use Operation::{Chat, CountTokens, Embed};
+        let vertex = Schema::GcpVertexAi { location: at("p", "r") };
+        let express = Schema::GcpVertexAi { location: None };
+        let claude = Schema::GcpAnthropic { version: None, location: at("p", "r") };
+        let api = Schema::Gemini { prefix: "v1beta".to_owned() };
+        let within = "/v1/projects/p/locations/r/publishers";
+        for (schema, dialect, operation, delivery, model, expected) in [
             (
                 &vertex,
                 Gemini,
                 Chat,
                 Stream,
-                "gemini-3-pro",
-                "/v1/projects/p-1/locations/europe-west4/publishers/google/models/gemini-3-pro:streamGenerateContent?alt=sse",
+                "g",
+                format!("{within}/google/models/g:streamGenerateContent?alt=sse"),
             ),
             (
                 &vertex,
                 VertexEmbeddings,
                 Embed,
                 Whole,
-                "text-embedding-005",
-                "/v1/projects/p-1/locations/europe-west4/publishers/google/models/text-embedding-005:predict",
-            ),
-            (
-                &claude,
-                AnthropicMessages,
-                Chat,
-                Whole,
-                "claude-x@20250514",
-                "/v1/projects/p-1/locations/europe-west4/publishers/anthropic/models/claude-x@20250514:rawPredict",
-            ),
-            (
-                &claude,
-                AnthropicMessages,
-                CountTokens,
-                Whole,
-                "claude-x@default",
-                "/v1/projects/p-1/locations/europe-west4/publishers/anthropic/models/count-tokens:rawPredict",
-            ),
-            (
-                &Schema::GcpVertexAi { location: None },
-                Gemini,
-                Chat,
-                Whole,
-                "gemini-3-pro",
-                "/v1/publishers/google/models/gemini-3-pro:generateContent",
-            ),
-            (
-                &Schema::Gemini { prefix: "v1beta".to_owned() },
-                OpenAiEmbeddings,
-                Embed,
-                Whole,
-                "gemini-embedding-2",
-                "/v1beta/openai/embeddings",
+                "e-005",
+                format!("{within}/google/models/e-005:predict"),
             ),
             (
                 &vertex,
                 GeminiEmbeddings,
                 Embed,
                 Whole,
-                "gemini-embedding-2",
-                "/v1/projects/p-1/locations/europe-west4/publishers/google/models/gemini-embedding-2:embedContent",
+                "gemini-e",
+                format!("{within}/google/models/gemini-e:embedContent"),
             ),
             (
-                &Schema::SageMaker,
-                OpenAiChat,
-                Chat,
-                Stream,
-                "my-endpoint",
-                "/endpoints/my-endpoint/invocations-response-stream",
-            ),
-            (
-                &Schema::AzureOpenAi { api_version: "v1".to_owned() },
-                OpenAiChat,
+                &claude,
+                AnthropicMessages,
                 Chat,
                 Whole,
-                "d",
-                "/openai/v1/chat/completions",
+                "c@1",
+                format!("{within}/anthropic/models/c@1:rawPredict"),
             ),
+            (
+                &claude,
+                AnthropicMessages,
+                CountTokens,
+                Whole,
+                "c@1",
+                format!("{within}/anthropic/models/count-tokens:rawPredict"),
+            ),
+            (&express, Gemini, Chat, Whole, "g", "/v1/publishers/google/models/g:generateContent".to_owned()),
+            (&api, OpenAiEmbeddings, Embed, Whole, "g", "/v1beta/openai/embeddings".to_owned()),
         ] {
             let found = path_of(schema, dialect, operation, delivery, model);
-            assert_eq!(found.as_deref(), Some(expected));
+            assert_eq!(found, Some(expected));
         }
+    }
+
+    #[test]
+    fn the_newer_api_of_azure_has_the_model_in_the_body() {
+        let azure = Schema::AzureOpenAi { api_version: "v1".to_owned() };
+        let found = path(&azure, Dialect::OpenAiChat, Operation::Chat);
+        assert_eq!(found.as_deref(), Some("/openai/v1/chat/completions"));
     }
 }

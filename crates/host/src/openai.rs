@@ -12,6 +12,15 @@ pub(crate) fn path(prefix: &str, dialect: Dialect, operation: Operation) -> Opti
     }
 }
 
+/// The path at a host that is asked for responses only.
+pub(crate) fn responses_path(prefix: &str, dialect: Dialect, operation: Operation) -> Option<String> {
+    if dialect == Dialect::OpenAiResponses { path(prefix, dialect, operation) } else { None }
+}
+
+pub(crate) fn serves_responses(dialect: Dialect, operation: Operation) -> bool {
+    dialect == Dialect::OpenAiResponses && suffix(dialect, operation).is_some()
+}
+
 pub(crate) fn suffix(dialect: Dialect, operation: Operation) -> Option<&'static str> {
     match (dialect, operation) {
         (Dialect::OpenAiChat, Operation::Chat) => Some("chat/completions"),

@@ -126,6 +126,10 @@ fn schema(id: &ObjectId, written: &VersionedApiSchema, findings: &mut Findings) 
             unused("version", prefix.is_some() && version.is_some());
             Ok(Schema::OpenAi { prefix: prefix.or(version).unwrap_or("v1").to_owned() })
         }
+        SchemaName::OpenAiResponses => {
+            unused("version", version.is_some());
+            Ok(Schema::OpenAiResponses { prefix: prefix.unwrap_or("v1").to_owned() })
+        }
         SchemaName::Anthropic => {
             unused("version", version.is_some());
             Ok(Schema::Anthropic { prefix: prefix.unwrap_or("v1").to_owned() })

@@ -3,14 +3,15 @@
 use bytes::{Bytes, BytesMut};
 use serde_json::Value;
 use tollgate_dialect::{
-    AnswerContext, BackendError, Observer, SpliceEdits, StreamTranslator, VectorEncoding,
+    AnswerContext, BackendError, Observer, Reframer, SpliceEdits, StreamTranslator, VectorEncoding,
 };
-use tollgate_terms::{Delivery, Dialect, ModelName, Operation};
+use tollgate_terms::{Delivery, Dialect, ModelName, Operation, StreamFraming};
+use tollgate_wire::event_stream;
 use tollgate_wire::sse::{Decoder, Frame, Piece};
 
 use super::law;
 
-const DIALECTS: [(Dialect, Operation); 12] = [
+const DIALECTS: [(Dialect, Operation); 13] = [
     (Dialect::OpenAiChat, Operation::Chat),
     (Dialect::OpenAiCompletions, Operation::Complete),
     (Dialect::OpenAiEmbeddings, Operation::Embed),
@@ -21,12 +22,19 @@ const DIALECTS: [(Dialect, Operation); 12] = [
     (Dialect::OpenAiAudio, Operation::Transcribe),
     (Dialect::AnthropicMessages, Operation::Chat),
     (Dialect::AnthropicMessages, Operation::CountTokens),
+    (Dialect::BedrockConverse, Operation::Chat),
     (Dialect::CohereRerank, Operation::Rerank),
     (Dialect::VllmTokenize, Operation::CountTokens),
 ];
 
-const PAIRS: [(Dialect, Dialect); 2] =
-    [(Dialect::OpenAiChat, Dialect::AnthropicMessages), (Dialect::AnthropicMessages, Dialect::OpenAiChat)];
+/// Every two dialects between which conversations are translated.
+fn pairs() -> impl Iterator<Item = (Dialect, Dialect)> {
+    let all = Dialect::ALL.into_iter().flat_map(|client| Dialect::ALL.map(|backend| (client, backend)));
+    all.filter(|(client, backend)| tollgate_dialect::can_translate(*client, *backend, Operation::Chat))
+}
+
+/// The events that end a stream.
+const ENDS: [&[u8]; 3] = [b"message_stop", b"response.completed", b"response.incomplete"];
 
 fn model() -> Result<ModelName, String> {
     ModelName::parse("other").map_err(|error| error.to_string())
@@ -91,7 +99,7 @@ pub(crate) fn translate(input: &[u8]) -> Result<(), String> {
         vectors: VectorEncoding::Float,
         usage: None,
     };
-    for (client, backend) in PAIRS {
+    for (client, backend) in pairs() {
         if let Ok(encoded) = tollgate_dialect::translate_request(
             client,
             backend,
@@ -101,7 +109,10 @@ pub(crate) fn translate(input: &[u8]) -> Result<(), String> {
             Delivery::Whole,
         ) {
             let value: Value = serde_json::from_slice(&encoded.body).map_err(|error| error.to_string())?;
-            law(value["model"] == "other", || format!("{backend:?}: the model is {}", value["model"]))?;
+            // Some have it in their path.
+            let is_in_path = matches!(backend, Dialect::BedrockConverse | Dialect::Gemini);
+            let named = if is_in_path { Value::Null } else { "other".into() };
+            law(value["model"] == named, || format!("{backend:?}: the model is {}", value["model"]))?;
         }
         if let Ok(answer) =
             tollgate_dialect::translate_answer(client, backend, Operation::Chat, input, &context)
@@ -115,13 +126,14 @@ pub(crate) fn translate(input: &[u8]) -> Result<(), String> {
         let ended = translator.finish(&mut out);
         let said = frames(&out);
         let is_done = said.last().is_some_and(|frame| {
-            frame.data().as_ref() == b"[DONE]" || frame.event() == Some(b"message_stop")
+            frame.data().as_ref() == b"[DONE]" || frame.event().is_some_and(|event| ENDS.contains(&event))
         });
         law(!is_done || ended.is_ok(), || format!("{client:?}: a clean end of a broken stream"))?;
         let _ = read;
         for frame in said {
             let data = frame.data();
-            let is_json = serde_json::from_slice::<Value>(&data).is_ok();
+            // A comment keeps the line alive.
+            let is_json = data.is_empty() || serde_json::from_slice::<Value>(&data).is_ok();
             law(is_json || data.as_ref() == b"[DONE]", || format!("{client:?}: an event that is no JSON"))?;
         }
     }
@@ -138,6 +150,64 @@ pub(crate) fn error(input: &[u8]) -> Result<(), String> {
                 let Some(told) = told else { continue };
                 let _: Value = serde_json::from_slice(&told).map_err(|error| error.to_string())?;
             }
+        }
+    }
+    Ok(())
+}
+
+/// Longest frame that is taken as one.
+const FRAME_BYTES_MAX: usize = 1 << 10;
+
+/// The pieces of a stream in another framing, each with its kind, and whether the stream is broken.
+fn reframed<'a>(framing: StreamFraming, chunks: impl Iterator<Item = &'a [u8]>) -> (Vec<Piece>, bool) {
+    let mut reframer = Reframer::new(framing, Dialect::AnthropicMessages, FRAME_BYTES_MAX);
+    let mut pieces = Vec::new();
+    for chunk in chunks {
+        reframer.push(Bytes::copy_from_slice(chunk));
+        loop {
+            match reframer.next() {
+                Ok(Some(piece)) => pieces.push(piece),
+                Ok(None) => break,
+                Err(_) => return (pieces, true),
+            }
+        }
+    }
+    match reframer.finish() {
+        Ok(piece) => pieces.extend(piece),
+        Err(_) => return (pieces, true),
+    }
+    (pieces, false)
+}
+
+/// Any split of messages gives the same frames, whatever is in them, and each frame is one event.
+pub(crate) fn reframe(input: &[u8]) -> Result<(), String> {
+    let mut stream = BytesMut::new();
+    for (number, payload) in input.split(|byte| *byte == 0).enumerate() {
+        let kind = ["chunk", "PayloadPart", "metadata", "throttlingException"][number % 4];
+        let (sort, header) =
+            if number % 4 == 3 { ("exception", ":exception-type") } else { ("event", ":event-type") };
+        let headers = [(":message-type", sort), (header, kind)];
+        event_stream::encode(&mut stream, &headers, payload).map_err(|error| error.to_string())?;
+    }
+    for framing in [StreamFraming::AwsEvents, StreamFraming::AwsChunks, StreamFraming::AwsPayload] {
+        let whole = reframed(framing, std::iter::once(&stream[..]));
+        // What goes through unread may be told in more pieces.
+        let frames = |pieces: &[Piece]| -> Vec<Piece> {
+            pieces.iter().filter(|piece| matches!(piece, Piece::Frame(_))).cloned().collect()
+        };
+        for size in [1, 7] {
+            let split = reframed(framing, stream.chunks(size));
+            law(frames(&split.0) == frames(&whole.0) && split.1 == whole.1, || {
+                format!("{framing:?} in pieces of {size}: {split:?}, whole: {whole:?}")
+            })?;
+        }
+        for piece in whole.0 {
+            let Piece::Frame(frame) = piece else { continue };
+            // What a container wrote is its own affair.
+            if framing == StreamFraming::AwsPayload {
+                continue;
+            }
+            law(self::frames(&frame.raw).len() == 1, || format!("{framing:?}: {frame:?} is not one event"))?;
         }
     }
     Ok(())

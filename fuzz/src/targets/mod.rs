@@ -30,6 +30,7 @@ pub(crate) const TARGETS: &[Target] = &[
     Target { name: "inspect", run: dialect::inspect },
     Target { name: "observe", run: dialect::observe },
     Target { name: "translate", run: dialect::translate },
+    Target { name: "reframe", run: dialect::reframe },
     Target { name: "error", run: dialect::error },
     Target { name: "manifest", run: manifest::parse },
 ];

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::Finding;
 use super::layers;
 use super::repository::Repository;
+use crate::features;
 
 const CODE_MAP: &str = "ARCHITECTURE.md";
 const REASONS: &str = "docs/dependencies.md";
@@ -31,6 +32,22 @@ pub(super) fn code_map_is_complete(repository: &Repository) -> Vec<Finding> {
         (expected != format!("{} {}", row.layer, row.purity).trim_end()).then_some(message)
     });
     missing.chain(unknown).chain(wrong).map(|message| Finding::new(CODE_MAP, message)).collect()
+}
+
+/// The README's table of what is translated is the one that the goldens make.
+pub(super) fn features_are_those_of_the_goldens(repository: &Repository) -> Vec<Finding> {
+    let goldens = repository.files.iter().filter_map(|file| {
+        Some(features::Golden { path: file.path.strip_prefix(features::GOLDENS)?, text: &file.text })
+    });
+    let table = features::table(&goldens.collect::<Vec<_>>());
+    let text = text_of(repository, features::TABLE).unwrap_or_default();
+    match features::placed(text, &table) {
+        Some(expected) if expected == text => Vec::new(),
+        Some(_) => {
+            vec![Finding::new(features::TABLE, "its table of features is old: `cargo xtask features`")]
+        }
+        None => vec![Finding::new(features::TABLE, "has no table of features")],
+    }
 }
 
 /// Each direct dependency on others' code has an item "- `name`: what it replaces", and no item is left over.

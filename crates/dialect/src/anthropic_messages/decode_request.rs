@@ -42,9 +42,11 @@ pub(crate) fn decode_request(body: &[u8], losses: &mut Losses) -> Result<Convers
         format,
         thinking,
         effort,
+        verbosity: None,
         delivery: if streams { Delivery::Stream } else { Delivery::Whole },
         metadata: metadata(&mut fields, losses)?,
         service_tier: fields.text("service_tier")?,
+        cache_key: None,
     };
     lose_the_rest(fields, losses);
     Ok(conversation)

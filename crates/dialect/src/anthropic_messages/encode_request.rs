@@ -14,7 +14,7 @@ use super::encode_blocks::{system_blocks, turns as encode_turns};
 use super::encode_thinking;
 use crate::Invalid;
 use crate::error::encode;
-use crate::fields::{Members, loss};
+use crate::fields::{Members, lose_wishes, loss};
 
 /// Longest answer where the client set no bound: this dialect needs one, and every model of its provider can write this much.
 const OUTPUT_TOKENS_DEFAULT: u64 = 4096;
@@ -37,9 +37,11 @@ pub(crate) fn encode_request(
         format,
         thinking,
         effort,
+        verbosity,
         delivery,
         metadata,
         service_tier,
+        cache_key,
     } = conversation;
     let turns = encode_turns(turns, losses)?;
     let (thinking, effort) = effort_or_none(thinking, effort, losses);
@@ -62,6 +64,7 @@ pub(crate) fn encode_request(
     }
     body.set("thinking", thinking.map(with_budget).map(encode_thinking));
     body.set("output_config", output_config(effort, format, losses));
+    lose_wishes(verbosity.as_ref(), cache_key.as_ref(), losses);
     let Metadata { user, labels } = metadata;
     body.set("metadata", user.map(|user| json!({"user_id": user})));
     if labels.is_some() {

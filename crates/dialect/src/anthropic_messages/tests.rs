@@ -105,9 +105,11 @@ prop_compose! {
             }),
             thinking,
             effort: effort.map(|word| Effort(word.to_owned())),
+            verbosity: None,
             delivery: if streams { Delivery::Stream } else { Delivery::Whole },
             metadata: Metadata { user, labels: None },
             service_tier: Some("auto".to_owned()),
+            cache_key: None,
         }
     }
 }

@@ -23,6 +23,9 @@ const USAGE_KNOWN: [&str; 7] = [
     "cacheWriteInputTokenCount",
 ];
 
+/// The type of a call of a tool that the provider itself runs.
+pub(super) const SERVER_CALL: &str = "server_tool_use";
+
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Body {
@@ -55,8 +58,8 @@ struct Message {
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct Beside {
-    service_tier: Option<Typed>,
-    performance_config: Option<Latency>,
+    service_tier: Option<Value>,
+    performance_config: Option<Value>,
     trace: Option<IgnoredAny>,
     /// How long it took, which the gateway measures itself.
     metrics: Option<IgnoredAny>,
@@ -66,18 +69,6 @@ pub(super) struct Beside {
     rest: Map<String, Value>,
 }
 
-#[derive(Deserialize)]
-struct Typed {
-    #[serde(rename = "type", default)]
-    kind: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct Latency {
-    #[serde(default)]
-    latency: Option<String>,
-}
-
 impl Beside {
     /// The tier that served the answer. All else is recorded in `losses`.
     pub(super) fn service_tier(self, losses: &mut Losses) -> Option<String> {
@@ -85,11 +76,12 @@ impl Beside {
         if trace.is_some() {
             losses.push_once(loss("/trace", LossKind::Metadata, Effect::Cost));
         }
-        if performance_config.and_then(|config| config.latency).is_some_and(|latency| latency != "standard") {
+        let latency = performance_config.as_ref().and_then(|config| text(config, "latency"));
+        if latency.is_some_and(|latency| latency != "standard") {
             losses.push_once(loss("/performanceConfig", LossKind::ServiceTier, Effect::Cost));
         }
         lose_members("", &rest, &[], losses);
-        service_tier.and_then(|tier| tier.kind)
+        text(&service_tier?, "type")
     }
 }
 
@@ -168,10 +160,10 @@ fn reasoning(value: &Value) -> Option<BlockKind> {
     Some(BlockKind::Thinking { text: text(told, "text").unwrap_or_default(), signature })
 }
 
-/// A call of a tool; of one that the provider itself runs, where it says so.
+/// A call of a tool, if the client is to run it.
 fn call(value: Value) -> Option<BlockKind> {
-    if let Some(kind) = text(&value, "type") {
-        return Some(BlockKind::Foreign { name: kind, value });
+    if text(&value, "type").is_some_and(|kind| kind == SERVER_CALL) {
+        return Some(BlockKind::Foreign { name: SERVER_CALL.to_owned(), value });
     }
     Some(BlockKind::ToolUse {
         id: text(&value, "toolUseId").unwrap_or_default(),

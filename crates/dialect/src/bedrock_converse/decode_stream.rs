@@ -11,12 +11,18 @@ use serde_json::{Map, Value};
 use tollgate_chat::{BlockStart, Delta, Effect, Event, LossKind, Losses};
 use tollgate_wire::sse::Frame;
 
-use super::answer::{Beside, Called, stop_reason, usage};
+use super::answer::{Beside, Called, SERVER_CALL, stop_reason, usage};
 use crate::Unreadable;
 use crate::data::base64_bytes;
 use crate::fields::{lose_members, loss};
 use crate::translate::{lose_unreadable, read_event};
 use crate::words::DecodeStream;
+
+/// Most blocks that are told at the same time; the API tells one after the other.
+const OPEN_MAX: usize = 64;
+
+/// Longest reasoning that only the provider can read, which is held until it is whole, in bytes of its base64.
+const REDACTED_BYTES_MAX: usize = 1 << 20;
 
 /// `contentBlockStart`, `contentBlockDelta` and `contentBlockStop`.
 #[derive(Deserialize)]
@@ -43,9 +49,8 @@ struct WireStart {
 #[serde(rename_all = "camelCase")]
 struct CallStart {
     #[serde(default)]
-    tool_use_id: String,
+    tool_use_id: Option<String>,
     name: String,
-    /// There where the provider itself runs the tool.
     #[serde(rename = "type", default)]
     kind: Option<String>,
 }
@@ -68,7 +73,7 @@ struct WireDelta {
 #[derive(Deserialize)]
 struct CallDelta {
     #[serde(default)]
-    input: String,
+    input: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -113,9 +118,23 @@ pub(crate) struct StreamDecoder {
     open: Vec<OpenBlock>,
     /// The number of the next block of the hub.
     next_block: usize,
+    /// How much reasoning that only the provider can read has been held.
+    redacted_bytes: usize,
     has_called: bool,
-    has_stopped: bool,
-    has_ended: bool,
+    phase: Phase,
+}
+
+/// How far the message has been told.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Phase {
+    #[default]
+    Waiting,
+    /// Its blocks are being told.
+    Telling,
+    /// It is complete, and its usage may follow.
+    Stopped,
+    /// Nothing follows.
+    Ended,
 }
 
 /// A block that has begun and not stopped.
@@ -141,12 +160,19 @@ enum OpenKind {
 
 impl DecodeStream for StreamDecoder {
     fn frame(&mut self, frame: &Frame, out: &mut Vec<Event>, losses: &mut Losses) -> Result<(), Unreadable> {
-        if self.has_ended {
+        if self.phase == Phase::Ended {
             return Ok(());
         }
         let data = frame.data();
         match frame.event() {
+            Some(b"contentBlockStart" | b"contentBlockDelta" | b"contentBlockStop" | b"messageStop")
+                if self.phase == Phase::Stopped =>
+            {
+                lose_unreadable(losses);
+            }
+            Some(b"messageStart") if self.phase > Phase::Waiting => lose_unreadable(losses),
             Some(b"messageStart") => {
+                self.phase = Phase::Telling;
                 out.push(Event::Start { id: String::new(), model: None, created_s: None, usage: None });
             }
             Some(b"contentBlockStart") => self.start(read(&data)?, out)?,
@@ -158,7 +184,7 @@ impl DecodeStream for StreamDecoder {
             Some(b"messageStop") => {
                 let stop: MessageStop = read(&data)?;
                 self.close(|_| true, out);
-                self.has_stopped = true;
+                self.phase = Phase::Stopped;
                 let called = if self.has_called { Called::Tools } else { Called::Nothing };
                 let reason = stop_reason(
                     stop.stop_reason.as_deref(),
@@ -168,9 +194,13 @@ impl DecodeStream for StreamDecoder {
                 );
                 out.push(Event::Stop { choice: 0, reason });
             }
-            Some(b"metadata") => self.metadata(read(&data)?, out, losses),
+            // The message is told, whatever is wrong with what stands beside it.
+            Some(b"metadata") => match read_event(&data) {
+                Ok(Some(metadata)) => self.metadata(metadata, out, losses),
+                Ok(None) | Err(_) => lose_unreadable(losses),
+            },
             Some(kind) if kind == b"error" || kind.ends_with(b"Exception") => {
-                self.has_ended = true;
+                self.phase = Phase::Ended;
                 let kind = String::from_utf8_lossy(kind).into_owned();
                 let told = read_event::<Failure>(&data).ok().flatten();
                 let (own, message) = told.map(|told| (told.kind, told.message)).unwrap_or_default();
@@ -186,13 +216,16 @@ impl DecodeStream for StreamDecoder {
     }
 
     fn finish(&mut self, out: &mut Vec<Event>) -> Result<(), Unreadable> {
-        if !self.has_stopped && !self.has_ended {
-            return Err(Unreadable("the stream ended before the message did".to_owned()));
+        match std::mem::replace(&mut self.phase, Phase::Ended) {
+            Phase::Waiting | Phase::Telling => {
+                Err(Unreadable("the stream ended before the message did".to_owned()))
+            }
+            Phase::Stopped => {
+                out.push(Event::End);
+                Ok(())
+            }
+            Phase::Ended => Ok(()),
         }
-        if !std::mem::replace(&mut self.has_ended, true) {
-            out.push(Event::End);
-        }
-        Ok(())
     }
 }
 
@@ -206,21 +239,22 @@ impl StreamDecoder {
         let index = event.content_block_index;
         let Some(WireStart { tool_use, rest }) = event.start else { return Ok(()) };
         match tool_use {
-            Some(CallStart { tool_use_id: _, name: _, kind: Some(name) }) => {
-                self.begin(index, OpenKind::Foreign, Some(BlockStart::Foreign { name }), out);
+            Some(CallStart { kind: Some(kind), .. }) if kind == SERVER_CALL => {
+                self.begin(index, OpenKind::Foreign, Some(BlockStart::Foreign { name: kind }), out)?;
             }
-            Some(CallStart { tool_use_id: _, name, kind: None }) if name.is_empty() => {
+            Some(CallStart { name, .. }) if name.is_empty() => {
                 return Err(Unreadable("a call of a tool without a name".to_owned()));
             }
-            Some(CallStart { tool_use_id: id, name, kind: None }) => {
+            Some(CallStart { tool_use_id: id, name, kind: _ }) => {
                 self.has_called = true;
-                self.begin(index, OpenKind::Call, Some(BlockStart::ToolUse { id, name }), out);
+                let start = BlockStart::ToolUse { id: id.unwrap_or_default(), name };
+                self.begin(index, OpenKind::Call, Some(start), out)?;
             }
             None => {
                 let name = rest.into_iter().find(|(_, value)| !value.is_null()).map(|(key, _)| key);
                 if let Some(name) = name.filter(|name| !matches!(name.as_str(), "text" | "reasoningContent"))
                 {
-                    self.begin(index, OpenKind::Foreign, Some(BlockStart::Foreign { name }), out);
+                    self.begin(index, OpenKind::Foreign, Some(BlockStart::Foreign { name }), out)?;
                 }
             }
         }
@@ -243,20 +277,20 @@ impl StreamDecoder {
         }
         lose_members(&format!("/content/{index}"), &rest, &[], losses);
         if let Some(text) = text {
-            self.more(index, OpenKind::Text, Delta::Text(text), out);
+            self.more(index, OpenKind::Text, Delta::Text(text), out)?;
         }
         if let Some(citation) = citation {
-            self.more(index, OpenKind::Text, Delta::Citation(citation), out);
+            self.more(index, OpenKind::Text, Delta::Citation(citation), out)?;
         }
         if let Some(ReasoningDelta { text, signature, redacted_content }) = reasoning_content {
             if let Some(text) = text {
-                self.more(index, OpenKind::Thinking, Delta::Text(text), out);
+                self.more(index, OpenKind::Thinking, Delta::Text(text), out)?;
             }
             if let Some(signature) = signature {
-                self.more(index, OpenKind::Thinking, Delta::Signature(signature), out);
+                self.more(index, OpenKind::Thinking, Delta::Signature(signature), out)?;
             }
             if let Some(data) = redacted_content {
-                self.redacted(index, data, out);
+                self.redacted(index, data, out)?;
             }
         }
         if let Some(CallDelta { input }) = tool_use {
@@ -264,7 +298,8 @@ impl StreamDecoder {
             let Some(OpenBlock { block, .. }) = open else {
                 return Err(Unreadable("the input of a call that has not begun".to_owned()));
             };
-            out.push(Event::BlockDelta { choice: 0, block: *block, delta: Delta::Input(input) });
+            let delta = Delta::Input(input.unwrap_or_default());
+            out.push(Event::BlockDelta { choice: 0, block: *block, delta });
         }
         Ok(())
     }
@@ -276,32 +311,44 @@ impl StreamDecoder {
         if beside.service_tier(losses).is_some_and(|tier| tier != "default") {
             losses.push_once(loss("/serviceTier", LossKind::ServiceTier, Effect::Cost));
         }
-        if self.has_stopped {
-            self.has_ended = true;
+        if self.phase == Phase::Stopped {
+            self.phase = Phase::Ended;
             out.push(Event::End);
         }
     }
 
     /// More of a text or of reasoning. A block of another kind with the same number is over, and one that has not begun begins.
-    fn more(&mut self, index: usize, kind: OpenKind, delta: Delta, out: &mut Vec<Event>) {
+    fn more(
+        &mut self,
+        index: usize,
+        kind: OpenKind,
+        delta: Delta,
+        out: &mut Vec<Event>,
+    ) -> Result<(), Unreadable> {
         let open = self.open.iter().find(|open| open.index == index && open.kind == kind);
         let block = match open {
             Some(open) => open.block,
             None => {
                 let start = if kind == OpenKind::Text { BlockStart::Text } else { BlockStart::Thinking };
-                self.begin(index, kind, Some(start), out)
+                self.begin(index, kind, Some(start), out)?
             }
         };
         out.push(Event::BlockDelta { choice: 0, block, delta });
+        Ok(())
     }
 
-    fn redacted(&mut self, index: usize, data: String, out: &mut Vec<Event>) {
+    fn redacted(&mut self, index: usize, data: String, out: &mut Vec<Event>) -> Result<(), Unreadable> {
         let open = self.open.iter_mut().find(|open| open.index == index);
-        if let Some(OpenBlock { kind: OpenKind::Redacted(pieces), .. }) = open {
-            pieces.push(data);
-        } else {
-            self.begin(index, OpenKind::Redacted(vec![data]), None, out);
+        let Some(OpenBlock { kind: OpenKind::Redacted(pieces), .. }) = open else {
+            self.begin(index, OpenKind::Redacted(vec![data]), None, out)?;
+            return Ok(());
+        };
+        self.redacted_bytes = self.redacted_bytes.saturating_add(data.len());
+        if self.redacted_bytes > REDACTED_BYTES_MAX {
+            return Err(Unreadable("more reasoning than can be held".to_owned()));
         }
+        pieces.push(data);
+        Ok(())
     }
 
     /// Begins a block. Whatever had its number is over.
@@ -311,13 +358,17 @@ impl StreamDecoder {
         kind: OpenKind,
         start: Option<BlockStart>,
         out: &mut Vec<Event>,
-    ) -> usize {
+    ) -> Result<usize, Unreadable> {
+        self.phase = Phase::Telling;
         self.close(|open| open.index == index, out);
+        if self.open.len() == OPEN_MAX {
+            return Err(Unreadable("more blocks at the same time than can be".to_owned()));
+        }
         let block = self.next_block;
         self.next_block += 1;
         self.open.push(OpenBlock { index, block, kind });
         out.extend(start.map(|start| Event::BlockStart { choice: 0, block, start }));
-        block
+        Ok(block)
     }
 
     /// Ends the blocks that are meant.

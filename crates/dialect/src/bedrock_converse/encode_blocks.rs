@@ -2,12 +2,14 @@
 //!
 //! Source: botocore, `bedrock-runtime` service model, `SystemContentBlock`, `Message` and `ContentBlock`.
 
+use std::collections::BTreeSet;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use tollgate_chat::{Block, BlockKind, CachePoint, Effect, LossKind, Losses, Role, Turn};
 
-use super::encode_request::HasTools;
+use super::encode_tools::PastTools;
 use super::media::{self, DocumentNames};
 use crate::Invalid;
 use crate::fields::{Members, loss};
@@ -67,13 +69,18 @@ pub(super) fn cache_point(origin: &str, cache: CachePoint, losses: &mut Losses) 
 #[derive(Debug, Default)]
 pub(super) struct Blocks {
     names: DocumentNames,
-    has_tools: bool,
+    called: BTreeSet<String>,
+    has_results: bool,
 }
 
 impl Blocks {
-    /// Whether the turns so far hold calls of tools or their results.
-    pub(super) fn has_tools(&self) -> HasTools {
-        if self.has_tools { HasTools::Yes } else { HasTools::No }
+    /// What the turns so far hold of tools.
+    pub(super) fn past_tools(self) -> PastTools {
+        if self.called.is_empty() && !self.has_results {
+            PastTools::None
+        } else {
+            PastTools::Called(self.called)
+        }
     }
 
     /// The messages. A turn with nothing in it is none, and neighbours of one side are one message: the API wants them to alternate.
@@ -133,11 +140,11 @@ impl Blocks {
                 None
             }
             BlockKind::ToolUse { id, name, input } => {
-                self.has_tools = true;
+                self.called.insert(name.clone());
                 Some(json!({"toolUse": {"toolUseId": call_id(id), "name": name, "input": input}}))
             }
             BlockKind::ToolResult { id, content, is_error } => {
-                self.has_tools = true;
+                self.has_results = true;
                 let mut result = Members::default();
                 result.set("toolUseId", Some(call_id(id)));
                 result.set("content", Some(self.result(content, losses)?));

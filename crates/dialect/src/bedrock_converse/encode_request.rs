@@ -5,17 +5,17 @@
 use bytes::Bytes;
 use serde_json::{Value, json};
 use tollgate_chat::{
-    Conversation, Effect, Effort, LossKind, Losses, Metadata, ResponseFormat, Sampling, Thinking, Tool,
-    ToolChoice,
+    Conversation, Effect, Effort, LossKind, Losses, Metadata, ResponseFormat, Sampling, Thinking,
 };
 use tollgate_terms::ModelName;
 
-use super::encode_blocks::{Blocks, cache_point, system_blocks};
+use super::encode_blocks::{Blocks, system_blocks};
+use super::encode_tools::tool_config;
 use super::family::Family;
 use crate::Invalid;
 use crate::anthropic_messages::encode_thinking;
 use crate::error::encode;
-use crate::fields::{Members, loss};
+use crate::fields::{Members, lose_wishes, loss};
 
 /// Most entries of `requestMetadata`, and most characters of a key or a value.
 const LABELS_MAX: usize = 16;
@@ -39,8 +39,10 @@ pub(crate) fn encode_request(
         format,
         thinking,
         effort,
+        verbosity,
         delivery: _,
         metadata,
+        cache_key,
         service_tier,
     } = conversation;
     let family = Family::of(model);
@@ -56,8 +58,7 @@ pub(crate) fn encode_request(
     body.set("inferenceConfig", Some(inference(output_tokens_max, stop, &sampling)?.value()));
     family.set_top_k(&mut additional, sampling.top_k);
     lose_sampling(sampling, losses)?;
-    let tools = tool_config(tools, tool_choice, parallel_tools, blocks.has_tools(), losses);
-    body.set("toolConfig", tools);
+    body.set("toolConfig", tool_config(tools, tool_choice, parallel_tools, blocks.past_tools(), losses));
     output.set("textFormat", format.and_then(|format| text_format(format, losses)));
     additional.set("thinking", thinking.map(with_budget).map(encode_thinking));
     if let Some(Effort(word)) = effort {
@@ -69,6 +70,7 @@ pub(crate) fn encode_request(
         // Which text ended the answer is told only to those who ask.
         body.set("additionalModelResponseFieldPaths", Some(json!(["/stop_sequence"])));
     }
+    lose_wishes(verbosity.as_ref(), cache_key.as_ref(), losses);
     let Metadata { user, labels } = metadata;
     if user.is_some() {
         losses.push(loss("/user", LossKind::Metadata, Effect::Cost));
@@ -131,71 +133,6 @@ fn lose_sampling(sampling: Sampling, losses: &mut Losses) -> Result<(), Invalid>
         }
     }
     Ok(())
-}
-
-/// Tools and the choice among them. `has_tools` is whether the turns hold calls or results.
-fn tool_config(
-    tools: Vec<Tool>,
-    choice: Option<ToolChoice>,
-    parallel: Option<bool>,
-    has_tools: HasTools,
-    losses: &mut Losses,
-) -> Option<Value> {
-    if choice == Some(ToolChoice::Forbidden) && has_tools == HasTools::No {
-        // The API has no such choice, but tools that it does not know of are not called.
-        return None;
-    }
-    if parallel == Some(false) {
-        losses.push(loss("/parallel_tool_calls", LossKind::ToolOption, Effect::Meaning));
-    }
-    if tools.is_empty() {
-        if matches!(choice, Some(ToolChoice::Required | ToolChoice::Named(_))) {
-            losses.push(loss("/tool_choice", LossKind::ToolOption, Effect::Meaning));
-        }
-        return None;
-    }
-    let mut entries = Vec::with_capacity(tools.len());
-    for tool in tools {
-        encode_tool(tool, &mut entries, losses);
-    }
-    let mut config = Members::default();
-    config.set("tools", Some(entries));
-    config.set("toolChoice", choice.and_then(|choice| tool_choice(choice, losses)));
-    Some(config.value())
-}
-
-/// Whether the turns hold calls of tools or their results, which the API takes only beside the tools.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum HasTools {
-    Yes,
-    No,
-}
-
-fn encode_tool(tool: Tool, entries: &mut Vec<Value>, losses: &mut Losses) {
-    let Tool { origin, name, description, schema, strict, cache } = tool;
-    let mut spec = Members::default();
-    spec.set("name", Some(name));
-    // An empty one is refused.
-    spec.set("description", description.filter(|text| !text.is_empty()));
-    let schema = schema.unwrap_or_else(|| json!({"type": "object", "properties": {}}));
-    spec.set("inputSchema", Some(json!({"json": schema})));
-    spec.set("strict", strict);
-    entries.push(json!({"toolSpec": spec.map}));
-    // A cache point is an entry of its own behind the tool.
-    entries.extend(cache.map(|cache| cache_point(&origin, cache, losses)));
-}
-
-fn tool_choice(choice: ToolChoice, losses: &mut Losses) -> Option<Value> {
-    match choice {
-        ToolChoice::Auto => Some(json!({"auto": {}})),
-        ToolChoice::Required => Some(json!({"any": {}})),
-        ToolChoice::Named(name) => Some(json!({"tool": {"name": name}})),
-        ToolChoice::Forbidden => {
-            // The tools have to stay, since the turns speak of them.
-            losses.push(loss("/tool_choice", LossKind::ToolOption, Effect::Meaning));
-            None
-        }
-    }
 }
 
 fn text_format(format: ResponseFormat, losses: &mut Losses) -> Option<Value> {

@@ -4,10 +4,13 @@ mod answer;
 mod decode_stream;
 mod encode_blocks;
 mod encode_request;
+mod encode_tools;
 pub(crate) mod error;
 mod family;
 mod media;
 pub(crate) mod observe;
+#[cfg(test)]
+mod tests;
 
 use crate::words::{BackendWords, Words};
 

@@ -81,11 +81,11 @@ fn chunks_hold_events_of_the_models_own_dialect() {
         chunk(r#"{"type":"ping"}"#),
         event("other", b"{}"),
         chunk(r#"{"choices":[]}"#),
-        chunk(r#"{"type":"message_stop","amazon-bedrock-invocationMetrics":{"inputTokenCount":1}}"#),
+        chunk(r#"{"type":"message_stop","amazon-bedrock-invocationMetrics":{}}"#),
     ];
     let (said, corrupt) = reframed(StreamFraming::AwsChunks, Dialect::AnthropicMessages, &stream.concat(), 7);
     let expected = "event: ping\ndata: {\"type\":\"ping\"}\n\ndata: {\"choices\":[]}\n\n\
-        event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n";
+        event: message_stop\ndata: {\"type\":\"message_stop\",\"amazon-bedrock-invocationMetrics\":{}}\n\n";
     assert_eq!((said.as_str(), corrupt), (expected, None));
 }
 
@@ -104,6 +104,13 @@ fn an_exception_is_an_error_of_the_models_own_dialect() {
         let data = format!(r#"{{"type":"error","error":{{"type":"{expected}","message":"why"}}}}"#);
         assert_eq!(said, format!("event: error\ndata: {data}\n\n"));
     }
+}
+
+#[test]
+fn an_exception_tells_what_the_model_itself_answered() {
+    let stream = exception("modelStreamErrorException", r#"{"message":"why","originalStatusCode":429}"#);
+    let (said, _) = reframed(StreamFraming::AwsChunks, Dialect::AnthropicMessages, &stream, 7);
+    assert!(said.contains("rate_limit_error"), "{said}");
 }
 
 #[test]

@@ -1,4 +1,55 @@
-//! Google's Gemini: `generateContent` and `streamGenerateContent`.
+//! Google's Gemini: `generateContent` and `streamGenerateContent`. The model is named in the path, and whether to stream too.
 
+mod citations;
+mod decode_answer;
+mod decode_config;
+mod decode_parts;
+mod decode_request;
+mod decode_stream;
+mod encode_answer;
+mod encode_parts;
+mod encode_request;
+mod encode_stream;
 pub(crate) mod error;
+mod logprobs;
+mod media;
+mod model;
+mod names;
 pub(crate) mod observe;
+mod parts;
+mod schema;
+mod stop;
+#[cfg(test)]
+mod tests;
+mod time;
+mod usage;
+
+use crate::data::base64_bytes;
+use crate::words::{BackendWords, ClientWords, Words};
+
+use decode_answer::decode_answer;
+use decode_request::decode_request;
+use decode_stream::StreamDecoder;
+use encode_answer::encode_answer;
+use encode_request::encode_request;
+use encode_stream::StreamEncoder;
+
+/// The words of this dialect.
+pub(crate) const WORDS: Words = Words {
+    client: Some(ClientWords {
+        decode_request,
+        encode_answer,
+        encode_stream: |context| Box::new(StreamEncoder::new(context)),
+    }),
+    backend: BackendWords {
+        encode_request,
+        decode_answer,
+        decode_stream: || Box::new(StreamDecoder::default()),
+    },
+};
+
+/// Whether a text can be a signature: they are base64 here, in either alphabet, and anything else breaks the reader.
+fn is_signature(text: &str) -> bool {
+    let digits = text.replace('-', "+").replace('_', "/");
+    !text.is_empty() && base64_bytes(&digits).is_some()
+}

@@ -41,9 +41,11 @@ pub(crate) fn decode_request(body: &[u8], losses: &mut Losses) -> Result<Convers
         format: response_format(&mut fields, losses)?,
         thinking: fields.object("thinking")?.map(|thinking| decode_thinking(thinking, losses)).transpose()?,
         effort: fields.text("reasoning_effort")?.map(Effort),
+        verbosity: fields.text("verbosity")?,
         delivery: if stream { Delivery::Stream } else { Delivery::Whole },
         metadata: Metadata { user: fields.text("user")?, labels: fields.take("metadata") },
         service_tier: fields.text("service_tier")?,
+        cache_key: fields.text("prompt_cache_key")?,
     };
     lose_the_rest(fields, losses);
     Ok(conversation)
@@ -53,13 +55,11 @@ pub(crate) fn decode_request(body: &[u8], losses: &mut Losses) -> Result<Convers
 fn lose_the_rest(mut fields: Fields, losses: &mut Losses) {
     for (key, kind, effect) in [
         ("prediction", LossKind::UnknownField, Effect::Cost),
-        ("verbosity", LossKind::Sampling, Effect::Meaning),
         ("modalities", LossKind::Media, Effect::Meaning),
         ("audio", LossKind::Media, Effect::Meaning),
         ("web_search_options", LossKind::ServerTool, Effect::Meaning),
         ("store", LossKind::Metadata, Effect::Cost),
         ("safety_identifier", LossKind::Metadata, Effect::Cost),
-        ("prompt_cache_key", LossKind::CachePoint, Effect::Cost),
         ("prompt_cache_retention", LossKind::CachePoint, Effect::Cost),
         ("function_call", LossKind::ToolOption, Effect::Meaning),
         ("functions", LossKind::ToolOption, Effect::Meaning),

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use tollgate_chat::{Answer, Block, BlockKind, Choice, Effect, LossKind, Losses, StopReason};
 
+use super::parts::annotation;
 use super::usage::encode_usage;
 use crate::AnswerContext;
 use crate::error::encode;
@@ -49,11 +50,17 @@ fn message(blocks: Vec<Block>, ids: &mut CallIds, losses: &mut Losses) -> Value 
     let mut reasoning: Option<String> = None;
     let mut thinking = Vec::new();
     let mut calls = Vec::new();
+    let mut annotations = Vec::new();
     for Block { origin, cache: _, kind } in blocks {
         match kind {
             BlockKind::Text { text, citations } => {
-                content.get_or_insert_default().push_str(&text);
-                if !citations.is_empty() {
+                let content = content.get_or_insert_default();
+                let chars_before = content.chars().count();
+                content.push_str(&text);
+                let said = citations.iter().filter_map(|citation| annotation(citation, chars_before));
+                let count = annotations.len() + citations.len();
+                annotations.extend(said);
+                if annotations.len() < count {
                     losses.push(loss(format!("{origin}/citations"), LossKind::Citation, Effect::Meaning));
                 }
             }
@@ -82,6 +89,7 @@ fn message(blocks: Vec<Block>, ids: &mut CallIds, losses: &mut Losses) -> Value 
     message.set("role", Some("assistant"));
     message.set("content", Some(content));
     message.set("refusal", Some(refusal));
+    message.set("annotations", (!annotations.is_empty()).then_some(annotations));
     message.set("reasoning_content", reasoning);
     message.set("thinking_blocks", (!thinking.is_empty()).then_some(thinking));
     message.set("tool_calls", (!calls.is_empty()).then_some(calls));

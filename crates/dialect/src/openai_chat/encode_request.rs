@@ -38,9 +38,11 @@ pub(crate) fn encode_request(
         format,
         thinking,
         effort,
+        verbosity,
         delivery,
         metadata,
         service_tier,
+        cache_key,
     } = conversation;
     let mut body = Members::default();
     body.set("model", Some(model.as_str()));
@@ -70,10 +72,12 @@ pub(crate) fn encode_request(
         thinking.and_then(|thinking| bounded_thinking(thinking, losses)).map(encode_thinking),
     );
     body.set("reasoning_effort", effort.map(|effort| encode_effort(effort, losses)));
+    body.set("verbosity", verbosity);
     let Metadata { user, labels } = metadata;
     body.set("user", user);
     body.set("metadata", labels);
     body.set("service_tier", service_tier.map(encode_service_tier));
+    body.set("prompt_cache_key", cache_key);
     if delivery == Delivery::Stream {
         body.set("stream", Some(true));
         // The encoder of the client's dialect always needs the usage.
@@ -150,7 +154,7 @@ fn bounded_thinking(thinking: Thinking, losses: &mut Losses) -> Option<Thinking>
     match thinking {
         Thinking::Enabled { budget_tokens: None, display } => {
             if display.is_some() {
-                losses.push(loss("/reasoning/summary", LossKind::Thinking, Effect::Meaning));
+                losses.push_once(loss("/reasoning/summary", LossKind::Thinking, Effect::Meaning));
             }
             None
         }

@@ -1,7 +1,7 @@
 //! A streamed answer, said as chunks of a chat completion.
 //!
 //! Source: `openai.types.chat.ChatCompletionChunk`. Reasoning goes out as compatible servers do: its text in
-//! `reasoning_content`, and the same text and its signature in `thinking_blocks`. Their entries are numbered, since the
+//! `reasoning_content`, and the same text and its signature in `thinking_blocks`. Entries of lists are numbered, since the
 //! `openai` package puts lists of objects together by `index` and breaks off where there is none.
 
 use bytes::BytesMut;
@@ -12,6 +12,7 @@ use tollgate_terms::{Dialect, Usage};
 use tollgate_wire::sse;
 
 use super::encode_answer::finish_reason;
+use super::parts::annotation;
 use super::usage::encode_usage;
 use crate::error::encode;
 use crate::fields::loss;
@@ -47,6 +48,8 @@ struct WireDelta<'a> {
     content: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     refusal: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    annotations: Option<[Value; 1]>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reasoning_content: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -106,6 +109,10 @@ pub(crate) struct StreamEncoder {
 #[derive(Debug, Default, Clone)]
 struct Progress {
     has_begun: bool,
+    /// Characters of text so far.
+    chars: usize,
+    /// Annotations so far.
+    annotations: usize,
     /// Blocks of `thinking_blocks` so far.
     thinking: usize,
     /// Calls so far.
@@ -124,7 +131,8 @@ struct OpenBlock {
 
 #[derive(Debug, Clone, Copy)]
 enum OpenKind {
-    Text,
+    /// The characters of text before the block.
+    Text(usize),
     Refusal,
     /// The number of the block among `thinking_blocks`.
     Thinking(usize),
@@ -195,7 +203,7 @@ impl StreamEncoder {
     ) {
         self.begin(choice, out);
         let kind = match start {
-            BlockStart::Text => OpenKind::Text,
+            BlockStart::Text => OpenKind::Text(self.choices.get(choice).map_or(0, |progress| progress.chars)),
             BlockStart::Refusal => OpenKind::Refusal,
             BlockStart::Thinking => OpenKind::Thinking(self.next(choice, |progress| &mut progress.thinking)),
             BlockStart::RedactedThinking { data } => {
@@ -231,7 +239,12 @@ impl StreamEncoder {
             open.kind
         });
         let wire = match (kind, delta) {
-            (OpenKind::Text, Delta::Text(text)) => WireDelta { content: Some(text), ..WireDelta::default() },
+            (OpenKind::Text(_), Delta::Text(text)) => {
+                if let Some(progress) = self.choices.get_mut(choice) {
+                    progress.chars += text.chars().count();
+                }
+                WireDelta { content: Some(text), ..WireDelta::default() }
+            }
             (OpenKind::Refusal, Delta::Text(text)) => {
                 WireDelta { refusal: Some(text), ..WireDelta::default() }
             }
@@ -253,13 +266,21 @@ impl StreamEncoder {
                 let call = WireCall { index, id: None, kind: None, function };
                 WireDelta { tool_calls: Some([call]), ..WireDelta::default() }
             }
-            (_, Delta::Citation(_)) => {
-                losses.push_once(loss(
-                    format!("/content/{block}/citations"),
-                    LossKind::Citation,
-                    Effect::Meaning,
-                ));
-                return;
+            (kind, Delta::Citation(citation)) => {
+                let said = match kind {
+                    OpenKind::Text(before) => annotation(citation, before),
+                    OpenKind::Refusal | OpenKind::Thinking(_) | OpenKind::Call(_) | OpenKind::Nothing => None,
+                };
+                let Some(mut said) = said else {
+                    let pointer = format!("/content/{block}/citations");
+                    losses.push_once(loss(pointer, LossKind::Citation, Effect::Meaning));
+                    return;
+                };
+                let index = self.next(choice, |progress| &mut progress.annotations);
+                if let Some(said) = said.as_object_mut() {
+                    said.insert("index".to_owned(), index.into());
+                }
+                WireDelta { annotations: Some([said]), ..WireDelta::default() }
             }
             // A delta that does not fit its block, or a block that has no words here.
             (_, Delta::Text(_) | Delta::Input(_) | Delta::Signature(_)) => return,

@@ -1,6 +1,6 @@
 //! Content parts of messages, which requests and answers share.
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use tollgate_chat::{Block, BlockKind, DocumentSource, Effect, ImageSource, LossKind, Losses};
 
 use crate::Invalid;
@@ -176,4 +176,20 @@ pub(super) fn reasoning_text(value: &Value) -> Option<String> {
     let text = value.as_str().or_else(|| value.get("text")?.as_str());
     let text = text.or_else(|| value.get("reasoningText")?.get("text")?.as_str());
     text.map(str::to_owned)
+}
+
+/// A citation as this dialect annotates a text: a page on the web, cited at a place that is counted in characters of all of the text,
+/// of which `chars_before` stand before the block. Responses tell the same with one object less.
+pub(super) fn annotation(citation: &Value, chars_before: usize) -> Option<Value> {
+    if citation.get("type")? != "url_citation" {
+        return None;
+    }
+    let mut cited = citation.get("url_citation").unwrap_or(citation).as_object()?.clone();
+    cited.shift_remove("type");
+    for key in ["start_index", "end_index"] {
+        if let Some(index) = cited.get(key).and_then(Value::as_u64) {
+            cited.insert(key.to_owned(), index.saturating_add(chars_before as u64).into());
+        }
+    }
+    Some(json!({"type": "url_citation", "url_citation": cited}))
 }

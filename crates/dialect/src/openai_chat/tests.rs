@@ -137,6 +137,7 @@ prop_compose! {
             Just(Thinking::Disabled),
         ]),
         effort in option::of(prop_oneof![Just("low"), Just("xhigh")]),
+        verbosity in option::of(Just("low".to_owned())),
         streams in any::<bool>(),
         user in option::of(".{1,8}"),
     ) -> Conversation {
@@ -152,9 +153,11 @@ prop_compose! {
             format,
             thinking,
             effort: effort.map(|word| Effort(word.to_owned())),
+            verbosity,
             delivery: if streams { Delivery::Stream } else { Delivery::Whole },
             metadata: Metadata { user, labels: None },
             service_tier: Some("auto".to_owned()),
+            cache_key: Some("k".to_owned()),
         }
     }
 }

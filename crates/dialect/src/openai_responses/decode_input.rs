@@ -76,8 +76,9 @@ impl Said {
                 return self.message(item, &role, losses);
             }
             "reasoning" => {
-                let kind = reasoning::decode_fields(&mut item, losses)?;
-                self.push(Role::Assistant, [said(kind)]);
+                if let Some(kind) = reasoning::decode_fields(&mut item, losses)? {
+                    self.push(Role::Assistant, [said(kind)]);
+                }
             }
             "function_call" => {
                 let (id, name) = (item.needed_text("call_id")?, item.needed_text("name")?);

@@ -24,7 +24,7 @@ pub(crate) fn decode_request(body: &[u8], losses: &mut Losses) -> Result<Convers
     let (system, turns) = input(&mut fields, losses)?;
     let tools = tools(&mut fields, losses)?;
     let (tools, tool_choice) = tool_choice(&mut fields, tools, losses)?;
-    let format = text(&mut fields, losses)?;
+    let (format, verbosity) = text(&mut fields, losses)?;
     let (thinking, effort) = reasoning(&mut fields, losses)?;
     let stream = fields.truth("stream")?.unwrap_or(false);
     if let Some(mut options) = fields.object("stream_options")? {
@@ -46,9 +46,11 @@ pub(crate) fn decode_request(body: &[u8], losses: &mut Losses) -> Result<Convers
         format,
         thinking,
         effort,
+        verbosity,
         delivery: if stream { Delivery::Stream } else { Delivery::Whole },
         metadata: metadata(&mut fields, losses)?,
         service_tier: fields.text("service_tier")?,
+        cache_key: fields.text("prompt_cache_key")?,
     };
     lose_the_rest(fields, losses)?;
     Ok(conversation)
@@ -84,7 +86,6 @@ fn lose_the_rest(mut fields: Fields, losses: &mut Losses) -> Result<(), Invalid>
         ("context_management", LossKind::ServerTool, Effect::Meaning),
         ("max_tool_calls", LossKind::ServerTool, Effect::Meaning),
         ("moderation", LossKind::ServerTool, Effect::Meaning),
-        ("prompt_cache_key", LossKind::CachePoint, Effect::Cost),
         ("prompt_cache_options", LossKind::CachePoint, Effect::Cost),
         ("prompt_cache_retention", LossKind::CachePoint, Effect::Cost),
     ] {
@@ -106,24 +107,30 @@ fn sampling(fields: &mut Fields, losses: &mut Losses) -> Result<Sampling, Invali
             _ => losses.push(loss(format!("/include/{index}"), LossKind::ServerTool, Effect::Meaning)),
         }
     }
+    let top_logprobs = fields.count("top_logprobs")?;
+    if top_logprobs.is_some_and(|count| count > 0) {
+        // Others want to be told both.
+        logprobs = Some(true);
+    }
     Ok(Sampling {
         temperature: fields.number("temperature")?,
         top_p: fields.number("top_p")?,
         logprobs,
-        top_logprobs: fields.count("top_logprobs")?,
+        top_logprobs,
         ..Sampling::default()
     })
 }
 
 /// `text`: the format of the answer, and how long-winded it is to be.
-fn text(fields: &mut Fields, losses: &mut Losses) -> Result<Option<ResponseFormat>, Invalid> {
-    let Some(mut text) = fields.object("text")? else { return Ok(None) };
-    if text.take("verbosity").is_some() {
-        losses.push(loss("/text/verbosity", LossKind::Sampling, Effect::Meaning));
-    }
+fn text(
+    fields: &mut Fields,
+    losses: &mut Losses,
+) -> Result<(Option<ResponseFormat>, Option<String>), Invalid> {
+    let Some(mut text) = fields.object("text")? else { return Ok((None, None)) };
+    let verbosity = text.text("verbosity")?;
     let format = text.object("format")?.map(|told| format(told, losses)).transpose()?;
     text.lose_rest(losses);
-    Ok(format)
+    Ok((format, verbosity))
 }
 
 fn format(mut format: Fields, losses: &mut Losses) -> Result<ResponseFormat, Invalid> {

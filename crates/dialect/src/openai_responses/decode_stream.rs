@@ -153,6 +153,8 @@ impl StreamDecoder {
             "error" => self.error(event.0.get("error").unwrap_or(&Value::Object(event.0.clone())), out),
             "" if event.value("error").is_object() => self.error(event.value("error"), out),
             "keepalive" => out.push(Event::Ping),
+            // More of what has no words.
+            _ if self.parts.is_foreign(output) => {}
             _ => losses.push_once(loss("", LossKind::UnknownField, Effect::Meaning)),
         }
         Ok(())

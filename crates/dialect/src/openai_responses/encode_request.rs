@@ -39,9 +39,11 @@ pub(crate) fn encode_request(
         format,
         thinking,
         effort,
+        verbosity,
         delivery,
         metadata,
         service_tier,
+        cache_key,
     } = conversation;
     let mut body = Members::default();
     body.set("model", Some(model.as_str()));
@@ -64,7 +66,10 @@ pub(crate) fn encode_request(
     }
     let logprobs = set_sampling(&mut body, sampling, losses)?;
     set_tools(&mut body, tools, tool_choice, parallel_tools, losses);
-    body.set("text", format.map(|format| json!({"format": encode_format(format)})));
+    let mut text = Members::default();
+    text.set("format", format.map(encode_format));
+    text.set("verbosity", verbosity);
+    body.set("text", (!text.map.is_empty()).then(|| text.value()));
     let reasoning = encode_reasoning(thinking, effort, losses);
     let include = include(reasoning.as_ref(), has_reasoning, logprobs);
     body.set("reasoning", reasoning);
@@ -74,6 +79,7 @@ pub(crate) fn encode_request(
     body.set("store", Some(false));
     set_metadata(&mut body, metadata, losses);
     body.set("service_tier", service_tier.map(encode_service_tier));
+    body.set("prompt_cache_key", cache_key);
     if delivery == Delivery::Stream {
         body.set("stream", Some(true));
     }
@@ -136,7 +142,8 @@ fn set_sampling(body: &mut Members, sampling: Sampling, losses: &mut Losses) -> 
             losses.push(loss(pointer, LossKind::Sampling, Effect::Meaning));
         }
     }
-    Ok(if logprobs == Some(true) { Logprobs::Wanted } else { Logprobs::Unwanted })
+    let is_wanted = logprobs == Some(true) || top_logprobs.is_some_and(|count| count > 0);
+    Ok(if is_wanted { Logprobs::Wanted } else { Logprobs::Unwanted })
 }
 
 fn set_tools(

@@ -358,8 +358,7 @@ impl StreamEncoder {
         self.settle(ending.of_last_item(), out);
         self.has_ended = true;
         let output = self.items.drain(..).filter_map(|item| item.done).collect();
-        let usage = self.usage.unwrap_or_default();
-        let response = self.frame.response(&ending, output, Some(&usage), None);
+        let response = self.frame.response(&ending, output, self.usage.as_ref(), None);
         let kind = ending.event();
         self.write(kind, json!({"response": response}), out);
     }

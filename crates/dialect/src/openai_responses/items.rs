@@ -163,14 +163,15 @@ pub(super) fn call(id: &str, status: &str, call_id: &str, name: &str, arguments:
 
 /// An annotation in this dialect's shape; nothing where it has none for it. A chat completion has the same in one more object.
 pub(super) fn annotation(told: Value) -> Option<Value> {
-    let Value::Object(mut members) = told else { return None };
-    let inner = match members.get("type").and_then(Value::as_str)? {
-        "url_citation" => members.remove("url_citation"),
-        "file_citation" | "container_file_citation" | "file_path" => None,
-        _ => return None,
-    };
-    if let Some(Value::Object(inner)) = inner {
-        members.extend(inner);
+    let kind = told.get("type")?.as_str()?.to_owned();
+    match (kind.as_str(), told.get("url_citation").and_then(Value::as_object)) {
+        ("url_citation", Some(inner)) => {
+            let mut members = Map::new();
+            members.insert("type".to_owned(), kind.into());
+            members.extend(inner.clone());
+            Some(Value::Object(members))
+        }
+        ("url_citation" | "file_citation" | "container_file_citation" | "file_path", _) => Some(told),
+        _ => None,
     }
-    Some(Value::Object(members))
 }

@@ -56,22 +56,21 @@ pub(super) fn decode_item(item: &Value, origin: &str, losses: &mut Losses) -> Op
     (!text.is_empty() || signature.is_some()).then_some(BlockKind::Thinking { text, signature })
 }
 
-/// Reads an item of a request.
-pub(super) fn decode_fields(item: &mut Fields, losses: &mut Losses) -> Result<BlockKind, Invalid> {
+/// Reads an item of a request; nothing where it is lost.
+pub(super) fn decode_fields(item: &mut Fields, losses: &mut Losses) -> Result<Option<BlockKind>, Invalid> {
     let (summary, content) =
         (item.take("summary").unwrap_or_default(), item.take("content").unwrap_or_default());
-    let pointer = item.at("encrypted_content");
-    let mut signature = item.text("encrypted_content")?.filter(|content| !content.is_empty());
+    let signature = item.text("encrypted_content")?.filter(|content| !content.is_empty());
     if let Some(data) = signature.as_deref().and_then(|content| content.strip_prefix(REDACTED)) {
-        return Ok(BlockKind::RedactedThinking { data: data.to_owned() });
+        return Ok(Some(BlockKind::RedactedThinking { data: data.to_owned() }));
     }
-    if signature.as_deref().is_some_and(|content| content.starts_with(FERNET)) {
-        // A server of this dialect has answered before; nobody else reads it, and others refuse what they have not signed.
-        losses.push(loss(pointer, LossKind::Thinking, Effect::Meaning));
-        signature = None;
+    // A server of this dialect signed it before, and nobody else can read that; or nobody did, and a text alone cannot be given back.
+    if signature.as_deref().is_none_or(|content| content.starts_with(FERNET)) {
+        losses.push(loss(item.pointer.clone(), LossKind::Thinking, Effect::Meaning));
+        return Ok(None);
     }
     let text = either(texts(Some(&summary)), texts(Some(&content)), &item.pointer, losses);
-    Ok(BlockKind::Thinking { text, signature })
+    Ok(Some(BlockKind::Thinking { text, signature }))
 }
 
 /// The summary, or the reasoning itself where there is none: what is signed is the text that was told first.
@@ -95,6 +94,7 @@ fn texts(parts: Option<&Value>) -> String {
 
 /// The item of an answer. `id` is for one that has none of its own.
 pub(super) fn answer_item(id: String, text: &str, signature: Option<&str>) -> Value {
+    let signature = signature.filter(|signature| !signature.is_empty());
     match signature.map(|signature| unseal(signature).unwrap_or((None, signature))) {
         // Only texts of a server of this dialect are known to be the reasoning itself.
         Some((own, "")) => encode_item(Some(own.map_or(id, str::to_owned)), &[], Some(text), None),

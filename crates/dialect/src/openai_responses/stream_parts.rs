@@ -284,6 +284,11 @@ impl Parts {
         Ok(())
     }
 
+    /// Whether an item has no words in the hub.
+    pub(super) fn is_foreign(&self, output: u64) -> bool {
+        self.find(output, Place::Foreign).is_some()
+    }
+
     /// Ends all parts.
     pub(super) fn close(&mut self, out: &mut Vec<Event>) {
         (0..self.parts.len()).for_each(|block| self.stop(block, out));

@@ -5,10 +5,11 @@ use proptest::option;
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 use tollgate_chat::{
-    Answer, Block, BlockKind, Choice, Conversation, DocumentSource, Effort, ImageSource, Losses, Metadata,
-    ResponseFormat, Role, Sampling, StopReason, Thinking, Tool, ToolChoice, Turn,
+    Answer, Block, BlockKind, BlockStart, Choice, Conversation, Delta, DocumentSource, Effort, Event,
+    ImageSource, Losses, Metadata, ResponseFormat, Role, Sampling, StopReason, Thinking, Tool, ToolChoice,
+    Turn,
 };
-use tollgate_terms::{Delivery, Dialect, ModelName, Usage};
+use tollgate_terms::{Delivery, Dialect, ModelName, Operation, Usage};
 
 use super::*;
 use crate::AnswerContext;
@@ -103,6 +104,7 @@ prop_compose! {
             Just(Thinking::Disabled),
         ]),
         effort in option::of(prop_oneof![Just("low"), Just("none"), Just("xhigh")]),
+        verbosity in option::of(Just("high".to_owned())),
         streams in any::<bool>(),
         (user, output_tokens_max) in (option::of(".{1,8}"), option::of(any::<u64>())),
     ) -> Conversation {
@@ -129,9 +131,11 @@ prop_compose! {
             format,
             thinking,
             effort: effort.map(|word| Effort(word.to_owned())),
+            verbosity,
             delivery: if streams { Delivery::Stream } else { Delivery::Whole },
             metadata: Metadata { user, labels: Some(json!({"team": "a"})) },
             service_tier: Some("auto".to_owned()),
+            cache_key: Some("k".to_owned()),
         }
     }
 }
@@ -282,21 +286,14 @@ const EVENTS: [&str; 12] = [
 /// the client makes of the answer: the members that tell the next request what was said.
 fn told_back(client: Dialect, backend: Dialect, answer: &Value, request: impl Fn(&Value) -> Value) -> Value {
     let body = serde_json::to_vec(answer).expect("JSON");
-    let said = crate::translate_answer(client, backend, tollgate_terms::Operation::Chat, &body, &context())
-        .expect("an answer");
+    let said =
+        crate::translate_answer(client, backend, Operation::Chat, &body, &context()).expect("an answer");
     assert_eq!(said.losses, []);
     let request = request(&serde_json::from_slice(&said.body).expect("JSON"));
     let body = serde_json::to_vec(&request).expect("JSON");
     let model = ModelName::parse("m").expect("a name");
-    let asked = crate::translate_request(
-        client,
-        backend,
-        tollgate_terms::Operation::Chat,
-        &body,
-        &model,
-        Delivery::Whole,
-    )
-    .expect("a request");
+    let asked = crate::translate_request(client, backend, Operation::Chat, &body, &model, Delivery::Whole)
+        .expect("a request");
     assert_eq!(asked.losses, []);
     serde_json::from_slice(&asked.body).expect("JSON")
 }
@@ -387,4 +384,19 @@ fn a_stream_that_stops_early_is_not_whole() {
         decoder.frame(&frame, &mut Vec::new(), &mut Losses::default()).expect("an event");
     }
     assert!(decoder.finish(&mut Vec::new()).is_err());
+}
+
+#[test]
+fn an_answer_too_long_to_be_said_twice_breaks_off() {
+    let mut encoder = StreamEncoder::new(context());
+    let mut stream = bytes::BytesMut::new();
+    let start = BlockStart::Text;
+    encoder.event(Event::BlockStart { choice: 0, block: 0, start }, &mut stream, &mut Losses::default());
+    for _ in 0..40 {
+        let delta = Delta::Text("a".repeat(1 << 20));
+        encoder.event(Event::BlockDelta { choice: 0, block: 0, delta }, &mut stream, &mut Losses::default());
+    }
+    encoder.event(Event::End, &mut stream, &mut Losses::default());
+    let events = frames(&stream, 0);
+    assert_eq!(events.last().and_then(|frame| frame.event().map(<[u8]>::to_vec)), Some(b"error".to_vec()));
 }

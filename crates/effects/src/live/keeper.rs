@@ -3,6 +3,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
@@ -11,7 +12,7 @@ use tokio::time::Instant;
 use tollgate_config::bundle::Proof;
 
 use super::renewal::{backoff, renewal};
-use super::{Live, Outlook, State};
+use super::{Live, Outlook, State, ledger};
 use crate::clock;
 use crate::issue::{IssueError, Issued};
 
@@ -53,10 +54,18 @@ impl Keeper {
     pub(crate) fn keep(&self, name: String, fetch: Fetch) -> Live {
         let (sender, state) = watch::channel(State::default());
         let wanted = Arc::new(Notify::new());
-        let kept =
-            Kept { name, fetch, state: sender, wanted: Arc::clone(&wanted), failures: 0, trouble: None };
+        let is_retired = Arc::new(AtomicBool::new(false));
+        let kept = Kept {
+            name,
+            fetch,
+            state: sender,
+            wanted: Arc::clone(&wanted),
+            is_retired: Arc::clone(&is_retired),
+            failures: 0,
+            trouble: None,
+        };
         let task = self.runtime.spawn(kept.keep()).abort_handle();
-        Live { state, wanted, task }
+        Live { state, wanted, is_retired, task }
     }
 }
 
@@ -66,6 +75,7 @@ struct Kept {
     fetch: Fetch,
     state: watch::Sender<State>,
     wanted: Arc<Notify>,
+    is_retired: Arc<AtomicBool>,
     /// In a row.
     failures: u32,
     /// What was logged last.
@@ -74,7 +84,7 @@ struct Kept {
 
 impl Kept {
     async fn keep(mut self) {
-        self.wanted.notified().await;
+        self.needed().await;
         loop {
             let fetched = tokio::time::timeout(FETCH_MAX, (self.fetch)()).await;
             match fetched.unwrap_or_else(|_| Err(IssueError::TooSlow { service: self.name.clone() })) {
@@ -95,25 +105,38 @@ impl Kept {
             tracing::info!(source = self.name, "the credential can be had again");
         }
         self.failures = 0;
+        ledger::succeeded(&self.name, issued.expires_at);
         let until = Instant::now() + renewal(now, issued.expires_at, rand::random());
         self.state
             .send_replace(State { proof: Some((issued.value, issued.expires_at)), outlook: Outlook::Good });
+        tokio::select! {
+            () = tokio::time::sleep_until(until) => self.unless_retired().await,
+            // Clocks differ after a sleep of the machine: somebody has found that it has ended.
+            () = self.needed() => {}
+        }
+    }
+
+    /// Waits until somebody needs a credential and there is none.
+    async fn needed(&self) {
         loop {
-            tokio::select! {
-                () = tokio::time::sleep_until(until) => return,
-                // Clocks differ after a sleep of the machine: somebody has found that it has ended.
-                () = self.wanted.notified() => {
-                    if self.state.borrow().proof_at(clock::now()).is_none() {
-                        return;
-                    }
-                }
+            self.wanted.notified().await;
+            if self.state.borrow().proof_at(clock::now()).is_none() {
+                return;
             }
+        }
+    }
+
+    /// Returns at once, unless only those who have begun may still need the credential.
+    async fn unless_retired(&self) {
+        if self.is_retired.load(Ordering::Relaxed) {
+            self.needed().await;
         }
     }
 
     /// Tells a failure, and waits for the next try.
     async fn recover(&mut self, error: IssueError) {
         self.failures = self.failures.saturating_add(1);
+        ledger::failed(&self.name);
         let is_hopeless = !error.retryable() || self.failures >= FAILURES_MAX;
         let reason = error.to_string();
         if self.trouble.as_ref() != Some(&reason) {
@@ -124,5 +147,6 @@ impl Kept {
             self.state.send_modify(|state| state.outlook = Outlook::Bad);
         }
         tokio::time::sleep(backoff(self.failures, rand::random())).await;
+        self.unless_retired().await;
     }
 }

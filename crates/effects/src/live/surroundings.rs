@@ -4,11 +4,11 @@ use crate::issue::{Client, Environment, IssueError};
 
 /// What credentials are fetched with. Cloning it is cheap.
 #[derive(Debug, Clone)]
-pub struct Surroundings {
+pub(crate) struct Surroundings {
     /// Variables, as of the start of the process.
-    pub environment: Environment,
+    pub(crate) environment: Environment,
     /// What asks the services.
-    pub client: Client,
+    pub(crate) client: Client,
 }
 
 impl Surroundings {
@@ -16,7 +16,7 @@ impl Surroundings {
     ///
     /// # Errors
     /// Never with the cryptography that is built in.
-    pub fn of_process() -> Result<Self, IssueError> {
+    pub(crate) fn of_process() -> Result<Self, IssueError> {
         let environment = std::env::vars_os().collect();
         Ok(Self { environment, client: Client::with_system_roots()? })
     }

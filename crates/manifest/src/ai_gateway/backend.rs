@@ -68,6 +68,9 @@ pub enum SchemaName {
     /// Claude on AWS Bedrock, InvokeModel API.
     #[serde(rename = "AWSAnthropic")]
     AwsAnthropic,
+    /// OpenAI, asked by responses only, which some models are served by. This name is Tollgate's own.
+    #[serde(rename = "OpenAIResponses")]
+    OpenAiResponses,
     /// Google's Gemini API, which takes a key. This name is Tollgate's own.
     Gemini,
     /// An AWS SageMaker endpoint with an OpenAI-compatible container. This name is Tollgate's own.

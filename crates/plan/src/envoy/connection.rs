@@ -78,7 +78,9 @@ fn router() -> Value {
 /// network, and those of the gateway's own.
 fn not_for_clients() -> Value {
     let remove = |prefix: &str| json!({ "remove_on_match": { "key_matcher": { "prefix": prefix } } });
-    let mutations: Vec<Value> = ["x-envoy-", "x-ai-eg-", "x-tollgate-"].into_iter().map(remove).collect();
+    // All of the gateway's own names but the one by which a client asks what was lost.
+    let own = json!({ "remove_on_match": { "key_matcher": { "safe_regex": { "regex": "x-tollgate-([^e]|e[^x]).*" } } } });
+    let mutations = vec![remove("x-envoy-"), remove("x-ai-eg-"), own];
     extension(
         "envoy.http.early_header_mutation.header_mutation",
         EARLY_MUTATION,

@@ -1,0 +1,174 @@
+//! A whole answer of `generateContent`, read into the hub. The events of a stream have the same shape.
+//!
+//! Source: `google.genai.types.GenerateContentResponse`.
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use tollgate_chat::{Answer, Block, BlockKind, Choice, Effect, LossKind, Losses, StopReason};
+
+use super::logprobs::decode_logprobs;
+use super::parts::{Part, part};
+use super::stop::{Called, stop_reason};
+use super::usage::decode_usage;
+use super::{citations, time};
+use crate::Unreadable;
+use crate::fields::{lose_members, loss, tells};
+
+/// The answer, or one event of a stream.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Response {
+    #[serde(default)]
+    pub(super) candidates: Option<Vec<Candidate>>,
+    #[serde(default)]
+    pub(super) prompt_feedback: Option<Value>,
+    #[serde(default)]
+    pub(super) usage_metadata: Option<Value>,
+    #[serde(default)]
+    pub(super) response_id: Option<String>,
+    #[serde(default)]
+    pub(super) model_version: Option<String>,
+    #[serde(default)]
+    pub(super) create_time: Option<String>,
+    #[serde(default)]
+    pub(super) error: Option<Failure>,
+    #[serde(flatten)]
+    pub(super) rest: Map<String, Value>,
+}
+
+/// `google.rpc.Status`.
+#[derive(Deserialize)]
+pub(super) struct Failure {
+    #[serde(default)]
+    pub(super) status: Option<String>,
+    #[serde(default)]
+    pub(super) message: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Candidate {
+    #[serde(default)]
+    pub(super) index: Option<usize>,
+    #[serde(default)]
+    pub(super) content: Option<Content>,
+    #[serde(default)]
+    pub(super) finish_reason: Option<String>,
+    #[serde(default)]
+    pub(super) citation_metadata: Option<Value>,
+    #[serde(default)]
+    pub(super) logprobs_result: Option<Value>,
+    #[serde(flatten)]
+    pub(super) rest: Map<String, Value>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Content {
+    #[serde(default)]
+    pub(super) parts: Option<Vec<Map<String, Value>>>,
+    #[serde(flatten)]
+    pub(super) rest: Map<String, Value>,
+}
+
+/// Reads an answer, leniently. What the hub has no room for is recorded in `losses`.
+pub(crate) fn decode_answer(body: &[u8], losses: &mut Losses) -> Result<Answer, Unreadable> {
+    let body: Response = serde_json::from_slice(body).map_err(|error| Unreadable(error.to_string()))?;
+    lose_members("", &body.rest, &[], losses);
+    let is_blocked = body.prompt_feedback.is_some_and(|feedback| blocked(&feedback, losses));
+    let told = body.candidates.unwrap_or_default().into_iter().enumerate();
+    let mut choices: Vec<(usize, Choice)> =
+        told.map(|(place, candidate)| choice(place, candidate, losses)).collect::<Result<_, _>>()?;
+    choices.sort_by_key(|(index, _)| *index);
+    let mut choices: Vec<Choice> = choices.into_iter().map(|(_, choice)| choice).collect();
+    if choices.is_empty() {
+        if !is_blocked {
+            return Err(Unreadable("an answer without candidates".to_owned()));
+        }
+        choices.push(Choice { blocks: Vec::new(), stop: StopReason::Refusal, logprobs: None });
+    }
+    Ok(Answer {
+        id: body.response_id.unwrap_or_default(),
+        model: body.model_version.filter(|model| !model.is_empty()),
+        created_s: body.create_time.and_then(|text| time::parse(&text)),
+        choices,
+        usage: body.usage_metadata.and_then(|told| decode_usage(&told, losses)),
+        service_tier: None,
+    })
+}
+
+/// Whether the prompt was refused.
+pub(super) fn blocked(feedback: &Value, losses: &mut Losses) -> bool {
+    let reason = feedback.get("blockReason").and_then(Value::as_str);
+    let is_blocked = reason.is_some_and(|reason| reason != "BLOCKED_REASON_UNSPECIFIED");
+    for (key, kind, effect) in [
+        // The hub knows a refusal and not why.
+        ("blockReasonMessage", LossKind::StopReason, Effect::Meaning),
+        ("safetyRatings", LossKind::Metadata, Effect::Cost),
+    ] {
+        if feedback.get(key).is_some_and(tells) {
+            losses.push_once(loss(format!("/promptFeedback/{key}"), kind, effect));
+        }
+    }
+    is_blocked
+}
+
+fn choice(place: usize, candidate: Candidate, losses: &mut Losses) -> Result<(usize, Choice), Unreadable> {
+    let Candidate { index, content, finish_reason, citation_metadata, logprobs_result, rest } = candidate;
+    let origin = format!("/candidates/{place}");
+    lose_beside(&origin, &rest, losses);
+    let mut blocks = Vec::new();
+    if let Some(Content { parts, rest }) = content {
+        lose_members(&format!("{origin}/content"), &rest, &["role"], losses);
+        for (number, members) in parts.unwrap_or_default().into_iter().enumerate() {
+            let origin = format!("{origin}/content/parts/{number}");
+            let Part { signature, kind } = part(&origin, members, losses)?;
+            // The signature of a part stands before it, as reasoning without a text.
+            let signature = signature
+                .map(|signature| BlockKind::Thinking { text: String::new(), signature: Some(signature) });
+            for kind in signature.into_iter().chain(kind) {
+                blocks.push(Block { origin: origin.clone(), cache: None, kind });
+            }
+        }
+    }
+    if let Some(told) = citation_metadata {
+        cite(&origin, &mut blocks, citations::decode(&told), losses);
+    }
+    let has_called = blocks.iter().any(|block| matches!(block.kind, BlockKind::ToolUse { .. }));
+    let called = if has_called { Called::Functions } else { Called::Nothing };
+    let stop = stop_reason(finish_reason.as_deref(), called);
+    let logprobs = logprobs_result.and_then(|told| decode_logprobs(&origin, &told, losses));
+    Ok((index.unwrap_or(place), Choice { blocks, stop, logprobs }))
+}
+
+/// Citations are told of the whole answer there, and of the last text here.
+fn cite(origin: &str, blocks: &mut [Block], told: Vec<Value>, losses: &mut Losses) {
+    let text = blocks.iter_mut().rev().find_map(|block| match &mut block.kind {
+        BlockKind::Text { text: _, citations } => Some(citations),
+        _ => None,
+    });
+    match text {
+        Some(citations) => citations.extend(told),
+        None if told.is_empty() => {}
+        None => {
+            losses.push_once(loss(format!("{origin}/citationMetadata"), LossKind::Citation, Effect::Meaning));
+        }
+    }
+}
+
+/// What a candidate tells beside its content.
+pub(super) fn lose_beside(origin: &str, rest: &Map<String, Value>, losses: &mut Losses) {
+    const KNOWN: [(&str, LossKind, Effect); 6] = [
+        ("groundingMetadata", LossKind::Citation, Effect::Meaning),
+        ("urlContextMetadata", LossKind::ServerTool, Effect::Meaning),
+        ("finishMessage", LossKind::StopReason, Effect::Meaning),
+        ("safetyRatings", LossKind::Metadata, Effect::Cost),
+        ("avgLogprobs", LossKind::Logprobs, Effect::Cost),
+        ("tokenCount", LossKind::Usage, Effect::Cost),
+    ];
+    for (key, kind, effect) in KNOWN {
+        if rest.get(key).is_some_and(tells) {
+            losses.push_once(loss(format!("{origin}/{key}"), kind, effect));
+        }
+    }
+    lose_members(origin, rest, &KNOWN.map(|(key, ..)| key), losses);
+}

@@ -1,0 +1,280 @@
+//! A streamed answer of `streamGenerateContent`, read into the hub event by event.
+//!
+//! Source: `google.genai.types.GenerateContentResponse`. Texts come in pieces, one part in each event, and calls whole. A
+//! candidate ends with its `finishReason`; the stream itself has no last event.
+
+use tollgate_chat::{BlockKind, BlockStart, Delta, Effect, Event, LossKind, Losses, StopReason};
+use tollgate_terms::Usage;
+use tollgate_wire::sse::Frame;
+
+use super::decode_answer::{Candidate, Content, Response, blocked, lose_beside};
+use super::parts::{Part, part};
+use super::stop::{Called, stop_reason};
+use super::usage::decode_usage;
+use super::{citations, time};
+use crate::Unreadable;
+use crate::fields::{lose_members, loss};
+use crate::translate::{lose_unreadable, read_event};
+use crate::words::DecodeStream;
+
+/// Most candidates that a request can ask for, with room to spare.
+const CANDIDATES_MAX: usize = 64;
+
+/// Reads one stream.
+#[derive(Debug, Default)]
+pub(crate) struct StreamDecoder {
+    has_begun: bool,
+    has_ended: bool,
+    usage: Option<Usage>,
+    candidates: Vec<Progress>,
+}
+
+/// A candidate so far.
+#[derive(Debug, Default)]
+struct Progress {
+    /// The number of the next block.
+    next_block: usize,
+    open: Option<Open>,
+    called: Called,
+    /// Whether anything of it was told, and its end.
+    has_begun: bool,
+    has_stopped: bool,
+}
+
+/// The kind of the block that goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Open {
+    Text,
+    Thinking,
+}
+
+impl DecodeStream for StreamDecoder {
+    fn frame(&mut self, frame: &Frame, out: &mut Vec<Event>, losses: &mut Losses) -> Result<(), Unreadable> {
+        let data = frame.data();
+        if self.has_ended {
+            return Ok(());
+        }
+        if data.trim_ascii().is_empty() {
+            out.push(Event::Ping);
+            return Ok(());
+        }
+        let Some(response) = read_event::<Response>(&data)? else {
+            lose_unreadable(losses);
+            return Ok(());
+        };
+        if let Some(failure) = response.error {
+            self.has_ended = true;
+            let kind = failure.status.unwrap_or_else(|| "UNKNOWN".to_owned());
+            let message = failure.message.unwrap_or_else(|| kind.clone());
+            out.push(Event::Error { kind, message });
+            return Ok(());
+        }
+        self.take(response, out, losses)
+    }
+
+    fn finish(&mut self, out: &mut Vec<Event>) -> Result<(), Unreadable> {
+        if self.has_ended {
+            return Ok(());
+        }
+        let mut begun = self.candidates.iter().filter(|progress| progress.has_begun).peekable();
+        if begun.peek().is_none() || begun.any(|progress| !progress.has_stopped) {
+            return Err(Unreadable("the stream ended before the answer did".to_owned()));
+        }
+        self.has_ended = true;
+        out.push(Event::End);
+        Ok(())
+    }
+}
+
+impl StreamDecoder {
+    fn take(
+        &mut self,
+        response: Response,
+        out: &mut Vec<Event>,
+        losses: &mut Losses,
+    ) -> Result<(), Unreadable> {
+        let Response {
+            candidates,
+            prompt_feedback,
+            usage_metadata,
+            response_id,
+            model_version,
+            create_time,
+            error: _,
+            rest,
+        } = response;
+        lose_members("", &rest, &[], losses);
+        let told = usage_metadata.and_then(|told| decode_usage(&told, losses));
+        if !std::mem::replace(&mut self.has_begun, true) {
+            let id = response_id.unwrap_or_default();
+            let created_s = create_time.and_then(|text| time::parse(&text));
+            let model = model_version.filter(|model| !model.is_empty());
+            out.push(Event::Start { id, model, created_s, usage: told });
+        } else if told.is_some() && told != self.usage {
+            out.extend(told.map(Event::Usage));
+        }
+        self.usage = told.or(self.usage);
+        let is_blocked = prompt_feedback.is_some_and(|feedback| blocked(&feedback, losses));
+        let candidates = candidates.unwrap_or_default();
+        if is_blocked && candidates.is_empty() {
+            let progress = self.progress(0)?;
+            if !std::mem::replace(&mut progress.has_stopped, true) {
+                progress.close(0, out);
+                out.push(Event::Stop { choice: 0, reason: StopReason::Refusal });
+            }
+        }
+        for (place, candidate) in candidates.into_iter().enumerate() {
+            let choice = candidate.index.unwrap_or(place);
+            self.progress(choice)?.take(choice, candidate, out, losses)?;
+        }
+        Ok(())
+    }
+
+    fn progress(&mut self, choice: usize) -> Result<&mut Progress, Unreadable> {
+        if choice >= CANDIDATES_MAX {
+            return Err(Unreadable(format!("a candidate with the number {choice}")));
+        }
+        if self.candidates.len() <= choice {
+            self.candidates.resize_with(choice + 1, Progress::default);
+        }
+        let progress = self.candidates.get_mut(choice);
+        let progress = progress.ok_or_else(|| Unreadable("a candidate that nobody knows".to_owned()))?;
+        progress.has_begun = true;
+        Ok(progress)
+    }
+}
+
+impl Progress {
+    fn take(
+        &mut self,
+        choice: usize,
+        candidate: Candidate,
+        out: &mut Vec<Event>,
+        losses: &mut Losses,
+    ) -> Result<(), Unreadable> {
+        if self.has_stopped {
+            return Ok(());
+        }
+        let Candidate { index: _, content, finish_reason, citation_metadata, logprobs_result, rest } =
+            candidate;
+        let origin = format!("/candidates/{choice}");
+        lose_beside(&origin, &rest, losses);
+        if logprobs_result.is_some() {
+            // The hub's streams have no room for them.
+            losses.push_once(loss(format!("{origin}/logprobsResult"), LossKind::Logprobs, Effect::Meaning));
+        }
+        if let Some(Content { parts, rest }) = content {
+            lose_members(&format!("{origin}/content"), &rest, &["role"], losses);
+            for members in parts.unwrap_or_default() {
+                let Part { signature, kind } = part(&format!("{origin}/content/parts"), members, losses)?;
+                self.sign(choice, signature, out);
+                if let Some(kind) = kind {
+                    self.say(choice, kind, out, losses);
+                }
+            }
+        }
+        for citation in citation_metadata.iter().flat_map(citations::decode) {
+            if self.open == Some(Open::Text) {
+                self.delta(choice, Delta::Citation(citation), out);
+            } else {
+                losses.push_once(loss(
+                    format!("{origin}/citationMetadata"),
+                    LossKind::Citation,
+                    Effect::Meaning,
+                ));
+            }
+        }
+        if let Some(word) = finish_reason.filter(|word| word != "FINISH_REASON_UNSPECIFIED") {
+            self.close(choice, out);
+            self.has_stopped = true;
+            out.push(Event::Stop { choice, reason: stop_reason(Some(&word), self.called) });
+        }
+        Ok(())
+    }
+
+    /// The signature of a part stands before it, as reasoning without a text.
+    fn sign(&mut self, choice: usize, signature: Option<String>, out: &mut Vec<Event>) {
+        let Some(signature) = signature else { return };
+        self.close(choice, out);
+        self.begin(choice, BlockStart::Thinking, out);
+        self.delta(choice, Delta::Signature(signature), out);
+        self.end(choice, out);
+    }
+
+    fn say(&mut self, choice: usize, kind: BlockKind, out: &mut Vec<Event>, losses: &mut Losses) {
+        match kind {
+            BlockKind::Text { text, citations: _ } => {
+                self.go_on(choice, Open::Text, out);
+                self.delta(choice, Delta::Text(text), out);
+            }
+            BlockKind::Thinking { text, signature } => {
+                self.go_on(choice, Open::Thinking, out);
+                if !text.is_empty() {
+                    self.delta(choice, Delta::Text(text), out);
+                }
+                if let Some(signature) = signature {
+                    // It proves all of the thought, so that what comes next is another.
+                    self.delta(choice, Delta::Signature(signature), out);
+                    self.close(choice, out);
+                }
+            }
+            BlockKind::ToolUse { id, name, input } => {
+                self.called = Called::Functions;
+                self.close(choice, out);
+                self.begin(choice, BlockStart::ToolUse { id, name }, out);
+                self.delta(choice, Delta::Input(input.to_string()), out);
+                self.end(choice, out);
+            }
+            BlockKind::Foreign { name, value: _ } => {
+                self.close(choice, out);
+                self.begin(choice, BlockStart::Foreign { name }, out);
+                self.end(choice, out);
+            }
+            BlockKind::Refusal { .. }
+            | BlockKind::RedactedThinking { .. }
+            | BlockKind::ToolResult { .. }
+            | BlockKind::Image { .. }
+            | BlockKind::Document { .. }
+            | BlockKind::Audio { .. } => {
+                let pointer = format!("/candidates/{choice}/content/parts/inlineData");
+                losses.push_once(loss(pointer, LossKind::Media, Effect::Meaning));
+            }
+        }
+    }
+
+    /// Begins a text or a thought, unless one goes on.
+    fn go_on(&mut self, choice: usize, kind: Open, out: &mut Vec<Event>) {
+        if self.open == Some(kind) {
+            return;
+        }
+        self.close(choice, out);
+        let start = if kind == Open::Text { BlockStart::Text } else { BlockStart::Thinking };
+        self.begin(choice, start, out);
+        self.open = Some(kind);
+    }
+
+    fn begin(&mut self, choice: usize, start: BlockStart, out: &mut Vec<Event>) {
+        let block = self.next_block;
+        self.next_block += 1;
+        out.push(Event::BlockStart { choice, block, start });
+    }
+
+    /// More of the block that began last.
+    fn delta(&mut self, choice: usize, delta: Delta, out: &mut Vec<Event>) {
+        let block = self.next_block.saturating_sub(1);
+        out.push(Event::BlockDelta { choice, block, delta });
+    }
+
+    /// The block that began last is over.
+    fn end(&mut self, choice: usize, out: &mut Vec<Event>) {
+        let block = self.next_block.saturating_sub(1);
+        out.push(Event::BlockStop { choice, block });
+    }
+
+    /// The text or thought that goes on is over.
+    fn close(&mut self, choice: usize, out: &mut Vec<Event>) {
+        if self.open.take().is_some() {
+            self.end(choice, out);
+        }
+    }
+}

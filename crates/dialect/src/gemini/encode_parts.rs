@@ -1,0 +1,306 @@
+//! The instructions and the contents of a request.
+//!
+//! Source: `google.genai.types.Content` and `Part`; Google's guide to thought signatures.
+
+use std::collections::HashMap;
+
+use serde_json::{Map, Value, json};
+use tollgate_chat::{Block, BlockKind, CachePoint, Effect, LossKind, Losses, Role, Turn};
+
+use super::model::Gemini;
+use super::{is_signature, media};
+use crate::Invalid;
+use crate::fields::{Members, loss, tells};
+
+/// What a call says that was made by another model: newer ones refuse calls without a signature, and Google's guide
+/// names this one for them.
+pub(super) const NO_SIGNATURE: &str = "skip_thought_signature_validator";
+
+/// Instructions.
+pub(super) fn system_parts(blocks: Vec<Block>, losses: &mut Losses) -> Result<Vec<Value>, Invalid> {
+    let mut said = Vec::with_capacity(blocks.len());
+    for Block { origin, cache, kind } in blocks {
+        lose_cache_point(&origin, cache.as_ref(), losses);
+        let BlockKind::Text { text, citations } = kind else {
+            return Err(Invalid::unprocessable(
+                "instructions hold nothing but text at the backend of this model",
+                origin,
+            ));
+        };
+        lose_citations(&origin, &citations, losses);
+        said.push(json!({"text": text}));
+    }
+    Ok(said)
+}
+
+/// What the parts of one request share.
+pub(super) struct Parts {
+    gemini: Gemini,
+    /// The names of the functions that were called, by the ids of the calls.
+    names: HashMap<String, String>,
+}
+
+impl Parts {
+    pub(super) fn new(gemini: Gemini) -> Self {
+        Self { gemini, names: HashMap::new() }
+    }
+
+    /// The contents. A turn with nothing in it is none, and neighbours of one side are one content: the API wants them to alternate.
+    pub(super) fn contents(&mut self, turns: Vec<Turn>, losses: &mut Losses) -> Result<Vec<Value>, Invalid> {
+        let mut out: Vec<(Role, Vec<Value>)> = Vec::with_capacity(turns.len());
+        for Turn { role, blocks } in turns {
+            let said = match role {
+                Role::User => self.user(blocks, losses)?,
+                Role::Assistant => self.model(blocks, losses)?,
+            };
+            match out.last_mut() {
+                _ if said.is_empty() => {}
+                Some((last, before)) if *last == role => before.extend(said),
+                _ => out.push((role, said)),
+            }
+        }
+        let word = |role| match role {
+            Role::User => "user",
+            Role::Assistant => "model",
+        };
+        Ok(out.into_iter().map(|(role, parts)| json!({"role": word(role), "parts": parts})).collect())
+    }
+
+    fn user(&self, mut blocks: Vec<Block>, losses: &mut Losses) -> Result<Vec<Value>, Invalid> {
+        // What the tools came to stands before what the user says of it, all of it in one content.
+        blocks.sort_by_key(|block| !matches!(block.kind, BlockKind::ToolResult { .. }));
+        let mut said = Vec::with_capacity(blocks.len());
+        let mut beside = Vec::new();
+        for Block { origin, cache, kind } in blocks {
+            lose_cache_point(&origin, cache.as_ref(), losses);
+            match kind {
+                BlockKind::ToolResult { id, content, is_error } => {
+                    let (result, media) = self.result(&origin, id, content, is_error, losses)?;
+                    said.push(result);
+                    beside.extend(media);
+                }
+                kind => {
+                    said.append(&mut beside);
+                    said.push(self.part(origin, kind, losses)?);
+                }
+            }
+        }
+        said.append(&mut beside);
+        Ok(said)
+    }
+
+    /// A part that either side can say.
+    fn part(&self, origin: String, kind: BlockKind, losses: &mut Losses) -> Result<Value, Invalid> {
+        match kind {
+            BlockKind::Text { text, citations } => {
+                lose_citations(&origin, &citations, losses);
+                Ok(json!({"text": text}))
+            }
+            BlockKind::Refusal { text } => Ok(json!({"text": text})),
+            BlockKind::Image { source, detail } => {
+                let mut part = media::image(&origin, source)?;
+                let resolution = detail.as_deref().and_then(media::resolution);
+                match (resolution, part.as_object_mut()) {
+                    (Some(resolution), Some(part)) if self.gemini.has_levels() => {
+                        part.insert("mediaResolution".to_owned(), resolution);
+                    }
+                    _ if detail.is_some_and(|detail| detail != "auto") => {
+                        let pointer = format!("{origin}/image_url/detail");
+                        losses.push(loss(pointer, LossKind::Media, Effect::Cost));
+                    }
+                    _ => {}
+                }
+                Ok(part)
+            }
+            BlockKind::Document { source, title, context, cites } => {
+                if context.is_some() {
+                    losses.push(loss(format!("{origin}/context"), LossKind::Media, Effect::Meaning));
+                }
+                if cites {
+                    losses.push(loss(format!("{origin}/citations"), LossKind::Citation, Effect::Meaning));
+                }
+                media::document(&origin, source, title)
+            }
+            BlockKind::Audio { data, format } => Ok(media::audio(data, &format)),
+            BlockKind::Foreign { name, value: _ } => {
+                let message = format!("the backend of this model has no element {name:?}");
+                Err(Invalid::unprocessable(message, origin))
+            }
+            BlockKind::Thinking { .. }
+            | BlockKind::RedactedThinking { .. }
+            | BlockKind::ToolUse { .. }
+            | BlockKind::ToolResult { .. } => {
+                Err(Invalid::unprocessable("this element cannot stand here", origin))
+            }
+        }
+    }
+
+    /// The result of a call, and media that can only stand beside it.
+    fn result(
+        &self,
+        origin: &str,
+        id: String,
+        content: Vec<Block>,
+        is_error: bool,
+        losses: &mut Losses,
+    ) -> Result<(Value, Vec<Value>), Invalid> {
+        let name = self.names.get(&id).ok_or_else(|| {
+            let message = format!("{origin}: the result of {id:?} follows no call of it");
+            Invalid::unprocessable(message, origin)
+        })?;
+        let (mut texts, mut media) = (Vec::new(), Vec::new());
+        for Block { origin, cache, kind } in content {
+            lose_cache_point(&origin, cache.as_ref(), losses);
+            match kind {
+                BlockKind::Text { text, citations } => {
+                    lose_citations(&origin, &citations, losses);
+                    texts.push(text);
+                }
+                kind => {
+                    let part = self.part(origin.clone(), kind, losses)?;
+                    if !self.gemini.has_levels() {
+                        losses.push(loss(origin, LossKind::Media, Effect::Meaning));
+                    }
+                    media.push(part);
+                }
+            }
+        }
+        let mut result = Members::default();
+        result.set("id", (!id.is_empty()).then_some(id));
+        result.set("name", Some(name.as_str()));
+        result.set("response", Some(response(texts.join("\n"), is_error)));
+        // Newer models take media within the result.
+        let (within, beside) =
+            if self.gemini.has_levels() { (media, Vec::new()) } else { (Vec::new(), media) };
+        result.set("parts", (!within.is_empty()).then_some(within));
+        Ok((json!({"functionResponse": result.map}), beside))
+    }
+
+    /// What the model said. A signature without a text is that of the part behind it.
+    fn model(&mut self, blocks: Vec<Block>, losses: &mut Losses) -> Result<Vec<Value>, Invalid> {
+        let mut turn = ModelTurn { has_called: false, said: Vec::new(), signatures: Vec::new() };
+        let mut blocks = blocks.into_iter().peekable();
+        while let Some(Block { origin, cache, kind }) = blocks.next() {
+            lose_cache_point(&origin, cache.as_ref(), losses);
+            match kind {
+                // It says nothing.
+                BlockKind::Text { text, .. } if text.is_empty() => {}
+                kind @ (BlockKind::Text { .. } | BlockKind::Refusal { .. }) => {
+                    let calls_next =
+                        matches!(blocks.peek(), Some(Block { kind: BlockKind::ToolUse { .. }, .. }));
+                    let part = self.part(origin, kind, losses)?;
+                    // Dialects that tell signatures apart from parts do not say whose they are; newer models want that of
+                    // the first call.
+                    if calls_next && self.gemini.has_levels() && turn.signatures.len() == 1 {
+                        turn.said.push(part);
+                    } else {
+                        turn.push(part);
+                    }
+                }
+                BlockKind::Thinking { text, signature } => turn.think(&origin, text, signature, losses),
+                BlockKind::RedactedThinking { data: _ } => {
+                    // It is not what this provider has told.
+                    losses.push(loss(origin, LossKind::Thinking, Effect::Meaning));
+                }
+                BlockKind::ToolUse { id, name, input } => {
+                    self.names.insert(id.clone(), name.clone());
+                    let mut call = Members::default();
+                    call.set("id", (!id.is_empty()).then_some(id));
+                    call.set("name", Some(name));
+                    call.set("args", Some(input));
+                    turn.call(json!({"functionCall": call.map}), self.gemini);
+                }
+                BlockKind::Foreign { name, value } => turn.foreign(&origin, &name, value, losses),
+                kind @ (BlockKind::Image { .. } | BlockKind::Document { .. } | BlockKind::Audio { .. }) => {
+                    let part = self.part(origin, kind, losses)?;
+                    turn.push(part);
+                }
+                BlockKind::ToolResult { .. } => {
+                    let message = "a tool result cannot stand in the model's message";
+                    return Err(Invalid::unprocessable(message, origin));
+                }
+            }
+        }
+        turn.flush();
+        Ok(turn.said)
+    }
+}
+
+/// What has been said of a turn of the model.
+struct ModelTurn {
+    said: Vec<Value>,
+    /// Signatures that wait for their part; the oldest first.
+    signatures: Vec<String>,
+    has_called: bool,
+}
+
+impl ModelTurn {
+    fn push(&mut self, mut part: Value) {
+        if !self.signatures.is_empty()
+            && let Some(members) = part.as_object_mut()
+        {
+            members.insert("thoughtSignature".to_owned(), self.signatures.remove(0).into());
+        }
+        self.said.push(part);
+    }
+
+    fn call(&mut self, part: Value, gemini: Gemini) {
+        let is_first = !std::mem::replace(&mut self.has_called, true);
+        if is_first && gemini.has_levels() && self.signatures.is_empty() {
+            self.signatures.push(NO_SIGNATURE.to_owned());
+        }
+        self.push(part);
+    }
+
+    fn think(&mut self, origin: &str, text: String, signature: Option<String>, losses: &mut Losses) {
+        let own = signature.filter(|signature| is_signature(signature));
+        match own {
+            Some(signature) if text.is_empty() => self.signatures.push(signature),
+            Some(signature) => {
+                self.flush();
+                self.said.push(json!({"text": text, "thought": true, "thoughtSignature": signature}));
+            }
+            // Without a signature that the API could read it is no proof of anything.
+            None => losses.push(loss(origin, LossKind::Thinking, Effect::Meaning)),
+        }
+    }
+
+    /// What only this dialect says is said as it was; what only others say is lost.
+    fn foreign(&mut self, origin: &str, name: &str, value: Value, losses: &mut Losses) {
+        if value.get(name).is_some_and(tells) {
+            self.push(value);
+        } else {
+            losses.push(loss(origin, LossKind::ServerTool, Effect::Meaning));
+        }
+    }
+
+    /// Signatures that no part came for stand in parts of their own, as the API itself tells them.
+    fn flush(&mut self) {
+        for signature in self.signatures.drain(..) {
+            self.said.push(json!({"text": "", "thoughtSignature": signature}));
+        }
+    }
+}
+
+/// A result as the object that the API wants. A text that is one already is taken as it is.
+fn response(text: String, is_error: bool) -> Value {
+    let object = serde_json::from_str::<Map<String, Value>>(&text).ok();
+    match (object, is_error) {
+        (Some(object), false) => Value::Object(object),
+        (Some(object), true) if object.get("error").is_some_and(tells) => Value::Object(object),
+        (_, true) => json!({"error": text}),
+        (None, false) => json!({"output": text}),
+    }
+}
+
+fn lose_cache_point(origin: &str, cache: Option<&CachePoint>, losses: &mut Losses) {
+    if cache.is_some() {
+        losses.push(loss(format!("{origin}/cache_control"), LossKind::CachePoint, Effect::Cost));
+    }
+}
+
+fn lose_citations(origin: &str, citations: &[Value], losses: &mut Losses) {
+    if !citations.is_empty() {
+        losses.push(loss(format!("{origin}/citations"), LossKind::Citation, Effect::Meaning));
+    }
+}

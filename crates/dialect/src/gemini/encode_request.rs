@@ -1,0 +1,196 @@
+//! A conversation, said as a request of `generateContent`. The model is named in the path, and whether to stream too.
+//!
+//! Source: `google.genai.types.GenerateContentConfig`, and `google.genai.models`, which says where its members stand on the
+//! wire.
+
+use bytes::Bytes;
+use serde_json::{Value, json};
+use tollgate_chat::{
+    Conversation, Effect, LossKind, Losses, Metadata, ResponseFormat, Sampling, Tool, ToolChoice,
+};
+use tollgate_terms::ModelName;
+
+use super::encode_parts::{Parts, system_parts};
+use super::model::Gemini;
+use crate::Invalid;
+use crate::error::encode;
+use crate::fields::{Members, lose_wishes, loss};
+
+/// Longest key or value of a label.
+const LABEL_CHARACTERS_MAX: usize = 63;
+
+/// The body. What it does not say is recorded in `losses`.
+pub(crate) fn encode_request(
+    conversation: Conversation,
+    model: &ModelName,
+    losses: &mut Losses,
+) -> Result<Bytes, Invalid> {
+    let Conversation {
+        system,
+        turns,
+        tools,
+        tool_choice,
+        parallel_tools,
+        output_tokens_max,
+        stop,
+        sampling,
+        format,
+        thinking,
+        effort,
+        verbosity,
+        delivery: _,
+        metadata,
+        cache_key,
+        service_tier,
+    } = conversation;
+    let gemini = Gemini::of(model);
+    let mut body = Members::default();
+    let system = system_parts(system, losses)?;
+    body.set("systemInstruction", (!system.is_empty()).then(|| json!({"parts": system})));
+    // Without contents the API says itself what it misses.
+    body.set("contents", Some(Parts::new(gemini).contents(turns, losses)?));
+    if parallel_tools == Some(false) {
+        losses.push(loss("/parallel_tool_calls", LossKind::ToolOption, Effect::Meaning));
+    }
+    set_tools(&mut body, tools, tool_choice, losses);
+    let mut config = Members::default();
+    config.set("maxOutputTokens", output_tokens_max);
+    config.set("stopSequences", (!stop.is_empty()).then_some(stop));
+    set_sampling(&mut config, sampling, losses);
+    set_format(&mut config, format, losses);
+    config.set("thinkingConfig", gemini.thinking(thinking, effort, losses).map(Members::value));
+    body.set("generationConfig", (!config.map.is_empty()).then(|| config.value()));
+    lose_wishes(verbosity.as_ref(), cache_key.as_ref(), losses);
+    let Metadata { user, labels } = metadata;
+    if user.is_some() {
+        losses.push(loss("/user", LossKind::Metadata, Effect::Cost));
+    }
+    body.set("labels", labels.and_then(|labels| encode_labels(labels, losses)));
+    body.set("serviceTier", service_tier.and_then(|tier| encode_service_tier(&tier, losses)));
+    Ok(encode(&body.map))
+}
+
+fn set_tools(body: &mut Members, tools: Vec<Tool>, choice: Option<ToolChoice>, losses: &mut Losses) {
+    if tools.is_empty() {
+        if matches!(choice, Some(ToolChoice::Required | ToolChoice::Named(_))) {
+            losses.push(loss("/tool_choice", LossKind::ToolOption, Effect::Meaning));
+        }
+        return;
+    }
+    let declarations: Vec<Value> = tools.into_iter().map(|tool| encode_tool(tool, losses)).collect();
+    body.set("tools", Some(json!([{"functionDeclarations": declarations}])));
+    let config = choice.map(|choice| match choice {
+        ToolChoice::Auto => json!({"mode": "AUTO"}),
+        ToolChoice::Required => json!({"mode": "ANY"}),
+        ToolChoice::Forbidden => json!({"mode": "NONE"}),
+        ToolChoice::Named(name) => json!({"mode": "ANY", "allowedFunctionNames": [name]}),
+    });
+    body.set("toolConfig", config.map(|config| json!({"functionCallingConfig": config})));
+}
+
+fn encode_tool(tool: Tool, losses: &mut Losses) -> Value {
+    let Tool { origin, name, description, schema, strict, cache } = tool;
+    if strict == Some(true) {
+        losses.push(loss(format!("{origin}/strict"), LossKind::ToolOption, Effect::Meaning));
+    }
+    if cache.is_some() {
+        losses.push(loss(format!("{origin}/cache_control"), LossKind::CachePoint, Effect::Cost));
+    }
+    let mut declaration = Members::default();
+    declaration.set("name", Some(name));
+    declaration.set("description", description);
+    declaration.set("parametersJsonSchema", schema);
+    declaration.value()
+}
+
+fn set_sampling(config: &mut Members, sampling: Sampling, losses: &mut Losses) {
+    let Sampling {
+        temperature,
+        top_p,
+        top_k,
+        frequency_penalty,
+        presence_penalty,
+        seed,
+        logit_bias,
+        logprobs,
+        top_logprobs,
+        choices,
+    } = sampling;
+    config.set("temperature", temperature);
+    config.set("topP", top_p);
+    config.set("topK", top_k);
+    config.set("candidateCount", choices);
+    config.set("frequencyPenalty", frequency_penalty);
+    config.set("presencePenalty", presence_penalty);
+    let fits = |seed: &i64| i32::try_from(*seed).is_ok();
+    if seed.is_some_and(|seed| !fits(&seed)) {
+        losses.push(loss("/seed", LossKind::Sampling, Effect::Meaning));
+    }
+    config.set("seed", seed.filter(fits));
+    config.set("responseLogprobs", logprobs);
+    config.set("logprobs", top_logprobs);
+    if logit_bias.is_some() {
+        losses.push(loss("/logit_bias", LossKind::Sampling, Effect::Meaning));
+    }
+}
+
+fn set_format(config: &mut Members, format: Option<ResponseFormat>, losses: &mut Losses) {
+    match format {
+        // What happens anyway.
+        None | Some(ResponseFormat::Text) => {}
+        Some(ResponseFormat::JsonObject) => config.set("responseMimeType", Some("application/json")),
+        Some(ResponseFormat::JsonSchema { name, description, schema, strict }) => {
+            // The schema always holds to the letter.
+            for (key, is_lost) in [
+                ("name", name.is_some()),
+                ("description", description.is_some()),
+                ("strict", strict == Some(false)),
+            ] {
+                if is_lost {
+                    let pointer = format!("/response_format/json_schema/{key}");
+                    losses.push(loss(pointer, LossKind::ResponseFormat, Effect::Meaning));
+                }
+            }
+            config.set("responseMimeType", Some("application/json"));
+            config.set("responseJsonSchema", Some(schema));
+        }
+    }
+}
+
+/// Labels that the API takes: short texts of small letters, digits, `_` and `-`.
+fn encode_labels(labels: Value, losses: &mut Losses) -> Option<Value> {
+    let Value::Object(labels) = labels else {
+        losses.push(loss("/metadata", LossKind::Metadata, Effect::Cost));
+        return None;
+    };
+    let mut said = Members::default();
+    for (key, value) in labels {
+        let begins = key.starts_with(|first: char| first.is_ascii_lowercase());
+        if begins && is_label(&key) && value.as_str().is_some_and(is_label) {
+            said.set(&key, Some(value));
+        } else {
+            let key = key.replace('~', "~0").replace('/', "~1");
+            losses.push(loss(format!("/metadata/{key}"), LossKind::Metadata, Effect::Cost));
+        }
+    }
+    (!said.map.is_empty()).then(|| said.value())
+}
+
+fn is_label(text: &str) -> bool {
+    let is_fit = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_-".contains(&byte);
+    text.len() <= LABEL_CHARACTERS_MAX && text.bytes().all(is_fit)
+}
+
+/// `auto` leaves it to the provider; the tier that is not bought is `standard` there.
+fn encode_service_tier(tier: &str, losses: &mut Losses) -> Option<&'static str> {
+    match tier {
+        "auto" => None,
+        "default" | "standard_only" => Some("standard"),
+        "flex" => Some("flex"),
+        "priority" => Some("priority"),
+        _ => {
+            losses.push(loss("/service_tier", LossKind::ServiceTier, Effect::Cost));
+            None
+        }
+    }
+}

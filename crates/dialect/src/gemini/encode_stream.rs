@@ -1,0 +1,275 @@
+//! A streamed answer, said as events of `streamGenerateContent`.
+//!
+//! Source: `google.genai.types.GenerateContentResponse`. Texts and thoughts go out as they come, a call when all of it is
+//! known. The last event tells how each candidate ended, and the usage.
+
+use bytes::BytesMut;
+use serde_json::{Value, json};
+use tollgate_chat::{BlockStart, Delta, Effect, Event, LossKind, Losses, StopReason};
+use tollgate_terms::{Dialect, Usage};
+use tollgate_wire::sse;
+
+use super::stop::finish_reason;
+use super::usage::encode_usage;
+use super::{citations, is_signature, time};
+use crate::error::encode;
+use crate::fields::{Members, loss};
+use crate::ids::CallIds;
+use crate::openai_chat::arguments;
+use crate::words::EncodeStream;
+use crate::{AnswerContext, ErrorBody, encode_stream_error};
+
+/// Says one stream.
+#[derive(Debug)]
+pub(crate) struct StreamEncoder {
+    context: AnswerContext,
+    id: String,
+    model: String,
+    created_s: Option<u64>,
+    usage: Usage,
+    choices: Vec<Progress>,
+    open: Vec<OpenBlock>,
+    ids: CallIds,
+    has_ended: bool,
+}
+
+/// What has been said of a choice.
+#[derive(Debug, Default)]
+struct Progress {
+    /// Signatures that wait for their part; the oldest first.
+    signatures: Vec<String>,
+    citations: Vec<Value>,
+    stop: Option<StopReason>,
+}
+
+/// A block that has begun and not stopped.
+#[derive(Debug)]
+struct OpenBlock {
+    choice: usize,
+    block: usize,
+    kind: OpenKind,
+}
+
+#[derive(Debug)]
+enum OpenKind {
+    /// Whether anything of it has been said.
+    Text(Begun),
+    Thinking(Begun),
+    /// A call, with its arguments so far.
+    Call {
+        id: String,
+        name: String,
+        input: String,
+    },
+    Nothing,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Begun {
+    Yes,
+    No,
+}
+
+impl StreamEncoder {
+    /// An encoder for one stream.
+    pub(crate) fn new(context: AnswerContext) -> Self {
+        Self {
+            ids: CallIds::new(&context.fallback_id),
+            id: context.fallback_id.clone(),
+            model: context.requested_model.as_str().to_owned(),
+            created_s: None,
+            context,
+            usage: Usage::default(),
+            choices: Vec::new(),
+            open: Vec::new(),
+            has_ended: false,
+        }
+    }
+}
+
+impl EncodeStream for StreamEncoder {
+    fn event(&mut self, event: Event, out: &mut BytesMut, losses: &mut Losses) {
+        if self.has_ended {
+            return;
+        }
+        match event {
+            Event::Start { id, model, created_s, usage } => {
+                if !id.is_empty() {
+                    self.ids = CallIds::new(&id);
+                    self.id = id;
+                }
+                self.model = model.unwrap_or_else(|| std::mem::take(&mut self.model));
+                self.created_s = created_s;
+                self.usage = usage.unwrap_or_default();
+            }
+            Event::BlockStart { choice, block, start } => self.start(choice, block, start, losses),
+            Event::BlockDelta { choice, block, delta } => self.delta(choice, block, delta, out, losses),
+            Event::BlockStop { choice, block } => {
+                let is_meant = |open: &OpenBlock| (open.choice, open.block) == (choice, block);
+                if let Some(at) = self.open.iter().position(is_meant) {
+                    let open = self.open.remove(at);
+                    self.stop(open, out, losses);
+                }
+            }
+            // All that ends the answer is one event.
+            Event::Stop { choice, reason } => self.progress(choice).stop = Some(reason),
+            Event::Usage(usage) => self.usage = usage,
+            // There is no event that says nothing.
+            Event::Ping => {}
+            Event::Error { kind, message } => self.error(&kind, &message, out),
+            Event::End => self.end(out, losses),
+        }
+    }
+}
+
+impl StreamEncoder {
+    fn progress(&mut self, choice: usize) -> &mut Progress {
+        while self.choices.len() <= choice {
+            self.choices.push(Progress::default());
+        }
+        #[expect(clippy::indexing_slicing, reason = "it has just been made so long")]
+        &mut self.choices[choice]
+    }
+
+    fn start(&mut self, choice: usize, block: usize, start: BlockStart, losses: &mut Losses) {
+        self.progress(choice);
+        let kind = match start {
+            BlockStart::Text | BlockStart::Refusal => OpenKind::Text(Begun::No),
+            BlockStart::Thinking => OpenKind::Thinking(Begun::No),
+            BlockStart::ToolUse { id, name } => {
+                OpenKind::Call { id: self.ids.next(id), name, input: String::new() }
+            }
+            BlockStart::RedactedThinking { data: _ } => {
+                let pointer = format!("/choices/{choice}/{block}");
+                losses.push_once(loss(pointer, LossKind::Thinking, Effect::Meaning));
+                OpenKind::Nothing
+            }
+            BlockStart::Foreign { name } => {
+                let pointer = format!("/choices/{choice}/{block}/{name}");
+                losses.push_once(loss(pointer, LossKind::ServerTool, Effect::Meaning));
+                OpenKind::Nothing
+            }
+        };
+        self.open.push(OpenBlock { choice, block, kind });
+    }
+
+    fn delta(&mut self, choice: usize, block: usize, delta: Delta, out: &mut BytesMut, losses: &mut Losses) {
+        let open = self.open.iter_mut().find(|open| (open.choice, open.block) == (choice, block));
+        let Some(OpenBlock { kind, .. }) = open else { return };
+        match (kind, delta) {
+            (_, Delta::Text(text)) if text.is_empty() => {}
+            (OpenKind::Text(begun), Delta::Text(text)) => {
+                let is_first = std::mem::replace(begun, Begun::Yes) == Begun::No;
+                let part = json!({"text": text});
+                let part = if is_first { self.signed(choice, part) } else { part };
+                self.say(choice, vec![part], out);
+            }
+            (OpenKind::Thinking(begun), Delta::Text(text)) => {
+                *begun = Begun::Yes;
+                let mut parts = self.alone(choice);
+                parts.push(json!({"text": text, "thought": true}));
+                self.say(choice, parts, out);
+            }
+            (OpenKind::Thinking(_), Delta::Signature(signature)) if !is_signature(&signature) => {
+                let pointer = format!("/choices/{choice}/{block}/signature");
+                losses.push_once(loss(pointer, LossKind::Thinking, Effect::Meaning));
+            }
+            (OpenKind::Thinking(Begun::Yes), Delta::Signature(signature)) => {
+                let part = json!({"text": "", "thought": true, "thoughtSignature": signature});
+                self.say(choice, vec![part], out);
+            }
+            // Without a text it is that of the part behind it.
+            (OpenKind::Thinking(Begun::No), Delta::Signature(signature)) => {
+                self.progress(choice).signatures.push(signature);
+            }
+            (OpenKind::Call { input, .. }, Delta::Input(text)) => input.push_str(&text),
+            (_, Delta::Citation(citation)) => self.progress(choice).citations.push(citation),
+            // A delta that does not fit its block, or a block that has no words here.
+            (_, Delta::Text(_) | Delta::Input(_) | Delta::Signature(_)) => {}
+        }
+    }
+
+    fn stop(&mut self, open: OpenBlock, out: &mut BytesMut, losses: &mut Losses) {
+        let OpenBlock { choice, block, kind } = open;
+        match kind {
+            OpenKind::Call { id, name, input } => {
+                let args = arguments(&input, &format!("/choices/{choice}/{block}/input"), losses);
+                let part = json!({"functionCall": {"id": id, "name": name, "args": args}});
+                let part = self.signed(choice, part);
+                self.say(choice, vec![part], out);
+            }
+            OpenKind::Text(_) | OpenKind::Thinking(_) | OpenKind::Nothing => {}
+        }
+    }
+
+    /// A part with the signature that waits for it.
+    fn signed(&mut self, choice: usize, mut part: Value) -> Value {
+        let signatures = &mut self.progress(choice).signatures;
+        if !signatures.is_empty()
+            && let Some(members) = part.as_object_mut()
+        {
+            members.insert("thoughtSignature".to_owned(), signatures.remove(0).into());
+        }
+        part
+    }
+
+    /// Signatures that no part came for, in parts of their own, as the API itself tells them.
+    fn alone(&mut self, choice: usize) -> Vec<Value> {
+        let signatures = self.progress(choice).signatures.drain(..);
+        signatures.map(|signature| json!({"text": "", "thoughtSignature": signature})).collect()
+    }
+
+    fn say(&self, choice: usize, parts: Vec<Value>, out: &mut BytesMut) {
+        let candidate = json!({"content": {"role": "model", "parts": parts}, "index": choice});
+        self.write(vec![candidate], None, out);
+    }
+
+    fn error(&mut self, kind: &str, message: &str, out: &mut BytesMut) {
+        self.has_ended = true;
+        let error = ErrorBody {
+            status: 502,
+            kind,
+            message,
+            code: None,
+            param: None,
+            request_id: &self.context.fallback_id,
+        };
+        out.extend_from_slice(&encode_stream_error(Dialect::Gemini, &error));
+    }
+
+    fn end(&mut self, out: &mut BytesMut, losses: &mut Losses) {
+        for open in std::mem::take(&mut self.open) {
+            self.stop(open, out, losses);
+        }
+        self.progress(0);
+        let mut candidates = Vec::with_capacity(self.choices.len());
+        for choice in 0..self.choices.len() {
+            let parts = self.alone(choice);
+            let Progress { signatures: _, citations, stop } = std::mem::take(self.progress(choice));
+            let mut content = Members::default();
+            content.set("role", Some("model"));
+            content.set("parts", (!parts.is_empty()).then_some(parts));
+            let mut candidate = Members::default();
+            candidate.set("content", Some(content.value()));
+            let reason = stop.unwrap_or(StopReason::EndOfTurn);
+            candidate.set("finishReason", Some(finish_reason(reason, losses)));
+            let origin = format!("/choices/{choice}");
+            candidate.set("citationMetadata", citations::encode(&origin, citations, losses));
+            candidate.set("index", Some(choice));
+            candidates.push(candidate.value());
+        }
+        let usage = encode_usage(self.usage, losses);
+        self.write(candidates, Some(usage), out);
+        self.has_ended = true;
+    }
+
+    fn write(&self, candidates: Vec<Value>, usage: Option<Value>, out: &mut BytesMut) {
+        let mut event = Members::default();
+        event.set("candidates", Some(candidates));
+        event.set("usageMetadata", usage);
+        event.set("modelVersion", Some(self.model.as_str()));
+        event.set("createTime", self.created_s.map(time::format));
+        event.set("responseId", Some(self.id.as_str()));
+        sse::encode(out, None, &encode(&event.map));
+    }
+}
