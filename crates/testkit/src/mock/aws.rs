@@ -36,7 +36,7 @@ fn check(authorization: &str, date: &str, service: &str) -> Result<(), String> {
         found.ok_or_else(|| format!("Authorization header requires '{name}' parameter."))
     };
     let scope: Vec<&str> = part("Credential=")?.split('/').collect();
-    let &[id, day, region, scoped, "aws4_request"] = scope.as_slice() else {
+    let [id, day, region, scoped, "aws4_request"] = *scope.as_slice() else {
         return Err(format!("Credential must have exactly 5 slash-delimited elements, got {}", scope.len()));
     };
     if id.is_empty() || region.is_empty() || scoped != service {

@@ -98,6 +98,7 @@ fn kind(status: u16, provider: Provider) -> &'static str {
             _ => "InternalFailure",
         },
         Provider::OpenAi
+        | Provider::Responses
         | Provider::Azure
         | Provider::Anthropic
         // Google names an error by its status alone.
@@ -131,7 +132,7 @@ pub(super) fn error(status: u16, provider: Provider, kind: &str, message: &str) 
         Provider::Anthropic => {
             json!({"type": "error", "error": {"type": kind, "message": message}, "request_id": "req_mock"})
         }
-        Provider::OpenAi => {
+        Provider::OpenAi | Provider::Responses => {
             json!({"error": {"message": message, "type": kind, "param": null, "code": null}})
         }
         Provider::Azure => {
@@ -159,6 +160,10 @@ pub(super) fn event(provider: Provider) -> Bytes {
         Provider::Anthropic | Provider::VertexClaude => {
             let error = json!({"type": "overloaded_error", "message": "overloaded on purpose"});
             shared::event("error", &json!({"type": "error", "error": error})).into()
+        }
+        Provider::Responses => {
+            let error = json!({"type": "error", "code": "server_error", "message": "broken on purpose", "param": null, "sequence_number": 99});
+            shared::event("error", &error).into()
         }
         Provider::OpenAi | Provider::Azure => {
             let error =

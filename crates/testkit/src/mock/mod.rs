@@ -162,7 +162,9 @@ fn answer(head: &hyper::http::request::Parts, path: &str, body: &Bytes, oracle: 
         Provider::VertexGemini | Provider::Gemini => {
             gemini::gemini(place.action, head.uri.query().unwrap_or_default(), &ask, &json)
         }
-        Provider::OpenAi | Provider::Azure | Provider::Anthropic => route(path, &ask, &json, body),
+        Provider::OpenAi | Provider::Responses | Provider::Azure | Provider::Anthropic => {
+            route(path, &ask, &json, body)
+        }
     };
     Some(match fault {
         Some(fault) => reply.broken_by(fault, place.provider),
@@ -177,7 +179,7 @@ fn refusal(head: &hyper::http::request::Parts, place: &Place<'_>) -> Option<Repl
         Provider::SageMaker => aws::refusal(&head.headers, "sagemaker"),
         Provider::VertexClaude | Provider::VertexGemini | Provider::Gemini => google::refusal(&head.headers),
         Provider::Azure => openai_other::azure_refusal(&head.headers, head.uri.query(), place),
-        Provider::OpenAi | Provider::Anthropic => None,
+        Provider::OpenAi | Provider::Responses | Provider::Anthropic => None,
     }
 }
 
@@ -190,6 +192,7 @@ fn ask(place: &Place<'_>, json: &Value, model: &str) -> Ask {
         | Provider::SageMaker
         | Provider::VertexClaude
         | Provider::OpenAi
+        | Provider::Responses
         | Provider::Azure
         | Provider::Anthropic => Ask::read(json, model),
     };

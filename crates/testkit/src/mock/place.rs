@@ -5,6 +5,8 @@
 pub(super) enum Provider {
     /// OpenAI, and whoever is compatible.
     OpenAi,
+    /// The same, asked for a response: its streams tell errors in another way.
+    Responses,
     /// OpenAI's models at Azure.
     Azure,
     Anthropic,
@@ -53,6 +55,7 @@ impl<'a> Place<'a> {
         let provider = match path {
             _ if path.starts_with("/openai/v1/") => Provider::Azure,
             _ if is_anthropic => Provider::Anthropic,
+            _ if path.ends_with("/responses") => Provider::Responses,
             _ => Provider::OpenAi,
         };
         Self { provider, model: None, action: path }

@@ -84,19 +84,24 @@ impl Reply {
             Fault::Cut => {
                 self.breaks = true;
                 if self.is_stream {
-                    self.frames.truncate(4);
+                    self.break_off();
                 } else if let Some(body) = self.frames.front_mut() {
                     self.headers.push(("content-length", body.len().to_string()));
                     *body = body.slice(..body.len() / 2);
                 }
             }
             Fault::Error if self.is_stream => {
-                self.frames.truncate(4);
+                self.break_off();
                 self.frames.push_back(fault::event(provider));
             }
             _ => {}
         }
         self
+    }
+
+    /// Leaves out the second half of a stream.
+    fn break_off(&mut self) {
+        self.frames.truncate((self.frames.len() / 2).max(4));
     }
 
     pub(super) fn into_response(self, attendance: Attendance) -> Response<Body> {
