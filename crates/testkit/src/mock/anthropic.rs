@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::ask::Ask;
 use super::fault;
+use super::place::Provider;
 use super::reply::Reply;
 use super::said::{SIGNATURE, Said};
 use super::shared::event;
@@ -13,7 +14,7 @@ use super::shared::event;
 /// Answers `/messages`.
 pub(super) fn messages(ask: &Ask, json: &Value) -> Reply {
     if json.get("max_tokens").and_then(Value::as_u64).is_none_or(|tokens| tokens == 0) {
-        return fault::error(400, true, "invalid_request_error", "max_tokens: Field required");
+        return fault::error(400, Provider::Anthropic, "invalid_request_error", "max_tokens: Field required");
     }
     let said = Said::to(ask);
     if ask.streams { Reply::events(stream(ask, &said)) } else { Reply::json(200, &whole(ask, &said)) }

@@ -5,11 +5,17 @@
 
 mod anthropic;
 mod ask;
+mod aws;
+mod bedrock;
 mod fault;
+mod gemini;
+mod google;
+mod invoke;
 mod openai;
 mod openai_other;
 mod openai_responses;
 mod oracle;
+mod place;
 mod reply;
 mod said;
 mod schema;
@@ -34,6 +40,7 @@ use ask::Ask;
 pub use fault::Fault;
 pub use oracle::Seen;
 use oracle::{Attendance, Oracle};
+use place::{Place, Provider};
 use reply::{Body, Reply};
 
 /// A running server; it ends when dropped.
@@ -132,25 +139,81 @@ fn tell(method: &Method, oracle: &Oracle) -> Reply {
 /// What to answer; `None` never answers.
 fn answer(head: &hyper::http::request::Parts, path: &str, body: &Bytes, oracle: &Oracle) -> Option<Reply> {
     let json: Value = serde_json::from_slice(body).unwrap_or_default();
-    let form_model = shared::form_model(body);
-    let model =
-        json.get("model").and_then(Value::as_str).map(str::to_owned).or(form_model).unwrap_or_default();
+    let place = Place::of(path);
+    if let Some(refusal) = refusal(head, &place) {
+        return Some(refusal);
+    }
+    let told = || json.get("model").and_then(Value::as_str).map(str::to_owned);
+    let model = place.model.clone().or_else(told).or_else(|| shared::form_model(body)).unwrap_or_default();
     let named = head.headers.get("x-fault").and_then(|value| value.to_str().ok());
     let fault = named.or(model.split_once("--").map(|(_, suffix)| suffix)).and_then(Fault::parse);
-    let is_anthropic = path.ends_with("/messages") || path.ends_with("/count_tokens");
     if let Some(fault) = &fault {
-        match fault.reply(is_anthropic, &model, oracle) {
+        match fault.reply(place.provider, &model, oracle) {
             fault::Verdict::Silent => return None,
             fault::Verdict::Answer => {}
             fault::Verdict::Reply(reply) => return Some(reply),
         }
     }
-    let ask = Ask::read(&json, &model);
-    let reply = route(path, &ask, &json, body);
+    let ask = ask(&place, &json, &model);
+    let reply = match place.provider {
+        Provider::Bedrock => bedrock_route(&place, &ask, &json),
+        Provider::SageMaker => invoke::sagemaker(&ask, &json),
+        Provider::VertexClaude => invoke::vertex(&ask, &json),
+        Provider::VertexGemini | Provider::Gemini => {
+            gemini::gemini(place.action, head.uri.query().unwrap_or_default(), &ask, &json)
+        }
+        Provider::OpenAi | Provider::Responses | Provider::Azure | Provider::Anthropic => {
+            route(path, &ask, &json, body)
+        }
+    };
     Some(match fault {
-        Some(fault) => reply.broken_by(fault, is_anthropic),
+        Some(fault) => reply.broken_by(fault, place.provider),
         None => reply,
     })
+}
+
+/// Refuses who does not say who it is, as the provider does. OpenAI and Anthropic answer everyone here, for clients that have no key.
+fn refusal(head: &hyper::http::request::Parts, place: &Place<'_>) -> Option<Reply> {
+    match place.provider {
+        Provider::Bedrock => aws::refusal(&head.headers, "bedrock"),
+        Provider::SageMaker => aws::refusal(&head.headers, "sagemaker"),
+        Provider::VertexClaude | Provider::VertexGemini | Provider::Gemini => google::refusal(&head.headers),
+        Provider::Azure => openai_other::azure_refusal(&head.headers, head.uri.query(), place),
+        Provider::OpenAi | Provider::Responses | Provider::Anthropic => None,
+    }
+}
+
+/// What is asked, in the words of the place. Whether to stream stands in some paths.
+fn ask(place: &Place<'_>, json: &Value, model: &str) -> Ask {
+    let mut ask = match place.provider {
+        Provider::Bedrock if place.action.starts_with("converse") => Ask::read(&bedrock::plain(json), model),
+        Provider::VertexGemini | Provider::Gemini => Ask::read(&gemini::plain(json), model),
+        Provider::Bedrock
+        | Provider::SageMaker
+        | Provider::VertexClaude
+        | Provider::OpenAi
+        | Provider::Responses
+        | Provider::Azure
+        | Provider::Anthropic => Ask::read(json, model),
+    };
+    match place.action {
+        "invoke-with-response-stream" | "invocations-response-stream" | "streamRawPredict" => {
+            ask.streams = true;
+        }
+        "invoke" | "invocations" | "rawPredict" => ask.streams = false,
+        _ => {}
+    }
+    ask
+}
+
+fn bedrock_route(place: &Place<'_>, ask: &Ask, json: &Value) -> Reply {
+    match place.action {
+        "converse" => bedrock::converse(ask, json),
+        "converse-stream" => bedrock::converse_stream(ask, json),
+        "count-tokens" => bedrock::count_tokens(json, &ask.model),
+        "invoke" | "invoke-with-response-stream" => invoke::bedrock(ask, json),
+        action => aws::error(404, "UnknownOperationException", &format!("no such operation: {action}")),
+    }
 }
 
 fn route(path: &str, ask: &Ask, json: &Value, body: &Bytes) -> Reply {
@@ -170,7 +233,7 @@ fn route(path: &str, ask: &Ask, json: &Value, body: &Bytes) -> Reply {
         _ if path.ends_with("/rerank") => openai_other::rerank(json),
         _ if path.ends_with("/tokenize") => openai_other::tokenize(json),
         _ if path.ends_with("/models") => openai_other::models(),
-        _ => fault::error(404, false, "not_found", &format!("no such path: {path}")),
+        _ => fault::error(404, Provider::OpenAi, "not_found", &format!("no such path: {path}")),
     }
 }
 

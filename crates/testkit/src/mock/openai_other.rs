@@ -3,15 +3,17 @@
 //! Source: `openai.types`, `cohere.types`, vLLM's OpenAI-compatible server.
 
 use bytes::Bytes;
+use hyper::HeaderMap;
 use serde_json::{Value, json};
 
 use super::ask::{Ask, count_words};
+use super::place::Place;
 use super::reply::Reply;
 use super::said::Said;
-use super::shared::data;
+use super::shared::{base64, data};
 
 /// Numbers of an embedding.
-const VECTOR: [f32; 4] = [0.25, -0.5, 0.75, 1.0];
+pub(super) const VECTOR: [f32; 4] = [0.25, -0.5, 0.75, 1.0];
 
 /// Answers `/completions`.
 pub(super) fn completions(ask: &Ask, json: &Value) -> Reply {
@@ -63,21 +65,6 @@ pub(super) fn embeddings(ask: &Ask, json: &Value) -> Reply {
     let usage = json!({"prompt_tokens": ask.words, "total_tokens": ask.words});
     let list = json!({"object": "list", "data": data, "model": ask.served_model(), "usage": usage});
     Reply::json(200, &list)
-}
-
-fn base64(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut out = String::new();
-    for chunk in bytes.chunks(3) {
-        let word =
-            chunk.iter().fold(0_u32, |word, byte| word << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
-        for digit in 0..4_usize {
-            let at = (word >> (18 - 6 * digit)) & 63;
-            let known = digit <= chunk.len();
-            out.push(if known { DIGITS.get(at as usize).map_or('=', |byte| char::from(*byte)) } else { '=' });
-        }
-    }
-    out
 }
 
 /// Answers `/images/generations`.
@@ -142,4 +129,17 @@ pub(super) fn tokenize(json: &Value) -> Reply {
 pub(super) fn models() -> Reply {
     let model = json!({"id": "mock", "object": "model", "created": 1_767_225_600, "owned_by": "mock"});
     Reply::json(200, &json!({"object": "list", "data": [model]}))
+}
+
+/// Refuses a request to Azure that has no key or token, or does not say which version of the API it means.
+pub(super) fn azure_refusal(headers: &HeaderMap, query: Option<&str>, place: &Place<'_>) -> Option<Reply> {
+    if headers.get("api-key").or(headers.get("authorization")).is_none() {
+        let message = "Access denied due to invalid subscription key or wrong API endpoint.";
+        return Some(Reply::json(401, &json!({"error": {"code": "401", "message": message}})));
+    }
+    let has_version = query.is_some_and(|query| query.contains("api-version="));
+    if place.model.is_some() && !has_version {
+        return Some(Reply::json(404, &json!({"error": {"code": "404", "message": "Resource not found"}})));
+    }
+    None
 }

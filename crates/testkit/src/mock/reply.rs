@@ -14,6 +14,7 @@ use tokio::time::Sleep;
 
 use super::fault::{self, Fault};
 use super::oracle::Attendance;
+use super::place::Provider;
 
 /// Pause between frames of an ordinary stream: enough for each to be a packet of its own.
 const PAUSE: Duration = Duration::from_millis(2);
@@ -50,17 +51,25 @@ impl Reply {
 
     /// A stream of events, each with its blank line.
     pub(super) fn events(frames: Vec<String>) -> Self {
+        let frames = frames.into_iter().map(Bytes::from);
+        Self::frames("text/event-stream", frames).with_header("cache-control", "no-cache")
+    }
+
+    /// A stream in any framing.
+    pub(super) fn frames(content_type: &str, frames: impl IntoIterator<Item = Bytes>) -> Self {
         Self {
             status: 200,
-            headers: vec![
-                ("content-type", "text/event-stream".to_owned()),
-                ("cache-control", "no-cache".to_owned()),
-            ],
-            frames: frames.into_iter().map(Bytes::from).collect(),
+            headers: vec![("content-type", content_type.to_owned())],
+            frames: frames.into_iter().collect(),
             is_stream: true,
             pause: PAUSE,
             breaks: false,
         }
+    }
+
+    /// A stream of events in another framing. What is no stream stays as it is.
+    pub(super) fn rewrapped(self, content_type: &str, wrap: impl FnOnce(Vec<Bytes>) -> Vec<Bytes>) -> Self {
+        if self.is_stream { Self::frames(content_type, wrap(self.frames.into())) } else { self }
     }
 
     pub(super) fn with_header(mut self, name: &'static str, value: impl Into<String>) -> Self {
@@ -69,25 +78,30 @@ impl Reply {
     }
 
     /// Spoils an ordinary answer.
-    pub(super) fn broken_by(mut self, fault: Fault, is_anthropic: bool) -> Self {
+    pub(super) fn broken_by(mut self, fault: Fault, provider: Provider) -> Self {
         match fault {
             Fault::Slow => self.pause = PAUSE_SLOW,
             Fault::Cut => {
                 self.breaks = true;
                 if self.is_stream {
-                    self.frames.truncate(4);
+                    self.break_off();
                 } else if let Some(body) = self.frames.front_mut() {
                     self.headers.push(("content-length", body.len().to_string()));
                     *body = body.slice(..body.len() / 2);
                 }
             }
             Fault::Error if self.is_stream => {
-                self.frames.truncate(4);
-                self.frames.push_back(fault::event(is_anthropic).into());
+                self.break_off();
+                self.frames.push_back(fault::event(provider));
             }
             _ => {}
         }
         self
+    }
+
+    /// Leaves out the second half of a stream.
+    fn break_off(&mut self) {
+        self.frames.truncate((self.frames.len() / 2).max(4));
     }
 
     pub(super) fn into_response(self, attendance: Attendance) -> Response<Body> {
