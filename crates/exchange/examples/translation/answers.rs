@@ -10,7 +10,7 @@ use crate::transcripts::with;
 /// Events of text in a stream.
 pub(crate) const EVENTS: usize = 300;
 
-const PIECE: &str = " stage and \"players\"";
+const PIECE: &str = " stage and players";
 
 /// A whole answer; `None` for dialects that say nothing to chats.
 pub(crate) fn whole(dialect: Dialect) -> Option<Bytes> {
