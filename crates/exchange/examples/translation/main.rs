@@ -157,6 +157,7 @@ impl Case {
             "event_us": median(&self.event_us),
             "mb_per_s": byte_ns.iter().rev().nth(1).map(|ns| 1e3 / ns),
             "allocations": self.allocations,
+            "byte_ns": byte_ns,
             "growth": growth,
             "beside_splice": beside(&both(self), &both(splice)),
         })
