@@ -8,6 +8,7 @@ mod machine;
 mod plane;
 mod report;
 mod routes;
+mod translation;
 
 use std::path::Path;
 use std::time::Duration;
@@ -116,6 +117,9 @@ pub fn run(root: &Path, options: &Options) -> Result<Outcome> {
     report.rows.extend(rows);
     report.rows.extend(routes::run(root, &envoy, mock_port)?);
     report.lines = lines;
+    let (pairs, rows) = translation::run(root, mock_port, options)?;
+    report.pairs = pairs;
+    report.rows.extend(rows);
     report.rows.iter().skip(LOADS.len()).for_each(|row| println!("{row}"));
     if !options.dry {
         report.write(&root.join("docs/performance.md"))?;
@@ -139,6 +143,11 @@ fn compare(root: &Path, load: &Load, ports: (u16, u16), options: &Options) -> Re
 }
 
 fn measure(root: &Path, load: &Load, port: u16, millis: u64) -> Result<Measured> {
+    measure_with(root, load, port, millis, &[])
+}
+
+/// With `more` for the load generator.
+fn measure_with(root: &Path, load: &Load, port: u16, millis: u64, more: &[&str]) -> Result<Measured> {
     let mut arguments = vec![
         "load".to_owned(),
         format!("--address=127.0.0.1:{port}"),
@@ -149,7 +158,7 @@ fn measure(root: &Path, load: &Load, port: u16, millis: u64) -> Result<Measured>
     if load.is_stream {
         arguments.push("--stream".to_owned());
     }
-    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).chain(more.iter().copied()).collect();
     let measured: Measured = json_line(testkit(root, &arguments))?;
     if measured.errors > 0 {
         bail!("{} errors, the first: {}", measured.errors, measured.first_error.unwrap_or_default());

@@ -9,12 +9,24 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::http::{Head, read_head};
 
+const STREAM_HEAD: &str =
+    "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
+
+const TEXT: &str = "All the world's a stage, and all the men and women merely players. ";
+
 /// What the backend says.
 #[derive(Debug)]
 struct Answers {
+    chat: Said,
+    messages: Said,
+    idle: Vec<u8>,
+}
+
+/// Responses in one dialect.
+#[derive(Debug)]
+struct Said {
     json: Vec<u8>,
     events: Vec<u8>,
-    idle: Vec<u8>,
 }
 
 /// Serves at `address` until it fails; `ready` is told where. Streams have `events` frames of text, sent in one write.
@@ -42,19 +54,27 @@ pub async fn serve(address: SocketAddr, events: usize, ready: impl FnOnce(Socket
 
 impl Answers {
     fn new(events: usize) -> Self {
-        let text = "All the world's a stage, and all the men and women merely players. ".repeat(9);
+        let mut idle = STREAM_HEAD.as_bytes().to_vec();
+        push_chunk(&mut idle, &chunk("{\"content\":\"All\"}", "null"));
+        Self { chat: Said::chat(events), messages: Said::messages(events), idle }
+    }
+
+    /// In the dialect that `request` begins to speak.
+    fn to(&self, request: &[u8]) -> &Said {
+        if request.starts_with(b"POST /v1/messages") { &self.messages } else { &self.chat }
+    }
+}
+
+impl Said {
+    fn chat(events: usize) -> Self {
+        let text = TEXT.repeat(9);
         let body = format!(
             "{{\"id\":\"chatcmpl-bench\",\"object\":\"chat.completion\",\"created\":1767225600,\
              \"model\":\"gpt-4o-mini-2024-07-18\",\"choices\":[{{\"index\":0,\"message\":{{\"role\":\"assistant\",\
              \"content\":\"{text}\",\"refusal\":null}},\"logprobs\":null,\"finish_reason\":\"stop\"}}],\
              \"usage\":{{\"prompt_tokens\":180,\"completion_tokens\":120,\"total_tokens\":300}}}}"
         );
-        let length = body.len();
-        let json = format!(
-            "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
-        );
-        let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
-        let mut stream = head.as_bytes().to_vec();
+        let mut stream = STREAM_HEAD.as_bytes().to_vec();
         for _ in 0..events {
             push_chunk(&mut stream, &chunk("{\"content\":\" stage and players\"}", "null"));
         }
@@ -67,10 +87,42 @@ impl Answers {
         );
         push_chunk(&mut stream, "data: [DONE]\n\n");
         stream.extend_from_slice(b"0\r\n\r\n");
-        let mut idle = head.as_bytes().to_vec();
-        push_chunk(&mut idle, &chunk("{\"content\":\"All\"}", "null"));
-        Self { json: json.into_bytes(), events: stream, idle }
+        Self { json: whole(&body), events: stream }
     }
+
+    fn messages(events: usize) -> Self {
+        let text = TEXT.repeat(9);
+        let message = |content: &str, reason: &str, output_tokens: u32| {
+            format!(
+                "{{\"id\":\"msg_bench\",\"type\":\"message\",\"role\":\"assistant\",\"model\":\"claude-haiku-4-5\",\
+                 \"content\":[{content}],\"stop_reason\":{reason},\"stop_sequence\":null,\
+                 \"usage\":{{\"input_tokens\":180,\"output_tokens\":{output_tokens}}}}}"
+            )
+        };
+        let body = message(&format!("{{\"type\":\"text\",\"text\":\"{text}\"}}"), "\"end_turn\"", 120);
+        let mut stream = STREAM_HEAD.as_bytes().to_vec();
+        let mut event = |kind: &str, members: &str| {
+            push_chunk(&mut stream, &format!("event: {kind}\ndata: {{\"type\":\"{kind}\"{members}}}\n\n"));
+        };
+        event("message_start", &format!(",\"message\":{}", message("", "null", 1)));
+        event("content_block_start", ",\"index\":0,\"content_block\":{\"type\":\"text\",\"text\":\"\"}");
+        for _ in 0..events {
+            let delta = "{\"type\":\"text_delta\",\"text\":\" stage and players\"}";
+            event("content_block_delta", &format!(",\"index\":0,\"delta\":{delta}"));
+        }
+        event("content_block_stop", ",\"index\":0");
+        let delta = "{\"stop_reason\":\"end_turn\",\"stop_sequence\":null}";
+        event("message_delta", &format!(",\"delta\":{delta},\"usage\":{{\"output_tokens\":120}}"));
+        event("message_stop", "");
+        stream.extend_from_slice(b"0\r\n\r\n");
+        Self { json: whole(&body), events: stream }
+    }
+}
+
+fn whole(body: &str) -> Vec<u8> {
+    let length = body.len();
+    format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}")
+        .into_bytes()
 }
 
 fn chunk(delta: &str, finish_reason: &str) -> String {
@@ -112,7 +164,8 @@ async fn connection(mut stream: TcpStream, answers: &Answers) -> io::Result<()> 
             while stream.read(&mut rest).await? > 0 {}
             return Ok(());
         }
-        let answer = if has(b"\"stream\":true") { &answers.events } else { &answers.json };
+        let said = answers.to(&buffer);
+        let answer = if has(b"\"stream\":true") { &said.events } else { &said.json };
         stream.write_all(answer).await?;
         buffer.drain(..total);
     }

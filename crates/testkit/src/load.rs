@@ -25,6 +25,8 @@ pub struct Plan {
     pub duration: Duration,
     /// Length of each request body, about, in bytes.
     pub body_bytes: usize,
+    /// How many messages the body has, the user's and the assistant's in turn.
+    pub messages: usize,
     /// Whether streams are asked for; each has to end with `[DONE]`.
     pub is_stream: bool,
     /// Model to ask for.
@@ -64,22 +66,27 @@ struct Tally {
 
 /// The bytes of a request as `plan` wants it.
 pub fn request(plan: &Plan) -> Vec<u8> {
-    let Plan { address, path, model, is_stream, body_bytes, .. } = plan;
-    let begin = format!("{{\"model\":\"{model}\",\"messages\":[{{\"role\":\"user\",\"content\":\"");
+    let Plan { address, path, model, is_stream, body_bytes, messages, .. } = plan;
+    let begin = format!("{{\"model\":\"{model}\",\"messages\":[");
     let end = if *is_stream {
         // Asked for by the client, so that proxies that do not ask answer the same.
-        "\"}],\"stream\":true,\"stream_options\":{\"include_usage\":true}}"
+        "],\"stream\":true,\"stream_options\":{\"include_usage\":true}}"
     } else {
-        "\"}]}"
+        "]}"
     };
-    let words = "What does a toll gate do? ".bytes().cycle();
-    let filler: Vec<u8> = words.take(body_bytes.saturating_sub(begin.len() + end.len())).collect();
-    let length = begin.len() + filler.len() + end.len();
+    let role = |number: usize| if number.is_multiple_of(2) { "user" } else { "assistant" };
+    let message = |number, text: &str| format!("{{\"role\":\"{}\",\"content\":\"{text}\"}}", role(number));
+    let framed: usize = (0..*messages).map(|number| message(number, "").len() + 1).sum();
+    let text_bytes = (body_bytes + 1).saturating_sub(begin.len() + framed + end.len()) / (*messages).max(1);
+    let text: String = "What does a toll gate do? ".chars().cycle().take(text_bytes).collect();
+    let said: Vec<String> = (0..*messages).map(|number| message(number, &text)).collect();
+    let body = format!("{begin}{}{end}", said.join(","));
+    let length = body.len();
     let head = format!(
         "POST {path} HTTP/1.1\r\nhost: {address}\r\ncontent-type: application/json\r\n\
          authorization: Bearer any\r\ncontent-length: {length}\r\n\r\n"
     );
-    [head.as_bytes(), begin.as_bytes(), &filler, end.as_bytes()].concat()
+    [head.as_bytes(), body.as_bytes()].concat()
 }
 
 /// Runs `plan`. To be called in a `LocalSet`.
@@ -231,6 +238,7 @@ mod tests {
                     connections: 4,
                     duration: Duration::from_millis(50),
                     body_bytes: 1024,
+                    messages: 3,
                     is_stream,
                     model: "gpt-4o-mini".to_owned(),
                 };

@@ -75,6 +75,9 @@ struct Target {
     /// Length of a request body, in bytes
     #[arg(long, default_value_t = 1024)]
     body_bytes: usize,
+    /// Messages in a request body
+    #[arg(long, default_value_t = 1)]
+    messages: usize,
     /// Model to ask for
     #[arg(long, default_value = "gpt-4o-mini")]
     model: String,
@@ -82,8 +85,8 @@ struct Target {
 
 impl Target {
     fn plan(self, connections: usize, duration: Duration, is_stream: bool) -> Plan {
-        let Self { address, path, body_bytes, model } = self;
-        Plan { address, path, connections, duration, body_bytes, is_stream, model }
+        let Self { address, path, body_bytes, messages, model } = self;
+        Plan { address, path, connections, duration, body_bytes, messages, is_stream, model }
     }
 }
 

@@ -105,6 +105,18 @@ pub(super) fn json_line<T: DeserializeOwned>(program: Program) -> Result<T> {
     Ok(serde_json::from_str(&line)?)
 }
 
+/// Runs a program to its end and reads each line that it prints as JSON.
+pub(super) fn json_lines<T: DeserializeOwned>(program: Program) -> Result<Vec<T>> {
+    let mut running = program.start()?;
+    let mut text = String::new();
+    running.out.read_to_string(&mut text)?;
+    let status = running.child.wait()?;
+    if !status.success() {
+        bail!("a program has ended with {status}");
+    }
+    text.lines().map(|line| Ok(serde_json::from_str(line)?)).collect()
+}
+
 pub(super) fn free_port() -> Result<u16> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }
@@ -118,14 +130,35 @@ pub(super) fn resident_bytes(id: u32) -> Result<f64> {
 }
 
 pub(super) fn build(root: &Path) -> Result<()> {
-    let packages = ["build", "--release", "--package", "tollgate-cli", "--package", "tollgate-testkit"];
-    let status = Command::new("cargo").current_dir(root).args(packages).status()?;
-    if status.success() { Ok(()) } else { bail!("the binaries do not build") }
+    let programs = ["--package", "tollgate-cli", "--package", "tollgate-testkit"];
+    let core = ["--package", "tollgate-exchange", "--example", "translation"];
+    for packages in [programs, core] {
+        let mut cargo = Command::new("cargo");
+        let status = cargo.current_dir(root).args(["build", "--release"]).args(packages).status()?;
+        if !status.success() {
+            bail!("the binaries do not build");
+        }
+    }
+    Ok(())
 }
 
 /// Resources that send every model to the backend at `port`. The port of the gateway is a variable.
 pub(super) fn write_resources(root: &Path, port: u16) -> Result<PathBuf> {
-    let text = format!(
+    let rules = "[{backendRefs: [{name: mock}]}]";
+    write(root, "gateway", &format!("{}{}", gateway_and_route(rules), backend("mock", "OpenAI", port)))
+}
+
+/// The same, but that the model `claude` is sent to a backend there that speaks Anthropic's dialect.
+pub(super) fn write_two_dialects(root: &Path, port: u16) -> Result<PathBuf> {
+    let rules = "
+  - {matches: [{headers: [{name: x-ai-eg-model, value: claude}]}], backendRefs: [{name: claude}]}
+  - {backendRefs: [{name: mock}]}";
+    let backends = [backend("mock", "OpenAI", port), backend("claude", "Anthropic", port)].concat();
+    write(root, "translation", &format!("{}{backends}", gateway_and_route(rules)))
+}
+
+fn gateway_and_route(rules: &str) -> String {
+    format!(
         "apiVersion: gateway.networking.k8s.io/v1
 kind: Gateway
 metadata: {{name: bench}}
@@ -134,22 +167,33 @@ spec: {{gatewayClassName: tollgate, listeners: [{{name: http, protocol: HTTP, po
 apiVersion: aigateway.envoyproxy.io/v1beta1
 kind: AIGatewayRoute
 metadata: {{name: bench}}
-spec: {{parentRefs: [{{name: bench}}], rules: [{{backendRefs: [{{name: mock}}]}}]}}
----
+spec:
+  parentRefs: [{{name: bench}}]
+  rules: {rules}
+"
+    )
+}
+
+fn backend(name: &str, schema: &str, port: u16) -> String {
+    format!(
+        "---
 apiVersion: aigateway.envoyproxy.io/v1beta1
 kind: AIServiceBackend
-metadata: {{name: mock}}
-spec: {{schema: {{name: OpenAI}}, backendRef: {{group: gateway.envoyproxy.io, kind: Backend, name: mock}}}}
+metadata: {{name: {name}}}
+spec: {{schema: {{name: {schema}}}, backendRef: {{group: gateway.envoyproxy.io, kind: Backend, name: {name}}}}}
 ---
 apiVersion: gateway.envoyproxy.io/v1alpha1
 kind: Backend
-metadata: {{name: mock}}
+metadata: {{name: {name}}}
 spec: {{endpoints: [{{ip: {{address: 127.0.0.1, port: {port}}}}}]}}
 "
-    );
+    )
+}
+
+fn write(root: &Path, name: &str, text: &str) -> Result<PathBuf> {
     let folder = root.join("target/bench");
     fs::create_dir_all(&folder)?;
-    let path = folder.join("gateway.yaml");
+    let path = folder.join(format!("{name}.yaml"));
     fs::write(&path, text)?;
     Ok(path)
 }

@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 
 use super::Measured;
 use super::plane::{Line, SUBJECTS};
+use super::translation::{self, PairLine};
 
 /// What a figure must be.
 #[derive(Debug, Clone, Copy)]
@@ -85,7 +86,7 @@ impl Row {
             Bound::RateAtLeast(bound) => format!("at least {bound:.1}x"),
             Bound::LatencyAtMost(bound) | Bound::CpuAtMost(bound) => format!("at most {bound:.1}x"),
             Bound::None => String::new(),
-            Bound::AtMost(bound) => format!("at most {bound:.0}"),
+            Bound::AtMost(bound) => format!("at most {bound}"),
         }
     }
 
@@ -111,13 +112,15 @@ pub(super) struct Report {
     pub(super) rows: Vec<Row>,
     /// The Envoy data plane beside others.
     pub(super) lines: Vec<Line>,
+    /// What a chat takes in the core, by pair of dialects.
+    pub(super) pairs: Vec<PairLine>,
     rounds: usize,
     millis: u64,
 }
 
 impl Report {
     pub(super) fn new(rounds: usize, millis: u64) -> Self {
-        Self { rows: Vec::new(), lines: Vec::new(), rounds, millis }
+        Self { rows: Vec::new(), lines: Vec::new(), pairs: Vec::new(), rounds, millis }
     }
 
     /// The table of the Envoy data plane.
@@ -151,6 +154,7 @@ impl Report {
             ));
         }
         table.push_str(&self.planes());
+        table.push_str(&translation::table(&self.pairs));
         let page = fs::read_to_string(path).with_context(|| path.display().to_string())?;
         let (before, rest) = page.split_once("<!-- figures -->\n").context("no place for the figures")?;
         let (_, after) = rest.split_once("<!-- end -->\n").context("no end of the figures")?;

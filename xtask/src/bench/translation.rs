@@ -1,0 +1,121 @@
+//! Translation: what a chat takes in the core, for each pair of dialects, and what the hub costs the whole gateway beside a splice.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use serde::Deserialize;
+
+use super::machine::{self, Program, worked};
+use super::report::{Bound, Row};
+use super::{Load, Measured, Options, measure_with};
+
+/// Fewest answers per second through the hub, beside the splice, and most processor time of the gateway.
+const HUB_RATE_MIN: f64 = 0.5;
+const HUB_CPU_MAX: f64 = 2.0;
+
+/// Most time per byte of the largest body, beside that of the smallest.
+const GROWTH_MAX: f64 = 1.5;
+
+const CONNECTIONS: usize = 16;
+const CHAT_BYTES: usize = 4 << 10;
+
+/// Messages of the chat.
+const MESSAGES: &str = "--messages=7";
+
+/// The model that is spliced to its backend, and the one that goes through the hub.
+const MODELS: [&str; 2] = ["--model=mistral", "--model=claude"];
+
+/// What the core's own program says of a pair.
+#[derive(Debug, Deserialize)]
+pub(super) struct PairLine {
+    pair: String,
+    is_splice: bool,
+    /// Whether a whole exchange was measured, or the translation alone.
+    is_exchange: bool,
+    request_us: f64,
+    answer_us: f64,
+    event_us: f64,
+    mb_per_s: f64,
+    allocations: u64,
+    growth: f64,
+    beside_splice: f64,
+}
+
+/// Measures all pairs in the core, and one through the gateway.
+pub(super) fn run(root: &Path, mock_port: u16, options: &Options) -> Result<(Vec<PairLine>, Vec<Row>)> {
+    let program = root.join("target/release/examples/translation");
+    let rounds = options.rounds.to_string();
+    let pairs: Vec<PairLine> = machine::json_lines(super::measured(Program::new(program, &[&rounds])))?;
+    let mut rows = vec![growth(&pairs)?];
+    let resources = machine::write_two_dialects(root, mock_port)?;
+    for is_stream in [false, true] {
+        rows.extend(through_gateway(root, &resources, is_stream, options)?);
+    }
+    Ok((pairs, rows))
+}
+
+/// The pair whose time per byte grows most.
+fn growth(pairs: &[PairLine]) -> Result<Row> {
+    let most = pairs.iter().max_by(|one, other| one.growth.total_cmp(&other.growth)).context("no pair")?;
+    let name = format!("time per byte of 4 MB beside 64 KB, {}", most.pair);
+    Ok(Row::alone(&name, Bound::AtMost(GROWTH_MAX), "x", &[most.growth]))
+}
+
+/// The hub beside the splice, in turn on the same gateway: answers, and the time that it works for each.
+fn through_gateway(root: &Path, resources: &Path, is_stream: bool, options: &Options) -> Result<Vec<Row>> {
+    let name = if is_stream { "stream of 30 events to a chat of 4 KB" } else { "chat of 4 KB" };
+    let load = Load { name, connections: CONNECTIONS, body_bytes: CHAT_BYTES, is_stream, bound: Bound::None };
+    let gateway = machine::gateway(root, resources)?;
+    let mut measured: [Vec<Measured>; 2] = Default::default();
+    let mut cpu_us: [Vec<f64>; 2] = Default::default();
+    // The first round warms connections and caches.
+    for round in 0..=options.rounds {
+        for ((model, measured), cpu_us) in MODELS.iter().zip(&mut measured).zip(&mut cpu_us) {
+            let before = worked(gateway.id())?;
+            let more = [MESSAGES, *model];
+            let one = measure_with(root, &load, gateway.port, options.millis, &more).context(name)?;
+            if round > 0 {
+                let us = (worked(gateway.id())? - before).as_secs_f64() * 1e6;
+                cpu_us.push(us / one.requests as f64);
+                measured.push(one);
+            }
+        }
+    }
+    let ([splice, hub], [splice_us, hub_us]) = (measured, cpu_us);
+    let bounds = if is_stream {
+        [Bound::None, Bound::None]
+    } else {
+        [Bound::RateAtLeast(HUB_RATE_MIN), Bound::CpuAtMost(HUB_CPU_MAX)]
+    };
+    let [rate, cpu] = bounds;
+    Ok(vec![
+        Row::compared(&format!("{name} through the hub, beside the splice"), rate, &hub, &splice),
+        Row::against(
+            &format!("processor time, {name} through the hub, beside the splice"),
+            cpu,
+            &hub_us,
+            &splice_us,
+        ),
+    ])
+}
+
+/// The table of pairs.
+pub(super) fn table(pairs: &[PairLine]) -> String {
+    let mut table = "\nTranslation in the core alone, on one thread without sockets: from the client's dialect to the backend's, a splice where \
+        the two are one. Microseconds for the request of a 4 KB chat, for its whole answer and for each event of a stream of 300, \
+        the two first beside the splice of the client's dialect, allocations for the two, and the speed of reading and saying an \
+        agent's transcript of 1 MB. Pairs with a star have no host that is asked so; theirs is the translation without the exchange \
+        around it.\n\n\
+        | pair | request | answer | both, beside the splice | event | MB/s on 1 MB | allocations | per byte, 4 MB beside 64 KB |\n\
+        |---|---:|---:|---:|---:|---:|---:|---:|\n"
+        .to_owned();
+    for line in pairs {
+        let PairLine { pair, request_us, answer_us, event_us, mb_per_s, allocations, growth, .. } = line;
+        let star = if line.is_exchange { "" } else { " *" };
+        let beside = if line.is_splice { String::new() } else { format!("{:.1}x", line.beside_splice) };
+        table.push_str(&format!(
+            "| {pair}{star} | {request_us:.1} | {answer_us:.1} | {beside} | {event_us:.2} | {mb_per_s:.0} | {allocations} | {growth:.2}x |\n"
+        ));
+    }
+    table
+}
