@@ -5,8 +5,6 @@ mod gateway;
 mod pair;
 mod transcripts;
 
-use std::hint::black_box;
-
 use bytes::Bytes;
 use tollgate_terms::{Delivery, Dialect};
 
@@ -53,14 +51,6 @@ impl Case {
 
     pub(crate) fn name(&self) -> String {
         format!("{} to {}", self.pair.client.label(), self.pair.backend.label())
-    }
-
-    /// One chat with a whole answer.
-    pub(crate) fn chat(&self) -> Result<(), String> {
-        let head = self.pair.head(self.chat.len(), Delivery::Whole);
-        let asked = self.pair.ask(head, self.chat.clone(), Delivery::Whole)?;
-        black_box(self.pair.answer(asked, self.answer.clone())?);
-        Ok(())
     }
 }
 
