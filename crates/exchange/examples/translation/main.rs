@@ -15,7 +15,8 @@ use rustix::time::{ClockId, clock_gettime};
 use serde_json::json;
 use tollgate_terms::Delivery;
 
-use case::{Asked, Case};
+use case::Case;
+use case::pair::Asked;
 
 /// The gateway's own.
 #[global_allocator]

@@ -2,13 +2,12 @@
 
 mod answers;
 mod gateway;
-mod pair;
+pub(crate) mod pair;
 mod transcripts;
 
 use bytes::Bytes;
 use tollgate_terms::{Delivery, Dialect};
 
-pub(crate) use pair::Asked;
 use pair::Pair;
 use transcripts::Kind;
 
