@@ -130,8 +130,8 @@ pub(super) fn resident_bytes(id: u32) -> Result<f64> {
 }
 
 pub(super) fn build(root: &Path) -> Result<()> {
-    let programs = ["--package", "tollgate-cli", "--package", "tollgate-testkit"];
-    let core = ["--package", "tollgate-exchange", "--example", "translation"];
+    let programs = vec!["--package", "tollgate-cli", "--package", "tollgate-testkit"];
+    let core = vec!["--package", "tollgate-exchange", "--examples"];
     for packages in [programs, core] {
         let mut cargo = Command::new("cargo");
         let status = cargo.current_dir(root).args(["build", "--release"]).args(packages).status()?;

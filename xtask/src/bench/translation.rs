@@ -36,22 +36,43 @@ pub(super) struct PairLine {
     answer_us: f64,
     event_us: f64,
     mb_per_s: f64,
+    /// Told by a program of its own, since what counts takes time.
+    #[serde(skip)]
     allocations: u64,
     growth: f64,
     beside_splice: f64,
 }
 
+/// What another program says of a pair.
+#[derive(Debug, Deserialize)]
+struct Allocations {
+    pair: String,
+    allocations: u64,
+}
+
 /// Measures all pairs in the core, and one through the gateway.
 pub(super) fn run(root: &Path, mock_port: u16, options: &Options) -> Result<(Vec<PairLine>, Vec<Row>)> {
-    let program = root.join("target/release/examples/translation");
-    let rounds = options.rounds.to_string();
-    let pairs: Vec<PairLine> = machine::json_lines(super::measured(Program::new(program, &[&rounds])))?;
+    let pairs = pairs(root, options)?;
     let mut rows = vec![growth(&pairs)?];
     let resources = machine::write_two_dialects(root, mock_port)?;
     for is_stream in [false, true] {
         rows.extend(through_gateway(root, &resources, is_stream, options)?);
     }
     Ok((pairs, rows))
+}
+
+fn pairs(root: &Path, options: &Options) -> Result<Vec<PairLine>> {
+    let folder = root.join("target/release/examples");
+    let rounds = options.rounds.to_string();
+    let times = super::measured(Program::new(folder.join("translation"), &[&rounds]));
+    let mut pairs: Vec<PairLine> = machine::json_lines(times)?;
+    let counted: Vec<Allocations> = machine::json_lines(Program::new(folder.join("allocations"), &[]))?;
+    for Allocations { pair, allocations } in counted {
+        if let Some(line) = pairs.iter_mut().find(|line| line.pair == pair) {
+            line.allocations = allocations;
+        }
+    }
+    Ok(pairs)
 }
 
 /// The pair whose time per byte grows most.

@@ -14,7 +14,7 @@ use tollgate_exchange::{
 use tollgate_terms::{Delivery, Dialect, ModelName, Operation, StreamFraming};
 use tollgate_wire::sse::Piece;
 
-use crate::gateway;
+use super::gateway;
 
 /// Longest event that is read, as in an exchange.
 const FRAME_BYTES_MAX: usize = 1 << 20;

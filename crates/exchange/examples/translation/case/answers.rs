@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use tollgate_terms::{Dialect, StreamFraming};
 use tollgate_wire::{event_stream, sse};
 
-use crate::transcripts::with;
+use super::transcripts::with;
 
 /// Events of text in a stream.
 pub(crate) const EVENTS: usize = 300;
