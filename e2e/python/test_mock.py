@@ -6,8 +6,11 @@ import anthropic
 import boto3
 import httpx
 import pytest
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
 from botocore.config import Config
-from botocore.exceptions import ClientError, EventStreamError
+from botocore.credentials import Credentials
+from botocore.exceptions import EventStreamError
 
 from backends import CALLS, FAULT, READ, SAID, SAYS
 
@@ -80,9 +83,11 @@ def test_bedrock_asks_who_it_is(mock):
     assert answer.status_code == 403
     assert answer.headers["x-amzn-errortype"].startswith("MissingAuthenticationTokenException")
     assert httpx.post(url, json={"messages": ASKED}, headers={"authorization": "Bearer key"}).status_code == 200
-    with pytest.raises(ClientError) as caught:
-        aws(mock, "sagemaker-runtime").invoke_endpoint(EndpointName="../model/m/converse", Body=b"{}")
-    assert caught.value.response["Error"]["Code"]
+    elsewhere = AWSRequest("POST", url, data=b"{}")
+    SigV4Auth(Credentials("KEYID", "secret"), "sagemaker", "eu-west-1").add_auth(elsewhere)
+    answer = httpx.post(url, content=b"{}", headers=dict(elsewhere.headers))
+    assert answer.status_code == 403
+    assert answer.headers["x-amzn-errortype"].startswith("InvalidSignatureException")
     refused = httpx.post(url, json={"messages": ASKED, "max_tokens": 5}, headers={"authorization": "Bearer key"})
     assert refused.status_code == 400
     assert "max_tokens" in refused.json()["message"]

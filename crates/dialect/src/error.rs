@@ -129,7 +129,7 @@ pub fn reshape_error(
     let header_kind = kind.map(bedrock_converse::error::kind);
     let read = content_type.is_some_and(is_json).then(|| Told::read(body)).flatten();
     let same = std::mem::discriminant(&family(client)) == std::mem::discriminant(&family(backend));
-    if same && content_type.is_some_and(is_json) {
+    if same && content_type.is_some_and(is_json) && !is_clouds_own(backend, header_kind, read.as_ref()) {
         return None;
     }
     let text = text(body);
@@ -167,6 +167,16 @@ pub fn reshape_error(
     })
 }
 
+/// Whether the error is that of a cloud around the model, which tells its own errors in its own shape whatever the model speaks:
+/// AWS with their type in a header, and Google with their status beside their message.
+fn is_clouds_own(backend: Dialect, header_kind: Option<&str>, read: Option<&Told>) -> bool {
+    match family(backend) {
+        Family::OpenAi => header_kind.is_some(),
+        Family::Anthropic => header_kind.is_some() || read.is_some_and(|told| told.has_status),
+        Family::Cohere | Family::Google | Family::Aws => false,
+    }
+}
+
 /// The response header that clients of `dialect` take the id of a request from.
 pub fn request_id_header(dialect: Dialect) -> &'static str {
     match family(dialect) {
@@ -200,6 +210,8 @@ struct Told {
     kind: Option<String>,
     code: Option<String>,
     param: Option<String>,
+    /// Whether the kind of the error is told as Google does.
+    has_status: bool,
 }
 
 impl Told {
@@ -211,10 +223,14 @@ impl Told {
             serde_json::Value::Number(number) => Some(number.to_string()),
             _ => None,
         };
-        let message = text("message").or_else(|| value.get("error")?.as_str().map(str::to_owned))?;
+        // SageMaker writes its members with capitals.
+        let message = text("message").or_else(|| text("Message"));
+        let message = message.or_else(|| value.get("error")?.as_str().map(str::to_owned))?;
+        let (kind, status) = (text("type"), text("status"));
         Some(Self {
             message,
-            kind: text("type").or_else(|| text("status")),
+            has_status: kind.is_none() && status.is_some(),
+            kind: kind.or(status),
             code: text("code"),
             param: text("param"),
         })
@@ -246,7 +262,11 @@ mod tests {
     ) -> Option<Value> {
         let told =
             BackendError { status, content_type: Some(content_type), kind: None, body: body.as_bytes() };
-        let bytes = reshape_error(client, backend, &told, "id")?;
+        reshape_told(client, backend, &told)
+    }
+
+    fn reshape_told(client: Dialect, backend: Dialect, told: &BackendError<'_>) -> Option<Value> {
+        let bytes = reshape_error(client, backend, told, "id")?;
         Some(serde_json::from_slice(&bytes).expect("JSON"))
     }
 
@@ -285,5 +305,39 @@ mod tests {
         let expected =
             json!({"type": "error", "error": {"type": "overloaded_error", "message": "busy", "code": "529"}});
         assert_eq!(shaped, Some(expected));
+    }
+    #[test]
+    fn a_cloud_around_a_model_does_not_tell_errors_in_its_dialect() {
+        let aws = |body: &'static str| BackendError {
+            status: 429,
+            content_type: Some("application/json"),
+            kind: Some("ThrottlingException:http://internal.amazon.com/coral/com.amazon.bedrock/"),
+            body: body.as_bytes(),
+        };
+        let shaped = reshape_told(
+            Dialect::AnthropicMessages,
+            Dialect::AnthropicMessages,
+            &aws(r#"{"message":"too many"}"#),
+        );
+        let anthropic = json!({"type": "error", "request_id": "id",
+            "error": {"type": "rate_limit_error", "message": "too many"}});
+        assert_eq!(shaped.as_ref(), Some(&anthropic));
+        // SageMaker writes its members with capitals.
+        let told = aws(r#"{"Message":"too many"}"#);
+        let shaped = reshape_told(Dialect::OpenAiChat, Dialect::OpenAiChat, &told);
+        let openai = json!({"type": "error",
+            "error": {"type": "ThrottlingException", "message": "too many", "code": "429"}});
+        assert_eq!(shaped, Some(openai));
+        let google = r#"{"error":{"code":429,"message":"too many","status":"RESOURCE_EXHAUSTED"}}"#;
+        let same = |dialect| reshape(dialect, dialect, 429, "application/json", google);
+        assert_eq!(same(Dialect::AnthropicMessages), Some(anthropic));
+        assert_eq!(same(Dialect::Gemini), None);
+    }
+
+    #[test]
+    fn passes_an_error_of_anthropics_own_on() {
+        let body = r#"{"type":"error","error":{"type":"overloaded_error","message":"busy"}}"#;
+        let dialect = Dialect::AnthropicMessages;
+        assert_eq!(reshape(dialect, dialect, 529, "application/json", body), None);
     }
 }
