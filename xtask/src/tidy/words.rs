@@ -26,11 +26,12 @@ const VENDORS: &[&str] = &[
 /// Attributes that switch a check off; `#[expect(lint, reason = "...")]` says why, and ends with its cause.
 const SWITCHES: &[&str] = &["#[allow(", "#![allow(", "#[ignore]", "#[ignore="];
 
-/// No identifier and no string of the impartial crates names a vendor; comments and tests may.
+/// No identifier and no string of the impartial crates names a vendor; comments, tests and examples may.
 pub(super) fn core_names_no_vendor(repository: &Repository) -> Vec<Finding> {
     let impartial = |file: &&File| IMPARTIAL.iter().any(|folder| file.path.starts_with(folder));
     let sources = repository.files.iter().filter(impartial).filter(|file| file.path.ends_with(".rs"));
-    sources.filter(|file| !is_test(file)).flat_map(vendors_in).collect()
+    let ships = |file: &&File| !is_test(file) && !file.path.contains("/examples/");
+    sources.filter(ships).flat_map(vendors_in).collect()
 }
 
 fn vendors_in(file: &File) -> Vec<Finding> {
