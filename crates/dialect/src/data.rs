@@ -20,6 +20,16 @@ const ENGINE: GeneralPurpose = GeneralPurpose::new(
         .with_decode_padding_mode(DecodePaddingMode::RequireNone),
 );
 
+/// Base64 in the alphabet that most dialects know, of a text in either.
+pub(crate) fn standard_base64(text: String) -> String {
+    if text.contains(['-', '_']) { text.replace('-', "+").replace('_', "/") } else { text }
+}
+
+/// Whether a text is base64 as everybody reads it back to the same text: the usual alphabet, padded, no bit left over.
+pub(crate) fn is_canonical_base64(text: &str) -> bool {
+    base64::engine::general_purpose::STANDARD.decode(text).is_ok()
+}
+
 /// The text that is written in base64, in either alphabet; nothing where it is none.
 pub(crate) fn base64_text(base64: &str) -> Option<String> {
     let digits = base64.trim_end_matches('=').replace('-', "+").replace('_', "/");

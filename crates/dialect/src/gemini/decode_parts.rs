@@ -9,6 +9,7 @@ use super::encode_parts::NO_SIGNATURE;
 use super::media::{decode_file, decode_inline, decode_resolution};
 use super::names;
 use crate::Invalid;
+use crate::data::standard_base64;
 use crate::fields::{Fields, loss, missing, tells, wrong};
 
 /// Parts that only the provider's own tools say.
@@ -75,6 +76,8 @@ impl Calls {
         let signature = part.text("thoughtSignature")?.filter(|signature| !signature.is_empty());
         // It proves nothing.
         let signature = signature.filter(|signature| signature != NO_SIGNATURE);
+        // Google's own client writes bytes in the alphabet of URLs; a signature must come back as it was told.
+        let signature = signature.map(standard_base64);
         let is_thought = part.truth("thought")?.unwrap_or(false);
         if let Some(text) = part.text("text")? {
             let kind = if is_thought {

@@ -7,6 +7,7 @@ use tollgate_chat::{BlockKind, DocumentSource, Effect, ImageSource, LossKind, Lo
 
 use super::names;
 use crate::Invalid;
+use crate::data::standard_base64;
 use crate::fields::{Fields, Members, loss};
 
 /// Data in place.
@@ -80,7 +81,7 @@ pub(super) fn resolution(detail: &str) -> Option<Value> {
 /// Reads data in place.
 pub(super) fn decode_inline(blob: &mut Fields, losses: &mut Losses) -> Result<BlockKind, Invalid> {
     let media_type = blob.needed_text("mimeType")?;
-    let data = blob.needed_text("data")?;
+    let data = standard_base64(blob.needed_text("data")?);
     let title = blob.text("displayName")?;
     Ok(match media_type.split('/').next() {
         Some("image") => {

@@ -24,7 +24,7 @@ mod tests;
 mod time;
 mod usage;
 
-use crate::data::base64_bytes;
+use crate::data::is_canonical_base64;
 use crate::words::{BackendWords, ClientWords, Words};
 
 use decode_answer::decode_answer;
@@ -48,8 +48,7 @@ pub(crate) const WORDS: Words = Words {
     },
 };
 
-/// Whether a text can be a signature: they are base64 here, in either alphabet, and anything else breaks the reader.
+/// Whether a text can be a signature: clients read it as base64 and write it again, so that only what comes back the same is one.
 fn is_signature(text: &str) -> bool {
-    let digits = text.replace('-', "+").replace('_', "/");
-    !text.is_empty() && base64_bytes(&digits).is_some()
+    !text.is_empty() && is_canonical_base64(text)
 }
