@@ -8,6 +8,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// How soon a Secret that changed has to be used.
@@ -19,22 +20,29 @@ const KEYS: &str = "<R><Credentials><AccessKeyId>ASIAROLE</AccessKeyId><SecretAc
     <SessionToken>tok</SessionToken><Expiration>2100-01-01T00:00:00Z</Expiration></Credentials></R>";
 
 /// Answers every request with `answer`, and tells what it was asked.
-fn service(answer: &'static str) -> (SocketAddr, Receiver<String>) {
+fn service(answer: &str) -> (SocketAddr, Receiver<String>) {
+    changing(&Arc::new(Mutex::new(answer.to_owned())))
+}
+
+/// The same, with the answer of the moment.
+fn changing(answer: &Arc<Mutex<String>>) -> (SocketAddr, Receiver<String>) {
+    let answer = Arc::clone(answer);
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("an address");
     let (sender, requests) = channel();
     std::thread::spawn(move || {
         for stream in listener.incoming().flatten() {
-            let sender = sender.clone();
+            let (sender, answer) = (sender.clone(), Arc::clone(&answer));
             std::thread::spawn(move || {
                 let mut stream = BufReader::new(stream);
                 while let Some(request) = read_request(&mut stream) {
                     let _ = sender.send(request);
+                    let answer = answer.lock().expect("a lock").clone();
                     let length = answer.len();
                     let head = format!(
                         "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n"
                     );
-                    if stream.get_mut().write_all((head + answer).as_bytes()).is_err() {
+                    if stream.get_mut().write_all((head + &answer).as_bytes()).is_err() {
                         return;
                     }
                 }
@@ -67,7 +75,8 @@ fn read_request(stream: &mut BufReader<TcpStream>) -> Option<String> {
     Some(request + &String::from_utf8_lossy(&body))
 }
 
-/// A gateway with two models: `role` by the default chain, `file` by a credentials file.
+/// A gateway with three models: `role` by the default chain, `file` by a credentials file, `kept` by a key that AWS Secrets Manager
+/// keeps.
 struct Running {
     process: Child,
     address: String,
@@ -136,6 +145,14 @@ metadata:
   name: keys
   annotations: {{substitution.aigw.run/file/credentials: {file:?}}}
 ---
+apiVersion: v1
+kind: Secret
+metadata:
+  name: kept
+  annotations:
+    tollgate.dev/aws-secret: arn:aws:secretsmanager:eu-west-1:123456789012:secret:gateway-a1b2c3
+    tollgate.dev/aws-refresh: 1s
+---
 apiVersion: gateway.envoyproxy.io/v1alpha1
 kind: Backend
 metadata: {{name: here}}
@@ -144,7 +161,14 @@ spec: {{endpoints: [{{ip: {{address: {}, port: {}}}}}]}}
         backend.ip(),
         backend.port(),
     );
-    let each = [("role", ""), ("file", ", credentialsFile: {secretRef: {name: keys}}")];
+    let each = [
+        ("role", "type: AWSCredentials, awsCredentials: {region: eu-west-1}"),
+        (
+            "file",
+            "type: AWSCredentials, awsCredentials: {region: eu-west-1, credentialsFile: {secretRef: {name: keys}}}",
+        ),
+        ("kept", "type: APIKey, apiKey: {secretRef: {name: kept}}"),
+    ];
     each.into_iter().fold(shared, |text, (name, source)| {
         text + &format!(
             r#"---
@@ -156,10 +180,7 @@ spec: {{schema: {{name: OpenAI}}, backendRef: {{name: here, kind: Backend, group
 apiVersion: aigateway.envoyproxy.io/v1beta1
 kind: BackendSecurityPolicy
 metadata: {{name: {name}}}
-spec:
-  targetRefs: [{{group: aigateway.envoyproxy.io, kind: AIServiceBackend, name: {name}}}]
-  type: AWSCredentials
-  awsCredentials: {{region: eu-west-1{source}}}
+spec: {{targetRefs: [{{group: aigateway.envoyproxy.io, kind: AIServiceBackend, name: {name}}}], {source}}}
 ---
 apiVersion: aigateway.envoyproxy.io/v1beta1
 kind: AIGatewayRoute
@@ -225,5 +246,51 @@ fn a_credentials_file_that_changes_is_used_in_time_and_no_request_is_lost() {
     let changed = Instant::now();
     while !shown().contains("Credential=AKIDAFTER/") {
         assert!(changed.elapsed() < SOON, "the change was not taken");
+    }
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "a test measures")]
+fn a_key_that_aws_secrets_manager_keeps_is_used_and_so_is_its_next_one() {
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::write(folder.path().join("credentials"), keys("AKIDFILE")).expect("a file");
+    let kept = |key: &str| format!(r#"{{"SecretString":"{{\"apiKey\":\"{key}\"}}"}}"#);
+    let answer = Arc::new(Mutex::new(kept("before")));
+    let ((backend, asked), (manager, fetches)) = (service(ANSWER), changing(&answer));
+    let endpoint = format!("http://{manager}");
+    let variables = [
+        ("AWS_ACCESS_KEY_ID", "AKIDASK"),
+        ("AWS_SECRET_ACCESS_KEY", "s"),
+        ("AWS_ENDPOINT_URL_SECRETS_MANAGER", endpoint.as_str()),
+    ];
+    let gateway = Running::start(folder.path(), backend, &variables);
+    let shown = || {
+        let answer = gateway.chat("kept");
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        let request = asked.recv_timeout(SOON).expect("a request");
+        let key = request.lines().find_map(|line| line.strip_prefix("authorization: Bearer "));
+        key.unwrap_or_default().to_owned()
+    };
+    assert!(fetches.try_recv().is_err(), "nothing is asked before it is needed");
+    assert_eq!(shown(), "before");
+    let fetch = fetches.recv_timeout(SOON).expect("a fetch");
+    assert!(fetch.contains("Credential=AKIDASK/") && fetch.contains("/eu-west-1/secretsmanager/"), "{fetch}");
+    assert!(
+        fetch.ends_with(
+            r#"{"SecretId":"arn:aws:secretsmanager:eu-west-1:123456789012:secret:gateway-a1b2c3"}"#
+        )
+    );
+    // What cannot be read changes nothing.
+    "no JSON".clone_into(&mut answer.lock().expect("a lock"));
+    fetches.recv_timeout(SOON).expect("a fetch");
+    fetches.recv_timeout(SOON).expect("a fetch");
+    assert_eq!(shown(), "before");
+    *answer.lock().expect("a lock") = kept("after");
+    let changed = Instant::now();
+    loop {
+        match shown().as_str() {
+            "before" => assert!(changed.elapsed() < 2 * SOON, "the change was not taken"),
+            key => break assert_eq!(key, "after"),
+        }
     }
 }

@@ -4,6 +4,7 @@
 
 mod credential;
 mod plain;
+mod remote_secret;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -24,6 +25,7 @@ pub use plain::{
     Forward, HeaderEdit, PathMatch, PathRewrite, PlainAction, PlainMatch, PlainRoute, PlainRule, PlainTarget,
     QueryMatch, Redirect,
 };
+pub use remote_secret::RemoteSecret;
 
 /// Everything that a data plane needs to serve.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -37,6 +39,9 @@ pub struct Bundle {
     pub plain_routes: Vec<PlainRoute>,
     /// Every backend that a route names.
     pub backends: BTreeMap<BackendName, Backend>,
+    /// Secrets of credentials whose values are kept elsewhere, by `namespace/name`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub remote_secrets: BTreeMap<String, RemoteSecret>,
 }
 
 /// A value inside a Kubernetes Secret or ConfigMap.

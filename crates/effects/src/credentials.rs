@@ -1,17 +1,21 @@
 //! What proves the gateway to each backend of one configuration: the request's own credential, or the configured one.
 
+mod prepare;
+mod remote;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use sha2::{Digest, Sha256};
 use tollgate_config::Bundle;
-use tollgate_config::bundle::{AwsSource, Backend, CredentialSource, Proof, profile_keys};
+use tollgate_config::bundle::{Backend, CredentialSource, Proof};
 use tollgate_exchange::{Answer, Offered};
 use tollgate_terms::Secret;
 
-use crate::live::{Fetch, Found, Keeper, Live, Surroundings};
-use crate::{Awaited, Secrets, source};
+use crate::live::{Found, Keeper, Live, Surroundings};
+use crate::{Awaited, Secrets};
+
+use prepare::Preparing;
 
 /// What proves the gateway to the backends of one configuration. Cloning it copies one pointer.
 #[derive(Clone, Default)]
@@ -37,7 +41,7 @@ enum Held {
 /// A credential that is fetched.
 struct Lent {
     live: Live,
-    /// Of the values of the Secrets that it is fetched with.
+    /// Of the values of the Secrets that it is fetched with, or of where they are kept.
     fingerprint: [u8; 32],
 }
 
@@ -71,28 +75,12 @@ impl Credentials {
         Self::prepare(bundle, secrets, None, Some(Fetcher { keeper, around }))
     }
 
-    fn prepare(
-        bundle: &Bundle,
-        secrets: &Secrets,
-        before: Option<&Self>,
-        mut fetcher: Option<Fetcher>,
-    ) -> Self {
+    fn prepare(bundle: &Bundle, secrets: &Secrets, before: Option<&Self>, fetcher: Option<Fetcher>) -> Self {
         let credentials = bundle.backends.values().filter_map(|backend| backend.credential.as_ref());
         let sources = credentials.filter_map(|credential| credential.configured.as_ref());
-        let mut held = BTreeMap::new();
-        for source in sources {
-            if held.contains_key(source) {
-                continue;
-            }
-            let kept = match is_lent(source) {
-                false => fixed(source, secrets).map_or(Held::Absent, Held::Fixed),
-                true => match before.and_then(|before| before.lent(source, secrets)) {
-                    Some(lent) => Held::Lent(lent),
-                    None => lend(source, secrets, &mut fetcher),
-                },
-            };
-            held.insert(source.clone(), kept);
-        }
+        let mut preparing = Preparing { bundle, secrets, before, held: BTreeMap::new(), fetcher };
+        sources.for_each(|source| preparing.add(source));
+        let Preparing { held, fetcher, .. } = preparing;
         let credentials = Self(Arc::new(Inner { held, fetcher }));
         if let Some(before) = before {
             before.retire_all_but(&credentials);
@@ -101,11 +89,9 @@ impl Credentials {
     }
 
     /// What is known of `source`, if it is still asked with the same secrets.
-    fn lent(&self, source: &CredentialSource, secrets: &Secrets) -> Option<Arc<Lent>> {
+    fn lent(&self, source: &CredentialSource, fingerprint: [u8; 32]) -> Option<Arc<Lent>> {
         match self.0.held.get(source) {
-            Some(Held::Lent(lent)) if lent.fingerprint == fingerprint(source, secrets) => {
-                Some(Arc::clone(lent))
-            }
+            Some(Held::Lent(lent)) if lent.fingerprint == fingerprint => Some(Arc::clone(lent)),
             _ => None,
         }
     }
@@ -160,76 +146,13 @@ impl fmt::Debug for Credentials {
     }
 }
 
-fn is_lent(source: &CredentialSource) -> bool {
-    match source {
-        CredentialSource::Key(_) | CredentialSource::Aws(AwsSource::CredentialsFile { .. }) => false,
-        CredentialSource::Aws(AwsSource::Oidc { .. } | AwsSource::Environment)
-        | CredentialSource::Azure(_)
-        | CredentialSource::Google(_) => true,
-    }
-}
-
-fn fixed(source: &CredentialSource, secrets: &Secrets) -> Option<Proof> {
-    match source {
-        CredentialSource::Key(key) => secrets.get(key).and_then(trimmed).map(Proof::Secret),
-        CredentialSource::Aws(AwsSource::CredentialsFile { file, profile }) => {
-            let keys = secrets.get(file).and_then(|text| profile_keys(text.expose(), profile).ok());
-            keys.map(Proof::Keys)
-        }
-        CredentialSource::Aws(AwsSource::Oidc { .. } | AwsSource::Environment)
-        | CredentialSource::Azure(_)
-        | CredentialSource::Google(_) => None,
-    }
-}
-
-fn lend(source: &CredentialSource, secrets: &Secrets, fetcher: &mut Option<Fetcher>) -> Held {
-    if fetcher.is_none() {
-        *fetcher = Fetcher::of_process();
-    }
-    let Some(Fetcher { keeper, around }) = &*fetcher else { return Held::Absent };
-    let asked = (source.clone(), secrets.of(&source.secrets()), around.clone());
-    let asked = Arc::new(asked);
-    let fetch: Fetch = Box::new(move || {
-        let asked = Arc::clone(&asked);
-        Box::pin(async move { source::ask(&asked.0, &asked.1, &asked.2).await })
-    });
-    let live = keeper.keep(source::name(source), fetch);
-    Held::Lent(Arc::new(Lent { live, fingerprint: fingerprint(source, secrets) }))
-}
-
-impl Fetcher {
-    fn of_process() -> Option<Self> {
-        let around = Surroundings::of_process();
-        let around =
-            around.inspect_err(|error| tracing::error!(%error, "no credential can be fetched")).ok()?;
-        let keeper = Keeper::start();
-        let keeper =
-            keeper.inspect_err(|error| tracing::error!(%error, "no credential can be fetched")).ok()?;
-        Some(Self { keeper: Arc::new(keeper), around })
-    }
-}
-
-/// Tells whether the values of the Secrets of `source` are others, without keeping them.
-fn fingerprint(source: &CredentialSource, secrets: &Secrets) -> [u8; 32] {
-    let mut hash = Sha256::new();
-    for reference in source.secrets() {
-        let value = secrets.get(reference).map(Secret::expose).unwrap_or_default();
-        // With the length, so that no two texts are one.
-        hash.update(value.len().to_le_bytes());
-        hash.update(value);
-    }
-    hash.finalize().into()
-}
-
-fn trimmed(secret: &Secret) -> Option<Secret> {
-    match secret.expose().trim() {
-        "" => None,
-        trimmed if trimmed.len() == secret.expose().len() => Some(secret.clone()),
-        trimmed => Some(Secret::new(trimmed.to_owned())),
-    }
-}
-
 #[cfg(test)]
 mod lent_tests;
+#[cfg(test)]
+mod remote_tests;
+#[cfg(test)]
+#[expect(dead_code, reason = "shared with tests/issue, which use all of it")]
+#[path = "../tests/issue/service.rs"]
+mod service;
 #[cfg(test)]
 mod tests;

@@ -27,6 +27,11 @@ impl Secrets {
         let found = |reference: &&SecretRef| Some(((*reference).clone(), self.get(reference)?.clone()));
         references.iter().filter_map(found).collect()
     }
+
+    /// These, and `others` over them.
+    pub(crate) fn with(&self, others: Self) -> Self {
+        self.0.iter().chain(others.0.iter()).map(|(name, value)| (name.clone(), value.clone())).collect()
+    }
 }
 
 impl FromIterator<(SecretRef, Secret)> for Secrets {

@@ -23,6 +23,7 @@ mod listener_tls;
 mod mutation;
 mod plain_filter;
 mod plain_route;
+mod remote_secret;
 mod retry;
 mod route;
 mod selector;
@@ -74,8 +75,10 @@ pub fn plan(world: &World) -> Plan {
     let (routes, mut used) = planner.plan(&mut findings);
     let plain_routes = PlainRoutes { planner: &planner, backends: PlainBackends::new(&index) };
     let plain_routes = plain_routes.plan(&mut used, &mut findings);
+    let remote_secrets = used.values().map(|(backend, _)| backend);
+    let remote_secrets = remote_secret::remote_secrets(&index, remote_secrets, &mut findings);
     let backends = used.into_iter().map(|(name, (backend, _))| (name, backend)).collect();
-    let bundle = Bundle { listeners: listeners.bundle, routes, plain_routes, backends };
+    let bundle = Bundle { listeners: listeners.bundle, routes, plain_routes, backends, remote_secrets };
     let unresolved = findings.take_unresolved();
     Plan { bundle, diagnostics: findings.into_diagnostics(), unresolved }
 }

@@ -6,6 +6,7 @@ use tollgate_manifest::{GatewaySpec, GatewayTls, SecretObjectReference};
 use crate::findings::{Findings, Unresolved};
 use crate::grant::{self, GATEWAY, SECRET};
 use crate::index::{Index, Item};
+use crate::remote_secret;
 
 const CHAIN: &str = "tls.crt";
 const KEY: &str = "tls.key";
@@ -63,7 +64,12 @@ fn certificate(
             Ok(SecretRef { namespace: namespace.clone(), name: name.clone(), key: key.to_owned() })
         }
         Some(_) => Err(format!("expected PEM under key {key:?} of Secret \"{namespace}/{name}\"")),
-        None => Err(format!("no key {key:?} in Secret \"{namespace}/{name}\"")),
+        None if matches!(remote_secret::read(secret.spec), Ok(None)) => {
+            Err(format!("no key {key:?} in Secret \"{namespace}/{name}\""))
+        }
+        None => Err(format!(
+            "no key {key:?} in Secret \"{namespace}/{name}\" itself: AWS Secrets Manager serves credentials of backends alone"
+        )),
     };
     let invalid = |message| (Unresolved::InvalidCertificateRef, message);
     let certificate =

@@ -43,6 +43,8 @@ fn outcome(file: &str, text: String) -> String {
         let shown = ["tls", "credential", "limits", "ejection"].map(|part| (part, backend[part].take()));
         lines.push(format!("backend: {{{name:?}: {}}}", json!(shown.into_iter().collect::<Value>())));
     }
+    let remote = bundle["remote_secrets"].as_object().cloned().unwrap_or_default();
+    lines.extend(remote.iter().map(|(name, secret)| format!("remote secret: {{{name:?}: {secret}}}")));
     lines.join("\n") + "\n"
 }
 

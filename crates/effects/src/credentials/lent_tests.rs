@@ -8,12 +8,8 @@ use tollgate_config::bundle::{
 };
 use tollgate_terms::BackendName;
 
-use self::service::{Reply, Seen, Service, client, environment};
+use super::service::{Reply, Seen, Service, client, environment};
 use super::*;
-
-#[expect(dead_code, reason = "shared with tests/issue, which use all of it")]
-#[path = "../../tests/issue/service.rs"]
-mod service;
 
 fn reference(key: &str) -> SecretRef {
     SecretRef { namespace: "default".to_owned(), name: "s".to_owned(), key: key.to_owned() }

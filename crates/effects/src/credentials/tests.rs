@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tollgate_config::bundle::{Credential, CredentialKind, Limits, Schema, SecretRef};
+use tollgate_config::bundle::{AwsSource, Credential, CredentialKind, Limits, Schema, SecretRef};
 use tollgate_terms::BackendName;
 
 use super::*;

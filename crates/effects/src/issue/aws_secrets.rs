@@ -1,20 +1,24 @@
 //! Values that AWS Secrets Manager keeps, as a source of what a Secret holds.
 //!
-//! Source: AWS Secrets Manager API Reference, `GetSecretValue` (JSON 1.1 protocol). Who signs is up to the caller.
+//! Source: AWS Secrets Manager API Reference, `GetSecretValue` (JSON 1.1 protocol). Whose keys sign is up to the caller.
 
 use std::collections::BTreeMap;
+use std::time::SystemTime;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use http::uri::PathAndQuery;
 use http::{HeaderValue, Request};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
+use tollgate_config::bundle::{CredentialKind, Proof, Unsigned};
 use tollgate_terms::Secret;
 
 use super::form::escaped;
+use super::http::host_and_port;
 use super::request::post_json;
-use super::{Client, IssueError};
+use super::{Client, Environment, IssueError};
 
 /// A secret that is kept there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,12 +38,67 @@ pub struct AwsSecret {
 pub struct AwsSecretValue {
     /// All of it.
     pub whole: Secret,
-    /// Where it is a JSON object: its members, each of which is one key of a Secret. Texts stand for themselves, other
-    /// values for their JSON.
-    pub members: BTreeMap<String, Secret>,
+    /// Where it is a JSON object: its members, each of which is one key of a Secret. Texts stand for themselves, null for nothing,
+    /// other values for their JSON.
+    pub members: Option<BTreeMap<String, Secret>>,
 }
 
+impl AwsSecretValue {
+    /// The value of one key of a Secret. A text that is no JSON object stands for every key, and an object for one that is called as
+    /// a JSON file is: a service account of Google Cloud is an object itself.
+    pub fn key(&self, key: &str) -> Option<&Secret> {
+        match &self.members {
+            None => Some(&self.whole),
+            Some(members) => members.get(key).or_else(|| key.ends_with(".json").then_some(&self.whole)),
+        }
+    }
+}
+
+/// Addresses that the SDKs take in the place of the service's own.
+const ENDPOINTS: [&str; 2] = ["AWS_ENDPOINT_URL_SECRETS_MANAGER", "AWS_ENDPOINT_URL"];
+
+/// What the service is called in a signature.
+const SERVICE: &str = "secretsmanager";
+
 impl AwsSecret {
+    /// The current version of a secret, at the service that the environment names, or else at that of the region.
+    pub fn current(id: &str, region: &str, environment: &Environment) -> Self {
+        let endpoint = ENDPOINTS.into_iter().find_map(|name| environment.get(name));
+        Self {
+            region: region.to_owned(),
+            id: id.to_owned(),
+            version_stage: None,
+            endpoint: endpoint.map(str::to_owned),
+        }
+    }
+
+    /// Signs a request for it.
+    ///
+    /// # Errors
+    /// When `keys` are none, or cannot be shown.
+    pub fn sign(
+        &self,
+        request: &mut Request<Bytes>,
+        keys: &Proof,
+        now: SystemTime,
+    ) -> Result<(), IssueError> {
+        let (method, uri, body) = (request.method().clone(), request.uri().clone(), [request.body().clone()]);
+        let unsigned = Unsigned {
+            method: &method,
+            authority: &host_and_port(&uri),
+            path: uri.path_and_query().map_or("/", PathAndQuery::as_str),
+            body: &body,
+            service: SERVICE,
+            unix_s: now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs(),
+        };
+        let kind = CredentialKind::AwsSignature { region: self.region.clone() };
+        kind.show(keys, unsigned, request.headers_mut()).map_err(|_| {
+            IssueError::Misconfigured(
+                "the keys of AWS cannot sign: expected keys without line breaks".to_owned(),
+            )
+        })
+    }
+
     fn endpoint(&self) -> String {
         if let Some(endpoint) = &self.endpoint {
             return endpoint.clone();
@@ -81,8 +140,10 @@ where
     };
     let whole =
         whole.ok_or_else(|| answer.unreadable("expected a SecretString, or a SecretBinary of UTF-8"))?;
-    let members = serde_json::from_str::<Map<String, Value>>(&whole).unwrap_or_default();
-    let members = members.into_iter().map(|(name, value)| (name, Secret::new(text_of(value)))).collect();
+    let members = serde_json::from_str::<Map<String, Value>>(&whole).ok().map(|members| {
+        let members = members.into_iter().filter(|(_, value)| !value.is_null());
+        members.map(|(name, value)| (name, Secret::new(text_of(value)))).collect()
+    });
     Ok(AwsSecretValue { whole: Secret::new(whole), members })
 }
 

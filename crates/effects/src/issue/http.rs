@@ -247,7 +247,8 @@ pub(super) fn name_of(address: &Uri) -> String {
     format!("{scheme}://{}{}", host_and_port(address), address.path())
 }
 
-fn host_and_port(address: &Uri) -> String {
+/// As the header `host` tells it.
+pub(super) fn host_and_port(address: &Uri) -> String {
     let host = address.host().unwrap_or_default();
     match address.authority().and_then(Authority::port) {
         Some(port) => format!("{host}:{port}"),

@@ -50,13 +50,15 @@ impl Keeper {
         Ok(Self { runtime: handle, _end: end })
     }
 
-    /// Keeps what `fetch` fetches from the moment on that it is first needed. `name` is for the log.
-    pub(crate) fn keep(&self, name: String, fetch: Fetch) -> Live {
+    /// Keeps what `fetch` fetches from the moment on that it is first needed. `name` is for the log. What has no end is fetched again
+    /// after `endless`.
+    pub(crate) fn keep(&self, name: String, endless: Duration, fetch: Fetch) -> Live {
         let (sender, state) = watch::channel(State::default());
         let wanted = Arc::new(Notify::new());
         let is_retired = Arc::new(AtomicBool::new(false));
         let kept = Kept {
             name,
+            endless,
             fetch,
             state: sender,
             wanted: Arc::clone(&wanted),
@@ -72,6 +74,8 @@ impl Keeper {
 /// The task of one credential.
 struct Kept {
     name: String,
+    /// How long something without an end is taken for good.
+    endless: Duration,
     fetch: Fetch,
     state: watch::Sender<State>,
     wanted: Arc<Notify>,
@@ -106,7 +110,7 @@ impl Kept {
         }
         self.failures = 0;
         ledger::succeeded(&self.name, issued.expires_at);
-        let until = Instant::now() + renewal(now, issued.expires_at, rand::random());
+        let until = Instant::now() + renewal(now, issued.expires_at, self.endless, rand::random());
         self.state
             .send_replace(State { proof: Some((issued.value, issued.expires_at)), outlook: Outlook::Good });
         tokio::select! {

@@ -5,8 +5,8 @@ use std::time::{Duration, SystemTime};
 /// A credential is renewed at least so long before its end.
 const MARGIN: Duration = Duration::from_secs(5 * 60);
 
-/// How long a credential without an end is taken for good: it may be changed where it comes from.
-const ENDLESS: Duration = Duration::from_secs(5 * 60);
+/// How long a credential without an end is taken for good, where nobody says: it may be changed where it comes from.
+pub(crate) const ENDLESS: Duration = Duration::from_secs(5 * 60);
 
 /// Nothing is fetched more often.
 const WAIT_MIN: Duration = Duration::from_secs(1);
@@ -14,13 +14,13 @@ const WAIT_MIN: Duration = Duration::from_secs(1);
 /// The longest time between two tries.
 const BACKOFF_MAX: Duration = Duration::from_secs(60);
 
-/// How long to leave a credential alone that was fetched at `now` and ends at `end`.
+/// How long to leave a credential alone that was fetched at `now` and ends at `end`, or after `endless` has to be looked after.
 ///
 /// It is renewed 5 minutes before its end or when a fifth of its life is left, whichever is earlier, but not before half of its life is
 /// over. `roll` is a uniformly random number: up to a tenth less, so that many gateways do not ask at once.
-pub(super) fn renewal(now: SystemTime, end: Option<SystemTime>, roll: u32) -> Duration {
+pub(super) fn renewal(now: SystemTime, end: Option<SystemTime>, endless: Duration, roll: u32) -> Duration {
     let wait = match end {
-        None => ENDLESS,
+        None => endless,
         Some(end) => {
             let life = end.duration_since(now).unwrap_or_default();
             life - MARGIN.max(life / 5).min(life / 2)
@@ -47,7 +47,7 @@ mod tests {
 
     fn after(life_s: u64, roll: u32) -> u64 {
         let end = SystemTime::UNIX_EPOCH + Duration::from_secs(life_s);
-        renewal(SystemTime::UNIX_EPOCH, Some(end), roll).as_secs()
+        renewal(SystemTime::UNIX_EPOCH, Some(end), ENDLESS, roll).as_secs()
     }
 
     #[test]
@@ -57,7 +57,7 @@ mod tests {
         assert_eq!(after(900, 0), 600);
         assert_eq!(after(240, 0), 120);
         assert_eq!(after(0, 0), 1);
-        assert_eq!(renewal(SystemTime::UNIX_EPOCH, None, 0), ENDLESS);
+        assert_eq!(renewal(SystemTime::UNIX_EPOCH, None, 60 * ENDLESS, 0), 60 * ENDLESS);
     }
 
     #[test]

@@ -59,7 +59,7 @@ impl Source {
             let source = Arc::clone(&source);
             Box::pin(async move { source.ask().await })
         });
-        keeper.keep("a source".to_owned(), fetch)
+        keeper.keep("a source".to_owned(), ENDLESS, fetch)
     }
 }
 

@@ -4,6 +4,7 @@ use http::HeaderValue;
 use serde_json::{Value, json};
 use tollgate_effects::issue::IssueError;
 use tollgate_effects::issue::aws_secrets::{AwsSecret, AwsSecretValue, get_secret_value};
+use tollgate_terms::Secret;
 
 use crate::service::{Reply, Service, client, failed};
 
@@ -25,15 +26,17 @@ async fn fetched(service: &Service) -> Result<AwsSecretValue, IssueError> {
 }
 
 fn members(value: &AwsSecretValue) -> Vec<(&str, &str)> {
-    value.members.iter().map(|(name, value)| (name.as_str(), value.expose())).collect()
+    value.members.iter().flatten().map(|(name, value)| (name.as_str(), value.expose())).collect()
 }
 
 #[tokio::test]
 async fn the_members_of_an_object_are_the_keys_of_a_secret() {
-    let kept = json!({ "Name": "gateway/keys", "SecretString": r#"{"apiKey":"sk-1","port":7}"# });
+    let kept = json!({ "Name": "gateway/keys", "SecretString": r#"{"apiKey":"sk-1","port":7,"none":null}"# });
     let service = Service::always(Reply::new(200, kept.to_string())).await;
     let value = fetched(&service).await.unwrap();
-    assert_eq!(value.whole.expose(), r#"{"apiKey":"sk-1","port":7}"#);
+    let key = |key| value.key(key).map(Secret::expose);
+    assert_eq!((key("apiKey"), key("none"), key("other")), (Some("sk-1"), None, None));
+    assert_eq!(key("service_account.json"), Some(value.whole.expose()));
     assert_eq!(members(&value), [("apiKey", "sk-1"), ("port", "7")]);
     let seen = service.only();
     assert_eq!((seen.method.as_str(), seen.path.as_str()), ("POST", "/"));
@@ -49,7 +52,8 @@ async fn a_text_stands_for_itself() {
     for kept in [json!({ "SecretString": "sk-1" }), json!({ "SecretBinary": "c2stMQ==" })] {
         let service = Service::always(Reply::new(200, kept.to_string())).await;
         let value = fetched(&service).await.unwrap();
-        assert_eq!((value.whole.expose(), members(&value)), ("sk-1", vec![]));
+        assert!(value.members.is_none());
+        assert_eq!(value.key("apiKey").map(Secret::expose), Some("sk-1"));
     }
 }
 
@@ -86,7 +90,8 @@ async fn a_refusal_and_garbage_are_told() {
     let error = failed(fetched(&service).await);
     let said = "status 400: ResourceNotFoundException: Secrets Manager can't find the specified secret.";
     assert!(error.ends_with(said), "{error}");
-    for body in ["hidden", "{}", r#"{"SecretBinary":"hidden!"}"#] {
+    // The last is bytes that are no text.
+    for body in ["hidden", "{}", r#"{"SecretBinary":"hidden!"}"#, r#"{"SecretBinary":"/9j/"}"#] {
         let service = Service::always(Reply::new(200, body)).await;
         let error = failed(fetched(&service).await);
         assert!(error.contains("cannot be read") && !error.contains("hidden"), "{error}");

@@ -1,11 +1,12 @@
 //! References of a BackendSecurityPolicy to keys of Secrets.
 
 use tollgate_config::bundle::SecretRef;
-use tollgate_manifest::{BackendSecurityPolicySpec, SecretObjectReference};
+use tollgate_manifest::{BackendSecurityPolicySpec, Secret, SecretObjectReference};
 
 use crate::findings::{Findings, Unresolved};
 use crate::grant::{self, AI_SECURITY, SECRET};
 use crate::index::{Index, Item};
+use crate::remote_secret;
 
 /// A policy, and what it may refer to.
 pub(super) struct Policy<'a> {
@@ -38,14 +39,9 @@ impl Policy<'_> {
         let found = if !SECRET.is(&reference.group, &reference.kind) {
             Err((Unresolved::InvalidKind, "expected a Secret".to_owned()))
         } else {
-            match self.index.secrets.get(namespace, name).map(|secret| secret.spec.data.get(key)) {
+            match self.index.secrets.get(namespace, name) {
                 None => Err(format!("no Secret \"{namespace}/{name}\"")),
-                Some(None) => Err(format!("no key {key:?} in Secret \"{namespace}/{name}\"")),
-                Some(Some(value)) => match value.expose().trim() {
-                    "" => Err("is empty".to_owned()),
-                    value => check(value),
-                }
-                .map_err(|what| format!("key {key:?} of Secret \"{namespace}/{name}\" {what}")),
+                Some(secret) => usable(secret, key, check),
             }
             .map_err(|message| (Unresolved::ValueNotFound, message))
         };
@@ -60,5 +56,20 @@ impl Policy<'_> {
             findings.warning(&self.item.id, path, message + ": used all the same");
         }
         Ok(SecretRef { namespace: namespace.clone(), name: name.clone(), key: key.to_owned() })
+    }
+}
+
+/// Whether `key` is in `secret` and passes `check`. What is kept elsewhere is checked when it is fetched.
+fn usable(secret: &Item<'_, Secret>, key: &str, check: Check<'_>) -> Result<(), String> {
+    let name = secret.full_name();
+    match remote_secret::read(secret.spec) {
+        Ok(Some(_)) => return Ok(()),
+        Err((annotation, _)) => return Err(format!("Secret {name:?} has a mistake in {annotation}")),
+        Ok(None) => {}
+    }
+    match secret.spec.data.get(key).map(|value| value.expose().trim()) {
+        None => Err(format!("no key {key:?} in Secret {name:?}")),
+        Some("") => Err(format!("key {key:?} of Secret {name:?} is empty")),
+        Some(value) => check(value).map_err(|what| format!("key {key:?} of Secret {name:?} {what}")),
     }
 }
