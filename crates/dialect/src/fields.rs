@@ -209,3 +209,13 @@ impl Members {
         Value::Object(self.map)
     }
 }
+
+/// An object like that of `json!`, but of values that move into it: `json!` copies them, texts and whole trees alike.
+macro_rules! object {
+    ({$($key:literal: $value:expr),+ $(,)?}) => {{
+        let mut members = $crate::fields::Members::default();
+        $(members.set($key, Some($value));)+
+        members.value()
+    }};
+}
+pub(crate) use object;

@@ -15,7 +15,7 @@ use super::family::Family;
 use crate::Invalid;
 use crate::anthropic_messages::encode_thinking;
 use crate::error::encode;
-use crate::fields::{Members, loss};
+use crate::fields::{Members, loss, object};
 
 /// Most entries of `requestMetadata`, and most characters of a key or a value.
 const LABELS_MAX: usize = 16;
@@ -216,5 +216,5 @@ fn encode_service_tier(tier: &str, losses: &mut Losses) -> Option<Value> {
             return None;
         }
     };
-    Some(json!({"type": tier}))
+    Some(object!({"type": tier}))
 }

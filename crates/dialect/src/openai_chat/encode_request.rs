@@ -15,7 +15,7 @@ use super::encode_messages::messages;
 use crate::Invalid;
 use crate::anthropic_messages::encode_thinking;
 use crate::error::encode;
-use crate::fields::{Members, loss};
+use crate::fields::{Members, loss, object};
 
 /// The name of a demanded schema that has none: this dialect needs one.
 const SCHEMA_NAME: &str = "answer";
@@ -121,7 +121,7 @@ fn encode_tool(tool: Tool, losses: &mut Losses) -> Value {
     function.set("description", description);
     function.set("parameters", schema);
     function.set("strict", strict);
-    json!({"type": "function", "function": function.map})
+    object!({"type": "function", "function": function.map})
 }
 
 fn encode_tool_choice(choice: ToolChoice) -> Value {
@@ -143,7 +143,7 @@ fn encode_format(format: ResponseFormat) -> Value {
             inner.set("description", description);
             inner.set("schema", Some(schema));
             inner.set("strict", strict);
-            json!({"type": "json_schema", "json_schema": inner.map})
+            object!({"type": "json_schema", "json_schema": inner.map})
         }
     }
 }

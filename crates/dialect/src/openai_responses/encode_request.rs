@@ -13,7 +13,7 @@ use tollgate_terms::{Delivery, ModelName};
 use super::encode_input::{HasReasoning, input, instructions, lose_cache_point};
 use crate::Invalid;
 use crate::error::encode;
-use crate::fields::{Members, loss};
+use crate::fields::{Members, loss, object};
 
 /// The name of a demanded schema that has none: this dialect needs one.
 const SCHEMA_NAME: &str = "answer";
@@ -185,7 +185,7 @@ fn encode_tool_choice(choice: ToolChoice) -> Value {
         ToolChoice::Auto => "auto".into(),
         ToolChoice::Required => "required".into(),
         ToolChoice::Forbidden => "none".into(),
-        ToolChoice::Named(name) => json!({"type": "function", "name": name}),
+        ToolChoice::Named(name) => object!({"type": "function", "name": name}),
     }
 }
 
