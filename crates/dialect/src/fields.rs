@@ -5,6 +5,9 @@ use tollgate_chat::{CachePoint, Effect, Loss, LossKind, Losses};
 
 use crate::Invalid;
 
+/// So many members are looked at one by one.
+const FEW: usize = 16;
+
 /// Members of one object of a request or answer.
 pub(crate) struct Fields {
     /// JSON pointer to the object.
@@ -29,6 +32,10 @@ impl Fields {
 
     /// Takes a member out; one that is null counts as absent.
     pub(crate) fn take(&mut self, key: &str) -> Option<Value> {
+        // Most members that are asked for are not there, and to look at a few names is faster than to hash one.
+        if self.map.len() <= FEW && !self.map.keys().any(|member| member == key) {
+            return None;
+        }
         self.map.shift_remove(key).filter(|value| !value.is_null())
     }
 
@@ -87,8 +94,7 @@ impl Fields {
     }
 
     pub(crate) fn object(&mut self, key: &str) -> Result<Option<Self>, Invalid> {
-        let pointer = self.at(key);
-        self.take(key).map(|value| Self::of(value, pointer)).transpose()
+        self.take(key).map(|value| Self::of(value, self.at(key))).transpose()
     }
 
     /// `cache_control`, which both dialects write alike.
@@ -214,3 +220,13 @@ impl Members {
         Value::Object(self.map)
     }
 }
+
+/// An object like that of `json!`, but of values that move into it: `json!` copies them, texts and whole trees alike.
+macro_rules! object {
+    ({$($key:literal: $value:expr),+ $(,)?}) => {{
+        let mut members = $crate::fields::Members::default();
+        $(members.set($key, Some($value));)+
+        members.value()
+    }};
+}
+pub(crate) use object;

@@ -9,7 +9,7 @@ use tollgate_chat::{Answer, Block, BlockKind, Choice, Effect, LossKind, Losses, 
 
 use super::usage::{WireUsage, encode_usage};
 use crate::error::encode;
-use crate::fields::{Members, lose_members, loss};
+use crate::fields::{Members, lose_members, loss, object};
 use crate::ids::CallIds;
 use crate::{AnswerContext, Unreadable};
 
@@ -159,15 +159,15 @@ fn encode_block(block: Block, ids: &mut CallIds, losses: &mut Losses) -> Option<
                 let message = origin.strip_suffix("/content").unwrap_or(&origin);
                 losses.push(loss(format!("{message}/annotations"), LossKind::Citation, Effect::Meaning));
             }
-            Some(json!({"type": "text", "text": text}))
+            Some(object!({"type": "text", "text": text}))
         }
-        BlockKind::Refusal { text } => Some(json!({"type": "text", "text": text})),
+        BlockKind::Refusal { text } => Some(object!({"type": "text", "text": text})),
         BlockKind::Thinking { text, signature } => {
-            Some(json!({"type": "thinking", "thinking": text, "signature": signature.unwrap_or_default()}))
+            Some(object!({"type": "thinking", "thinking": text, "signature": signature.unwrap_or_default()}))
         }
-        BlockKind::RedactedThinking { data } => Some(json!({"type": "redacted_thinking", "data": data})),
+        BlockKind::RedactedThinking { data } => Some(object!({"type": "redacted_thinking", "data": data})),
         BlockKind::ToolUse { id, name, input } => {
-            Some(json!({"type": "tool_use", "id": ids.next(id), "name": name, "input": input}))
+            Some(object!({"type": "tool_use", "id": ids.next(id), "name": name, "input": input}))
         }
         BlockKind::Foreign { name: _, value: _ } => {
             losses.push(loss(origin, LossKind::ServerTool, Effect::Meaning));

@@ -10,7 +10,7 @@ use tollgate_chat::{
 use super::encode_request::cache_control;
 use crate::Invalid;
 use crate::data::base64_text;
-use crate::fields::{Members, loss};
+use crate::fields::{Members, loss, object};
 
 /// Instructions. Those that say nothing are left out: the API refuses empty texts.
 pub(super) fn system_blocks(blocks: Vec<Block>, losses: &mut Losses) -> Result<Vec<Value>, Invalid> {
@@ -50,7 +50,7 @@ pub(super) fn turns(turns: Vec<Turn>, losses: &mut Losses) -> Result<Vec<Value>,
         }
     }
     let said = out.into_iter().filter(|(_, blocks)| !blocks.is_empty());
-    Ok(said.map(|(role, blocks)| json!({"role": role_word(role), "content": blocks})).collect())
+    Ok(said.map(|(role, blocks)| object!({"role": role_word(role), "content": blocks})).collect())
 }
 
 fn role_word(role: Role) -> &'static str {
@@ -139,7 +139,7 @@ fn image(origin: &str, source: ImageSource) -> Result<Value, Invalid> {
     match source {
         ImageSource::Base64 { media_type, data } => match media_type.as_str() {
             "image/jpeg" | "image/png" | "image/gif" | "image/webp" => {
-                Ok(json!({"type": "base64", "media_type": media_type, "data": data}))
+                Ok(object!({"type": "base64", "media_type": media_type, "data": data}))
             }
             other => Err(Invalid::unprocessable(
                 format!("the backend of this model takes images as jpeg, png, gif or webp, not as {other:?}"),
@@ -149,7 +149,7 @@ fn image(origin: &str, source: ImageSource) -> Result<Value, Invalid> {
         ImageSource::Url(url) if url.starts_with("data:") => {
             Err(Invalid::unprocessable("only base64 can stand in a data URI", origin))
         }
-        ImageSource::Url(url) => Ok(json!({"type": "url", "url": url})),
+        ImageSource::Url(url) => Ok(object!({"type": "url", "url": url})),
     }
 }
 
@@ -157,7 +157,7 @@ fn document_source(origin: &str, source: DocumentSource) -> Result<Value, Invali
     let text = match source {
         DocumentSource::Base64 { media_type, data } => match media_type.as_str() {
             "application/pdf" => {
-                return Ok(json!({"type": "base64", "media_type": media_type, "data": data}));
+                return Ok(object!({"type": "base64", "media_type": media_type, "data": data}));
             }
             "text/plain" => base64_text(&data)
                 .ok_or_else(|| Invalid::unprocessable("expected a text of UTF-8 in base64", origin))?,
@@ -171,10 +171,10 @@ fn document_source(origin: &str, source: DocumentSource) -> Result<Value, Invali
             }
         },
         DocumentSource::Text(text) => text,
-        DocumentSource::Url(url) => return Ok(json!({"type": "url", "url": url})),
-        DocumentSource::File(id) => return Ok(json!({"type": "file", "file_id": id})),
+        DocumentSource::Url(url) => return Ok(object!({"type": "url", "url": url})),
+        DocumentSource::File(id) => return Ok(object!({"type": "file", "file_id": id})),
     };
-    Ok(json!({"type": "text", "media_type": "text/plain", "data": text}))
+    Ok(object!({"type": "text", "media_type": "text/plain", "data": text}))
 }
 
 fn members<const N: usize>(pairs: [(&str, Value); N]) -> Members {

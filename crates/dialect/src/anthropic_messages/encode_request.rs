@@ -15,7 +15,7 @@ use super::encode_thinking;
 use crate::Invalid;
 use crate::error::encode;
 use crate::extensions::lose_extensions;
-use crate::fields::{Members, lose_wishes, loss};
+use crate::fields::{Members, lose_wishes, loss, object};
 
 /// Longest answer where the client set no bound: this dialect needs one, and every model of its provider can write this much.
 const OUTPUT_TOKENS_DEFAULT: u64 = 4096;
@@ -69,7 +69,7 @@ pub(crate) fn encode_request(
     body.set("output_config", output_config(effort, format, losses));
     lose_wishes(verbosity.as_ref(), cache_key.as_ref(), losses);
     let Metadata { user, labels } = metadata;
-    body.set("metadata", user.map(|user| json!({"user_id": user})));
+    body.set("metadata", user.map(|user| object!({"user_id": user})));
     if labels.is_some() {
         losses.push(loss("/metadata", LossKind::Metadata, Effect::Cost));
     }
@@ -228,7 +228,7 @@ fn output_config(
                     losses.push(loss(pointer, LossKind::ResponseFormat, Effect::Meaning));
                 }
             }
-            members.set("format", Some(json!({"type": "json_schema", "schema": schema})));
+            members.set("format", Some(object!({"type": "json_schema", "schema": schema})));
         }
     }
     (!members.map.is_empty()).then(|| members.value())

@@ -14,7 +14,7 @@ use tollgate_wire::sse;
 use super::answer::stop_words;
 use super::usage::encode_usage;
 use crate::error::encode;
-use crate::fields::loss;
+use crate::fields::{loss, object};
 use crate::ids::CallIds;
 use crate::words::EncodeStream;
 use crate::{AnswerContext, ErrorBody, encode_stream_error};
@@ -142,7 +142,7 @@ impl StreamEncoder {
             "stop_sequence": null,
             "usage": encode_usage(&self.usage.unwrap_or_default()),
         });
-        write(out, "message_start", &json!({"type": "message_start", "message": message}));
+        write(out, "message_start", &object!({"type": "message_start", "message": message}));
     }
 
     /// Says all that can be said: the first block as far as it is known, the next one when that one has stopped.
@@ -157,21 +157,21 @@ impl StreamEncoder {
                     pending.index = Some(index);
                     let block = begun(&pending.start);
                     let event =
-                        json!({"type": "content_block_start", "index": index, "content_block": block});
+                        object!({"type": "content_block_start", "index": index, "content_block": block});
                     write(out, "content_block_start", &event);
                     index
                 }
             };
             for delta in pending.deltas.drain(..) {
                 if let Some(delta) = said(&pending.start, delta) {
-                    let event = json!({"type": "content_block_delta", "index": index, "delta": delta});
+                    let event = object!({"type": "content_block_delta", "index": index, "delta": delta});
                     write(out, "content_block_delta", &event);
                 }
             }
             if !pending.has_stopped {
                 return;
             }
-            write(out, "content_block_stop", &json!({"type": "content_block_stop", "index": index}));
+            write(out, "content_block_stop", &object!({"type": "content_block_stop", "index": index}));
             self.blocks.pop_front();
         }
     }
@@ -221,16 +221,16 @@ fn begun(start: &BlockStart) -> Value {
 fn said(start: &BlockStart, delta: Delta) -> Option<Value> {
     match (start, delta) {
         (BlockStart::Text | BlockStart::Refusal, Delta::Text(text)) => {
-            Some(json!({"type": "text_delta", "text": text}))
+            Some(object!({"type": "text_delta", "text": text}))
         }
         (BlockStart::Thinking, Delta::Text(text)) => {
-            Some(json!({"type": "thinking_delta", "thinking": text}))
+            Some(object!({"type": "thinking_delta", "thinking": text}))
         }
         (BlockStart::Thinking, Delta::Signature(signature)) => {
-            Some(json!({"type": "signature_delta", "signature": signature}))
+            Some(object!({"type": "signature_delta", "signature": signature}))
         }
         (BlockStart::ToolUse { .. }, Delta::Input(text)) => {
-            Some(json!({"type": "input_json_delta", "partial_json": text}))
+            Some(object!({"type": "input_json_delta", "partial_json": text}))
         }
         (_, Delta::Text(_) | Delta::Signature(_) | Delta::Input(_) | Delta::Citation(_)) => None,
     }

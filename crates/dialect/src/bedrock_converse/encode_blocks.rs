@@ -12,7 +12,7 @@ use tollgate_chat::{Block, BlockKind, CachePoint, Effect, LossKind, Losses, Role
 use super::encode_tools::PastTools;
 use super::media::{self, DocumentNames};
 use crate::Invalid;
-use crate::fields::{Members, loss};
+use crate::fields::{Members, loss, object};
 use crate::ids::fingerprint;
 
 /// Longest id of a call.
@@ -29,7 +29,7 @@ pub(super) fn system_blocks(blocks: Vec<Block>, losses: &mut Losses) -> Result<V
             ));
         };
         lose_citations(&origin, &citations, losses);
-        push(&mut said, &origin, says(text).map(|text| json!({"text": text})), cache, losses);
+        push(&mut said, &origin, says(text).map(|text| object!({"text": text})), cache, losses);
     }
     Ok(said)
 }
@@ -62,7 +62,7 @@ pub(super) fn cache_point(origin: &str, cache: CachePoint, losses: &mut Losses) 
     let mut point = Members::default();
     point.set("type", Some("default"));
     point.set("ttl", known);
-    json!({"cachePoint": point.map})
+    object!({"cachePoint": point.map})
 }
 
 /// What the elements of one request share.
@@ -106,7 +106,7 @@ impl Blocks {
             Role::User => "user",
             Role::Assistant => "assistant",
         };
-        Ok(out.into_iter().map(|(role, said)| json!({"role": role_word(role), "content": said})).collect())
+        Ok(out.into_iter().map(|(role, said)| object!({"role": role_word(role), "content": said})).collect())
     }
 
     /// One element; none where there are no words for it and the loss can be borne.
@@ -120,19 +120,19 @@ impl Blocks {
         Ok(match kind {
             BlockKind::Text { text, citations } => {
                 lose_citations(origin, &citations, losses);
-                says(text).map(|text| json!({"text": text}))
+                says(text).map(|text| object!({"text": text}))
             }
-            BlockKind::Refusal { text } => says(text).map(|text| json!({"text": text})),
-            BlockKind::Thinking { text, signature: Some(signature) } => {
-                Some(json!({"reasoningContent": {"reasoningText": {"text": text, "signature": signature}}}))
-            }
+            BlockKind::Refusal { text } => says(text).map(|text| object!({"text": text})),
+            BlockKind::Thinking { text, signature: Some(signature) } => Some(
+                object!({"reasoningContent": object!({"reasoningText": object!({"text": text, "signature": signature})})}),
+            ),
             BlockKind::Thinking { text: _, signature: None } => {
                 // Claude takes reasoning back only with its signature, and most of the others not at all.
                 losses.push(loss(origin, LossKind::Thinking, Effect::Meaning));
                 None
             }
             BlockKind::RedactedThinking { data } if STANDARD.decode(&data).is_ok() => {
-                Some(json!({"reasoningContent": {"redactedContent": data}}))
+                Some(object!({"reasoningContent": object!({"redactedContent": data})}))
             }
             BlockKind::RedactedThinking { data: _ } => {
                 // It is not what the API has told.
@@ -141,7 +141,7 @@ impl Blocks {
             }
             BlockKind::ToolUse { id, name, input } => {
                 self.called.insert(name.clone());
-                Some(json!({"toolUse": {"toolUseId": call_id(id), "name": name, "input": input}}))
+                Some(object!({"toolUse": object!({"toolUseId": call_id(id), "name": name, "input": input})}))
             }
             BlockKind::ToolResult { id, content, is_error } => {
                 self.has_results = true;
@@ -149,7 +149,7 @@ impl Blocks {
                 result.set("toolUseId", Some(call_id(id)));
                 result.set("content", Some(self.result(content, losses)?));
                 result.set("status", is_error.then_some("error"));
-                Some(json!({"toolResult": result.map}))
+                Some(object!({"toolResult": result.map}))
             }
             BlockKind::Image { source, detail } => {
                 if detail.is_some_and(|detail| detail != "auto") {
@@ -161,7 +161,7 @@ impl Blocks {
                 let mut document = self.names.document(origin, source, title)?;
                 document.set("context", context);
                 document.set("citations", cites.then(|| json!({"enabled": true})));
-                Some(json!({"document": document.map}))
+                Some(object!({"document": document.map}))
             }
             BlockKind::Audio { data, format } => Some(media::audio(origin, &data, &format)?),
             BlockKind::Foreign { name: _, value: _ } if role == Role::Assistant => {

@@ -16,7 +16,7 @@ use crate::Invalid;
 use crate::anthropic_messages::encode_thinking;
 use crate::error::encode;
 use crate::extensions::lose_extensions;
-use crate::fields::{Members, lose_wishes, loss};
+use crate::fields::{Members, lose_wishes, loss, object};
 
 /// Most entries of `requestMetadata`, and most characters of a key or a value.
 const LABELS_MAX: usize = 16;
@@ -211,5 +211,5 @@ fn encode_service_tier(tier: &str, losses: &mut Losses) -> Option<Value> {
             return None;
         }
     };
-    Some(json!({"type": tier}))
+    Some(object!({"type": tier}))
 }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tollgate_chat::{Effect, LossKind, Losses, Tool, ToolChoice};
 
 use super::encode_blocks::cache_point;
-use crate::fields::{Members, loss};
+use crate::fields::{Members, loss, object};
 
 /// What the turns hold of tools: the API takes calls and their results only beside the tools.
 #[derive(Debug)]
@@ -68,9 +68,9 @@ fn entry(name: String, description: Option<String>, schema: Option<Value>, stric
     // An empty one is refused.
     spec.set("description", description.filter(|text| !text.is_empty()));
     let schema = schema.unwrap_or_else(|| json!({"type": "object", "properties": {}}));
-    spec.set("inputSchema", Some(json!({"json": schema})));
+    spec.set("inputSchema", Some(object!({"json": schema})));
     spec.set("strict", strict);
-    json!({"toolSpec": spec.map})
+    object!({"toolSpec": spec.map})
 }
 
 fn tool_choice(choice: ToolChoice, losses: &mut Losses) -> Option<Value> {

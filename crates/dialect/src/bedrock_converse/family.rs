@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use tollgate_chat::{Effect, LossKind, Losses};
 use tollgate_terms::ModelName;
 
-use crate::fields::{Members, loss};
+use crate::fields::{Members, loss, object};
 
 /// Families of models whose own words differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,7 +38,7 @@ impl Family {
     pub(super) fn set_top_k(self, additional: &mut Members, top_k: Option<u64>) {
         match self {
             Self::Nova => {
-                additional.set("inferenceConfig", top_k.map(|top_k| json!({"topK": top_k})));
+                additional.set("inferenceConfig", top_k.map(|top_k| object!({"topK": top_k})));
             }
             Self::Claude | Self::OpenAi | Self::Other => additional.set("top_k", top_k),
         }
@@ -70,7 +70,7 @@ impl Family {
             }
             Self::Nova => {
                 let word = nearest(word, &["low", "medium", "high"], losses);
-                let config = json!({"type": "enabled", "maxReasoningEffort": word});
+                let config = object!({"type": "enabled", "maxReasoningEffort": word});
                 additional.set("reasoningConfig", Some(config));
             }
             Self::OpenAi => {

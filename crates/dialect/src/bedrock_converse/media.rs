@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tollgate_chat::{DocumentSource, ImageSource};
 
 use crate::Invalid;
-use crate::fields::Members;
+use crate::fields::{Members, object};
 
 /// Longest name of a document.
 const NAME_CHARACTERS_MAX: usize = 200;
@@ -20,7 +20,7 @@ const NAME_DEFAULT: &str = "document";
 pub(super) fn image(origin: &str, source: ImageSource) -> Result<Value, Invalid> {
     let (format, source) = match source {
         ImageSource::Base64 { media_type, data } => {
-            (image_format(origin, &media_type)?, json!({"bytes": data}))
+            (image_format(origin, &media_type)?, object!({"bytes": data}))
         }
         ImageSource::Url(url) if is_bucket(&url) => {
             let format = image_format(origin, &format!("image/{}", extension(&url)))?;
@@ -132,9 +132,9 @@ fn document_source(origin: &str, source: DocumentSource) -> Result<(Option<&'sta
                     format!("the backend of this model takes no documents of the type {media_type:?}");
                 Invalid::unprocessable(message, origin)
             })?;
-            Ok((Some(format), json!({"bytes": data})))
+            Ok((Some(format), object!({"bytes": data})))
         }
-        DocumentSource::Text(text) => Ok((Some("txt"), json!({"text": text}))),
+        DocumentSource::Text(text) => Ok((Some("txt"), object!({"text": text}))),
         DocumentSource::Url(url) if is_bucket(&url) => Ok((known_format(&extension(&url)), bucket(&url))),
         DocumentSource::Url(_) => {
             let message = "the backend of this model takes documents in the request or from a bucket (s3://), not by URL";

@@ -4,14 +4,14 @@
 //! `reasoning_content`, and whole blocks with their signatures in `thinking_blocks`, to be sent back with the next request.
 
 use bytes::Bytes;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tollgate_chat::{Answer, Block, BlockKind, Choice, Effect, LossKind, Losses, StopReason};
 
 use super::parts::annotation;
 use super::usage::encode_usage;
 use crate::AnswerContext;
 use crate::error::encode;
-use crate::fields::{Members, loss};
+use crate::fields::{Members, loss, object};
 use crate::ids::CallIds;
 
 /// The body. What it does not say is recorded in `losses`.
@@ -36,7 +36,7 @@ pub(crate) fn encode_answer(answer: Answer, context: &AnswerContext, losses: &mu
 fn encode_choice(index: usize, choice: Choice, ids: &mut CallIds, losses: &mut Losses) -> Value {
     let Choice { blocks, stop, logprobs } = choice;
     let finish_reason = finish_reason(&stop, losses);
-    json!({
+    object!({
         "index": index,
         "message": message(blocks, ids, losses),
         "logprobs": logprobs,
@@ -67,14 +67,14 @@ fn message(blocks: Vec<Block>, ids: &mut CallIds, losses: &mut Losses) -> Value 
             BlockKind::Refusal { text } => refusal.get_or_insert_default().push_str(&text),
             BlockKind::Thinking { text, signature } => {
                 reasoning.get_or_insert_default().push_str(&text);
-                thinking.push(json!({"type": "thinking", "thinking": text, "signature": signature}));
+                thinking.push(object!({"type": "thinking", "thinking": text, "signature": signature}));
             }
             BlockKind::RedactedThinking { data } => {
-                thinking.push(json!({"type": "redacted_thinking", "data": data}));
+                thinking.push(object!({"type": "redacted_thinking", "data": data}));
             }
             BlockKind::ToolUse { id, name, input } => {
-                let function = json!({"name": name, "arguments": input.to_string()});
-                calls.push(json!({"id": ids.next(id), "type": "function", "function": function}));
+                let function = object!({"name": name, "arguments": input.to_string()});
+                calls.push(object!({"id": ids.next(id), "type": "function", "function": function}));
             }
             BlockKind::Foreign { name: _, value: _ } => {
                 losses.push(loss(origin, LossKind::ServerTool, Effect::Meaning));

@@ -8,7 +8,7 @@ use tollgate_chat::{Block, BlockKind, DocumentSource, Effect, ImageSource, LossK
 use super::encode_request::lose_cache_point;
 use super::says_error;
 use crate::Invalid;
-use crate::fields::{Members, loss};
+use crate::fields::{Members, loss, object};
 
 /// Instructions and turns.
 pub(super) fn messages(
@@ -18,7 +18,7 @@ pub(super) fn messages(
 ) -> Result<Vec<Value>, Invalid> {
     let mut out = Vec::with_capacity(turns.len() + 1);
     if !system.is_empty() {
-        out.push(json!({"role": "system", "content": joined_text(system, losses)?}));
+        out.push(object!({"role": "system", "content": joined_text(system, losses)?}));
     }
     for Turn { role, blocks } in turns {
         match role {
@@ -58,7 +58,7 @@ fn push_user(out: &mut Vec<Value>, blocks: Vec<Block>, losses: &mut Losses) -> R
         match kind {
             BlockKind::ToolResult { id, content, is_error } => {
                 let (text, media) = tool_result(&origin, content, is_error, losses)?;
-                out.push(json!({"role": "tool", "tool_call_id": id, "content": text}));
+                out.push(object!({"role": "tool", "tool_call_id": id, "content": text}));
                 parts.extend(media);
                 is_said = true;
             }
@@ -66,7 +66,7 @@ fn push_user(out: &mut Vec<Value>, blocks: Vec<Block>, losses: &mut Losses) -> R
         }
     }
     if !parts.is_empty() || !is_said {
-        out.push(json!({"role": "user", "content": content(parts)}));
+        out.push(object!({"role": "user", "content": content(parts)}));
     }
     Ok(())
 }
@@ -115,14 +115,14 @@ fn user_part(origin: String, kind: BlockKind, losses: &mut Losses) -> Result<Val
     match kind {
         BlockKind::Text { text, citations } => {
             lose_citations(&origin, &citations, losses);
-            Ok(json!({"type": "text", "text": text}))
+            Ok(object!({"type": "text", "text": text}))
         }
-        BlockKind::Refusal { text } => Ok(json!({"type": "text", "text": text})),
+        BlockKind::Refusal { text } => Ok(object!({"type": "text", "text": text})),
         BlockKind::Image { source, detail } => {
             let mut image = Members::default();
             image.set("url", Some(image_url(source)));
             image.set("detail", detail);
-            Ok(json!({"type": "image_url", "image_url": image.map}))
+            Ok(object!({"type": "image_url", "image_url": image.map}))
         }
         BlockKind::Document { source, title, context, cites } => {
             if context.is_some() {
@@ -134,7 +134,7 @@ fn user_part(origin: String, kind: BlockKind, losses: &mut Losses) -> Result<Val
             document(origin, source, title)
         }
         BlockKind::Audio { data, format } => {
-            Ok(json!({"type": "input_audio", "input_audio": {"data": data, "format": format}}))
+            Ok(object!({"type": "input_audio", "input_audio": object!({"data": data, "format": format})}))
         }
         BlockKind::Thinking { .. }
         | BlockKind::RedactedThinking { .. }
@@ -162,11 +162,11 @@ fn document(origin: String, source: DocumentSource, title: Option<String>) -> Re
             // The name is needed beside the data, and tells the format.
             file.set("filename", Some(title.unwrap_or_else(|| "document.pdf".to_owned())));
             file.set("file_data", Some(format!("data:{media_type};base64,{data}")));
-            Ok(json!({"type": "file", "file": file.map}))
+            Ok(object!({"type": "file", "file": file.map}))
         }
         DocumentSource::Text(text) => {
             let text = title.map_or_else(|| text.clone(), |title| format!("{title}\n\n{text}"));
-            Ok(json!({"type": "text", "text": text}))
+            Ok(object!({"type": "text", "text": text}))
         }
         DocumentSource::File(id) => Ok(json!({"type": "file", "file": {"file_id": id}})),
         DocumentSource::Url(_) => {
@@ -185,7 +185,7 @@ fn assistant(blocks: Vec<Block>, losses: &mut Losses) -> Result<Option<Value>, I
         match kind {
             BlockKind::Text { text, citations } => {
                 lose_citations(&origin, &citations, losses);
-                parts.push(json!({"type": "text", "text": text}));
+                parts.push(object!({"type": "text", "text": text}));
             }
             BlockKind::Refusal { text } => refusal.get_or_insert_default().push_str(&text),
             BlockKind::Thinking { text, signature } => {
@@ -196,11 +196,11 @@ fn assistant(blocks: Vec<Block>, losses: &mut Losses) -> Result<Option<Value>, I
                 parts.push(part.value());
             }
             BlockKind::RedactedThinking { data } => {
-                parts.push(json!({"type": "redacted_thinking", "redactedContent": data}));
+                parts.push(object!({"type": "redacted_thinking", "redactedContent": data}));
             }
             BlockKind::ToolUse { id, name, input } => {
-                let function = json!({"name": name, "arguments": input.to_string()});
-                calls.push(json!({"id": id, "type": "function", "function": function}));
+                let function = object!({"name": name, "arguments": input.to_string()});
+                calls.push(object!({"id": id, "type": "function", "function": function}));
             }
             BlockKind::Foreign { name: _, value: _ } => {
                 losses.push(loss(origin, LossKind::ServerTool, Effect::Meaning));

@@ -16,7 +16,7 @@ use crate::Invalid;
 use crate::anthropic_messages::encode_thinking;
 use crate::error::encode;
 use crate::extensions::lose_extensions;
-use crate::fields::{Members, loss};
+use crate::fields::{Members, loss, object};
 
 /// The name of a demanded schema that has none: this dialect needs one.
 const SCHEMA_NAME: &str = "answer";
@@ -124,7 +124,7 @@ fn encode_tool(tool: Tool, losses: &mut Losses) -> Value {
     function.set("description", description);
     function.set("parameters", schema);
     function.set("strict", strict);
-    json!({"type": "function", "function": function.map})
+    object!({"type": "function", "function": function.map})
 }
 
 fn encode_tool_choice(choice: ToolChoice) -> Value {
@@ -146,7 +146,7 @@ fn encode_format(format: ResponseFormat, losses: &mut Losses) -> Option<Value> {
             inner.set("description", description);
             inner.set("schema", Some(schema));
             inner.set("strict", strict);
-            json!({"type": "json_schema", "json_schema": inner.map})
+            object!({"type": "json_schema", "json_schema": inner.map})
         }
         ResponseFormat::Choice(_) | ResponseFormat::Pattern(_) => {
             losses.push(loss("/response_format", LossKind::ResponseFormat, Effect::Meaning));

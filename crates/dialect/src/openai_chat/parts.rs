@@ -1,11 +1,11 @@
 //! Content parts of messages, which requests and answers share.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use tollgate_chat::{Block, BlockKind, DocumentSource, Effect, ImageSource, LossKind, Losses};
 
 use crate::Invalid;
 use crate::data::data_uri;
-use crate::fields::{Fields, loss, wrong};
+use crate::fields::{Fields, loss, object, wrong};
 
 /// Who speaks in a message: some parts are for one side only.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -191,5 +191,5 @@ pub(super) fn annotation(citation: &Value, chars_before: usize) -> Option<Value>
             cited.insert(key.to_owned(), index.saturating_add(chars_before as u64).into());
         }
     }
-    Some(json!({"type": "url_citation", "url_citation": cited}))
+    Some(object!({"type": "url_citation", "url_citation": cited}))
 }

@@ -3,13 +3,13 @@
 //! Source: `openai.types.responses.Response`. Read leniently: a provider's nonsense beside the answer must not cost the client the answer.
 
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use tollgate_chat::{Answer, Block, BlockKind, Choice, Effect, LossKind, Losses, StopReason};
 
 use super::reasoning;
 use super::usage::decode_usage;
 use crate::Unreadable;
-use crate::fields::{lose_members, loss, tells};
+use crate::fields::{lose_members, loss, object, tells};
 use crate::observe::Count;
 use crate::openai_chat::arguments;
 
@@ -90,7 +90,7 @@ pub(crate) fn decode_answer(body: &[u8], losses: &mut Losses) -> Result<Answer, 
         item_blocks(&format!("/output/{index}"), item, &mut blocks, &mut tokens, losses)?;
     }
     // In the shape of chat completions, which tell them of the answer as a whole.
-    let logprobs = (!tokens.is_empty()).then(|| json!({"content": tokens, "refusal": null}));
+    let logprobs = (!tokens.is_empty()).then(|| object!({"content": tokens, "refusal": Value::Null}));
     Ok(Answer {
         id: body.id.unwrap_or_default(),
         model: body.model.filter(|model| !model.is_empty()),

@@ -2,14 +2,14 @@
 //!
 //! Source: `openai.types.responses.ResponseInputItemParam`. A message with one text has it as a plain string.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use tollgate_chat::{
     Block, BlockKind, CachePoint, DocumentSource, Effect, ImageSource, LossKind, Losses, Role, Turn,
 };
 
 use super::reasoning;
 use crate::Invalid;
-use crate::fields::{Members, loss};
+use crate::fields::{Members, loss, object};
 use crate::openai_chat::says_error;
 
 /// Whether the input tells reasoning of the model's.
@@ -87,7 +87,7 @@ impl Items {
             BlockKind::ToolResult { id, content, is_error } => {
                 self.flush(Role::User);
                 let output = output(&origin, content, is_error, losses)?;
-                self.said.push(json!({"type": "function_call_output", "call_id": id, "output": output}));
+                self.said.push(object!({"type": "function_call_output", "call_id": id, "output": output}));
             }
             kind => self.parts.push(input_part(origin, kind, losses)?),
         }
@@ -100,9 +100,11 @@ impl Items {
         match kind {
             BlockKind::Text { text, citations } => {
                 lose_citations(&origin, &citations, losses);
-                self.parts.push(json!({"type": "output_text", "text": text, "annotations": []}));
+                self.parts.push(
+                    object!({"type": "output_text", "text": text, "annotations": Value::Array(Vec::new())}),
+                );
             }
-            BlockKind::Refusal { text } => self.parts.push(json!({"type": "refusal", "refusal": text})),
+            BlockKind::Refusal { text } => self.parts.push(object!({"type": "refusal", "refusal": text})),
             BlockKind::Thinking { text, signature } => {
                 match reasoning::request_item(&text, signature.as_deref()) {
                     Some(item) => {
@@ -121,7 +123,7 @@ impl Items {
                 self.flush(Role::Assistant);
                 let arguments = input.to_string();
                 self.said.push(
-                    json!({"type": "function_call", "call_id": id, "name": name, "arguments": arguments}),
+                    object!({"type": "function_call", "call_id": id, "name": name, "arguments": arguments}),
                 );
             }
             BlockKind::Foreign { name: _, value: _ } => {
@@ -145,10 +147,10 @@ impl Items {
             (_, []) => return,
             (role, [part]) if part.get("text").is_some() => {
                 let text = part.get_mut("text").map(Value::take).unwrap_or_default();
-                json!({"type": "message", "role": role_word(role), "content": text})
+                object!({"type": "message", "role": role_word(role), "content": text})
             }
-            (Role::User, _) => json!({"type": "message", "role": "user", "content": parts}),
-            (Role::Assistant, _) => json!({
+            (Role::User, _) => object!({"type": "message", "role": "user", "content": parts}),
+            (Role::Assistant, _) => object!({
                 "type": "message",
                 // Parts of an answer stand in items with an id, which nobody looks up where nothing is kept.
                 "id": format!("msg_{:016x}", self.said.len()),
@@ -191,9 +193,9 @@ fn input_part(origin: String, kind: BlockKind, losses: &mut Losses) -> Result<Va
     match kind {
         BlockKind::Text { text, citations } => {
             lose_citations(&origin, &citations, losses);
-            Ok(json!({"type": "input_text", "text": text}))
+            Ok(object!({"type": "input_text", "text": text}))
         }
-        BlockKind::Refusal { text } => Ok(json!({"type": "input_text", "text": text})),
+        BlockKind::Refusal { text } => Ok(object!({"type": "input_text", "text": text})),
         BlockKind::Image { source, detail } => {
             let mut image = Members::default();
             image.set("type", Some("input_image"));
@@ -251,7 +253,7 @@ fn document(source: DocumentSource, title: Option<String>) -> Value {
         }
         DocumentSource::Text(text) => {
             let text = title.map_or_else(|| text.clone(), |title| format!("{title}\n\n{text}"));
-            return json!({"type": "input_text", "text": text});
+            return object!({"type": "input_text", "text": text});
         }
     }
     file.value()

@@ -14,7 +14,7 @@ use super::encode_input::{HasReasoning, input, instructions, lose_cache_point};
 use crate::Invalid;
 use crate::error::encode;
 use crate::extensions::lose_extensions;
-use crate::fields::{Members, loss};
+use crate::fields::{Members, loss, object};
 
 /// The name of a demanded schema that has none: this dialect needs one.
 const SCHEMA_NAME: &str = "answer";
@@ -188,7 +188,7 @@ fn encode_tool_choice(choice: ToolChoice) -> Value {
         ToolChoice::Auto => "auto".into(),
         ToolChoice::Required => "required".into(),
         ToolChoice::Forbidden => "none".into(),
-        ToolChoice::Named(name) => json!({"type": "function", "name": name}),
+        ToolChoice::Named(name) => object!({"type": "function", "name": name}),
     }
 }
 

@@ -13,7 +13,7 @@ use super::items::{self, Ending, Frame};
 use super::reasoning;
 use crate::AnswerContext;
 use crate::error::encode;
-use crate::fields::loss;
+use crate::fields::{loss, object};
 use crate::ids::CallIds;
 use crate::words::EncodeStream;
 
@@ -150,7 +150,7 @@ impl StreamEncoder {
             self.has_begun = true;
             for kind in ["response.created", "response.in_progress"] {
                 let response = self.frame.response(&Ending::OPEN, Vec::new(), None, None);
-                self.write(kind, json!({"response": response}), out);
+                self.write(kind, object!({"response": response}), out);
             }
         }
     }
@@ -191,7 +191,7 @@ impl StreamEncoder {
         let index = self.items.len();
         self.items.push(Item { id, kind, open: 1, done: None });
         self.open.push((block, index, 0));
-        self.write("response.output_item.added", json!({"output_index": index, "item": added}), out);
+        self.write("response.output_item.added", object!({"output_index": index, "item": added}), out);
     }
 
     /// A part of a message begins: of the one before, if nothing has been said since.
@@ -338,7 +338,7 @@ impl StreamEncoder {
             if item.open == 0 && item.done.is_none() {
                 let value = item.value(if index + 1 == count { status_of_last } else { "completed" });
                 item.done = Some(value.clone());
-                done.push(json!({"output_index": index, "item": value}));
+                done.push(object!({"output_index": index, "item": value}));
             }
         }
         done.into_iter().for_each(|event| self.write("response.output_item.done", event, out));
@@ -360,7 +360,7 @@ impl StreamEncoder {
         let output = self.items.drain(..).filter_map(|item| item.done).collect();
         let response = self.frame.response(&ending, output, self.usage.as_ref(), None);
         let kind = ending.event();
-        self.write(kind, json!({"response": response}), out);
+        self.write(kind, object!({"response": response}), out);
     }
 
     fn write(&mut self, kind: &str, event: Value, out: &mut BytesMut) {

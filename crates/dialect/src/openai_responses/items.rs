@@ -8,7 +8,7 @@ use tollgate_terms::Usage;
 
 use super::usage::encode_usage;
 use crate::AnswerContext;
-use crate::fields::{Members, loss};
+use crate::fields::{Members, loss, object};
 use crate::ids::fingerprint;
 
 /// What the id of a response begins with.
@@ -68,7 +68,7 @@ impl Frame {
         response.set("created_at", Some(self.created_s));
         response.set("status", Some(ending.status));
         response.set("error", Some(Value::Null));
-        response.set("incomplete_details", Some(ending.reason.map(|reason| json!({"reason": reason}))));
+        response.set("incomplete_details", Some(ending.reason.map(|reason| object!({"reason": reason}))));
         response.set("instructions", Some(Value::Null));
         response.set("metadata", Some(Map::new()));
         response.set("model", Some(self.model.as_str()));
@@ -136,17 +136,17 @@ impl Ending {
 
 /// A message.
 pub(super) fn message(id: &str, status: &str, content: Vec<Value>) -> Value {
-    json!({"type": "message", "id": id, "status": status, "role": "assistant", "content": content})
+    object!({"type": "message", "id": id, "status": status, "role": "assistant", "content": content})
 }
 
 /// A text.
 pub(super) fn text_part(text: &str, annotations: &[Value], logprobs: Vec<Value>) -> Value {
-    json!({"type": "output_text", "text": text, "annotations": annotations, "logprobs": logprobs})
+    object!({"type": "output_text", "text": text, "annotations": annotations, "logprobs": logprobs})
 }
 
 /// The model's own no.
 pub(super) fn refusal_part(text: &str) -> Value {
-    json!({"type": "refusal", "refusal": text})
+    object!({"type": "refusal", "refusal": text})
 }
 
 /// A call of a function.
