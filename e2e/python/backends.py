@@ -1,5 +1,6 @@
 """A backend of every kind, and what the mock server says behind each of them."""
 
+import json
 from types import SimpleNamespace
 
 # What the mock server says to what it is asked here, and how it counts: in words.
@@ -13,12 +14,14 @@ FAULT = "the mock was asked for status {}"
 
 GOOGLE = {"x-aigw-gcp-access-token": "upstream-google-token"}
 SIGNED = r"AWS4-HMAC-SHA256 Credential=UPSTREAMKEYID/\d{{8}}/eu-west-1/{}/aws4_request, SignedHeaders=\S+, Signature=\w{{64}}"
-VERTEX = "/v1/projects/e2e-project/locations/europe-west1/publishers/anthropic/models/sonnet-5@20260101"
+_VERTEX = "/v1/projects/e2e-project/locations/europe-west1/publishers"
+VERTEX = f"{_VERTEX}/anthropic/models/sonnet-5@20260101"
+_VERTEX_GEMINI = f"{_VERTEX}/google/models/vertex-gemini-3-pro"
 
 
-def kind(model, path, stream_path=None, header="authorization", shows="", thinks=True, served=True):
-    """A kind of backend: a model that it serves, where it is asked, how the gateway proves itself, whether it tells its thoughts, and
-    whether it tells which model it is."""
+def kind(model, path, stream_path=None, header="authorization", shows="", thinks=True, served=True, ids=True):
+    """A kind of backend: a model that it serves, where it is asked, how the gateway proves itself, whether it tells its thoughts with a
+    signature, whether it tells which model it is, and whether its calls have ids."""
     return SimpleNamespace(**{**locals(), "stream_path": stream_path or path})
 
 
@@ -58,6 +61,23 @@ KINDS = {
         shows=SIGNED.format("bedrock"),
         served=False,
     ),
+    "gemini": kind(
+        "gemini-3-pro",
+        "/v1beta/models/gemini-3-pro:generateContent",
+        "/v1beta/models/gemini-3-pro:streamGenerateContent",
+        header="x-goog-api-key",
+        shows="upstream-gemini-key",
+        thinks=False,
+        ids=False,
+    ),
+    "vertex_gemini": kind(
+        "vertex-gemini-3-pro",
+        f"{_VERTEX_GEMINI}:generateContent",
+        f"{_VERTEX_GEMINI}:streamGenerateContent",
+        shows="Bearer upstream-google-token",
+        thinks=False,
+        ids=False,
+    ),
 }
 
 
@@ -70,5 +90,23 @@ def served(backend):
     return f"{backend.model}-2026-01-01" if backend.served else backend.model
 
 
-def calls(count):
-    return [(id, "get_weather", arguments) for id, arguments in CALLS[:count]]
+def are_calls(found, backend, count):
+    """Whether these calls, each an id, a name and arguments, are what the mock server calls. Where a backend gives no ids, the gateway
+    does."""
+    ids = [id for id, _, _ in found]
+    assert len(set(ids)) == len(ids) and all(ids)
+    if backend.ids:
+        assert ids == [id for id, _ in CALLS[:count]]
+    expected = [("get_weather", arguments) for _, arguments in CALLS[:count]]
+    return [(name, arguments) for _, name, arguments in found] == expected
+
+
+def tells_calls_again(told, backend, count):
+    """Whether a request to a backend holds both the calls and their results, in its dialect, and what proves the thoughts before."""
+    text = json.dumps(told)
+    if backend.ids:
+        return all(text.count(id) == 2 for id, _ in CALLS[:count])
+    [_, called, results] = told["contents"]
+    made = [part for part in called["parts"] if "functionCall" in part]
+    names = [part["functionResponse"]["name"] for part in results["parts"]]
+    return names == ["get_weather"] * count and [part.get("thoughtSignature") for part in made] == [SIGNATURE, None][:count]

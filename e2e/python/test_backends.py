@@ -8,7 +8,8 @@ import openai as openai_package
 import pytest
 
 from backends import (
-    ASKED, CALLS, FAULT, GOOGLE, KINDS, READ, SAID, SAYS, SIGNATURE, THINKS, THOUGHT, VERTEX, calls, model, served
+    ASKED, FAULT, GOOGLE, KINDS, READ, SAID, SAYS, SIGNATURE, THINKS, THOUGHT, VERTEX, are_calls, model, served,
+    tells_calls_again,
 )
 from harness import TOOL_WEATHER, broken_off
 
@@ -109,16 +110,15 @@ def test_chat_stream_shows_no_usage_unasked(openai, backend):
 def test_chat_tools(openai, backend, mock, wish, count):
     completion = chat(openai, backend, wish, tools=[TOOL_WEATHER])
     message = completion.choices[0].message
-    assert calls_of_chat(message) == calls(count)
+    assert are_calls(calls_of_chat(message), backend, count)
     assert completion.choices[0].finish_reason == "tool_calls"
     assert not message.content
 
-    results = [{"role": "tool", "tool_call_id": id, "content": "18 degrees"} for id, _ in CALLS[:count]]
+    results = [{"role": "tool", "tool_call_id": id, "content": "18 degrees"} for id, _, _ in calls_of_chat(message)]
     answer = chat(openai, backend, wish, [*ASKED, message, *results], tools=[TOOL_WEATHER])
     assert answer.choices[0].finish_reason == "stop"
     assert answer.choices[0].message.content.endswith("This is all that a mock can answer.")
-    told = json.dumps(mock.requests()[-1].json)
-    assert all(told.count(id) == 2 for id, _ in CALLS[:count])
+    assert tells_calls_again(mock.requests()[-1].json, backend, count)
 
 
 @pytest.mark.parametrize("wish, count", [("tool", 1), ("tools", 2)])
@@ -128,14 +128,14 @@ def test_chat_tools_in_a_stream(openai, backend, wish, count):
         done = [event.name for event in stream if event.type == "tool_calls.function.arguments.done"]
         completion = stream.get_final_completion()
     assert done == ["get_weather"] * count
-    assert calls_of_chat(completion.choices[0].message) == calls(count)
+    assert are_calls(calls_of_chat(completion.choices[0].message), backend, count)
     assert completion.choices[0].finish_reason == "tool_calls"
 
 
 def test_chat_tool_that_must_be_called(openai, backend):
     for choice in ("required", {"type": "function", "function": {"name": "get_weather"}}):
         completion = chat(openai, backend, tools=[TOOL_WEATHER], tool_choice=choice)
-        assert calls_of_chat(completion.choices[0].message) == calls(1)
+        assert are_calls(calls_of_chat(completion.choices[0].message), backend, 1)
 
 
 def test_chat_structured_output(openai, backend):
@@ -230,20 +230,19 @@ def test_message_events_are_in_order(anthropic, backend):
 @pytest.mark.parametrize("wish, count", [("tool", 1), ("tools", 2)])
 def test_message_tools(anthropic, backend, mock, wish, count):
     message = send(anthropic, backend, wish, tools=[TOOL])
-    assert calls_of_message(message) == calls(count)
+    assert are_calls(calls_of_message(message), backend, count)
     assert message.stop_reason == "tool_use"
     with streamed(anthropic, backend, wish, tools=[TOOL]) as stream:
         final = stream.get_final_message()
-    assert calls_of_message(final) == calls(count)
+    assert are_calls(calls_of_message(final), backend, count)
     assert final.stop_reason == "tool_use"
 
-    results = [{"type": "tool_result", "tool_use_id": id, "content": "18 degrees"} for id, _ in CALLS[:count]]
+    results = [{"type": "tool_result", "tool_use_id": id, "content": "18 degrees"} for id, _, _ in calls_of_message(message)]
     turns = [{"role": "assistant", "content": message.content}, {"role": "user", "content": results}]
     answer = send(anthropic, backend, wish, [*ASKED, *turns], tools=[TOOL])
     assert answer.stop_reason == "end_turn"
     assert answer.content[0].text.endswith("This is all that a mock can answer.")
-    told = json.dumps(mock.requests()[-1].json)
-    assert all(told.count(id) == 2 for id, _ in CALLS[:count])
+    assert tells_calls_again(mock.requests()[-1].json, backend, count)
 
 
 def test_message_thinking(anthropic, thinker, mock):
@@ -287,27 +286,20 @@ def test_message_stream_that_breaks_raises(anthropic, backend, wish):
     assert SAID.startswith("".join(pieces))
 
 
-# The openai package: responses. Backends of OpenAI's own dialect serve them themselves.
-
-RESPONDING = [name for name in KINDS if name != "sagemaker"]
+# The openai package: responses. OpenAI and Azure serve them themselves.
 
 
-@pytest.fixture(params=RESPONDING)
-def responding(request):
-    return KINDS[request.param]
-
-
-def test_response(openai, responding):
-    response = openai.responses.create(model=responding.model, input="Say something.")
+def test_response(openai, backend):
+    response = openai.responses.create(model=backend.model, input="Say something.")
     assert response.output_text == SAID
     assert response.status == "completed"
-    assert response.model == served(responding)
+    assert response.model == served(backend)
     assert (response.usage.input_tokens, response.usage.output_tokens) == (READ, SAYS)
     assert response.usage.total_tokens == READ + SAYS
 
 
-def test_response_stream(openai, responding):
-    with openai.responses.stream(model=responding.model, input="Say something.") as stream:
+def test_response_stream(openai, backend):
+    with openai.responses.stream(model=backend.model, input="Say something.") as stream:
         events = list(stream)
         response = stream.get_final_response()
     assert events[0].type == "response.created"
@@ -319,26 +311,28 @@ def test_response_stream(openai, responding):
 
 
 @pytest.mark.parametrize("wish, count", [("tool", 1), ("tools", 2)])
-def test_response_tools(openai, responding, wish, count):
+def test_response_tools(openai, backend, wish, count):
     tool = {"type": "function", **TOOL_WEATHER["function"], "strict": False}
-    options = {"model": model(responding, wish), "input": "Say something.", "tools": [tool]}
+    options = {"model": model(backend, wish), "input": "Say something.", "tools": [tool]}
     whole = openai.responses.create(**options)
     with openai.responses.stream(**options) as stream:
         final = stream.get_final_response()
     for response in (whole, final):
         asked = [item for item in response.output if item.type == "function_call"]
-        assert [(call.call_id, call.name, json.loads(call.arguments)) for call in asked] == calls(count)
+        found = [(call.call_id, call.name, json.loads(call.arguments)) for call in asked]
+        assert are_calls(found, backend, count)
 
-    results = [{"type": "function_call_output", "call_id": id, "output": "18 degrees"} for id, _ in CALLS[:count]]
+    ids = [item.call_id for item in whole.output if item.type == "function_call"]
+    results = [{"type": "function_call_output", "call_id": id, "output": "18 degrees"} for id in ids]
     turns = [{"role": "user", "content": "Say something."}, *whole.output, *results]
     answer = openai.responses.create(**{**options, "input": turns})
     assert answer.output_text.endswith("This is all that a mock can answer.")
 
 
 @pytest.mark.parametrize("status, exception, _", ERRORS)
-def test_response_errors(openai, responding, status, exception, _):
+def test_response_errors(openai, backend, status, exception, _):
     with pytest.raises(exception) as caught:
-        openai.responses.create(model=model(responding, str(status)), input="Say something.")
+        openai.responses.create(model=model(backend, str(status)), input="Say something.")
     assert caught.value.body["message"] == FAULT.format(status)
 
 

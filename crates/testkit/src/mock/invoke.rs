@@ -57,8 +57,11 @@ fn data_of(sse: &[u8]) -> Value {
     serde_json::from_str(data).unwrap_or_default()
 }
 
+/// The version that newer clients name at every cloud: that of the maker's own API.
+const ANTHROPIC_VERSION: &str = "2026-10-21";
+
 fn wrong_claude(json: &Value, version: &str, refused: &[&str]) -> Option<String> {
-    if json["anthropic_version"] != version {
+    if json["anthropic_version"] != version && json["anthropic_version"] != ANTHROPIC_VERSION {
         return Some(format!("anthropic_version: Input should be '{version}'"));
     }
     let stranger = refused.iter().find(|member| json.get(**member).is_some());
