@@ -153,12 +153,12 @@ pub fn inspect(
         | Operation::Speak
         | Operation::Draw
         | Operation::Rerank
-        | Operation::Tokenize => inspect_json(dialect, content_type, told, body),
+        | Operation::Tokenize => inspect_json((dialect, operation), content_type, told, body),
     }
 }
 
 fn inspect_json(
-    dialect: Dialect,
+    (dialect, operation): (Dialect, Operation),
     content_type: Option<&str>,
     told: Option<&PathFacts>,
     body: &Bytes,
@@ -174,7 +174,7 @@ fn inspect_json(
         None => {
             let model = value("model").ok_or_else(|| missing_model("model is required"))?;
             let model = json::text_value(model).ok_or_else(|| missing_model("model must be a string"))?;
-            (model_name(&model)?, delivery(value("stream"))?)
+            (model_name(&model)?, delivery(value("stream"), operation)?)
         }
     };
     let usage_wanted = usage_wanted(dialect, body, &object)?;
@@ -200,9 +200,15 @@ fn inspect_json(
     })
 }
 
-fn delivery(stream: Option<&[u8]>) -> Result<Delivery, Invalid> {
+/// How the answer is wanted. Operations whose answer is one document have no stream, whatever a request says.
+fn delivery(stream: Option<&[u8]>, operation: Operation) -> Result<Delivery, Invalid> {
+    let streams = !matches!(
+        operation,
+        Operation::Embed | Operation::CountTokens | Operation::Tokenize | Operation::Rerank
+    );
     match stream {
-        Some(b"true") => Ok(Delivery::Stream),
+        Some(b"true") if streams => Ok(Delivery::Stream),
+        Some(b"true") => Ok(Delivery::Whole),
         None | Some(b"false" | b"null") => Ok(Delivery::Whole),
         Some(_) => Err(Invalid::member("stream", "stream must be true or false", "invalid_type")),
     }

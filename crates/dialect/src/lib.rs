@@ -45,7 +45,7 @@ pub use framing::{Corrupt, Reframer};
 pub use inspect::{Facts, Invalid, InvalidKind, inspect};
 pub use models::{ModelEntry, encode_model, encode_models};
 pub use observe::{Observer, Seen, is_whole};
-pub use splice::{SpliceEdits, body_edits, splice_request};
+pub use splice::{SpliceEdits, body_edits, splice_request, wrap};
 pub use translate::{
     AnswerContext, Encoded, StreamTranslator, TranslatedAnswer, Unreadable, can_translate, translate_answer,
     translate_request,

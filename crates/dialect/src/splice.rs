@@ -63,6 +63,14 @@ fn json_value(text: &str) -> Bytes {
     }
 }
 
+/// The JSON object `body` as the member `member` of another, with the name of its model.
+pub fn wrap(body: &[u8], member: &str, model: &str) -> Bytes {
+    let mut inner: serde_json::Map<String, serde_json::Value> =
+        serde_json::from_slice(body).unwrap_or_default();
+    inner.insert("model".to_owned(), model.into());
+    crate::json_text(&serde_json::json!({ member: inner }))
+}
+
 fn quote(text: &str) -> Bytes {
     Bytes::from(serde_json::Value::from(text).to_string())
 }

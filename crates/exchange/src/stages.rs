@@ -4,7 +4,7 @@
 
 use bytes::Bytes;
 use http::{HeaderMap, Method};
-use tollgate_chat::{Effect, Loss, LossKind};
+use tollgate_chat::{Effect, Loss, LossKind, Losses};
 use tollgate_config::CompiledTarget;
 use tollgate_config::bundle::Envelope;
 use tollgate_dialect::{Invalid, SpliceEdits};
@@ -80,7 +80,9 @@ impl<'a> Draft<'a> {
             body: Vec::new(),
         };
         let envelope = target.backend.schema.envelope(&routed.call(target, dialect), &client.headers);
-        let losses = envelope.refused.iter().map(|flag| refused(flag)).collect();
+        let mut losses = Losses::default();
+        envelope.refused.iter().for_each(|flag| losses.push_once(refused(flag)));
+        let losses = losses.into_vec();
         Self { routed, client, target, dialect, asks_usage: false, envelope, losses, request }
     }
 
@@ -121,7 +123,7 @@ fn speak(draft: &mut Draft<'_>) -> Result<(), Refusal> {
         };
         draft.request.body =
             tollgate_dialect::splice_request(routed.dialect, &client.body, &client.facts, &edits);
-        return Ok(());
+        return explain::check(routed.rule.on_loss, &draft.losses).map_err(Refusal::Invalid);
     }
     client.facts.check_density(client.body.len()).map_err(Refusal::Invalid)?;
     let model = routed.upstream_model(draft.target);
@@ -155,6 +157,11 @@ fn mutate_body(draft: &mut Draft<'_>) -> Result<(), Refusal> {
         return Ok(());
     }
     let mutation = &draft.target.mutation;
+    if let Some((member, model)) = &draft.envelope.within
+        && let Some(body) = draft.request.body.pop()
+    {
+        draft.request.body.push(tollgate_dialect::wrap(&body, member, model));
+    }
     let mut edits = host_edits(&draft.envelope);
     edits.extend(tollgate_dialect::body_edits(&mutation.body_set, &mutation.body_remove));
     if edits.is_empty() {

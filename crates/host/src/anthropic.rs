@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use tollgate_terms::{Dialect, Operation};
 
 const VERSION: HeaderName = HeaderName::from_static("anthropic-version");
-pub(crate) const BETA: HeaderName = HeaderName::from_static("anthropic-beta");
+const BETA: HeaderName = HeaderName::from_static("anthropic-beta");
 const BROWSER_ACCESS: HeaderName = HeaderName::from_static("anthropic-dangerous-direct-browser-access");
 
 /// The version that the translation is written against.
@@ -27,6 +27,12 @@ pub(crate) fn suffix(dialect: Dialect, operation: Operation) -> Option<&'static 
 /// Sets the version header unless the client chose one.
 pub(crate) fn require_headers(headers: &mut HeaderMap) {
     headers.entry(VERSION).or_insert(VERSION_DEFAULT);
+}
+
+/// The betas that a client asks for in its headers.
+pub(crate) fn betas(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    let values = headers.get_all(BETA).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).map(str::trim).filter(|beta| !beta.is_empty())
 }
 
 /// Takes away what only Anthropic understands.

@@ -5,7 +5,7 @@
 use http::HeaderMap;
 use tollgate_terms::{Delivery, Dialect, ModelName, Operation};
 
-use crate::anthropic::BETA;
+use crate::anthropic;
 use crate::call::{Call, segment};
 
 /// Converse, embeddings by InvokeModel, counting.
@@ -75,8 +75,7 @@ const ALIASES: [(&str, &str); 1] = [("advanced-tool-use-2025-11-20", "tool-searc
 /// The betas that the client asks for in its headers: those that Bedrock takes, each once, and those that it does not.
 pub(crate) fn betas(headers: &HeaderMap) -> (Vec<&'static str>, Vec<String>) {
     let (mut taken, mut refused) = (Vec::new(), Vec::new());
-    let values = headers.get_all(BETA).iter().filter_map(|value| value.to_str().ok());
-    for beta in values.flat_map(|value| value.split(',')).map(str::trim).filter(|beta| !beta.is_empty()) {
+    for beta in anthropic::betas(headers) {
         let name = ALIASES.iter().find(|(alias, _)| *alias == beta).map_or(beta, |(_, name)| name);
         match BETAS.iter().find(|known| **known == name) {
             Some(known) if !taken.contains(known) => taken.push(*known),

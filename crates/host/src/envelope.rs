@@ -4,7 +4,7 @@ use http::HeaderMap;
 use serde_json::Value;
 use tollgate_terms::{Dialect, Operation};
 
-use crate::{Call, Schema, bedrock, vertex};
+use crate::{Call, Schema, anthropic, bedrock, vertex};
 
 /// Top-level members to remove and to set; removals come first.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -15,6 +15,8 @@ pub struct Envelope {
     pub set: Vec<(&'static str, String)>,
     /// What the client asked for in a header and this host has no place for.
     pub refused: Vec<String>,
+    /// The member that holds all the others, with the name of the model beside them.
+    pub within: Option<(&'static str, String)>,
 }
 
 impl Envelope {
@@ -39,10 +41,22 @@ impl Schema {
                 vertex_messages(version.as_deref(), call, operation)
             }
             // The endpoint serves one model; its own name for it is not the endpoint's.
-            (Self::SageMaker, ..) => Envelope { remove: vec!["model"], ..Envelope::default() },
-            _ => Envelope::default(),
+            (Self::SageMaker, ..) => Envelope { remove: vec!["model"], ..without_betas(headers) },
+            (Self::Gemini { .. }, Dialect::Gemini, Operation::CountTokens | Operation::Tokenize) => {
+                // Beside the contents it counts instructions and tools only so.
+                let within = Some(("generateContentRequest", format!("models/{}", call.model)));
+                Envelope { within, ..without_betas(headers) }
+            }
+            // Betas are in their own header here.
+            (Self::Anthropic { .. } | Self::GcpAnthropic { .. } | Self::Plain, ..) => Envelope::default(),
+            _ => without_betas(headers),
         }
     }
+}
+
+/// For hosts that know nothing of Anthropic's betas.
+fn without_betas(headers: &HeaderMap) -> Envelope {
+    Envelope { refused: anthropic::betas(headers).map(str::to_owned).collect(), ..Envelope::default() }
 }
 
 /// Source: the Bedrock client of the `anthropic` package, and Bedrock's user guide, "Anthropic Claude Messages API".
@@ -59,7 +73,7 @@ fn vertex_messages(version: Option<&str>, call: &Call<'_>, operation: Operation)
     let version = Value::from(version.unwrap_or(VERTEX_VERSION));
     match operation {
         // All models are counted at one path, so the body names the model.
-        Operation::CountTokens => Envelope::default()
+        Operation::CountTokens | Operation::Tokenize => Envelope::default()
             .set("model", &Value::from(vertex::counted_model(call.model)))
             .set("anthropic_version", &version),
         _ => Envelope { remove: vec!["model"], ..Envelope::default() }.set("anthropic_version", &version),

@@ -16,7 +16,7 @@ mod sagemaker;
 mod signature;
 mod vertex;
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 use serde::{Deserialize, Serialize};
 use tollgate_terms::{Dialect, ModelName, Operation, StreamFraming};
 
@@ -224,17 +224,37 @@ impl Schema {
             Self::OpenAi { .. }
             | Self::OpenAiResponses { .. }
             | Self::AzureOpenAi { .. }
-            | Self::Cohere { .. }
-            | Self::AwsBedrock
+            | Self::Cohere { .. } => anthropic::remove_headers(headers),
+            Self::AwsBedrock
             | Self::AwsAnthropic { .. }
             | Self::GcpVertexAi { .. }
             | Self::Gemini { .. }
-            | Self::SageMaker => anthropic::remove_headers(headers),
+            | Self::SageMaker => {
+                anthropic::remove_headers(headers);
+                remove_steering(headers);
+            }
             Self::Anthropic { .. } => anthropic::require_headers(headers),
-            // The version is in the body; betas stay in their header.
-            Self::GcpAnthropic { .. } => anthropic::remove_version(headers),
+            Self::GcpAnthropic { .. } => {
+                // The version is in the body; betas stay in their header.
+                anthropic::remove_version(headers);
+                remove_steering(headers);
+            }
             Self::Plain => {}
         }
+    }
+}
+
+/// Takes away what steers an account of a cloud: whose quota is taken, which guardrail, which variant of an endpoint. The account
+/// is the gateway's, and its operator's to steer, by headers of the configuration.
+fn remove_steering(headers: &mut HeaderMap) {
+    let steers = |name: &&HeaderName| {
+        let name = name.as_str();
+        let is_key = name == "x-goog-api-key";
+        !is_key && ["x-amz-", "x-amzn-", "x-goog-"].iter().any(|prefix| name.starts_with(prefix))
+    };
+    let names: Vec<HeaderName> = headers.keys().filter(steers).cloned().collect();
+    for name in names {
+        headers.remove(name);
     }
 }
 
@@ -415,6 +435,31 @@ mod tests {
         ] {
             let found = path_of(schema, dialect, operation, delivery, model);
             assert_eq!(found, Some(expected));
+        }
+    }
+
+    #[test]
+    fn clients_do_not_steer_the_account_of_a_cloud() {
+        for schema in [Schema::AwsBedrock, Schema::SageMaker, Schema::GcpVertexAi { location: None }] {
+            let mut headers = HeaderMap::new();
+            for name in ["x-amzn-bedrock-guardrailidentifier", "x-goog-user-project", "x-mine"] {
+                headers.insert(name, http::HeaderValue::from_static("1"));
+            }
+            schema.adjust_headers(&mut headers);
+            assert_eq!(headers.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["x-mine"], "{schema:?}");
+        }
+    }
+
+    #[test]
+    fn a_body_names_its_model_where_no_path_does() {
+        let model = ModelName::parse("claude-x@default").expect("a model name");
+        let claude = Schema::GcpAnthropic { version: None, location: at("p", "r") };
+        for operation in [Operation::CountTokens, Operation::Tokenize] {
+            let (dialect, delivery) = (Dialect::AnthropicMessages, Delivery::Whole);
+            let call = Call { dialect, operation, delivery, model: &model };
+            let envelope = claude.envelope(&call, &HeaderMap::new());
+            assert!(envelope.set.contains(&("model", "\"claude-x\"".to_owned())), "{envelope:?}");
+            assert!(envelope.remove.is_empty(), "{envelope:?}");
         }
     }
 

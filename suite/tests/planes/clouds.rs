@@ -122,6 +122,8 @@ fn f16_a_bad_checksum_in_front_is_a_502() {
     let (tested, _scripted) = serving(Schema::AwsBedrock, streaming(&stream, 1000));
     let response = tested.chat(STREAM);
     assert_eq!(status(&response), 502, "{response}");
+    let log = tested.log_lines(1);
+    assert_eq!(log[0]["tollgate.fault"], "unreadable", "{log:?}");
 }
 
 #[test]
@@ -243,8 +245,9 @@ fn embeddings_of_bedrock_are_counted_by_their_head() {
     to_cohere.targets[0].model_override =
         Some(tollgate_terms::ModelName::parse("cohere.embed-v4:0").expect("a name"));
     let tested = Tested::start(to_cohere, vec![backend("b", Schema::AwsBedrock, scripted.address)]);
-    let response =
-        messages(&tested, "/v1/embeddings", "", r#"{"model":"m","input":"a","encoding_format":"base64"}"#);
+    // There is no stream of vectors, whatever is asked for.
+    let asked = r#"{"model":"m","input":"a","encoding_format":"base64","stream":true}"#;
+    let response = messages(&tested, "/v1/embeddings", "", asked);
     assert_eq!(target(&scripted.request()), "/model/cohere.embed-v4:0/invoke");
     let told = json(&response);
     assert_eq!(told["data"][0]["embedding"], "AAAAPw==", "{told}");
@@ -285,6 +288,17 @@ fn a_route_may_refuse_what_a_translation_would_lose() {
     let response = messages(&tested, "/v1/chat/completions", "", asked);
     assert_eq!(status(&response), 422, "{response}");
     assert_eq!(json(&response)["error"]["param"], "/seed", "{response}");
+    // A wish in a header is one as well, where bytes go through.
+    let mut strict = tollgate_suite::bundle(
+        tollgate_suite::free_port(),
+        rule(&["b"]),
+        vec![backend("b", Schema::AwsAnthropic { version: None }, scripted.address)],
+    );
+    strict.routes[0].on_loss = tollgate_config::bundle::OnLoss::Reject;
+    let tested = Tested::start_bundle(strict, tollgate_effects::Secrets::default());
+    let betas = "anthropic-version: 2023-06-01\r\nanthropic-beta: not-for-bedrock\r\n";
+    let response = messages(&tested, "/v1/messages", betas, MESSAGES);
+    assert_eq!(status(&response), 422, "{response}");
 }
 
 #[test]
@@ -353,4 +367,18 @@ fn gemini_on_vertex_streams_to_a_client_of_messages() {
     );
     let log = tested.log_lines(1);
     assert_eq!(log[0]["gen_ai.usage.output_tokens"], 5, "{log:?}");
+}
+
+#[test]
+fn a_count_by_the_gemini_api_has_all_of_the_request_within() {
+    let script = vec![Act::Write(sized(200, JSON, "", r#"{"totalTokens":12}"#))];
+    let (tested, scripted) = serving(Schema::Gemini { prefix: "v1beta".to_owned() }, script);
+    let asked = r#"{"model":"m","system":"Be brief.","messages":[{"role":"user","content":"Hello"}]}"#;
+    let response = messages(&tested, "/v1/messages/count_tokens", "", asked);
+    assert_eq!(json(&response), serde_json::json!({"input_tokens": 12}), "{response}");
+    let request = scripted.request();
+    assert_eq!(target(&request), "/v1beta/models/m:countTokens");
+    let within = json(&request)["generateContentRequest"].clone();
+    assert_eq!(within["model"], "models/m", "{request}");
+    assert_eq!(within["systemInstruction"]["parts"][0]["text"], "Be brief.", "{request}");
 }

@@ -13,6 +13,9 @@ use crate::fields::{Members, object};
 /// Longest name of a document.
 const NAME_CHARACTERS_MAX: usize = 200;
 
+/// Longest number behind a name, with what is around it.
+const NUMBER_CHARACTERS_MAX: usize = 12;
+
 /// The name of a document that has none: the API needs one.
 const NAME_DEFAULT: &str = "document";
 
@@ -92,14 +95,14 @@ impl DocumentNames {
 
     /// A name that the API takes and that is not taken.
     fn take(&mut self, title: &str, format: Option<&str>) -> String {
-        let stem = plain_name(title, format);
+        // Cut, so that every number finds room behind it and names that begin alike count together.
+        let mut stem = plain_name(title, format);
+        stem.truncate(NAME_CHARACTERS_MAX - NUMBER_CHARACTERS_MAX);
         let mut name = stem.clone();
         while !self.taken.insert(name.clone()) {
             let number = self.numbers.entry(stem.clone()).or_insert(1);
             *number += 1;
-            let suffix = format!(" ({number})");
-            let room = NAME_CHARACTERS_MAX - suffix.len();
-            name = stem.chars().take(room).collect::<String>() + &suffix;
+            name = format!("{stem} ({number})");
         }
         name
     }
@@ -199,8 +202,12 @@ mod tests {
             assert_eq!(names.take(title, Some("pdf")), name, "{title}");
         }
         let long = "x".repeat(300);
-        for name in [names.take(&long, None), names.take(&long, None)] {
-            assert_eq!(name.len(), NAME_CHARACTERS_MAX);
+        let (one, two) = (names.take(&long, None), names.take(&long, None));
+        assert!(one != two && one.len() <= NAME_CHARACTERS_MAX && two.len() <= NAME_CHARACTERS_MAX);
+        // Titles that differ behind the cut count together, so that none is tried for long.
+        for number in 0..10_000 {
+            let name = names.take(&format!("{}{number:08}", "x".repeat(192)), None);
+            assert!(name.len() <= NAME_CHARACTERS_MAX, "{name}");
         }
     }
 }

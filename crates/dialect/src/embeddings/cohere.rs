@@ -2,10 +2,12 @@
 //!
 //! Source: Bedrock's user guide, "Cohere Embed models". How many tokens were read stands in a header, not in the answer.
 
+use serde::Deserialize;
 use serde_json::{Value, json};
 use tollgate_chat::{Effect, LossKind, Losses};
+use tollgate_terms::Usage;
 
-use super::{Input, Request, VectorEncoding, Vectors, answer, lose_user, lost, vector};
+use super::{Input, Request, VectorEncoding, Vectors, answer, lose_user, lost};
 use crate::Invalid;
 use crate::fields::Members;
 use crate::translate::Unreadable;
@@ -54,11 +56,26 @@ fn input_type(task: Option<&str>, losses: &mut Losses) -> &'static str {
     }
 }
 
+#[derive(Deserialize)]
+struct Answer {
+    embeddings: Embeddings,
+}
+
+/// By type where types were asked for, as they were before there were any.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Embeddings {
+    ByType { float: Vec<Vec<f64>> },
+    Floats(Vec<Vec<f64>>),
+}
+
 pub(super) fn decode_answer(body: &[u8]) -> Result<Vectors, Unreadable> {
-    let answer = answer(body)?;
-    let embeddings = answer.get("embeddings");
-    let floats = embeddings.and_then(|told| told.get("float")).or(embeddings).and_then(Value::as_array);
-    let floats = floats.ok_or_else(|| Unreadable("no embeddings".to_owned()))?;
-    let vectors = floats.iter().map(|one| vector(Some(one))).collect::<Result<_, _>>()?;
+    let answer: Answer = answer(body)?;
+    let (Embeddings::ByType { float: vectors } | Embeddings::Floats(vectors)) = answer.embeddings;
     Ok(Vectors { vectors, usage: None })
+}
+
+/// The answer does not tell it.
+pub(super) fn usage(_: &[u8]) -> Option<Usage> {
+    None
 }

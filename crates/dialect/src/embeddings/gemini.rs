@@ -2,12 +2,16 @@
 //!
 //! Source: `google.genai.models`, embedding by `EMBED_CONTENT`.
 
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 use tollgate_chat::Losses;
+use tollgate_terms::Usage;
 
-use super::{Input, Request, VectorEncoding, Vectors, answer, lose_user, only_one, usage, vector};
+use super::{Input, Request, VectorEncoding, Vectors, answer, lose_user, only_one, read_tokens};
 use crate::Invalid;
 use crate::fields::Members;
+use crate::observe::Count;
 use crate::translate::Unreadable;
 
 pub(super) fn encode_request(request: Request, losses: &mut Losses) -> Result<Value, Invalid> {
@@ -31,9 +35,38 @@ pub(super) fn encode_request(request: Request, losses: &mut Losses) -> Result<Va
     Ok(body.value())
 }
 
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Answer<V> {
+    embedding: Embedding<V>,
+    #[serde(default)]
+    usage_metadata: Option<UsageMetadata>,
+}
+
+#[derive(Deserialize)]
+struct Embedding<V> {
+    values: V,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct UsageMetadata {
+    #[serde(default)]
+    prompt_token_count: Count,
+}
+
+impl<V> Answer<V> {
+    fn usage(&self) -> Option<Usage> {
+        read_tokens(self.usage_metadata.as_ref()?.prompt_token_count.value())
+    }
+}
+
 pub(super) fn decode_answer(body: &[u8]) -> Result<Vectors, Unreadable> {
-    let answer = answer(body)?;
-    let vectors = vec![vector(answer.pointer("/embedding/values"))?];
-    let count = answer.pointer("/usageMetadata/promptTokenCount").and_then(crate::observe::count);
-    Ok(Vectors { vectors, usage: usage(count) })
+    let answer: Answer<Vec<f64>> = answer(body)?;
+    let usage = answer.usage();
+    Ok(Vectors { vectors: vec![answer.embedding.values], usage })
+}
+
+pub(super) fn usage(body: &[u8]) -> Option<Usage> {
+    answer::<Answer<IgnoredAny>>(body).ok()?.usage()
 }

@@ -10,6 +10,7 @@ mod titan;
 mod vertex;
 
 use bytes::Bytes;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tollgate_chat::{Effect, Loss, LossKind, Losses};
 use tollgate_terms::{Dialect, Usage};
@@ -66,22 +67,32 @@ pub(crate) fn can_translate(client: Dialect, backend: Dialect) -> bool {
 struct Words {
     encode_request: fn(Request, &mut Losses) -> Result<Value, Invalid>,
     decode_answer: fn(&[u8]) -> Result<Vectors, Unreadable>,
+    /// Reads the tokens alone.
+    usage: fn(&[u8]) -> Option<Usage>,
 }
 
 fn words(backend: Dialect) -> Option<Words> {
     match backend {
-        Dialect::VertexEmbeddings => {
-            Some(Words { encode_request: vertex::encode_request, decode_answer: vertex::decode_answer })
-        }
-        Dialect::GeminiEmbeddings => {
-            Some(Words { encode_request: gemini::encode_request, decode_answer: gemini::decode_answer })
-        }
-        Dialect::TitanEmbeddings => {
-            Some(Words { encode_request: titan::encode_request, decode_answer: titan::decode_answer })
-        }
-        Dialect::CohereEmbeddings => {
-            Some(Words { encode_request: cohere::encode_request, decode_answer: cohere::decode_answer })
-        }
+        Dialect::VertexEmbeddings => Some(Words {
+            encode_request: vertex::encode_request,
+            decode_answer: vertex::decode_answer,
+            usage: vertex::usage,
+        }),
+        Dialect::GeminiEmbeddings => Some(Words {
+            encode_request: gemini::encode_request,
+            decode_answer: gemini::decode_answer,
+            usage: gemini::usage,
+        }),
+        Dialect::TitanEmbeddings => Some(Words {
+            encode_request: titan::encode_request,
+            decode_answer: titan::decode_answer,
+            usage: titan::usage,
+        }),
+        Dialect::CohereEmbeddings => Some(Words {
+            encode_request: cohere::encode_request,
+            decode_answer: cohere::decode_answer,
+            usage: cohere::usage,
+        }),
         Dialect::OpenAiChat
         | Dialect::OpenAiCompletions
         | Dialect::OpenAiEmbeddings
@@ -150,21 +161,12 @@ fn only_one(inputs: Vec<Input>) -> Result<Input, Invalid> {
     }
 }
 
-/// A vector as backends write it.
-fn vector(value: Option<&Value>) -> Result<Vec<f64>, Unreadable> {
-    let numbers = value.and_then(Value::as_array).ok_or_else(|| Unreadable("no vector".to_owned()))?;
-    numbers
-        .iter()
-        .map(|number| number.as_f64().ok_or_else(|| Unreadable("a vector of something else".to_owned())))
-        .collect()
-}
-
 /// The usage of an answer that tells the tokens of its texts.
-fn usage(input_tokens: Option<u64>) -> Option<Usage> {
+fn read_tokens(input_tokens: Option<u64>) -> Option<Usage> {
     Some(Usage { input_tokens: input_tokens?, ..Usage::default() })
 }
 
-/// The whole answer as JSON.
-fn answer(body: &[u8]) -> Result<Value, Unreadable> {
+/// An answer, read into no more than what is wanted of it: a batch may have a hundred megabytes.
+fn answer<T: DeserializeOwned>(body: &[u8]) -> Result<T, Unreadable> {
     serde_json::from_slice(body).map_err(|error| Unreadable(error.to_string()))
 }

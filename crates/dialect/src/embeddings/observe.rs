@@ -27,9 +27,8 @@ pub(crate) fn openai_body(tally: &mut Tally, body: &[u8]) {
 
 /// Sees a whole answer of `dialect`.
 pub(crate) fn body(tally: &mut Tally, dialect: Dialect, body: &[u8]) {
-    let read = words(dialect).and_then(|words| (words.decode_answer)(body).ok());
     // Where the answer does not tell the tokens, a header may have done so.
-    if let Some(usage) = read.and_then(|vectors| vectors.usage) {
+    if let Some(usage) = words(dialect).and_then(|words| (words.usage)(body)) {
         tally.finish(Some(usage));
     }
 }

@@ -2,12 +2,16 @@
 //!
 //! Source: Bedrock's user guide, "Amazon Titan Embeddings Text".
 
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::Value;
 use tollgate_chat::{Effect, LossKind, Losses};
+use tollgate_terms::Usage;
 
-use super::{Input, Request, VectorEncoding, Vectors, answer, lose_user, lost, only_one, usage, vector};
+use super::{Input, Request, VectorEncoding, Vectors, answer, lose_user, lost, only_one, read_tokens};
 use crate::Invalid;
 use crate::fields::Members;
+use crate::observe::Count;
 use crate::translate::Unreadable;
 
 pub(super) fn encode_request(request: Request, losses: &mut Losses) -> Result<Value, Invalid> {
@@ -35,9 +39,20 @@ pub(super) fn encode_request(request: Request, losses: &mut Losses) -> Result<Va
     Ok(body.value())
 }
 
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Answer<V> {
+    embedding: V,
+    #[serde(default)]
+    input_text_token_count: Count,
+}
+
 pub(super) fn decode_answer(body: &[u8]) -> Result<Vectors, Unreadable> {
-    let answer = answer(body)?;
-    let vectors = vec![vector(answer.get("embedding"))?];
-    let count = answer.get("inputTextTokenCount").and_then(crate::observe::count);
-    Ok(Vectors { vectors, usage: usage(count) })
+    let answer: Answer<Vec<f64>> = answer(body)?;
+    let usage = read_tokens(answer.input_text_token_count.value());
+    Ok(Vectors { vectors: vec![answer.embedding], usage })
+}
+
+pub(super) fn usage(body: &[u8]) -> Option<Usage> {
+    read_tokens(answer::<Answer<IgnoredAny>>(body).ok()?.input_text_token_count.value())
 }

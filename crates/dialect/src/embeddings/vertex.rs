@@ -2,12 +2,16 @@
 //!
 //! Source: `google.genai.models`, embedding by `PREDICT`.
 
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 use tollgate_chat::Losses;
+use tollgate_terms::Usage;
 
-use super::{Input, Request, VectorEncoding, Vectors, answer, lose_user, usage, vector};
+use super::{Input, Request, VectorEncoding, Vectors, answer, lose_user, read_tokens};
 use crate::Invalid;
 use crate::fields::Members;
+use crate::observe::Count;
 use crate::translate::Unreadable;
 
 pub(super) fn encode_request(request: Request, losses: &mut Losses) -> Result<Value, Invalid> {
@@ -35,18 +39,45 @@ pub(super) fn encode_request(request: Request, losses: &mut Losses) -> Result<Va
     Ok(json!({"instances": instances, "parameters": parameters.value()}))
 }
 
-pub(super) fn decode_answer(body: &[u8]) -> Result<Vectors, Unreadable> {
-    let answer = answer(body)?;
-    let predictions = answer.get("predictions").and_then(Value::as_array);
-    let predictions = predictions.ok_or_else(|| Unreadable("no predictions".to_owned()))?;
-    let vectors =
-        predictions.iter().map(|one| vector(one.pointer("/embeddings/values"))).collect::<Result<_, _>>()?;
-    let counts: Option<Vec<u64>> = predictions.iter().map(count).collect();
-    Ok(Vectors { vectors, usage: usage(counts.map(|counts| counts.iter().sum())) })
+#[derive(Deserialize)]
+struct Answer<V> {
+    predictions: Vec<Prediction<V>>,
 }
 
-/// Tokens of one text; some models write them with a fraction.
-fn count(prediction: &Value) -> Option<u64> {
-    let count = prediction.pointer("/embeddings/statistics/token_count")?;
-    crate::observe::count(count)
+#[derive(Deserialize)]
+struct Prediction<V> {
+    embeddings: Embeddings<V>,
+}
+
+#[derive(Deserialize)]
+struct Embeddings<V> {
+    values: V,
+    #[serde(default)]
+    statistics: Option<Statistics>,
+}
+
+/// Some models write the count with a fraction.
+#[derive(Deserialize)]
+struct Statistics {
+    #[serde(default)]
+    token_count: Count,
+}
+
+impl<V> Answer<V> {
+    /// The tokens of all texts, if each tells its own.
+    fn usage(&self) -> Option<Usage> {
+        let counts =
+            self.predictions.iter().map(|one| one.embeddings.statistics.as_ref()?.token_count.value());
+        read_tokens(counts.collect::<Option<Vec<_>>>()?.into_iter().reduce(u64::saturating_add))
+    }
+}
+
+pub(super) fn decode_answer(body: &[u8]) -> Result<Vectors, Unreadable> {
+    let answer: Answer<Vec<f64>> = answer(body)?;
+    let usage = answer.usage();
+    Ok(Vectors { vectors: answer.predictions.into_iter().map(|one| one.embeddings.values).collect(), usage })
+}
+
+pub(super) fn usage(body: &[u8]) -> Option<Usage> {
+    answer::<Answer<IgnoredAny>>(body).ok()?.usage()
 }

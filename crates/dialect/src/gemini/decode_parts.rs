@@ -2,6 +2,8 @@
 //!
 //! Source: `google.genai.types.Content` and `Part`.
 
+use std::collections::{HashMap, HashSet, VecDeque};
+
 use serde_json::{Map, Value};
 use tollgate_chat::{Block, BlockKind, Effect, LossKind, Losses, Role, Turn};
 
@@ -53,8 +55,11 @@ pub(super) fn turns(fields: &mut Fields, losses: &mut Losses) -> Result<Vec<Turn
 #[derive(Default)]
 struct Calls {
     count: usize,
-    /// Names and ids of the calls without a result.
-    open: Vec<(String, String)>,
+    /// Ids of the calls without a result, by the name of the function; the oldest first.
+    open: HashMap<String, VecDeque<String>>,
+    /// All ids, and those that have a result.
+    ids: HashSet<String>,
+    told: HashSet<String>,
 }
 
 impl Calls {
@@ -121,22 +126,33 @@ impl Calls {
             Some(other) => return Err(wrong(&call.at("args"), "an object", &other)),
         };
         call.lose_rest(losses);
-        self.open.push((name.clone(), id.clone()));
+        self.ids.insert(id.clone());
+        self.open.entry(name.clone()).or_default().push_back(id.clone());
         Ok(BlockKind::ToolUse { id, name, input })
+    }
+
+    /// The call that a result is of: the one with the id that it tells, else the oldest one of its function.
+    fn meant(&mut self, name: &str, told: Option<String>) -> Option<String> {
+        if let Some(id) = told {
+            return (self.ids.contains(&id) && self.told.insert(id.clone())).then_some(id);
+        }
+        let waiting = self.open.get_mut(name)?;
+        while let Some(id) = waiting.pop_front() {
+            if self.told.insert(id.clone()) {
+                return Some(id);
+            }
+        }
+        None
     }
 
     fn result(&mut self, mut result: Fields, losses: &mut Losses) -> Result<BlockKind, Invalid> {
         let origin = result.pointer.clone();
         let name = result.needed_text("name")?;
         let told = result.text("id")?.filter(|id| !id.is_empty());
-        let is_meant = |(called, id): &(String, String)| {
-            told.as_ref().map_or_else(|| *called == name, |told| told == id)
-        };
-        let at = self.open.iter().position(is_meant).ok_or_else(|| {
+        let id = self.meant(&name, told).ok_or_else(|| {
             let message = format!("{origin}: the result of {name:?} follows no call of it");
             Invalid::unprocessable(message, origin.clone())
         })?;
-        let (_, id) = self.open.remove(at);
         let response = result.take("response").unwrap_or_else(|| Value::Object(Map::new()));
         let (text, is_error) = response_text(response);
         let mut content = vec![Block::text(format!("{origin}/response"), text)];

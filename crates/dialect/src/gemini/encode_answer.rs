@@ -2,6 +2,8 @@
 //!
 //! Source: `google.genai.types.GenerateContentResponse`.
 
+use std::collections::VecDeque;
+
 use bytes::Bytes;
 use serde_json::{Value, json};
 use tollgate_chat::{Answer, Block, BlockKind, Choice, Effect, ImageSource, LossKind, Losses};
@@ -61,7 +63,7 @@ fn candidate(index: usize, choice: Choice, ids: &mut CallIds, losses: &mut Losse
 struct Said {
     parts: Vec<Value>,
     /// Signatures that wait for their part; the oldest first.
-    signatures: Vec<String>,
+    signatures: VecDeque<String>,
     citations: Vec<Value>,
 }
 
@@ -127,7 +129,7 @@ impl Said {
         if !self.signatures.is_empty()
             && let Some(members) = part.as_object_mut()
         {
-            members.insert("thoughtSignature".to_owned(), self.signatures.remove(0).into());
+            members.insert("thoughtSignature".to_owned(), self.signatures.pop_front().into());
         }
         self.parts.push(part);
     }

@@ -2,6 +2,8 @@
 //!
 //! Source: `google.genai.types.Content` and `Part`; Google's guide to thought signatures.
 
+use std::collections::VecDeque;
+
 use std::collections::HashMap;
 
 use serde_json::{Map, Value, json};
@@ -182,7 +184,7 @@ impl Parts {
 
     /// What the model said. A signature without a text is that of the part behind it.
     fn model(&mut self, blocks: Vec<Block>, losses: &mut Losses) -> Result<Vec<Value>, Invalid> {
-        let mut turn = ModelTurn { has_called: false, said: Vec::new(), signatures: Vec::new() };
+        let mut turn = ModelTurn { has_called: false, said: Vec::new(), signatures: VecDeque::new() };
         let mut blocks = blocks.into_iter().peekable();
         while let Some(Block { origin, cache, kind }) = blocks.next() {
             lose_cache_point(&origin, cache.as_ref(), losses);
@@ -234,7 +236,7 @@ impl Parts {
 struct ModelTurn {
     said: Vec<Value>,
     /// Signatures that wait for their part; the oldest first.
-    signatures: Vec<String>,
+    signatures: VecDeque<String>,
     has_called: bool,
 }
 
@@ -243,7 +245,7 @@ impl ModelTurn {
         if !self.signatures.is_empty()
             && let Some(members) = part.as_object_mut()
         {
-            members.insert("thoughtSignature".to_owned(), self.signatures.remove(0).into());
+            members.insert("thoughtSignature".to_owned(), self.signatures.pop_front().into());
         }
         self.said.push(part);
     }
@@ -251,7 +253,7 @@ impl ModelTurn {
     fn call(&mut self, part: Value, gemini: Gemini) {
         let is_first = !std::mem::replace(&mut self.has_called, true);
         if is_first && gemini.has_levels() && self.signatures.is_empty() {
-            self.signatures.push(NO_SIGNATURE.to_owned());
+            self.signatures.push_back(NO_SIGNATURE.to_owned());
         }
         self.push(part);
     }

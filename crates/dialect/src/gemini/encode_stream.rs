@@ -3,6 +3,8 @@
 //! Source: `google.genai.types.GenerateContentResponse`. Texts and thoughts go out as they come, a call when all of it is
 //! known. The last event tells how each candidate ended, and the usage.
 
+use std::collections::VecDeque;
+
 use bytes::BytesMut;
 use serde_json::{Value, json};
 use tollgate_chat::{BlockStart, Delta, Effect, Event, LossKind, Losses, StopReason};
@@ -37,7 +39,7 @@ pub(crate) struct StreamEncoder {
 #[derive(Debug, Default)]
 struct Progress {
     /// Signatures that wait for their part; the oldest first.
-    signatures: Vec<String>,
+    signatures: VecDeque<String>,
     citations: Vec<Value>,
     stop: Option<StopReason>,
 }
@@ -180,7 +182,7 @@ impl StreamEncoder {
             }
             // Without a text it is that of the part behind it.
             (OpenKind::Thinking(Begun::No), Delta::Signature(signature)) => {
-                self.progress(choice).signatures.push(signature);
+                self.progress(choice).signatures.push_back(signature);
             }
             (OpenKind::Call { input, .. }, Delta::Input(text)) => input.push_str(&text),
             (_, Delta::Citation(citation)) => self.progress(choice).citations.push(citation),
@@ -208,7 +210,7 @@ impl StreamEncoder {
         if !signatures.is_empty()
             && let Some(members) = part.as_object_mut()
         {
-            members.insert("thoughtSignature".to_owned(), signatures.remove(0).into());
+            members.insert("thoughtSignature".to_owned(), signatures.pop_front().into());
         }
         part
     }

@@ -57,9 +57,27 @@ struct Body<'a> {
     usage_metadata: Option<WireUsage>,
     #[serde(default)]
     error: Option<IgnoredAny>,
+    #[serde(default)]
+    candidates: Option<Vec<Candidate>>,
+    #[serde(default)]
+    prompt_feedback: Option<PromptFeedback>,
     /// The answer of `countTokens`.
     #[serde(default)]
     total_tokens: Count,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Candidate {
+    #[serde(default)]
+    finish_reason: Option<IgnoredAny>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct PromptFeedback {
+    #[serde(default)]
+    block_reason: Option<IgnoredAny>,
 }
 
 /// Sees a whole answer.
@@ -77,14 +95,12 @@ pub(crate) fn body(tally: &mut Tally, body: &[u8]) {
 
 /// Sees one event.
 pub(crate) fn event(tally: &mut Tally, data: &[u8]) -> Seen {
-    let (mut text, mut ends) = (0, false);
+    let mut text = 0;
     for (key, value) in json::members(data) {
         match key {
             b"text" => text += string_bytes(value),
             // Calls of functions are output too, and their arguments an object.
             b"functionCall" => text += 1,
-            b"finishReason" => ends |= value.starts_with(b"\""),
-            b"blockReason" => ends = true,
             _ => {}
         }
     }
@@ -97,7 +113,8 @@ pub(crate) fn event(tally: &mut Tally, data: &[u8]) -> Seen {
     if let Some(usage) = read.usage_metadata.and_then(|usage| usage.usage()) {
         tally.usage = Some(usage);
     }
-    if ends {
+    let ends = read.candidates.iter().flatten().any(|candidate| candidate.finish_reason.is_some());
+    if ends || read.prompt_feedback.is_some_and(|feedback| feedback.block_reason.is_some()) {
         tally.is_complete = true;
     }
     tally.usage_is_final = tally.is_complete && tally.usage.is_some();

@@ -2,6 +2,8 @@
 //!
 //! Source: `openai.types.responses.ToolParam` and `ResponseCreateParams.tool_choice`.
 
+use std::collections::HashSet;
+
 use serde_json::Value;
 use tollgate_chat::{Effect, LossKind, Losses, Tool, ToolChoice};
 
@@ -22,7 +24,7 @@ pub(super) fn tools(fields: &mut Fields, losses: &mut Losses) -> Result<Vec<Tool
         tools.push(Tool {
             name: tool.needed_text("name")?,
             description: tool.text("description")?,
-            strict: tool.truth("strict")?.or(strict_by_default(schema.as_ref())),
+            strict: tool.truth("strict")?.or_else(|| strict_by_default(schema.as_ref())),
             schema,
             cache: None,
             origin,
@@ -54,9 +56,9 @@ fn is_strict_schema(schema: &Value) -> bool {
                 || (members.get("additionalProperties") == Some(&Value::Bool(false))
                     && named.is_none_or(|named| {
                         let demanded = members.get("required").and_then(Value::as_array);
-                        named.keys().all(|name| {
-                            demanded.is_some_and(|demanded| demanded.iter().any(|demanded| demanded == name))
-                        })
+                        let demanded: HashSet<&str> =
+                            demanded.into_iter().flatten().filter_map(Value::as_str).collect();
+                        named.keys().all(|name| demanded.contains(name.as_str()))
                     }));
             is_closed && members.values().all(is_strict_schema)
         }
@@ -125,7 +127,8 @@ fn allowed(
         return Ok((tools, Some(ToolChoice::Named(name.clone()))));
     }
     let count = tools.len();
-    let left: Vec<Tool> = tools.into_iter().filter(|tool| names.contains(&tool.name)).collect();
+    let names: HashSet<&str> = names.iter().map(String::as_str).collect();
+    let left: Vec<Tool> = tools.into_iter().filter(|tool| names.contains(tool.name.as_str())).collect();
     if left.is_empty() {
         return Err(Invalid::unprocessable("none of the allowed tools is there", "/tool_choice/tools"));
     }

@@ -92,8 +92,7 @@ pub(crate) fn event(tally: &mut Tally, data: &[u8]) -> Seen {
                 body(tally, response.get().as_bytes());
             }
             tally.is_complete = true;
-            // A failure before any output is the backend's way to say no.
-            if event.kind == "response.failed" && !tally.saw_output { Seen::Error } else { Seen::Terminal }
+            if event.kind == "response.failed" { Seen::Error } else { Seen::Terminal }
         }
         kind if kind.ends_with(".delta") => {
             tally.output(event.delta.map_or(0, |delta| delta.get().len().saturating_sub(2)));
