@@ -377,12 +377,17 @@ def test_embeddings_in_openais_dialect(openai, name):
         ("bedrock", "/model/anthropic.claude-5/count-tokens"),
         ("bedrock_claude", "/model/anthropic.claude-5/count-tokens"),
         ("vertex_claude", f"{VERTEX.rsplit('/', 1)[0]}/count-tokens:rawPredict"),
+        ("gemini", "/v1beta/models/gemini-3-pro:countTokens"),
+        ("openai", "/v1/responses/input_tokens"),
     ],
 )
-def test_count_tokens(anthropic, mock, name, path):
+def test_count_tokens(openai, anthropic, mock, name, path):
     count = anthropic.messages.count_tokens(
         model=KINDS[name].model, system="Be very brief.", messages=ASKED, tools=[TOOL]
     )
     assert count.input_tokens == 5
-    [request] = mock.requests()
-    assert request.path == path
+    count = openai.responses.input_tokens.count(
+        model=KINDS[name].model, instructions="Be very brief.", input="Say something."
+    )
+    assert count.input_tokens == 5
+    assert [request.path for request in mock.requests()] == [path, path]

@@ -4,6 +4,7 @@ the gateway writes down of it."""
 import asyncio
 import json
 import time
+from itertools import islice
 
 import anthropic as anthropic_package
 import openai as openai_package
@@ -188,10 +189,10 @@ def test_the_backend_is_told_when_the_client_leaves(openai, backend, mock):
 
 def test_words_arrive_as_they_are_said(openai, backend):
     """Whatever the framing: a piece does not wait for the next one. The mock server pauses 200 ms between two."""
-    stream = chat(openai, backend, "slow", stream=True)
-    times = [time.monotonic() for chunk in stream if chunk.choices and chunk.choices[0].delta.content]
+    with chat(openai, backend, "slow", stream=True) as stream:
+        said = (time.monotonic() for chunk in stream if chunk.choices and chunk.choices[0].delta.content)
+        times = list(islice(said, 4))
     gaps = [later - earlier for earlier, later in zip(times, times[1:])]
-    assert len(gaps) == SAYS - 1
     assert min(gaps) > 0.05
 
 
