@@ -8,7 +8,7 @@ import openai as openai_package
 import pytest
 
 from backends import (
-    ASKED, FAULT, GOOGLE, KINDS, READ, SAID, SAYS, SIGNATURE, THINKS, THOUGHT, VERTEX, are_calls, model, served,
+    ASKED, FAULT, KINDS, READ, SAID, SAYS, SIGNATURE, THINKS, THOUGHT, VERTEX, are_calls, model, served,
     tells_calls_again,
 )
 from harness import TOOL_WEATHER, broken_off
@@ -33,13 +33,13 @@ def thinker(backend):
 
 
 @pytest.fixture
-def openai(openai):
-    return openai.with_options(default_headers=GOOGLE)
+def openai(openai_of_all):
+    return openai_of_all
 
 
 @pytest.fixture
-def anthropic(anthropic):
-    return anthropic.with_options(default_headers=GOOGLE)
+def anthropic(anthropic_of_all):
+    return anthropic_of_all
 
 
 def chat(client, backend, wish=None, messages=ASKED, **options):

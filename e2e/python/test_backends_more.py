@@ -48,13 +48,13 @@ def backend(name):
 
 
 @pytest.fixture
-def openai(openai):
-    return openai.with_options(default_headers=GOOGLE)
+def openai(openai_of_all):
+    return openai_of_all
 
 
 @pytest.fixture
-def anthropic(anthropic):
-    return anthropic.with_options(default_headers=GOOGLE)
+def anthropic(anthropic_of_all):
+    return anthropic_of_all
 
 
 def chat(client, backend, wish=None, messages=ASKED, **options):
