@@ -4,6 +4,7 @@ import anthropic as anthropic_package
 import openai as openai_package
 import pytest
 
+from backends import GOOGLE
 from harness import Gateway, Mock
 
 OPTIONS = {"api_key": "client-key", "max_retries": 0, "timeout": 10}
@@ -60,4 +61,19 @@ def anthropic(gateway):
 @pytest.fixture
 def anthropic_prefixed(gateway):
     with anthropic_package.Anthropic(base_url=f"{gateway.url}/anthropic", **OPTIONS) as client:
+        yield client
+
+
+# The tests with all kinds of backends are many: they share their clients, which bring the token for those that want one.
+
+
+@pytest.fixture(scope="session")
+def openai_of_all(_gateway):
+    with openai_package.OpenAI(base_url=_gateway.openai_url, default_headers=GOOGLE, **OPTIONS) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def anthropic_of_all(_gateway):
+    with anthropic_package.Anthropic(base_url=_gateway.url, default_headers=GOOGLE, **OPTIONS) as client:
         yield client

@@ -8,7 +8,7 @@ import openai as openai_package
 import pytest
 
 from backends import (
-    ASKED, FAULT, GOOGLE, KINDS, READ, SAID, SAYS, SIGNATURE, THINKS, THOUGHT, VERTEX, are_calls, model, served,
+    ASKED, FAULT, KINDS, READ, SAID, SAYS, SIGNATURE, THINKS, THOUGHT, VERTEX, are_calls, model, served,
     tells_calls_again,
 )
 from harness import TOOL_WEATHER, broken_off
@@ -33,13 +33,13 @@ def thinker(backend):
 
 
 @pytest.fixture
-def openai(openai):
-    return openai.with_options(default_headers=GOOGLE)
+def openai(openai_of_all):
+    return openai_of_all
 
 
 @pytest.fixture
-def anthropic(anthropic):
-    return anthropic.with_options(default_headers=GOOGLE)
+def anthropic(anthropic_of_all):
+    return anthropic_of_all
 
 
 def chat(client, backend, wish=None, messages=ASKED, **options):
@@ -377,12 +377,17 @@ def test_embeddings_in_openais_dialect(openai, name):
         ("bedrock", "/model/anthropic.claude-5/count-tokens"),
         ("bedrock_claude", "/model/anthropic.claude-5/count-tokens"),
         ("vertex_claude", f"{VERTEX.rsplit('/', 1)[0]}/count-tokens:rawPredict"),
+        ("gemini", "/v1beta/models/gemini-3-pro:countTokens"),
+        ("openai", "/v1/responses/input_tokens"),
     ],
 )
-def test_count_tokens(anthropic, mock, name, path):
+def test_count_tokens(openai, anthropic, mock, name, path):
     count = anthropic.messages.count_tokens(
         model=KINDS[name].model, system="Be very brief.", messages=ASKED, tools=[TOOL]
     )
     assert count.input_tokens == 5
-    [request] = mock.requests()
-    assert request.path == path
+    count = openai.responses.input_tokens.count(
+        model=KINDS[name].model, instructions="Be very brief.", input="Say something."
+    )
+    assert count.input_tokens == 5
+    assert [request.path for request in mock.requests()] == [path, path]

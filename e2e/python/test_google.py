@@ -26,9 +26,9 @@ def backend(request):
     return KINDS[request.param]
 
 
-@pytest.fixture
-def client(gateway):
-    options = types.HttpOptions(base_url=gateway.url, headers=GOOGLE, timeout=10_000)
+@pytest.fixture(scope="module")
+def client(_gateway):
+    options = types.HttpOptions(base_url=_gateway.url, headers=GOOGLE, timeout=10_000)
     with genai.Client(api_key="client-key", http_options=options) as client:
         yield client.models
 

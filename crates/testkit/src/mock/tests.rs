@@ -22,6 +22,55 @@ fn calls_a_tool_only_when_asked_and_not_after_its_result() {
 }
 
 #[test]
+fn reads_the_same_in_every_dialect() {
+    let schema = json!({"type": "object"});
+    let chat = json!({
+        "messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Say something."}],
+        "tools": [{"type": "function", "function": {"name": "f"}}],
+        "tool_choice": "required",
+        "response_format": {"type": "json_schema", "json_schema": {"schema": schema}},
+    });
+    let converse = bedrock::plain(&json!({
+        "system": [{"text": "Be brief."}],
+        "messages": [{"role": "user", "content": [{"text": "Say something."}]}],
+        "toolConfig": {"tools": [{"toolSpec": {"name": "f"}}, {"cachePoint": {}}], "toolChoice": {"any": {}}},
+        "outputConfig": {"textFormat": {"structure": {"jsonSchema": {"schema": schema.to_string()}}}},
+    }));
+    let gemini = gemini::plain(&json!({
+        "systemInstruction": {"parts": [{"text": "Be brief."}]},
+        "contents": [{"role": "user", "parts": [{"text": "Say something."}]}],
+        "tools": [{"functionDeclarations": [{"name": "f"}]}],
+        "toolConfig": {"functionCallingConfig": {"mode": "ANY"}},
+        "generationConfig": {"responseJsonSchema": schema},
+    }));
+    for body in [chat, converse, gemini] {
+        let ask = Ask::read(&body, "m");
+        assert_eq!(ask.text, "Say something.", "{body}");
+        assert_eq!((ask.tool.as_deref(), ask.calls, ask.words), (Some("f"), 1, 4), "{body}");
+        assert_eq!(ask.schema.as_ref(), Some(&schema), "{body}");
+        assert!(!ask.thinks);
+    }
+}
+
+#[test]
+fn no_tool_is_called_after_the_results_of_a_cloud() {
+    let call = json!({"toolUse": {"toolUseId": "a", "name": "f", "input": {}}});
+    let result = json!({"toolResult": {"toolUseId": "a", "content": [{"text": "18"}]}});
+    let converse = bedrock::plain(&json!({
+        "messages": [{"role": "assistant", "content": [call]}, {"role": "user", "content": [result]}],
+        "toolConfig": {"tools": [{"toolSpec": {"name": "f"}}]},
+    }));
+    let result = json!({"functionResponse": {"name": "f", "response": {}}});
+    let gemini = gemini::plain(&json!({
+        "contents": [{"role": "user", "parts": [result]}],
+        "tools": [{"functionDeclarations": [{"name": "f"}]}],
+    }));
+    for body in [converse, gemini] {
+        assert_eq!(Ask::read(&body, "m--tools").calls, 0, "{body}");
+    }
+}
+
+#[test]
 fn reads_faults() {
     assert_eq!(Fault::parse("503"), Some(Fault::Status(503)));
     assert_eq!(Fault::parse("flaky2"), Some(Fault::Flaky(2)));
