@@ -18,6 +18,8 @@ mod fold;
 mod framing;
 mod ids;
 mod inspect;
+#[cfg(test)]
+mod laws;
 mod models;
 mod mould;
 mod observe;

@@ -9,12 +9,12 @@ use tollgate_chat::{
     Event, ImageSource, Losses, Metadata, ResponseFormat, Role, Sampling, StopReason, Thinking, Tool,
     ToolChoice, Turn,
 };
-use tollgate_terms::{Delivery, ModelName, Usage};
+use tollgate_terms::{Delivery, Usage};
 
 use super::*;
-use crate::AnswerContext;
-use crate::fold::{Fold, frames, unfold};
-use crate::words::{DecodeStream, EncodeStream};
+use crate::fold::frames;
+use crate::laws::{self, context};
+use crate::words::EncodeStream;
 
 fn object() -> impl Strategy<Value = Value> {
     vec(("[a-z]{1,6}", prop_oneof![any::<i32>().prop_map(Value::from), ".{0,8}".prop_map(Value::from)]), 0..3)
@@ -115,17 +115,6 @@ prop_compose! {
     }
 }
 
-fn context() -> AnswerContext {
-    AnswerContext {
-        requested_model: ModelName::parse("asked").expect("a name"),
-        created_s: 7,
-        fallback_id: "fallback".to_owned(),
-        usage_wanted: true,
-        vectors: crate::VectorEncoding::Float,
-        usage: None,
-    }
-}
-
 prop_compose! {
     fn answer()(
         blocks in assistant_blocks(),
@@ -159,53 +148,22 @@ prop_compose! {
 proptest! {
     #[test]
     fn a_request_read_and_said_again_is_the_same(conversation in conversation()) {
-        let model = ModelName::parse("m").expect("a name");
-        let mut losses = Losses::default();
-        let said = encode_request(conversation, &model, &mut losses).expect("words for all of it");
-        let read = decode_request(&said, &mut losses).expect("what was said");
-        let again = encode_request(read, &model, &mut losses).expect("words for all of it");
-        prop_assert_eq!(&said, &again);
-        prop_assert_eq!(losses.as_slice(), []);
+        laws::request_again(&WORDS, conversation)?;
     }
 
     #[test]
     fn an_answer_read_and_said_again_is_the_same(answer in answer()) {
-        let mut losses = Losses::default();
-        let said = encode_answer(answer, &context(), &mut losses);
-        let read = decode_answer(&said, &mut losses).expect("what was said");
-        let again = encode_answer(read, &context(), &mut losses);
-        prop_assert_eq!(&said, &again);
-        prop_assert_eq!(losses.as_slice(), []);
+        laws::answer_again(&WORDS, answer)?;
     }
 
     #[test]
     fn a_stream_folds_to_the_whole_answer(answer in answer(), cut in any::<prop::sample::Index>()) {
-        let mut losses = Losses::default();
-        let whole = encode_answer(answer.clone(), &context(), &mut losses);
-        let mut encoder = StreamEncoder::new(context());
-        let mut stream = bytes::BytesMut::new();
-        unfold(&answer).into_iter().for_each(|event| encoder.event(event, &mut stream, &mut losses));
-        let mut decoder = StreamDecoder::new();
-        let mut events = Vec::new();
-        for frame in frames(&stream, cut.index(stream.len())) {
-            decoder.frame(&frame, &mut events, &mut Losses::default()).expect("what was said");
-        }
-        decoder.finish(&mut Vec::new()).expect("an end");
-        let mut fold = Fold::default();
-        events.into_iter().for_each(|event| fold.take(event));
-        let folded = encode_answer(fold.answer(), &context(), &mut losses);
-        prop_assert_eq!(whole, folded);
-        prop_assert_eq!(losses.as_slice(), []);
+        laws::stream_folds(&WORDS, answer, cut)?;
     }
 
     #[test]
     fn nonsense_is_refused_and_never_a_panic(bytes in vec(any::<u8>(), 0..200)) {
-        let mut losses = Losses::default();
-        let _ = decode_request(&bytes, &mut losses);
-        let _ = decode_answer(&bytes, &mut losses);
-        for frame in frames(&bytes, 0) {
-            let _ = StreamDecoder::new().frame(&frame, &mut Vec::new(), &mut Losses::default());
-        }
+        laws::refuses_nonsense(&WORDS, &bytes);
     }
 }
 

@@ -12,9 +12,9 @@ use tollgate_chat::{
 use tollgate_terms::{Delivery, ModelName, Usage};
 
 use super::*;
-use crate::AnswerContext;
-use crate::fold::{Fold, frames, unfold};
-use crate::words::{DecodeStream, EncodeStream};
+use crate::fold::frames;
+use crate::laws::{self};
+use crate::words::DecodeStream;
 
 fn object() -> impl Strategy<Value = Value> {
     vec(("[a-z]{1,6}", prop_oneof![any::<i32>().prop_map(Value::from), ".{0,8}".prop_map(Value::from)]), 0..3)
@@ -175,17 +175,6 @@ prop_compose! {
     }
 }
 
-fn context() -> AnswerContext {
-    AnswerContext {
-        requested_model: ModelName::parse("asked").expect("a name"),
-        created_s: 7,
-        fallback_id: "fallback".to_owned(),
-        usage_wanted: true,
-        vectors: crate::VectorEncoding::Float,
-        usage: None,
-    }
-}
-
 /// Two texts in a row are one in a stream.
 fn apart(mut blocks: Vec<Block>) -> Vec<Block> {
     let is_text = |block: &Block| matches!(block.kind, BlockKind::Text { .. });
@@ -248,43 +237,17 @@ proptest! {
 
     #[test]
     fn an_answer_read_and_said_again_is_the_same(answer in answer()) {
-        let mut losses = Losses::default();
-        let said = encode_answer(answer, &context(), &mut losses);
-        let read = decode_answer(&said, &mut losses).expect("what was said");
-        let again = encode_answer(read, &context(), &mut losses);
-        prop_assert_eq!(&said, &again);
-        prop_assert_eq!(losses.as_slice(), []);
+        laws::answer_again(&WORDS, answer)?;
     }
 
     #[test]
     fn a_stream_folds_to_the_whole_answer(answer in answer(), cut in any::<prop::sample::Index>()) {
-        let mut losses = Losses::default();
-        let whole = encode_answer(answer.clone(), &context(), &mut losses);
-        let mut encoder = StreamEncoder::new(context());
-        let mut stream = bytes::BytesMut::new();
-        unfold(&answer).into_iter().for_each(|event| encoder.event(event, &mut stream, &mut losses));
-        let mut decoder = StreamDecoder::default();
-        let mut events = Vec::new();
-        for frame in frames(&stream, cut.index(stream.len())) {
-            decoder.frame(&frame, &mut events, &mut losses).expect("what was said");
-        }
-        decoder.finish(&mut events).expect("an end");
-        prop_assert_eq!(events.last(), Some(&Event::End));
-        let mut fold = Fold::default();
-        events.into_iter().for_each(|event| fold.take(event));
-        let folded = encode_answer(fold.answer(), &context(), &mut losses);
-        prop_assert_eq!(whole, folded);
-        prop_assert_eq!(losses.as_slice(), []);
+        laws::stream_folds(&WORDS, answer, cut)?;
     }
 
     #[test]
     fn nonsense_is_refused_and_never_a_panic(bytes in vec(any::<u8>(), 0..200)) {
-        let mut losses = Losses::default();
-        let _ = decode_request(&bytes, &mut losses);
-        let _ = decode_answer(&bytes, &mut losses);
-        for frame in frames(&bytes, 0) {
-            let _ = StreamDecoder::default().frame(&frame, &mut Vec::new(), &mut Losses::default());
-        }
+        laws::refuses_nonsense(&WORDS, &bytes);
     }
 }
 

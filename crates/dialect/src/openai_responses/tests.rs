@@ -12,8 +12,8 @@ use tollgate_chat::{
 use tollgate_terms::{Delivery, Dialect, ModelName, Operation, Usage};
 
 use super::*;
-use crate::AnswerContext;
-use crate::fold::{Fold, frames, unfold};
+use crate::fold::frames;
+use crate::laws::{self, context};
 use crate::openai_chat::says_error;
 use crate::words::{DecodeStream, EncodeStream, words};
 
@@ -141,17 +141,6 @@ prop_compose! {
     }
 }
 
-fn context() -> AnswerContext {
-    AnswerContext {
-        requested_model: ModelName::parse("asked").expect("a name"),
-        created_s: 7,
-        fallback_id: "fallback".to_owned(),
-        usage_wanted: true,
-        vectors: crate::VectorEncoding::Float,
-        usage: None,
-    }
-}
-
 prop_compose! {
     fn answer()(
         kinds in vec(prop_oneof![
@@ -195,44 +184,17 @@ prop_compose! {
 proptest! {
     #[test]
     fn a_request_read_and_said_again_is_the_same(conversation in conversation()) {
-        let model = ModelName::parse("m").expect("a name");
-        let mut losses = Losses::default();
-        let said = encode_request(conversation, &model, &mut losses).expect("words for all of it");
-        let read = decode_request(&said, &mut losses).expect("what was said");
-        let again = encode_request(read, &model, &mut losses).expect("words for all of it");
-        prop_assert_eq!(&said, &again);
-        prop_assert_eq!(losses.as_slice(), []);
+        laws::request_again(&WORDS, conversation)?;
     }
 
     #[test]
     fn an_answer_read_and_said_again_is_the_same(answer in answer()) {
-        let mut losses = Losses::default();
-        let said = encode_answer(answer, &context(), &mut losses);
-        let read = decode_answer(&said, &mut losses).expect("what was said");
-        let again = encode_answer(read, &context(), &mut losses);
-        prop_assert_eq!(&said, &again);
-        prop_assert_eq!(losses.as_slice(), []);
+        laws::answer_again(&WORDS, answer)?;
     }
 
     #[test]
     fn a_stream_folds_to_the_whole_answer(answer in answer(), cut in any::<prop::sample::Index>()) {
-        let mut losses = Losses::default();
-        let whole = encode_answer(answer.clone(), &context(), &mut losses);
-        let mut encoder = StreamEncoder::new(context());
-        let mut stream = bytes::BytesMut::new();
-        unfold(&answer).into_iter().for_each(|event| encoder.event(event, &mut stream, &mut losses));
-        let mut decoder = StreamDecoder::new();
-        let mut events = Vec::new();
-        let frames = frames(&stream, cut.index(stream.len()));
-        for frame in &frames {
-            decoder.frame(frame, &mut events, &mut losses).expect("what was said");
-        }
-        decoder.finish(&mut events).expect("an end");
-        let mut fold = Fold::default();
-        events.into_iter().for_each(|event| fold.take(event));
-        let folded = encode_answer(fold.answer(), &context(), &mut losses);
-        prop_assert_eq!(&whole, &folded);
-        prop_assert_eq!(losses.as_slice(), []);
+        let (whole, frames) = laws::stream_folds(&WORDS, answer, cut)?;
         // The last event tells the same as a whole answer does.
         let last: Value = serde_json::from_slice(&frames.last().expect("events").data()).expect("JSON");
         let whole: Value = serde_json::from_slice(&whole).expect("JSON");
@@ -241,12 +203,7 @@ proptest! {
 
     #[test]
     fn nonsense_is_refused_and_never_a_panic(bytes in vec(any::<u8>(), 0..200)) {
-        let mut losses = Losses::default();
-        let _ = decode_request(&bytes, &mut losses);
-        let _ = decode_answer(&bytes, &mut losses);
-        for frame in frames(&bytes, 0) {
-            let _ = StreamDecoder::new().frame(&frame, &mut Vec::new(), &mut Losses::default());
-        }
+        laws::refuses_nonsense(&WORDS, &bytes);
     }
 
     #[test]
