@@ -8,7 +8,8 @@ use std::time::Duration;
 use serde::Serialize;
 use tollgate_chat::Loss;
 use tollgate_terms::{
-    BackendFault, BackendName, Delivery, Dialect, Fault, ModelName, Operation, RouteName, Usage, UsageSource,
+    BackendFault, BackendName, ClientFault, Delivery, Dialect, Fault, ModelName, Operation, RouteName, Usage,
+    UsageSource,
 };
 
 /// How an attempt or an exchange ended.
@@ -33,7 +34,8 @@ impl Outcome {
     /// The outcome that a fault makes.
     pub fn of(fault: &Fault) -> Self {
         match fault {
-            Fault::Client(_) => Self::ClientGone,
+            Fault::Client(ClientFault::Unprocessable) => Self::Refused,
+            Fault::Client(ClientFault::Gone | ClientFault::TooSlow) => Self::ClientGone,
             Fault::Backend(BackendFault::Cut) => Self::UpstreamCut,
             Fault::Backend(
                 BackendFault::FirstByteTimeout | BackendFault::IdleTimeout | BackendFault::Deadline,

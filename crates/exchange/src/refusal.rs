@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::header::{ACCEPT_ENCODING, ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use tollgate_dialect::{ErrorBody, Invalid, InvalidKind, encode_error};
-use tollgate_terms::{BackendFault, Dialect, Fault, GatewayFault};
+use tollgate_terms::{BackendFault, ClientFault, Dialect, Fault, GatewayFault};
 
 use crate::exchange::{HEAD_BYTES_MAX, HEADERS_MAX};
 use crate::response::identify;
@@ -29,6 +29,19 @@ pub struct LocalReply {
     pub body: Bytes,
     /// Short, stable name of the reason, for metrics and logs; `None` for a good answer such as a model list.
     pub reason: Option<&'static str>,
+}
+
+impl LocalReply {
+    /// The fault of an attempt that this reply ends before its backend was asked.
+    pub fn fault(&self) -> Fault {
+        match self.status {
+            StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY => {
+                Fault::Client(ClientFault::Unprocessable)
+            }
+            StatusCode::UNAUTHORIZED => Fault::Gateway(GatewayFault::Credential),
+            _ => Fault::Gateway(GatewayFault::Internal),
+        }
+    }
 }
 
 /// Why the gateway answers by itself.

@@ -11,7 +11,7 @@ use tollgate_effects::{Dispatched, Undispatched};
 use tollgate_envoy::processing::processing_request::Request;
 use tollgate_envoy::processing::{HeaderValue, ProcessingRequest, ProcessingResponse};
 use tollgate_exchange::{Attempt, Ending, UpstreamRequest};
-use tollgate_terms::{Fault, GatewayFault};
+use tollgate_terms::Fault;
 use tonic::Status;
 
 use crate::awaiting::{Awaiting, Begun};
@@ -149,7 +149,7 @@ impl AttemptSide {
                 Ok(Onward { metadata, ..onward }.answer(Phase::RequestHeaders))
             }
             Err(Undispatched::Replied(reply)) => {
-                running.end_attempt(attempt, Ending::GivenUp(Fault::Gateway(GatewayFault::Credential)));
+                running.end_attempt(attempt, Ending::GivenUp(reply.fault()));
                 running.replied(&reply);
                 Ok(immediate(&reply))
             }

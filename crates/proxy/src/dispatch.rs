@@ -81,7 +81,7 @@ pub(crate) async fn dispatch(
             None => Fault::Gateway(GatewayFault::Internal),
             Some(Attempted::Answered(head, body)) => return dispatch.answer(running, head, *body).await,
             Some(Attempted::Replied(reply)) => {
-                running.end_attempt(Ending::GivenUp(Fault::Gateway(GatewayFault::Credential)));
+                running.end_attempt(Ending::GivenUp(reply.fault()));
                 return local(running, *reply);
             }
             Some(Attempted::Failed(fault)) => {

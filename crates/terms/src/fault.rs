@@ -25,6 +25,9 @@ pub enum ClientFault {
     /// The client took nothing of the answer for too long.
     #[error("client stopped reading")]
     TooSlow,
+    /// The client asks for what the backend cannot be asked.
+    #[error("the backend cannot be asked this")]
+    Unprocessable,
 }
 
 /// Faults of one backend.
@@ -96,6 +99,7 @@ impl Fault {
         match self {
             Self::Client(ClientFault::Gone) => "client_gone",
             Self::Client(ClientFault::TooSlow) => "client_too_slow",
+            Self::Client(ClientFault::Unprocessable) => "unprocessable",
             Self::Backend(fault) => fault.label(),
             Self::Gateway(GatewayFault::Credential) => "credential",
             Self::Gateway(GatewayFault::Draining) => "draining",

@@ -288,6 +288,8 @@ fn a_route_may_refuse_what_a_translation_would_lose() {
     let response = messages(&tested, "/v1/chat/completions", "", asked);
     assert_eq!(status(&response), 422, "{response}");
     assert_eq!(json(&response)["error"]["param"], "/seed", "{response}");
+    let log = tested.log_lines(1);
+    assert_eq!(log[0]["tollgate.tried"][0]["fault"], "unprocessable", "{log:?}");
     // A wish in a header is one as well, where bytes go through.
     let mut strict = tollgate_suite::bundle(
         tollgate_suite::free_port(),
