@@ -20,6 +20,8 @@ use super::place::Provider;
 const PAUSE: Duration = Duration::from_millis(2);
 /// Pause between frames of a slow stream.
 const PAUSE_SLOW: Duration = Duration::from_millis(200);
+/// Pause before a connection breaks: a proxy that hears of it throws away what it has not passed on yet.
+const PAUSE_BREAK: Duration = Duration::from_millis(100);
 
 /// What to answer.
 #[derive(Debug)]
@@ -157,8 +159,10 @@ impl hyper::body::Body for Body {
         }
         match this.frames.pop_front() {
             Some(frame) => {
-                if !this.pause.is_zero() {
-                    this.sleep = Some(Box::pin(tokio::time::sleep(this.pause)));
+                let is_last = this.frames.is_empty() && this.breaks;
+                let pause = if is_last { this.pause.max(PAUSE_BREAK) } else { this.pause };
+                if !pause.is_zero() {
+                    this.sleep = Some(Box::pin(tokio::time::sleep(pause)));
                 }
                 if this.frames.is_empty() && !this.breaks {
                     this.attendance.complete();
