@@ -4,7 +4,7 @@
 
 use bytes::{Bytes, BytesMut};
 use serde::de::DeserializeOwned;
-use tollgate_chat::{Effect, Event, Loss, LossKind, Losses};
+use tollgate_chat::{BlockStart, Delta, Effect, Event, Loss, LossKind, Losses};
 use tollgate_terms::{Delivery, Dialect, ModelName, Operation, Usage};
 use tollgate_wire::sse::Frame;
 
@@ -134,14 +134,67 @@ pub struct StreamTranslator {
     encoder: Box<dyn EncodeStream>,
     events: Vec<Event>,
     losses: Losses,
+    held: Held,
 }
+
+/// What an encoder may have to keep of a stream until it can be said: blocks, and of their content what no client gets piece by
+/// piece in every dialect.
+#[derive(Debug, Default)]
+struct Held {
+    blocks: usize,
+    bytes: usize,
+}
+
+/// Most blocks of a stream that is translated.
+const BLOCKS_MAX: usize = 4096;
+
+/// Most bytes of arguments, signatures and citations of a stream that is translated.
+const HELD_BYTES_MAX: usize = 16 << 20;
+
+impl Held {
+    /// Counts what `event` adds.
+    ///
+    /// # Errors
+    /// When that is too much.
+    fn take(&mut self, event: &Event) -> Result<(), Unreadable> {
+        match event {
+            Event::BlockStart { start, .. } => {
+                self.blocks += 1;
+                if let BlockStart::RedactedThinking { data } = start {
+                    self.bytes += data.len();
+                }
+            }
+            Event::BlockDelta { delta: Delta::Input(text) | Delta::Signature(text), .. } => {
+                self.bytes += text.len();
+            }
+            // A citation is a short object; how short is not worth saying it for.
+            Event::BlockDelta { delta: Delta::Citation(_), .. } => self.bytes += CITATION_BYTES,
+            Event::BlockDelta { delta: Delta::Text(_), .. }
+            | Event::Start { .. }
+            | Event::BlockStop { .. }
+            | Event::Stop { .. }
+            | Event::Usage(_)
+            | Event::Ping
+            | Event::Error { .. }
+            | Event::End => {}
+        }
+        if self.blocks > BLOCKS_MAX || self.bytes > HELD_BYTES_MAX {
+            return Err(Unreadable("more than can be held of a stream".to_owned()));
+        }
+        Ok(())
+    }
+}
+
+/// What a citation counts for.
+const CITATION_BYTES: usize = 4096;
 
 impl StreamTranslator {
     /// A translator for one stream; `None` where there are no words between the two.
     pub fn new(client: Dialect, backend: Dialect, context: AnswerContext) -> Option<Self> {
         let (said, read) = pair(client, backend)?;
         let (decoder, encoder) = ((read.decode_stream)(), (said.encode_stream)(context));
-        Some(Self { decoder, encoder, events: Vec::new(), losses: Losses::default() })
+        let (events, losses, held) = (Vec::new(), Losses::default(), Held::default());
+        Some(Self { decoder, encoder, events, losses, held })
     }
 
     /// Takes in one event. One that is no JSON is passed over and recorded as lost.
@@ -150,8 +203,7 @@ impl StreamTranslator {
     /// When the stream cannot go on after it: it is an event of the backend's dialect, but broken.
     pub fn frame(&mut self, frame: &Frame, out: &mut BytesMut) -> Result<(), Unreadable> {
         let read = self.decoder.frame(frame, &mut self.events, &mut self.losses);
-        self.say(out);
-        read
+        self.say(out).and(read)
     }
 
     /// Takes in the end.
@@ -160,14 +212,15 @@ impl StreamTranslator {
     /// When the stream ended before it was complete.
     pub fn finish(&mut self, out: &mut BytesMut) -> Result<(), Unreadable> {
         let read = self.decoder.finish(&mut self.events);
-        self.say(out);
-        read
+        self.say(out).and(read)
     }
 
-    fn say(&mut self, out: &mut BytesMut) {
+    fn say(&mut self, out: &mut BytesMut) -> Result<(), Unreadable> {
         for event in self.events.drain(..) {
+            self.held.take(&event)?;
             self.encoder.event(event, out, &mut self.losses);
         }
+        Ok(())
     }
 
     /// What the stream does not say; the first hundred.
@@ -196,6 +249,18 @@ pub(crate) fn lose_unreadable(losses: &mut Losses) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_stream_of_endless_blocks_or_arguments_is_broken() {
+        let start = Event::BlockStart { choice: 0, block: 0, start: BlockStart::Text };
+        let delta = Delta::Input("x".repeat(1 << 20));
+        let delta = Event::BlockDelta { choice: 0, block: 0, delta };
+        for (event, most) in [(start, BLOCKS_MAX), (delta, HELD_BYTES_MAX >> 20)] {
+            let mut held = Held::default();
+            assert!((0..most).all(|_| held.take(&event).is_ok()), "{event:?}");
+            assert!(held.take(&event).is_err());
+        }
+    }
 
     #[test]
     fn an_answer_that_says_nothing_cannot_be_translated() {
