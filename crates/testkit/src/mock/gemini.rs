@@ -51,6 +51,8 @@ pub(super) fn gemini(action: &str, query: &str, ask: &Ask, json: &Value) -> Repl
 
 /// A request in the words that [`Ask`] reads.
 pub(super) fn plain(json: &Value) -> Value {
+    // A count of more than contents has the whole request within.
+    let json = json.get("generateContentRequest").unwrap_or(json);
     let parts = |content: &Value| -> Vec<Value> {
         let parts = content["parts"].as_array().into_iter().flatten();
         parts
