@@ -133,9 +133,8 @@ def test_shaped_by_a_response(openai, backend):
     assert response.output_parsed == SHAPED
 
 
+@pytest.mark.parametrize("backend", [kind for kind in KINDS.values() if kind.thinks], ids=lambda kind: kind.model)
 def test_reasoning_in_a_response(openai, backend, mock):
-    if not backend.thinks:
-        pytest.skip("this backend tells no thoughts with a signature")
     options = {
         "model": model(backend, "thinking"),
         "input": "Say something.",
