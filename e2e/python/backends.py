@@ -110,3 +110,11 @@ def tells_calls_again(told, backend, count):
     made = [part for part in called["parts"] if "functionCall" in part]
     names = [part["functionResponse"]["name"] for part in results["parts"]]
     return names == ["get_weather"] * count and [part.get("thoughtSignature") for part in made] == [SIGNATURE, None][:count]
+
+
+def chat(client, backend, wish=None, messages=ASKED, **options):
+    return client.chat.completions.create(model=model(backend, wish), messages=messages, **options)
+
+
+def send(client, backend, wish=None, messages=ASKED, **options):
+    return client.messages.create(model=model(backend, wish), messages=messages, max_tokens=4096, **options)

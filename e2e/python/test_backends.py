@@ -8,7 +8,21 @@ import openai as openai_package
 import pytest
 
 from backends import (
-    ASKED, FAULT, KINDS, READ, SAID, SAYS, SIGNATURE, THINKS, THOUGHT, VERTEX, are_calls, model, served,
+    ASKED,
+    FAULT,
+    KINDS,
+    READ,
+    SAID,
+    SAYS,
+    SIGNATURE,
+    THINKS,
+    THOUGHT,
+    VERTEX,
+    are_calls,
+    chat,
+    model,
+    send,
+    served,
     tells_calls_again,
 )
 from harness import TOOL_WEATHER, broken_off
@@ -38,14 +52,6 @@ def openai(openai_of_all):
 @pytest.fixture
 def anthropic(anthropic_of_all):
     return anthropic_of_all
-
-
-def chat(client, backend, wish=None, messages=ASKED, **options):
-    return client.chat.completions.create(model=model(backend, wish), messages=messages, **options)
-
-
-def send(client, backend, wish=None, messages=ASKED, **options):
-    return client.messages.create(model=model(backend, wish), messages=messages, max_tokens=4096, **options)
 
 
 def streamed(client, backend, wish=None, **options):

@@ -11,7 +11,21 @@ import openai as openai_package
 import pytest
 from pydantic import BaseModel
 
-from backends import ASKED, GOOGLE, KINDS, READ, SAID, SAYS, SIGNATURE, THINKS, THOUGHT, model, served
+from backends import (
+    ASKED,
+    GOOGLE,
+    KINDS,
+    READ,
+    SAID,
+    SAYS,
+    SIGNATURE,
+    THINKS,
+    THOUGHT,
+    chat,
+    model,
+    send,
+    served,
+)
 from harness import PIXEL, until
 
 
@@ -55,14 +69,6 @@ def openai(openai_of_all):
 @pytest.fixture
 def anthropic(anthropic_of_all):
     return anthropic_of_all
-
-
-def chat(client, backend, wish=None, messages=ASKED, **options):
-    return client.chat.completions.create(model=model(backend, wish), messages=messages, **options)
-
-
-def send(client, backend, wish=None, messages=ASKED, **options):
-    return client.messages.create(model=model(backend, wish), messages=messages, max_tokens=4096, **options)
 
 
 def test_the_record_has_what_was_counted(openai, gateway, name, backend):
