@@ -7,10 +7,11 @@ use serde_json::{Map, Value, json};
 use tollgate_chat::{Block, Conversation, Losses, Role, Turn};
 use tollgate_terms::{Dialect, ModelName};
 
+use crate::Invalid;
+use crate::error;
 use crate::fields::Fields;
 use crate::translate::Unreadable;
 use crate::words::words;
-use crate::{Invalid, json_text};
 
 /// Whether a count asked in `client` can be asked in `backend`.
 pub(crate) fn can_translate(client: Dialect, backend: Dialect) -> bool {
@@ -99,7 +100,7 @@ pub(crate) fn translate_request(
     if backend == Dialect::BedrockConverse {
         kept = json!({"input": {"converse": kept}});
     }
-    Ok(json_text(&kept))
+    Ok(error::encode(&kept))
 }
 
 /// The text of vLLM's shorter form, which holds no conversation.
@@ -132,7 +133,7 @@ pub(crate) fn translate_answer(client: Dialect, backend: Dialect, body: &[u8]) -
     };
     let count = answer.get(member).and_then(crate::observe::count);
     let count = count.ok_or_else(|| Unreadable(format!("no {member}")))?;
-    Ok(json_text(&match client {
+    Ok(error::encode(&match client {
         Dialect::OpenAiResponses => json!({"object": "response.input_tokens", "input_tokens": count}),
         Dialect::VllmTokenize => json!({"count": count}),
         Dialect::Gemini => json!({"totalTokens": count}),

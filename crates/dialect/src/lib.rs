@@ -23,6 +23,7 @@ mod laws;
 mod models;
 mod mould;
 mod observe;
+mod sampling;
 mod splice;
 mod translate;
 mod words;
@@ -52,8 +53,3 @@ pub use translate::{
     AnswerContext, Encoded, StreamTranslator, TranslatedAnswer, Unreadable, can_translate, translate_answer,
     translate_request,
 };
-
-/// JSON text of a value.
-pub(crate) fn json_text(value: &serde_json::Value) -> bytes::Bytes {
-    error::encode(value)
-}

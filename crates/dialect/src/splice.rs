@@ -68,7 +68,7 @@ pub fn wrap(body: &[u8], member: &str, model: &str) -> Bytes {
     let mut inner: serde_json::Map<String, serde_json::Value> =
         serde_json::from_slice(body).unwrap_or_default();
     inner.insert("model".to_owned(), model.into());
-    crate::json_text(&serde_json::json!({ member: inner }))
+    crate::error::encode(&serde_json::json!({ member: inner }))
 }
 
 fn quote(text: &str) -> Bytes {

@@ -16,6 +16,7 @@ use crate::Invalid;
 use crate::error::encode;
 use crate::extensions::lose_extensions;
 use crate::fields::{Members, lose_wishes, loss, object};
+use crate::sampling::{check_unit, lose_sampling};
 
 /// Longest answer where the client set no bound: this dialect needs one, and every model of its provider can write this much.
 const OUTPUT_TOKENS_DEFAULT: u64 = 4096;
@@ -81,45 +82,11 @@ pub(crate) fn encode_request(
 }
 
 fn set_sampling(body: &mut Members, sampling: Sampling, losses: &mut Losses) -> Result<(), Invalid> {
-    let Sampling {
-        temperature,
-        top_p,
-        top_k,
-        frequency_penalty,
-        presence_penalty,
-        seed,
-        logit_bias,
-        logprobs,
-        top_logprobs,
-        choices,
-    } = sampling;
-    if let Some(temperature) = temperature.filter(|value| !(0.0..=1.0).contains(value)) {
-        let message =
-            format!("temperature {temperature} is outside of 0 to 1, which the backend of this model takes");
-        return Err(Invalid::unprocessable(message, "temperature"));
-    }
-    if let Some(choices) = choices.filter(|choices| *choices > 1) {
-        let message = format!("{choices} choices: the backend of this model gives one");
-        return Err(Invalid::unprocessable(message, "n"));
-    }
-    body.set("temperature", temperature);
-    body.set("top_p", top_p);
-    body.set("top_k", top_k);
-    // Zero and false ask for what happens anyway.
-    let wanted = |value: Option<f64>| value.is_some_and(|value| value != 0.0);
-    for (is_lost, pointer, kind) in [
-        (wanted(frequency_penalty), "/frequency_penalty", LossKind::Sampling),
-        (wanted(presence_penalty), "/presence_penalty", LossKind::Sampling),
-        (seed.is_some(), "/seed", LossKind::Sampling),
-        (logit_bias.is_some(), "/logit_bias", LossKind::Sampling),
-        (logprobs == Some(true), "/logprobs", LossKind::Logprobs),
-        (top_logprobs.is_some(), "/top_logprobs", LossKind::Logprobs),
-    ] {
-        if is_lost {
-            losses.push(loss(pointer, kind, Effect::Meaning));
-        }
-    }
-    Ok(())
+    check_unit("temperature", sampling.temperature)?;
+    body.set("temperature", sampling.temperature);
+    body.set("top_p", sampling.top_p);
+    body.set("top_k", sampling.top_k);
+    lose_sampling(sampling, losses)
 }
 
 fn encode_tool(tool: Tool) -> Value {

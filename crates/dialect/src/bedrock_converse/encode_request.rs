@@ -17,6 +17,7 @@ use crate::anthropic_messages::encode_thinking;
 use crate::error::encode;
 use crate::extensions::lose_extensions;
 use crate::fields::{Members, lose_wishes, loss, object};
+use crate::sampling::{check_unit, lose_sampling};
 
 /// Most entries of `requestMetadata`, and most characters of a key or a value.
 const LABELS_MAX: usize = 16;
@@ -88,54 +89,14 @@ fn inference(
     stop: Vec<String>,
     sampling: &Sampling,
 ) -> Result<Members, Invalid> {
-    for (name, value) in [("temperature", sampling.temperature), ("top_p", sampling.top_p)] {
-        if let Some(value) = value.filter(|value| !(0.0..=1.0).contains(value)) {
-            let message =
-                format!("{name} {value} is outside of 0 to 1, which the backend of this model takes");
-            return Err(Invalid::unprocessable(message, name));
-        }
-    }
+    check_unit("temperature", sampling.temperature)?;
+    check_unit("top_p", sampling.top_p)?;
     let mut inference = Members::default();
     inference.set("maxTokens", output_tokens_max);
     inference.set("temperature", sampling.temperature);
     inference.set("topP", sampling.top_p);
     inference.set("stopSequences", (!stop.is_empty()).then_some(stop));
     Ok(inference)
-}
-
-/// Records what the API has no words for.
-fn lose_sampling(sampling: Sampling, losses: &mut Losses) -> Result<(), Invalid> {
-    let Sampling {
-        temperature: _,
-        top_p: _,
-        top_k: _,
-        frequency_penalty,
-        presence_penalty,
-        seed,
-        logit_bias,
-        logprobs,
-        top_logprobs,
-        choices,
-    } = sampling;
-    if let Some(choices) = choices.filter(|choices| *choices > 1) {
-        let message = format!("{choices} choices: the backend of this model gives one");
-        return Err(Invalid::unprocessable(message, "n"));
-    }
-    // Zero and false ask for what happens anyway.
-    let wanted = |value: Option<f64>| value.is_some_and(|value| value != 0.0);
-    for (is_lost, pointer, kind) in [
-        (wanted(frequency_penalty), "/frequency_penalty", LossKind::Sampling),
-        (wanted(presence_penalty), "/presence_penalty", LossKind::Sampling),
-        (seed.is_some(), "/seed", LossKind::Sampling),
-        (logit_bias.is_some(), "/logit_bias", LossKind::Sampling),
-        (logprobs == Some(true), "/logprobs", LossKind::Logprobs),
-        (top_logprobs.is_some(), "/top_logprobs", LossKind::Logprobs),
-    ] {
-        if is_lost {
-            losses.push(loss(pointer, kind, Effect::Meaning));
-        }
-    }
-    Ok(())
 }
 
 fn text_format(format: ResponseFormat, losses: &mut Losses) -> Option<Value> {

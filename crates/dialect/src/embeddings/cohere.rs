@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 use tollgate_chat::{Effect, LossKind, Losses};
 use tollgate_terms::Usage;
 
-use super::{Input, Request, VectorEncoding, Vectors, answer, lose_user, lost};
+use super::{Input, Request, VectorEncoding, Vectors, answer, lose_user};
 use crate::Invalid;
-use crate::fields::Members;
+use crate::fields::{Members, loss};
 use crate::translate::Unreadable;
 
 pub(super) fn encode_request(request: Request, losses: &mut Losses) -> Result<Value, Invalid> {
@@ -29,7 +29,7 @@ pub(super) fn encode_request(request: Request, losses: &mut Losses) -> Result<Va
             return Err(Invalid::unprocessable(message, "input"));
         }
         if title.is_some() {
-            losses.push(lost(format!("/input/{index}/title"), LossKind::UnknownField, Effect::Meaning));
+            losses.push(loss(format!("/input/{index}/title"), LossKind::UnknownField, Effect::Meaning));
         }
         texts.push(text);
     }
@@ -50,7 +50,7 @@ fn input_type(task: Option<&str>, losses: &mut Losses) -> &'static str {
         Some("CLASSIFICATION") => "classification",
         Some("CLUSTERING") => "clustering",
         Some(_) => {
-            losses.push(lost("/task_type", LossKind::UnknownField, Effect::Meaning));
+            losses.push(loss("/task_type", LossKind::UnknownField, Effect::Meaning));
             "search_document"
         }
     }

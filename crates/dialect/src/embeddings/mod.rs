@@ -12,12 +12,13 @@ mod vertex;
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use tollgate_chat::{Effect, Loss, LossKind, Losses};
+use tollgate_chat::{Effect, LossKind, Losses};
 use tollgate_terms::{Dialect, Usage};
 
+use crate::Invalid;
+use crate::error::encode;
 use crate::fields::loss;
 use crate::translate::{AnswerContext, Unreadable};
-use crate::{Invalid, json_text};
 
 /// Texts to embed.
 #[derive(Debug, Clone, PartialEq)]
@@ -119,7 +120,7 @@ pub(crate) fn translate_request(
     let words = words(backend)
         .ok_or_else(|| Invalid::unprocessable("embeddings cannot be asked of this backend", ""))?;
     let request = openai::decode_request(body, losses)?;
-    Ok(json_text(&(words.encode_request)(request, losses)?))
+    Ok(encode(&(words.encode_request)(request, losses)?))
 }
 
 /// Says an answer in OpenAI's words.
@@ -137,15 +138,10 @@ pub(crate) fn translate_answer(
     Ok(openai::encode_answer(&vectors, context.vectors, context.requested_model.as_str()))
 }
 
-/// The loss of a member that only concerns this kind of request.
-fn lost(pointer: impl Into<String>, kind: LossKind, effect: Effect) -> Loss {
-    loss(pointer, kind, effect)
-}
-
 /// Records the end user as lost.
 fn lose_user(user: Option<&String>, losses: &mut Losses) {
     if user.is_some() {
-        losses.push(lost("/user", LossKind::Metadata, Effect::Cost));
+        losses.push(loss("/user", LossKind::Metadata, Effect::Cost));
     }
 }
 

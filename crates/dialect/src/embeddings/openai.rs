@@ -11,8 +11,9 @@ use tollgate_chat::Losses;
 use tollgate_terms::Usage;
 
 use super::{Input, Request, VectorEncoding, Vectors};
+use crate::Invalid;
+use crate::error::encode;
 use crate::fields::{Fields, missing, wrong};
-use crate::{Invalid, json_text};
 
 pub(super) fn decode_request(body: &[u8], losses: &mut Losses) -> Result<Request, Invalid> {
     let value: Value =
@@ -89,7 +90,7 @@ pub(super) fn encode_answer(vectors: &Vectors, encoding: VectorEncoding, model: 
         })
         .collect();
     let Usage { input_tokens, .. } = usage.unwrap_or_default();
-    json_text(&json!({
+    encode(&json!({
         "object": "list",
         "data": data,
         "model": model,

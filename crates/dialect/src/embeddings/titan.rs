@@ -8,9 +8,9 @@ use serde_json::Value;
 use tollgate_chat::{Effect, LossKind, Losses};
 use tollgate_terms::Usage;
 
-use super::{Input, Request, VectorEncoding, Vectors, answer, lose_user, lost, only_one, read_tokens};
+use super::{Input, Request, VectorEncoding, Vectors, answer, lose_user, only_one, read_tokens};
 use crate::Invalid;
-use crate::fields::Members;
+use crate::fields::{Members, loss};
 use crate::observe::Count;
 use crate::translate::Unreadable;
 
@@ -30,7 +30,7 @@ pub(super) fn encode_request(request: Request, losses: &mut Losses) -> Result<Va
         (auto_truncate.is_some(), "/auto_truncate"),
     ] {
         if is_told {
-            losses.push(lost(pointer, LossKind::UnknownField, Effect::Meaning));
+            losses.push(loss(pointer, LossKind::UnknownField, Effect::Meaning));
         }
     }
     let mut body = Members::default();
