@@ -3,6 +3,7 @@
 //! It is plain data, so it can be printed, compared and sent to another process.
 
 mod credential;
+mod limit;
 mod plain;
 mod remote_secret;
 
@@ -20,6 +21,10 @@ use tollgate_terms::{BackendName, ModelName, RouteName};
 pub use credential::{
     AwsSource, AzureIdentity, AzureSource, ClientId, Credential, CredentialSource, GoogleFederation,
     GoogleSource, OidcClient,
+};
+pub use limit::{
+    CalendarPeriod, Enforcement, Limit, LimitStore, Measure, Network, OnExceeded, OnStoreFailure,
+    PrincipalAttribute, Selector, Window,
 };
 pub use plain::{
     Forward, HeaderEdit, PathMatch, PathRewrite, PlainAction, PlainMatch, PlainRoute, PlainRule, PlainTarget,

@@ -343,6 +343,7 @@ impl Attempt {
             request_id: Arc::clone(&routed.request_id),
             attempt: self.number,
             started_at_ms: self.started_at_unix_ms,
+            principal: Arc::clone(&routed.principal),
             route: routed.rule.route.clone(),
             backend: target.backend.name.clone(),
             provider: target.backend.schema.provider_name(),
@@ -358,6 +359,7 @@ impl Attempt {
             upstream_status: self.upstream_status,
             usage,
             usage_source,
+            cost_nanodollars: None,
             losses: self.losses,
             duration: now.saturating_duration_since(self.started),
             time_to_first_token: self

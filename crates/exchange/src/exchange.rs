@@ -8,7 +8,9 @@ use http::header::{CONTENT_TYPE, UPGRADE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use tollgate_config::Snapshot;
 use tollgate_dialect::{Endpoint, Invalid, PathFacts, Prefixes};
-use tollgate_terms::{BackendName, Delivery, Dialect, Fault, GatewayFault, ModelName, Operation, RouteName};
+use tollgate_terms::{
+    BackendName, Delivery, Dialect, Fault, GatewayFault, ModelName, Operation, Principal, RouteName,
+};
 
 use crate::explain::Explain;
 use crate::headers;
@@ -102,6 +104,8 @@ pub struct End {
 pub struct Exchange {
     arrival: Arrival,
     head: RequestHead,
+    /// Who calls, as far as it is known.
+    principal: Arc<Principal>,
     state: State,
     request_body_bytes: u64,
 }
@@ -164,7 +168,7 @@ impl Exchange {
                 (State::Answered { dialect }, Err(refusal.reply(dialect, &arrival.request_id)))
             }
         };
-        (Self { arrival, head, state, request_body_bytes: 0 }, plan)
+        (Self { arrival, head, principal: Arc::default(), state, request_body_bytes: 0 }, plan)
     }
 
     /// An exchange about a head that its data plane could not read: all that can be done is to say so, which the reply does.
@@ -173,7 +177,8 @@ impl Exchange {
     pub fn unread(head: RequestHead, arrival: Arrival, refusal: &Refusal) -> (Self, LocalReply) {
         let dialect = tollgate_dialect::error_dialect(&head.path, &head.headers);
         let reply = refusal.reply(dialect, &arrival.request_id);
-        (Self { arrival, head, state: State::Answered { dialect }, request_body_bytes: 0 }, reply)
+        let state = State::Answered { dialect };
+        (Self { arrival, head, principal: Arc::default(), state, request_body_bytes: 0 }, reply)
     }
 
     /// Takes the whole request body and routes the request.
@@ -267,6 +272,7 @@ impl Exchange {
             method: self.head.method.as_str().to_owned(),
             path: self.head.path,
             client_address: self.head.client_address,
+            principal: self.principal,
             listener: self.head.listener,
             status: end.status,
             outcome: end.outcome,
@@ -425,6 +431,7 @@ fn route(
         prompt_bytes: facts.prompt_bytes,
         vectors: facts.vectors,
         explain: Explain::of(&request_headers, rule.on_loss),
+        principal: Arc::default(),
         rule: Arc::clone(rule),
     };
     let method = head.method.clone();

@@ -8,8 +8,8 @@ use std::time::Duration;
 use serde::Serialize;
 use tollgate_chat::Loss;
 use tollgate_terms::{
-    BackendFault, BackendName, ClientFault, Delivery, Dialect, Fault, ModelName, Operation, RouteName, Usage,
-    UsageSource,
+    BackendFault, BackendName, ClientFault, Delivery, Dialect, Fault, ModelName, Operation, Principal,
+    RouteName, Usage, UsageSource,
 };
 
 /// How an attempt or an exchange ended.
@@ -66,6 +66,8 @@ pub struct Record {
     pub attempt: u32,
     /// Start of the attempt, milliseconds since the Unix epoch.
     pub started_at_ms: u64,
+    /// Who called.
+    pub principal: Arc<Principal>,
     /// The route that matched.
     pub route: RouteName,
     /// The backend tried.
@@ -96,6 +98,8 @@ pub struct Record {
     pub usage: Usage,
     /// Where `usage` comes from.
     pub usage_source: UsageSource,
+    /// What `usage` costs, in billionths of a dollar; `None` where the model has no known price.
+    pub cost_nanodollars: Option<u64>,
     /// What translation could not say, request and answer together.
     pub losses: Vec<Loss>,
     /// From dispatch to the end of the attempt.
@@ -121,6 +125,8 @@ pub struct Summary {
     pub path: String,
     /// Address of the client.
     pub client_address: String,
+    /// Who called, if it is known.
+    pub principal: Arc<Principal>,
     /// The listener that took it.
     pub listener: Arc<str>,
     /// Status that the client got; 499 when it left before there was one.

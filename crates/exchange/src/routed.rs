@@ -11,7 +11,7 @@ use http::{HeaderMap, HeaderName, Method};
 use tollgate_config::bundle::Call;
 use tollgate_config::{CompiledRule, CompiledTarget};
 use tollgate_dialect::{Facts, VectorEncoding};
-use tollgate_terms::{Delivery, Dialect, ModelName, Operation};
+use tollgate_terms::{Delivery, Dialect, ModelName, Operation, Principal};
 
 use crate::explain::Explain;
 use crate::step::Offered;
@@ -32,6 +32,8 @@ pub struct Routed {
     pub(crate) vectors: VectorEncoding,
     /// Whether the client is told what a translation lost.
     pub(crate) explain: Explain,
+    /// Who called.
+    pub(crate) principal: Arc<Principal>,
     pub(crate) rule: Arc<CompiledRule>,
 }
 

@@ -7,6 +7,7 @@ mod content;
 mod fault;
 mod name;
 mod operation;
+mod principal;
 mod secret;
 mod usage;
 
@@ -14,5 +15,6 @@ pub use content::content_hash;
 pub use fault::{BackendFault, ClientFault, Fault, GatewayFault};
 pub use name::{BackendName, ModelName, ModelNameError, RouteName};
 pub use operation::{Delivery, Dialect, Operation, StreamFraming};
+pub use principal::Principal;
 pub use secret::Secret;
 pub use usage::{Usage, UsageSource};
