@@ -1,13 +1,14 @@
-//! Custom resource definitions of our own group, made of the same schemas that check manifests.
+//! Custom resource definitions of our own groups, made of the same schemas that check manifests.
 //!
 //! <https://kubernetes.io/docs/reference/kubernetes-api/extend-resources/custom-resource-definition-v1/>
 
 use serde_json::{Value, json};
 
-use crate::kind::{KINDS, Kind, OWN_GROUP};
+use crate::kind::{KINDS, Kind, OWN_GROUP, TOLLGATE};
 
 /// What a definition says beside the schemas of its versions.
 struct Names {
+    group: &'static str,
     kind: &'static str,
     plural: &'static str,
     short: &'static [&'static str],
@@ -17,8 +18,9 @@ struct Names {
     conditions_max: Option<u32>,
 }
 
-const NAMES: [Names; 4] = [
+const NAMES: [Names; 6] = [
     Names {
+        group: OWN_GROUP,
         kind: "AIGatewayRoute",
         plural: "aigatewayroutes",
         short: &[],
@@ -26,6 +28,7 @@ const NAMES: [Names; 4] = [
         conditions_max: None,
     },
     Names {
+        group: OWN_GROUP,
         kind: "AIServiceBackend",
         plural: "aiservicebackends",
         short: &[],
@@ -33,6 +36,7 @@ const NAMES: [Names; 4] = [
         conditions_max: None,
     },
     Names {
+        group: OWN_GROUP,
         kind: "BackendSecurityPolicy",
         plural: "backendsecuritypolicies",
         short: &[],
@@ -40,25 +44,42 @@ const NAMES: [Names; 4] = [
         conditions_max: None,
     },
     Names {
+        group: OWN_GROUP,
         kind: "GatewayConfig",
         plural: "gatewayconfigs",
         short: &["gwconfig"],
         is_policy: false,
         conditions_max: Some(8),
     },
+    Names {
+        group: OWN_GROUP,
+        kind: "QuotaPolicy",
+        plural: "quotapolicies",
+        short: &[],
+        is_policy: true,
+        conditions_max: None,
+    },
+    Names {
+        group: TOLLGATE,
+        kind: "Budget",
+        plural: "budgets",
+        short: &[],
+        is_policy: true,
+        conditions_max: None,
+    },
 ];
 
-/// One definition for each kind of our group, with both of its versions.
+/// One definition for each kind of our groups, with all of its versions.
 pub fn crds() -> Vec<Value> {
     NAMES.iter().map(definition).collect()
 }
 
 fn definition(names: &Names) -> Value {
     let mut versions: Vec<&Kind> =
-        KINDS.iter().filter(|kind| kind.group == OWN_GROUP && kind.name == names.kind).collect();
+        KINDS.iter().filter(|kind| kind.group == names.group && kind.name == names.kind).collect();
     versions.sort_by_key(|kind| kind.versions);
     let versions: Value = versions.iter().map(|kind| version(kind, names)).collect();
-    let mut metadata = json!({ "name": format!("{}.{OWN_GROUP}", names.plural) });
+    let mut metadata = json!({ "name": format!("{}.{}", names.plural, names.group) });
     if names.is_policy {
         insert(&mut metadata, "labels", json!({ "gateway.networking.k8s.io/policy": "direct" }));
     }
@@ -75,7 +96,7 @@ fn definition(names: &Names) -> Value {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
         "metadata": metadata,
-        "spec": { "group": OWN_GROUP, "names": listed, "scope": "Namespaced", "versions": versions },
+        "spec": { "group": names.group, "names": listed, "scope": "Namespaced", "versions": versions },
     })
 }
 

@@ -10,12 +10,14 @@ use crate::decode::{config_map, resource, secret};
 use crate::kubernetes::{ConfigMapText, Metadata, NamespaceSpec, SecretText};
 use crate::object::{Object, Resource};
 use crate::schema::Schema;
-use crate::{ai_gateway, envoy_gateway, gateway_api, structural};
+use crate::{ai_gateway, envoy_gateway, gateway_api, structural, tollgate};
 
 /// The group of our own kinds.
 pub(crate) const OWN_GROUP: &str = "aigateway.envoyproxy.io";
 const GATEWAY_API: &str = "gateway.networking.k8s.io";
 const ENVOY_GATEWAY: &str = "gateway.envoyproxy.io";
+/// The group of kinds that Envoy AI Gateway has not.
+pub(crate) const TOLLGATE: &str = "tollgate.dev";
 const CORE: &str = "";
 
 /// Whether objects of a kind are in namespaces.
@@ -158,7 +160,7 @@ macro_rules! deprecated {
 }
 
 /// The kinds that are read.
-pub(crate) static KINDS: [Kind; 19] = [
+pub(crate) static KINDS: [Kind; 21] = [
     Kind::new(GATEWAY_API, "GatewayClass", STABLE, with_spec::<gateway_api::GatewayClassSpec>, |document| {
         decoded(document, Object::GatewayClass)
     })
@@ -248,6 +250,12 @@ pub(crate) static KINDS: [Kind; 19] = [
         with_spec::<envoy_gateway::ClientTrafficPolicySpec>,
         |document| decoded(document, Object::ClientTrafficPolicy),
     ),
+    Kind::new(OWN_GROUP, "QuotaPolicy", V1ALPHA1, with_spec::<ai_gateway::QuotaPolicySpec>, |document| {
+        decoded(document, Object::QuotaPolicy)
+    }),
+    Kind::new(TOLLGATE, "Budget", V1ALPHA1, with_spec::<tollgate::BudgetSpec>, |document| {
+        decoded(document, Object::Budget)
+    }),
     Kind::new(CORE, "Secret", &["v1"], flat::<SecretText>, secret),
     Kind::new(CORE, "ConfigMap", &["v1"], flat::<ConfigMapText>, config_map),
     Kind::new(CORE, "Namespace", &["v1"], namespace_body, namespace).in_cluster(),
@@ -256,7 +264,6 @@ pub(crate) static KINDS: [Kind; 19] = [
 /// Kinds of the wider system that are not served yet.
 pub(crate) const NOT_SERVED: &[(&str, &str)] = &[
     (OWN_GROUP, "MCPRoute"),
-    (OWN_GROUP, "QuotaPolicy"),
     (ENVOY_GATEWAY, "EnvoyProxy"),
     (ENVOY_GATEWAY, "EnvoyGateway"),
     (ENVOY_GATEWAY, "EnvoyPatchPolicy"),
@@ -296,7 +303,7 @@ const ELSEWHERE: &[&str] = &[
 
 /// Whether this group is one of those whose objects make a gateway.
 pub(crate) fn is_of_gateways(group: &str) -> bool {
-    [OWN_GROUP, GATEWAY_API, ENVOY_GATEWAY].contains(&group)
+    [OWN_GROUP, TOLLGATE, GATEWAY_API, ENVOY_GATEWAY].contains(&group)
 }
 
 /// Whether objects of this group are meant for somebody else.

@@ -25,6 +25,7 @@ mod structural;
 mod substitute;
 mod suggest;
 mod target;
+mod tollgate;
 mod twin;
 mod words;
 mod yaml;
@@ -37,15 +38,19 @@ pub use ai_gateway::{
     GatewayConfigSpec, GcpCredentials, GcpCredentialsFile, GcpOidcExchangeToken,
     GcpServiceAccountImpersonation, GcpWorkloadIdentityFederation, HttpBodyField, HttpBodyMutation,
     HttpHeader, HttpHeaderMutation, KubernetesContainer, LlmRequestCost, LlmRequestCostType, Oidc,
-    OidcProvider, SchemaName, SecretCredential, VersionedApiSchema,
+    OidcProvider, PerModelQuota, QuotaDefinition, QuotaDuration, QuotaMode, QuotaPolicySpec, QuotaRule,
+    QuotaValue, SchemaName, SecretCredential, ServiceQuota, VersionedApiSchema,
 };
 pub use crd::crds;
 pub use envoy_gateway::{
     AppProtocol, BackOffPolicy, BackendConnection, BackendEndpoint, BackendSpec, BackendTls,
     BackendTrafficPolicySpec, BackendType, CircuitBreaker, ClientConnection, ClientTimeout,
-    ClientTrafficPolicySpec, ConnectionLimit, FqdnEndpoint, HealthCheck, HttpClientTimeout, HttpTimeout,
-    IpEndpoint, PassiveHealthCheck, PerEndpointCircuitBreakers, PerRetryPolicy, RequestBuffer, Retry,
-    RetryOn, RetryTrigger, TargetSelector, TcpClientTimeout, TcpTimeout, Timeout, UnixSocket,
+    ClientTrafficPolicySpec, ConnectionLimit, FqdnEndpoint, GlobalRateLimit, HealthCheck, HttpClientTimeout,
+    HttpTimeout, IpEndpoint, LocalRateLimit, PassiveHealthCheck, PerEndpointCircuitBreakers, PerRetryPolicy,
+    RateLimitCost, RateLimitCostFrom, RateLimitCostMetadata, RateLimitCostSpecifier, RateLimitHeaderMatch,
+    RateLimitHeaderMatchType, RateLimitRule, RateLimitSelectCondition, RateLimitSpec, RateLimitType,
+    RateLimitUnit, RateLimitValue, RequestBuffer, Retry, RetryOn, RetryTrigger, SourceMatch, SourceMatchType,
+    TargetSelector, TcpClientTimeout, TcpTimeout, Timeout, UnixSocket,
 };
 pub use finding::{Finding, Severity};
 pub use gateway_api::{
@@ -62,10 +67,14 @@ pub use gateway_api::{
 pub use kubernetes::{ConfigMap, DEFAULT_NAMESPACE, Metadata, NamespaceSpec, Secret};
 pub use object::{
     AiGatewayRoute, AiServiceBackend, Backend, BackendSecurityPolicy, BackendTlsPolicy, BackendTrafficPolicy,
-    ClientTrafficPolicy, Gateway, GatewayClass, GatewayConfig, HttpRoute, Namespace, Object, ReferenceGrant,
-    Resource, Unread,
+    Budget, ClientTrafficPolicy, Gateway, GatewayClass, GatewayConfig, HttpRoute, Namespace, Object,
+    QuotaPolicy, ReferenceGrant, Resource, Unread,
 };
 pub use parse::{Parsed, Source, parse};
 pub use position::{Located, Position};
 pub use scalar::{ByteSize, GatewayDuration, Timestamp};
 pub use substitute::{Unset, substitute};
+pub use tollgate::{
+    BudgetCount, BudgetLimit, BudgetSpec, BudgetSubject, BudgetUnit, BudgetWindow, CalendarPeriod,
+    EnforcementMode, ExceededAction, FailureMode, SubjectMatch,
+};

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::ai_gateway::{
-    AiGatewayRouteSpec, AiServiceBackendSpec, BackendSecurityPolicySpec, GatewayConfigSpec,
+    AiGatewayRouteSpec, AiServiceBackendSpec, BackendSecurityPolicySpec, GatewayConfigSpec, QuotaPolicySpec,
 };
 use crate::envoy_gateway::{BackendSpec, BackendTrafficPolicySpec, ClientTrafficPolicySpec};
 use crate::gateway_api::{
@@ -13,6 +13,7 @@ use crate::gateway_api::{
     ReferenceGrantSpec,
 };
 use crate::kubernetes::{ConfigMap, Metadata, NamespaceSpec, Secret};
+use crate::tollgate::BudgetSpec;
 
 /// An object with a specification, as nearly every kind has one.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -45,6 +46,10 @@ pub type Backend = Resource<BackendSpec>;
 pub type BackendTlsPolicy = Resource<BackendTlsPolicySpec>;
 /// Retries, timeouts and bounds towards backends.
 pub type BackendTrafficPolicy = Resource<BackendTrafficPolicySpec>;
+/// How much of a model's service may be used at backends.
+pub type QuotaPolicy = Resource<QuotaPolicySpec>;
+/// How much callers may use.
+pub type Budget = Resource<BudgetSpec>;
 /// Bounds towards clients.
 pub type ClientTrafficPolicy = Resource<ClientTrafficPolicySpec>;
 /// A namespace and its labels.
@@ -93,6 +98,10 @@ pub enum Object {
     BackendTlsPolicy(BackendTlsPolicy),
     /// Retries, timeouts and bounds towards backends.
     BackendTrafficPolicy(BackendTrafficPolicy),
+    /// How much of a model's service may be used at backends.
+    QuotaPolicy(QuotaPolicy),
+    /// How much callers may use.
+    Budget(Budget),
     /// Bounds towards clients.
     ClientTrafficPolicy(ClientTrafficPolicy),
     /// Texts that nobody may see.
@@ -123,6 +132,8 @@ impl Object {
             Object::Backend(_) => "Backend",
             Object::BackendTlsPolicy(_) => "BackendTLSPolicy",
             Object::BackendTrafficPolicy(_) => "BackendTrafficPolicy",
+            Object::QuotaPolicy(_) => "QuotaPolicy",
+            Object::Budget(_) => "Budget",
             Object::ClientTrafficPolicy(_) => "ClientTrafficPolicy",
             Object::Secret(_) => "Secret",
             Object::ConfigMap(_) => "ConfigMap",
@@ -145,6 +156,8 @@ impl Object {
             Object::Backend(object) => &object.metadata,
             Object::BackendTlsPolicy(object) => &object.metadata,
             Object::BackendTrafficPolicy(object) => &object.metadata,
+            Object::QuotaPolicy(object) => &object.metadata,
+            Object::Budget(object) => &object.metadata,
             Object::ClientTrafficPolicy(object) => &object.metadata,
             Object::Secret(object) => &object.metadata,
             Object::ConfigMap(object) => &object.metadata,

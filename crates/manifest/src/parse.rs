@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::check::check;
 use crate::finding::{Finding, Findings, Severity};
-use crate::kind::{self, KINDS, Kind, NOT_SERVED, OWN_GROUP, Scope};
+use crate::kind::{self, KINDS, Kind, NOT_SERVED, OWN_GROUP, Scope, TOLLGATE};
 use crate::kubernetes::{DEFAULT_NAMESPACE, Metadata};
 use crate::node::{Content, Node};
 use crate::object::{Object, Unread, label};
@@ -190,7 +190,7 @@ fn as_meant(unread: Unread) -> Unread {
 
 /// Our own group has no kinds that we do not know, so there it is a mistake; elsewhere where it is likely one.
 fn unknown_kind(group: &str, name: &str) -> (Severity, String) {
-    let is_mistake = group == OWN_GROUP || meant(group, name).is_some();
+    let is_mistake = [OWN_GROUP, TOLLGATE].contains(&group) || meant(group, name).is_some();
     let severity = if is_mistake { Severity::Error } else { Severity::Warning };
     let elsewhere = KINDS.iter().find(|kind| kind.name == name);
     let hint = match elsewhere {

@@ -36,6 +36,8 @@ fn json(object: &Object) -> Value {
         Object::Backend(object) => serde_json::to_value(object),
         Object::BackendTlsPolicy(object) => serde_json::to_value(object),
         Object::BackendTrafficPolicy(object) => serde_json::to_value(object),
+        Object::QuotaPolicy(object) => serde_json::to_value(object),
+        Object::Budget(object) => serde_json::to_value(object),
         Object::ClientTrafficPolicy(object) => serde_json::to_value(object),
         Object::ConfigMap(object) => serde_json::to_value(object),
         Object::Namespace(object) => serde_json::to_value(object),

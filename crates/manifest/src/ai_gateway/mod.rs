@@ -4,6 +4,7 @@ mod backend;
 mod cost;
 mod gateway_config;
 mod mutation;
+mod quota_policy;
 mod route;
 mod security_policy;
 mod security_provider;
@@ -14,6 +15,10 @@ pub use gateway_config::{
     EnvironmentVariable, ExternalProcessor, ForwardProxy, GatewayConfigSpec, KubernetesContainer,
 };
 pub use mutation::{HttpBodyField, HttpBodyMutation, HttpHeader, HttpHeaderMutation};
+pub use quota_policy::{
+    PerModelQuota, QuotaDefinition, QuotaDuration, QuotaMode, QuotaPolicySpec, QuotaRule, QuotaValue,
+    ServiceQuota,
+};
 pub use route::{AiGatewayRouteBackendRef, AiGatewayRouteMatch, AiGatewayRouteRule, AiGatewayRouteSpec};
 pub(crate) use security_policy::{AZURE_RULE, GCP_RULE, v1alpha1};
 pub use security_policy::{

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::rate_limit::RateLimitSpec;
 use crate::gateway_api::{GROUP, KIND, LabelSelectorRequirement, PolicyTargetReference};
 use crate::rules::{cel, fields};
 use crate::scalar::{ByteSize, GatewayDuration};
@@ -20,7 +21,6 @@ use crate::scalar::{ByteSize, GatewayDuration};
         "tcpKeepalive",
         "http2",
         "dns",
-        "rateLimit",
         "faultInjection",
         "useClientProtocol",
         "compression",
@@ -59,6 +59,8 @@ pub struct BackendTrafficPolicySpec {
     pub connection: Option<BackendConnection>,
     /// Collecting of request bodies.
     pub request_buffer: Option<RequestBuffer>,
+    /// How much requests may use.
+    pub rate_limit: Option<RateLimitSpec>,
 }
 
 /// Objects that a policy is about, by their labels.

@@ -6,6 +6,7 @@
 mod backend;
 mod backend_traffic_policy;
 mod client_traffic_policy;
+mod rate_limit;
 
 pub use backend::{
     AppProtocol, BackendEndpoint, BackendSpec, BackendTls, BackendType, FqdnEndpoint, IpEndpoint, UnixSocket,
@@ -18,4 +19,10 @@ pub use backend_traffic_policy::{
 pub use client_traffic_policy::{
     ClientConnection, ClientTimeout, ClientTrafficPolicySpec, ConnectionLimit, HttpClientTimeout,
     TcpClientTimeout,
+};
+pub use rate_limit::{
+    GlobalRateLimit, LocalRateLimit, RateLimitCost, RateLimitCostFrom, RateLimitCostMetadata,
+    RateLimitCostSpecifier, RateLimitHeaderMatch, RateLimitHeaderMatchType, RateLimitRule,
+    RateLimitSelectCondition, RateLimitSpec, RateLimitType, RateLimitUnit, RateLimitValue, SourceMatch,
+    SourceMatchType,
 };
