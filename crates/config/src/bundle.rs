@@ -166,6 +166,9 @@ pub struct Rule {
     pub timeouts: Timeouts,
     /// When to try again.
     pub retry: Retry,
+    /// What its requests may use. All that are for a request hold.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub limits: Vec<Limit>,
     /// `owned_by` of its models in the model list.
     pub models_owned_by: String,
     /// `created` of its models in the model list, Unix seconds.
@@ -283,6 +286,9 @@ pub struct Backend {
     pub connect_timeout: Duration,
     /// Speak cleartext HTTP/2 (prior knowledge). Over TLS, ALPN decides.
     pub http2_cleartext: bool,
+    /// What requests may use of it. All that are for a request hold.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub quotas: Vec<Limit>,
 }
 
 impl Backend {

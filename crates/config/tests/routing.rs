@@ -30,6 +30,7 @@ fn rule(name: &str, matches: &[&[HeaderMatch]]) -> Rule {
         targets: Vec::new(),
         timeouts: Timeouts::default(),
         retry: Retry::default(),
+        limits: Vec::new(),
         models_owned_by: name.to_owned(),
         models_created_at: 7,
         broken: None,
@@ -226,6 +227,7 @@ fn breaks_the_rule_whose_mutation_cannot_be_sent() {
         ejection: None,
         connect_timeout: Duration::ZERO,
         http2_cleartext: false,
+        quotas: Vec::new(),
     };
     let target = |priority, value: &str| Target {
         backend: backend.name.clone(),

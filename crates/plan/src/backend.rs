@@ -15,6 +15,7 @@ use crate::grant::{self, AI_BACKEND, AI_SECURITY, BACKEND, BACKEND_TLS, INFERENC
 use crate::index::{Index, Item};
 use crate::invalid::InvalidPolicies;
 use crate::mutation::{self, Place};
+use crate::quota::Quotas;
 use crate::upstream_tls;
 
 /// A backend that can be served, and its own changes to requests.
@@ -29,7 +30,7 @@ pub(crate) struct PlannedBackend {
 pub(crate) type Backends = BTreeMap<(String, String), Result<PlannedBackend, String>>;
 
 /// Resolves every AIServiceBackend, whether a route names it or not: mistakes show before they are used.
-pub(crate) fn backends(index: &Index<'_>, findings: &mut Findings) -> Backends {
+pub(crate) fn backends(index: &Index<'_>, quotas: &Quotas, findings: &mut Findings) -> Backends {
     let credentials = credential::credentials(index, findings);
     upstream_tls::check_policies(index, findings);
     let invalid = Invalid {
@@ -41,7 +42,12 @@ pub(crate) fn backends(index: &Index<'_>, findings: &mut Findings) -> Backends {
         .iter()
         .map(|backend| {
             let key = (backend.id.namespace.clone(), backend.id.name.clone());
-            (key, resolve(index, backend, &credentials, &invalid, findings))
+            let resolved = resolve(index, backend, &credentials, &invalid, findings);
+            let resolved = resolved.and_then(|mut planned| {
+                planned.backend.quotas = quotas.of(&key)?;
+                Ok(planned)
+            });
+            (key, resolved)
         })
         .collect()
 }
@@ -229,6 +235,7 @@ impl Address {
             ejection,
             connect_timeout,
             http2_cleartext,
+            quotas: Vec::new(),
         }
     }
 }

@@ -12,8 +12,9 @@ use crate::findings::{Findings, ObjectId};
 use crate::gateway::Origin;
 use crate::grant::BACKEND_TRAFFIC;
 use crate::index::{Index, Item};
+use crate::rate_limit::{self, RateLimit};
 use crate::retry;
-use crate::target::{Policies, Reach, Targets};
+use crate::target::{Policies, Reach, Several, Targets};
 
 /// Concurrent work at a backend without a policy. Streams are long and there are many: Envoy's 1024 would refuse
 /// them, and what clients may open bounds them already.
@@ -38,6 +39,7 @@ pub(crate) struct Traffic {
     /// `None` when the policy does not say; a zero duration is no bound.
     pub(crate) request: Option<Duration>,
     pub(crate) stream_idle: Option<Duration>,
+    pub(crate) rate_limits: Vec<RateLimit>,
     pub(crate) upstream: Upstream,
 }
 
@@ -58,6 +60,7 @@ impl Default for Traffic {
             per_try: None,
             request: None,
             stream_idle: None,
+            rate_limits: Vec::new(),
             upstream: Upstream::default(),
         }
     }
@@ -92,7 +95,7 @@ impl Upstream {
 #[derive(Debug)]
 pub(crate) struct TrafficPolicies<'a> {
     policies: Policies<'a, BackendTrafficPolicySpec>,
-    resolved: BTreeMap<ObjectId, Traffic>,
+    resolved: BTreeMap<ObjectId, Result<Traffic, String>>,
 }
 
 impl<'a> TrafficPolicies<'a> {
@@ -104,8 +107,8 @@ impl<'a> TrafficPolicies<'a> {
             selectors: &spec.target_selectors,
         };
         let all = index.backend_traffic_policies.iter();
-        let policies =
-            Policies::attach(index, (BACKEND_TRAFFIC, all), targets, Reach::GatewaysAndRoutes, findings);
+        let how = (Reach::GatewaysAndRoutes, Several::Oldest);
+        let policies = Policies::attach(index, (BACKEND_TRAFFIC, all), targets, how, findings);
         let all = index.backend_traffic_policies.iter();
         let resolved = all.map(|policy| (policy.id.clone(), traffic(policy, findings))).collect();
         Self { policies, resolved }
@@ -134,11 +137,11 @@ impl<'a> TrafficPolicies<'a> {
             Some(policy) => Some(&policy.id),
             None => gateway.clone()?,
         };
-        Ok(policy.and_then(|policy| self.resolved.get(policy)).cloned().unwrap_or_default())
+        policy.and_then(|policy| self.resolved.get(policy)).cloned().unwrap_or_else(|| Ok(Traffic::default()))
     }
 }
 
-fn traffic(policy: &Item<'_, BackendTrafficPolicySpec>, findings: &mut Findings) -> Traffic {
+fn traffic(policy: &Item<'_, BackendTrafficPolicySpec>, findings: &mut Findings) -> Result<Traffic, String> {
     let spec = policy.spec;
     warn_of_unserved(policy, findings);
     let http = spec.timeout.as_ref().and_then(|timeout| timeout.http.as_ref());
@@ -150,7 +153,9 @@ fn traffic(policy: &Item<'_, BackendTrafficPolicySpec>, findings: &mut Findings)
         .filter(|duration| !duration.is_zero());
     let per_retry = spec.retry.as_ref().and_then(|retry| retry.per_retry.as_ref());
     let passive = spec.health_check.as_ref().and_then(|check| check.passive.as_ref());
-    Traffic {
+    let rate_limits = rate_limit::resolve(policy, findings);
+    let traffic = Traffic {
+        rate_limits: Vec::new(),
         retry: spec
             .retry
             .as_ref()
@@ -164,7 +169,8 @@ fn traffic(policy: &Item<'_, BackendTrafficPolicySpec>, findings: &mut Findings)
             ejection: passive.map(ejection),
             connect_timeout: connect_timeout.unwrap_or(CONNECT_TIMEOUT_DEFAULT),
         },
-    }
+    };
+    rate_limits.map(|rate_limits| Traffic { rate_limits, ..traffic })
 }
 
 fn limits(breaker: &CircuitBreaker) -> Limits {

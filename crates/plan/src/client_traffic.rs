@@ -5,7 +5,7 @@ use tollgate_manifest::ClientTrafficPolicySpec;
 use crate::findings::Findings;
 use crate::grant::CLIENT_TRAFFIC;
 use crate::index::{Index, Item};
-use crate::target::{Policies, Reach, Targets};
+use crate::target::{Policies, Reach, Several, Targets};
 
 /// Largest request body unless a policy says otherwise: what the documents of Envoy AI Gateway advise.
 pub(crate) const REQUEST_BODY_BYTES_MAX: u64 = 50 << 20;
@@ -24,7 +24,7 @@ pub(crate) fn policies<'a>(
         selectors: &spec.target_selectors,
     };
     let all = index.client_traffic_policies.iter();
-    Policies::attach(index, (CLIENT_TRAFFIC, all), targets, Reach::Gateways, findings)
+    Policies::attach(index, (CLIENT_TRAFFIC, all), targets, (Reach::Gateways, Several::Oldest), findings)
 }
 
 /// Largest request body of a listener under `policy`.

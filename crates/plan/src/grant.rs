@@ -6,6 +6,8 @@ use crate::index::Index;
 pub(crate) const AI_GATEWAY: &str = "aigateway.envoyproxy.io";
 /// Group of Backend and the policies of Envoy Gateway.
 pub(crate) const ENVOY_GATEWAY: &str = "gateway.envoyproxy.io";
+/// Group of kinds that Envoy AI Gateway has not.
+pub(crate) const TOLLGATE: &str = "tollgate.dev";
 /// Group of Gateway API.
 pub(crate) const GATEWAY_API: &str = "gateway.networking.k8s.io";
 
@@ -21,6 +23,8 @@ pub(crate) const AI_BACKEND: Kind = Kind { group: AI_GATEWAY, name: "AIServiceBa
 pub(crate) const AI_SECURITY: Kind = Kind { group: AI_GATEWAY, name: "BackendSecurityPolicy" };
 pub(crate) const BACKEND_TLS: Kind = Kind { group: GATEWAY_API, name: "BackendTLSPolicy" };
 pub(crate) const BACKEND_TRAFFIC: Kind = Kind { group: ENVOY_GATEWAY, name: "BackendTrafficPolicy" };
+pub(crate) const QUOTA: Kind = Kind { group: AI_GATEWAY, name: "QuotaPolicy" };
+pub(crate) const BUDGET: Kind = Kind { group: TOLLGATE, name: "Budget" };
 pub(crate) const CLIENT_TRAFFIC: Kind = Kind { group: ENVOY_GATEWAY, name: "ClientTrafficPolicy" };
 pub(crate) const INFERENCE_POOL: Kind = Kind { group: "inference.networking.k8s.io", name: "InferencePool" };
 pub(crate) const GATEWAY_CLASS: Kind = Kind { group: GATEWAY_API, name: "GatewayClass" };

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use tollgate_manifest::{
     AiGatewayRouteSpec, AiServiceBackendSpec, BackendSecurityPolicySpec, BackendSpec, BackendTlsPolicySpec,
-    BackendTrafficPolicySpec, ClientTrafficPolicySpec, ConfigMap, GatewayClassSpec, GatewayConfigSpec,
-    GatewaySpec, HttpRouteSpec, Metadata, NamespaceSpec, Object, ReferenceGrantSpec, Resource, Secret,
-    Unread,
+    BackendTrafficPolicySpec, BudgetSpec, ClientTrafficPolicySpec, ConfigMap, GatewayClassSpec,
+    GatewayConfigSpec, GatewaySpec, HttpRouteSpec, Metadata, NamespaceSpec, Object, QuotaPolicySpec,
+    ReferenceGrantSpec, Resource, Secret, Unread,
 };
 
 use crate::findings::{Findings, ObjectId};
@@ -92,6 +92,8 @@ pub(crate) struct Index<'a> {
     pub(crate) gateway_configs: Items<'a, GatewayConfigSpec>,
     pub(crate) backends: Items<'a, BackendSpec>,
     pub(crate) backend_traffic_policies: Items<'a, BackendTrafficPolicySpec>,
+    pub(crate) quota_policies: Items<'a, QuotaPolicySpec>,
+    pub(crate) budgets: Items<'a, BudgetSpec>,
     pub(crate) client_traffic_policies: Items<'a, ClientTrafficPolicySpec>,
     pub(crate) namespaces: Items<'a, NamespaceSpec>,
     pub(crate) config_maps: Items<'a, ConfigMap>,
@@ -183,6 +185,8 @@ impl<'a> Index<'a> {
             Object::ClientTrafficPolicy(it) => {
                 put(&mut self.client_traffic_policies, "ClientTrafficPolicy", it, findings);
             }
+            Object::QuotaPolicy(it) => put(&mut self.quota_policies, "QuotaPolicy", it, findings),
+            Object::Budget(it) => put(&mut self.budgets, "Budget", it, findings),
             Object::Namespace(it) => put(&mut self.namespaces, "Namespace", it, findings),
             Object::ConfigMap(it) => self.config_maps.add("ConfigMap", &it.metadata, it, findings),
             Object::Secret(it) => self.secrets.add("Secret", &it.metadata, it, findings),

@@ -8,6 +8,7 @@ mod attach;
 mod backend;
 mod backend_traffic;
 mod base_url;
+mod budget;
 mod client_traffic;
 mod cost;
 mod cost_expression;
@@ -19,10 +20,13 @@ mod gateway;
 mod grant;
 mod index;
 mod invalid;
+mod limit;
 mod listener_tls;
 mod mutation;
 mod plain_filter;
 mod plain_route;
+mod quota;
+mod rate_limit;
 mod remote_secret;
 mod retry;
 mod route;
@@ -41,9 +45,11 @@ pub use world::{Unusable, World, secrets};
 use attach::Attachment;
 use backend::PlainBackends;
 use backend_traffic::TrafficPolicies;
+use budget::Budgets;
 use findings::Findings;
 use index::Index;
 use plain_route::PlainRoutes;
+use quota::Quotas;
 use route::Routes;
 
 /// What became of a world.
@@ -68,10 +74,13 @@ pub fn plan(world: &World) -> Plan {
         let costs = &config.spec.global_llm_request_costs;
         cost::check(&config.id, "spec.globalLLMRequestCosts", costs, &mut findings);
     }
-    let backends = backend::backends(&index, &mut findings);
+    let quotas = Quotas::resolve(&index, &mut findings);
+    let backends = backend::backends(&index, &quotas, &mut findings);
     let traffic = TrafficPolicies::resolve(&index, &mut findings);
+    let budgets = Budgets::resolve(&index, &mut findings);
     let attachment = Attachment::new(&index, &listeners.planned);
-    let planner = Routes { index: &index, attachment, backends: &backends, traffic: &traffic };
+    let planner =
+        Routes { index: &index, attachment, backends: &backends, traffic: &traffic, budgets: &budgets };
     let (routes, mut used) = planner.plan(&mut findings);
     let plain_routes = PlainRoutes { planner: &planner, backends: PlainBackends::new(&index) };
     let plain_routes = plain_routes.plan(&mut used, &mut findings);

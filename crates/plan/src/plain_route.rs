@@ -192,6 +192,10 @@ fn check_traffic(route: &Item<'_, HttpRouteSpec>, path: &str, traffic: &Traffic,
             format!("spec.retry of {policy} has no effect: requests of an HTTPRoute are not tried again");
         findings.warning(&route.id, path, message);
     }
+    if !traffic.rate_limits.is_empty() {
+        let message = format!("spec.rateLimit of {policy} has no effect on requests of an HTTPRoute yet");
+        findings.warning(&route.id, path, message);
+    }
     if traffic.upstream.ejection.is_some() {
         let message = format!("spec.healthCheck of {policy} has no effect on backends of an HTTPRoute");
         findings.warning(&route.id, path, message);

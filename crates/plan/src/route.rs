@@ -14,12 +14,14 @@ use tollgate_terms::{BackendName, ModelName, RouteName};
 use crate::attach::Attachment;
 use crate::backend::{Backends, PlannedBackend};
 use crate::backend_traffic::{Traffic, TrafficPolicies, Upstream};
+use crate::budget::{self, Budgets};
 use crate::cost;
 use crate::findings::{Findings, ObjectId, Unresolved};
 use crate::gateway::PlannedListener;
 use crate::grant::{self, AI_BACKEND, AI_ROUTE};
 use crate::index::{Index, Item};
 use crate::mutation::{self, Place};
+use crate::rate_limit;
 
 /// `owned_by` of models whose rule does not say, as in Envoy AI Gateway.
 const OWNER_DEFAULT: &str = "Envoy AI Gateway";
@@ -34,6 +36,7 @@ pub(crate) struct Routes<'a> {
     pub(crate) attachment: Attachment<'a, 'a>,
     pub(crate) backends: &'a Backends,
     pub(crate) traffic: &'a TrafficPolicies<'a>,
+    pub(crate) budgets: &'a Budgets<'a>,
 }
 
 /// Backends that some rule sends to, as they stand in the bundle.
@@ -80,7 +83,12 @@ impl<'a> Routes<'a> {
     fn defaults(&self, listener: &PlannedListener<'a>) -> Defaults<'a> {
         let Some(origin) = listener.origin.as_ref() else { return Defaults::default() };
         let costs = origin.config.map_or(&[][..], |config| &config.spec.global_llm_request_costs);
-        Defaults { policy: self.traffic.of_listener(origin), costs, broken: listener.broken.clone() }
+        Defaults {
+            policy: self.traffic.of_listener(origin),
+            budgets: self.budgets.of_listener(origin),
+            costs,
+            broken: listener.broken.clone(),
+        }
     }
 
     fn route(
@@ -92,13 +100,15 @@ impl<'a> Routes<'a> {
         findings: &mut Findings,
     ) -> bundle::Route {
         let rules = route.spec.rules.iter().enumerate();
+        let costs = cost::merge(&route.spec.llm_request_costs, defaults.costs);
+        let mut rule = |(at, rule)| self.rule(route, at, rule, (defaults, &costs), used, findings);
         bundle::Route {
             name: RouteName::new(route.full_name()),
             listeners: listeners.iter().flat_map(|listener| listener.names.iter().cloned()).collect(),
             hostnames: route.spec.hostnames.iter().map(|name| name.to_ascii_lowercase()).collect(),
             created_at: route.created_at(),
-            rules: rules.map(|(at, rule)| self.rule(route, at, rule, defaults, used, findings)).collect(),
-            costs: cost::merge(&route.spec.llm_request_costs, defaults.costs),
+            rules: rules.map(&mut rule).collect(),
+            costs,
             on_loss: on_loss(route, findings),
         }
     }
@@ -108,13 +118,20 @@ impl<'a> Routes<'a> {
         route: &Item<'_, AiGatewayRouteSpec>,
         at: usize,
         rule: &AiGatewayRouteRule,
-        defaults: &Defaults<'_>,
+        (defaults, costs): (&Defaults<'_>, &[bundle::Cost]),
         used: &mut Used,
         findings: &mut Findings,
     ) -> bundle::Rule {
         check_rule(&route.id, at, rule, findings);
         let held = self.traffic.of_rule(&route.id, rule.name.as_deref(), &defaults.policy);
-        let unserved = defaults.broken.clone().or_else(|| held.as_ref().err().cloned());
+        let limits = held.as_ref().map_or(Ok(Vec::new()), |traffic| {
+            let place = (route.full_name(), at);
+            let limits = rate_limit::for_rule(&traffic.rate_limits, (&place.0, place.1), costs, findings);
+            let budgets = self.budgets.of_rule(&route.id, rule.name.as_deref(), &defaults.budgets);
+            limits.and_then(|limits| Ok([limits, budgets?].concat()))
+        });
+        let broken = defaults.broken.clone().or_else(|| held.as_ref().err().cloned());
+        let unserved = broken.or_else(|| limits.as_ref().err().cloned());
         let traffic = held.unwrap_or_default();
         let mut targets = Vec::new();
         let mut first_mistake = None;
@@ -140,6 +157,7 @@ impl<'a> Routes<'a> {
             targets,
             timeouts: timeouts(rule.timeouts.as_ref(), rule.stream_idle_timeout, &traffic),
             retry: traffic.retry,
+            limits: limits.unwrap_or_default(),
             models_owned_by: rule.models_owned_by.clone().unwrap_or_else(|| OWNER_DEFAULT.to_owned()),
             models_created_at: rule
                 .models_created_at
@@ -215,6 +233,8 @@ impl<'a> Routes<'a> {
 pub(crate) struct Defaults<'a> {
     /// Its BackendTrafficPolicy, or why none of the routes without one of their own can be served.
     pub(crate) policy: Result<Option<&'a ObjectId>, String>,
+    /// Its Budgets, or why no route can be served.
+    pub(crate) budgets: budget::Holding<'a>,
     costs: &'a [tollgate_manifest::LlmRequestCost],
     /// Why no route can be served.
     pub(crate) broken: Option<String>,
@@ -222,7 +242,7 @@ pub(crate) struct Defaults<'a> {
 
 impl Default for Defaults<'_> {
     fn default() -> Self {
-        Self { policy: Ok(None), costs: &[], broken: None }
+        Self { policy: Ok(None), budgets: Ok(Vec::new()), costs: &[], broken: None }
     }
 }
 

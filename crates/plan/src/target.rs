@@ -20,7 +20,8 @@ enum Scope {
 /// Policies of one kind, by what they are about.
 #[derive(Debug)]
 pub(crate) struct Policies<'a, S> {
-    by_target: BTreeMap<Target, Result<&'a Item<'a, S>, String>>,
+    /// Never an empty list.
+    by_target: BTreeMap<Target, Result<Vec<&'a Item<'a, S>>, String>>,
     /// Namespaces with a policy that has mistakes and may be about anything there, and what to say of it.
     by_namespace: BTreeMap<String, String>,
 }
@@ -46,6 +47,15 @@ pub(crate) enum Reach {
     Gateways,
 }
 
+/// What counts of several policies about the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Several {
+    /// The oldest.
+    Oldest,
+    /// All of them.
+    All,
+}
+
 impl Reach {
     fn kinds(self) -> &'static [Kind] {
         match self {
@@ -56,12 +66,12 @@ impl Reach {
 }
 
 impl<'a, S> Policies<'a, S> {
-    /// Sorts `policies` by what they are about. Of several about the same, the oldest counts.
+    /// Sorts `policies` by what they are about.
     pub(crate) fn attach(
         index: &Index<'_>,
         (kind, policies): (Kind, impl Iterator<Item = &'a Item<'a, S>>),
         targets: impl Fn(&'a S) -> Targets<'a>,
-        reach: Reach,
+        (reach, several): (Reach, Several),
         findings: &mut Findings,
     ) -> Self {
         let mut policies: Vec<_> = policies.collect();
@@ -76,7 +86,7 @@ impl<'a, S> Policies<'a, S> {
                 .enumerate()
                 .map(|(at, one)| (format!("spec.targetRefs[{at}]"), one));
             for (path, target) in single.into_iter().chain(listed) {
-                attached.attach_one(index, policy, &path, target, reach, findings);
+                attached.attach_one(index, policy, &path, target, (reach, several), findings);
             }
             for (at, selector) in targets.selectors.iter().enumerate() {
                 let path = format!("spec.targetSelectors[{at}]");
@@ -94,7 +104,7 @@ impl<'a, S> Policies<'a, S> {
                     );
                 }
                 for target in selected {
-                    attached.attach_one(index, policy, &path, &target, reach, findings);
+                    attached.attach_one(index, policy, &path, &target, (reach, several), findings);
                 }
             }
         }
@@ -130,7 +140,7 @@ impl<'a, S> Policies<'a, S> {
         policy: &'a Item<'a, S>,
         path: &str,
         target: &PolicyTargetReference,
-        reach: Reach,
+        (reach, several): (Reach, Several),
         findings: &mut Findings,
     ) {
         let namespace = &policy.id.namespace;
@@ -139,18 +149,19 @@ impl<'a, S> Policies<'a, S> {
             Err(message) => return findings.error(&policy.id, path, message),
         };
         let key = (scope, namespace.clone(), target.name.clone(), target.section_name.clone());
-        match self.by_target.get(&key) {
+        match self.by_target.get_mut(&key) {
             // A policy may name an HTTPRoute and the AIGatewayRoute that makes it: the same thing twice.
-            Some(Ok(other)) if other.id == policy.id => {}
-            Some(Ok(other)) => {
-                let message =
-                    format!("has no effect on {} {:?}: {} is older", target.kind, target.name, other.id);
+            Some(Ok(others)) if others.iter().any(|other| other.id == policy.id) => {}
+            Some(Ok(others)) if several == Several::All => others.push(policy),
+            Some(Ok(others)) => {
+                let older = others.first().map(|other| other.id.to_string()).unwrap_or_default();
+                let message = format!("has no effect on {} {:?}: {older} is older", target.kind, target.name);
                 findings.error(&policy.id, path, message);
             }
             // Policies with mistakes come last.
             Some(Err(_)) => {}
             None => {
-                self.by_target.insert(key, Ok(policy));
+                self.by_target.insert(key, Ok(vec![policy]));
             }
         }
     }
@@ -171,15 +182,71 @@ impl<'a, S> Policies<'a, S> {
         self.most_specific(Scope::Route, route, rule)
     }
 
+    /// All policies about `gateway` or its `listener`.
+    ///
+    /// # Errors
+    /// When one of them has mistakes.
+    pub(crate) fn all_of_gateway(
+        &self,
+        gateway: &Item<'_, GatewaySpec>,
+        listener: &str,
+    ) -> Result<Vec<&'a Item<'a, S>>, String> {
+        self.all(Scope::Gateway, &gateway.id, Some(listener))
+    }
+
+    /// All policies about `route` or its rule called `rule`.
+    ///
+    /// # Errors
+    /// When one of them has mistakes.
+    pub(crate) fn all_of_route(
+        &self,
+        route: &ObjectId,
+        rule: Option<&str>,
+    ) -> Result<Vec<&'a Item<'a, S>>, String> {
+        self.all(Scope::Route, route, rule)
+    }
+
     fn most_specific(&self, scope: Scope, id: &ObjectId, section: Option<&str>) -> Holding<'a, S> {
+        let of_section = section.and_then(|section| self.about(&scope, id, Some(section)).transpose());
+        let found = match of_section {
+            Some(found) => Some(found?),
+            None => self.about(&scope, id, None)?,
+        };
+        Ok(found.and_then(|policies| policies.first().copied()))
+    }
+
+    fn all(
+        &self,
+        scope: Scope,
+        id: &ObjectId,
+        section: Option<&str>,
+    ) -> Result<Vec<&'a Item<'a, S>>, String> {
+        let mut all = self.about(&scope, id, None)?.map(<[_]>::to_vec).unwrap_or_default();
+        if section.is_some() {
+            let of_section = self.about(&scope, id, section)?.unwrap_or_default();
+            let others = of_section.iter().filter(|one| !all.iter().any(|other| other.id == one.id));
+            let others: Vec<_> = others.copied().collect();
+            all.extend(others);
+        }
+        Ok(all)
+    }
+
+    /// The policies about exactly this.
+    fn about(
+        &self,
+        scope: &Scope,
+        id: &ObjectId,
+        section: Option<&str>,
+    ) -> Result<Option<&[&'a Item<'a, S>]>, String> {
         if let Some(reason) = self.by_namespace.get(&id.namespace) {
             return Err(reason.clone());
         }
-        let key = |section: Option<&str>| {
-            (scope.clone(), id.namespace.clone(), id.name.clone(), section.map(str::to_owned))
-        };
-        let of_section = section.and_then(|section| self.by_target.get(&key(Some(section))));
-        of_section.or_else(|| self.by_target.get(&key(None))).cloned().transpose()
+        let key = (scope.clone(), id.namespace.clone(), id.name.clone(), section.map(str::to_owned));
+        match self.by_target.get(&key) {
+            Some(Ok(policies)) => Ok(Some(policies)),
+            Some(Err(reason)) => Err(reason.clone()),
+            None => Ok(None),
+        }
     }
 }
 

@@ -30,6 +30,7 @@ fn outcome(file: &str, text: String) -> String {
             };
             let (name, through) = (&route["name"], &route["listeners"]);
             lines.push(format!("rule: {{route: {name}, at: {at}, through: {through}, serves: {shown}}}"));
+            lines.extend(list(&rule["limits"]).into_iter().map(|limit| format!("  limit: {limit}")));
         }
     }
     for route in list(&bundle["plain_routes"]) {
@@ -42,6 +43,7 @@ fn outcome(file: &str, text: String) -> String {
     for (name, mut backend) in backends {
         let shown = ["tls", "credential", "limits", "ejection"].map(|part| (part, backend[part].take()));
         lines.push(format!("backend: {{{name:?}: {}}}", json!(shown.into_iter().collect::<Value>())));
+        lines.extend(list(&backend["quotas"]).into_iter().map(|limit| format!("  quota: {limit}")));
     }
     let remote = bundle["remote_secrets"].as_object().cloned().unwrap_or_default();
     lines.extend(remote.iter().map(|(name, secret)| format!("remote secret: {{{name:?}: {secret}}}")));

@@ -24,6 +24,8 @@ pub struct Limit {
     pub measure: Option<Measure>,
     /// When what it uses is taken.
     pub enforcement: Enforcement,
+    /// The bound on its answer, in tokens, that a request without one gets where it has to be reserved for.
+    pub answer_tokens_max: u64,
     /// Whether it only counts, and refuses nobody.
     pub shadow: bool,
     /// Limits of one group allow together what any of them allows; `None` stands alone.

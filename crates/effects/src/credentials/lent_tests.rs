@@ -55,6 +55,7 @@ async fn shown(source: CredentialSource, secrets: &Secrets, variables: &[(&str, 
         ejection: None,
         connect_timeout: Duration::from_secs(1),
         http2_cleartext: false,
+        quotas: Vec::new(),
     };
     let bundle = Bundle {
         backends: [(backend.name.clone(), backend.clone())].into_iter().collect(),

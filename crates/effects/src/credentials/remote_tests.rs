@@ -106,6 +106,7 @@ fn backend(source: CredentialSource) -> Backend {
         ejection: None,
         connect_timeout: Duration::from_secs(1),
         http2_cleartext: false,
+        quotas: Vec::new(),
     }
 }
 

@@ -34,6 +34,7 @@ fn backend(credential: Credential) -> Backend {
         ejection: None,
         connect_timeout: Duration::from_secs(1),
         http2_cleartext: false,
+        quotas: Vec::new(),
     }
 }
 
