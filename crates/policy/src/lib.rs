@@ -1,7 +1,8 @@
 //! Decisions, one file each, as pure arithmetic: whom to try next, whether to try again, who is unhealthy, what an
-//! untold usage was. Time and chance are parameters.
+//! untold usage was, what still fits into a limit. Time and chance are parameters.
 
 pub mod estimate;
 pub mod health;
+pub mod quota;
 pub mod retry;
 pub mod select;
