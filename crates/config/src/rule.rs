@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tollgate_terms::{ModelName, RouteName};
 
 use crate::bundle::{self, Cost, OnLoss, Retry, Timeouts};
+use crate::limit::CompiledLimit;
 use crate::mutation::CompiledMutation;
 use crate::{Bundle, Diagnostic, Severity};
 
@@ -23,6 +24,8 @@ pub struct CompiledRule {
     pub timeouts: Timeouts,
     /// When to try again.
     pub retry: Retry,
+    /// What its requests may use.
+    pub limits: Vec<Arc<CompiledLimit>>,
     /// Token numbers to publish.
     pub costs: Vec<Cost>,
     /// What to do when a translation cannot say all of a request.
@@ -46,6 +49,8 @@ pub struct CompiledTarget {
     pub model_override: Option<ModelName>,
     /// Header and body changes.
     pub mutation: CompiledMutation,
+    /// What requests may use of the backend.
+    pub quotas: Vec<Arc<CompiledLimit>>,
 }
 
 /// The backends of a bundle, by name, shared by the rules that send to them.
@@ -96,6 +101,10 @@ impl<'a> RuleCompiler<'a> {
                 }
             }
         }
+        let limits = CompiledLimit::compile_all(&rule.limits).unwrap_or_else(|message| {
+            broken.get_or_insert(message);
+            Vec::new()
+        });
         targets.sort_by_key(|target| target.priority);
         CompiledRule {
             route: route.name.clone(),
@@ -104,6 +113,7 @@ impl<'a> RuleCompiler<'a> {
             targets,
             timeouts: rule.timeouts.clone(),
             retry: rule.retry.clone(),
+            limits,
             costs: route.costs.clone(),
             on_loss: route.on_loss,
             broken,
@@ -122,6 +132,7 @@ impl<'a> RuleCompiler<'a> {
             weight: target.weight,
             model_override: target.model_override.clone(),
             mutation,
+            quotas: CompiledLimit::compile_all(&backend.quotas)?,
         })
     }
 

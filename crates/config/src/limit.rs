@@ -1,0 +1,282 @@
+//! Limits, ready to be asked which requests they are for.
+
+use std::fmt::Write;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use http::{HeaderMap, HeaderName};
+use tollgate_terms::{ModelName, Principal, content_hash};
+
+use crate::bundle::{self, HeaderMatch, Network, PrincipalAttribute, Selector, Window};
+use crate::condition::{Condition, MODEL_HEADER};
+
+/// Longest value that stands in the name of a counter as it is, in bytes. Callers choose values, and stores keep names.
+const VALUE_BYTES_MAX: usize = 128;
+
+/// A bound on what requests may use, ready to be asked which ones it is for.
+#[derive(Debug)]
+pub struct CompiledLimit {
+    /// As it was resolved.
+    pub limit: bundle::Limit,
+    /// What it is called; its counters are called so, or begin so.
+    pub name: Arc<str>,
+    /// The time for which its amount is.
+    pub window: Arc<Window>,
+    /// The number of its group among the limits beside it.
+    pub group: Option<u16>,
+    conditions: Vec<Selected>,
+}
+
+/// What limits look at.
+#[derive(Debug, Clone, Copy)]
+pub struct Subject<'a> {
+    /// The client's headers, with those by which the gateway names its caller.
+    pub headers: &'a HeaderMap,
+    /// The client's address, if it has one.
+    pub address: Option<IpAddr>,
+    /// Who calls.
+    pub principal: &'a Principal,
+    /// The model in the body.
+    pub requested_model: &'a ModelName,
+    /// The model that the backend is asked for.
+    pub upstream_model: &'a ModelName,
+}
+
+#[derive(Debug)]
+enum Selected {
+    Header { condition: Condition, invert: bool },
+    Distinct(HeaderName),
+    DistinctModel,
+    Address { networks: Vec<Network>, distinct: bool, invert: bool },
+    Principal { attribute: PrincipalAttribute, values: Vec<String> },
+    Requested(Vec<ModelName>),
+    Upstream(Vec<ModelName>),
+}
+
+impl CompiledLimit {
+    /// Compiles the limits of one rule or backend.
+    ///
+    /// # Errors
+    /// Why nothing may be served under them: the limit, and what is wrong with it.
+    pub(crate) fn compile_all(limits: &[bundle::Limit]) -> Result<Vec<Arc<Self>>, String> {
+        let mut groups: Vec<&str> = Vec::new();
+        limits
+            .iter()
+            .map(|limit| {
+                let group = limit.group.as_deref().map(|group| {
+                    let known = groups.iter().position(|other| *other == group);
+                    known.unwrap_or_else(|| {
+                        groups.push(group);
+                        groups.len() - 1
+                    })
+                });
+                let conditions = limit.select.iter().map(Selected::compile).collect::<Result<_, _>>();
+                Ok(Arc::new(Self {
+                    name: limit.name.as_str().into(),
+                    window: Arc::new(limit.window.clone()),
+                    group: group.and_then(|group| u16::try_from(group).ok()),
+                    conditions: conditions.map_err(|message| format!("{}: {message}", limit.name))?,
+                    limit: limit.clone(),
+                }))
+            })
+            .collect()
+    }
+
+    /// The counter of this request; `None` if the limit is not for it.
+    pub fn counter(&self, subject: &Subject<'_>) -> Option<Arc<str>> {
+        let mut values = Vec::new();
+        for condition in &self.conditions {
+            if !condition.holds(subject, &mut values) {
+                return None;
+            }
+        }
+        if values.is_empty() {
+            return Some(Arc::clone(&self.name));
+        }
+        let mut key = self.name.to_string();
+        values.iter().for_each(|value| add(&mut key, value));
+        Some(key.into())
+    }
+}
+
+/// Adds a value to the name of a counter, so that no two lists of values make the same name.
+fn add(key: &mut String, value: &[u8]) {
+    key.push('|');
+    for &byte in value.iter().take(VALUE_BYTES_MAX) {
+        match byte {
+            b'|' | b'%' | 0..=0x20 | 0x7f.. => {
+                // Writing to a String does not fail.
+                let _ = write!(key, "%{byte:02X}");
+            }
+            _ => key.push(char::from(byte)),
+        }
+    }
+    if value.len() > VALUE_BYTES_MAX {
+        let _ = write!(key, "%{}%{:016x}", value.len(), content_hash(value));
+    }
+}
+
+impl Selected {
+    fn compile(selector: &Selector) -> Result<Self, String> {
+        Ok(match selector {
+            Selector::Header { name, value, invert } => {
+                let written = HeaderMatch { name: name.clone(), value: value.clone() };
+                let condition = Condition::compile(&written).map_err(|(_, message)| message)?;
+                Self::Header { condition, invert: *invert }
+            }
+            Selector::DistinctHeader { name } if name == MODEL_HEADER => Self::DistinctModel,
+            Selector::DistinctHeader { name } => Self::Distinct(crate::header_name(name)?),
+            Selector::SourceAddress { networks, distinct, invert } => {
+                Self::Address { networks: networks.clone(), distinct: *distinct, invert: *invert }
+            }
+            Selector::Principal { attribute, values } => {
+                Self::Principal { attribute: *attribute, values: values.clone() }
+            }
+            Selector::RequestedModel { models } => Self::Requested(models.clone()),
+            Selector::UpstreamModel { models } => Self::Upstream(models.clone()),
+        })
+    }
+
+    /// Whether it holds. Adds the value by which it tells requests apart.
+    fn holds<'a>(&self, subject: &Subject<'a>, values: &mut Vec<std::borrow::Cow<'a, [u8]>>) -> bool {
+        match self {
+            Self::Header { condition, invert } => {
+                condition.holds(subject.headers, Some(subject.requested_model)) != *invert
+            }
+            Self::Distinct(name) => {
+                let lines: Vec<_> =
+                    subject.headers.get_all(name).iter().map(|value| value.as_bytes()).collect();
+                values.push(match lines.as_slice() {
+                    [] => return false,
+                    [only] => (*only).into(),
+                    several => several.join(&b","[..]).into(),
+                });
+                true
+            }
+            Self::DistinctModel => {
+                values.push(subject.requested_model.as_str().as_bytes().into());
+                true
+            }
+            Self::Address { networks, distinct, invert } => {
+                let Some(address) = subject.address.map(|address| address.to_canonical()) else {
+                    return false;
+                };
+                if networks.iter().any(|network| network.contains(address)) == *invert {
+                    return false;
+                }
+                if *distinct {
+                    values.push(address.to_string().into_bytes().into());
+                }
+                true
+            }
+            Self::Principal { attribute, values: wanted } => {
+                let Some(value) = attribute.of(subject.principal) else { return false };
+                if wanted.is_empty() {
+                    values.push(value.as_bytes().into());
+                    return true;
+                }
+                wanted.iter().any(|wanted| **wanted == **value)
+            }
+            Self::Requested(models) if models.is_empty() => {
+                values.push(subject.requested_model.as_str().as_bytes().into());
+                true
+            }
+            Self::Requested(models) => models.contains(subject.requested_model),
+            Self::Upstream(models) => models.contains(subject.upstream_model),
+        }
+    }
+}
+
+impl PrincipalAttribute {
+    /// What `principal` has of it.
+    pub fn of(self, principal: &Principal) -> Option<&Arc<str>> {
+        match self {
+            Self::User => principal.user.as_ref(),
+            Self::Team => principal.team.as_ref(),
+            Self::Application => principal.application.as_ref(),
+            Self::KeyId => principal.key_id.as_ref(),
+        }
+    }
+}
+
+impl Network {
+    /// Whether `address` is in it. An IPv4 address in IPv6's clothes is the IPv4 address.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        let (own, other, bits) = match (self.address, address) {
+            (IpAddr::V4(own), IpAddr::V4(other)) => {
+                (u128::from(own.to_bits()), u128::from(other.to_bits()), 32)
+            }
+            (IpAddr::V6(own), IpAddr::V6(other)) => (own.to_bits(), other.to_bits(), 128),
+            (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => return false,
+        };
+        let free = 128_u32.min(u32::saturating_sub(bits, u32::from(self.prefix_bits)));
+        own.checked_shr(free) == other.checked_shr(free)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn subject<'a>(headers: &'a HeaderMap, principal: &'a Principal, model: &'a ModelName) -> Subject<'a> {
+        let address = Some("10.1.2.3".parse().expect("an address"));
+        Subject { headers, address, principal, requested_model: model, upstream_model: model }
+    }
+
+    fn limit(select: Vec<Selector>) -> Arc<CompiledLimit> {
+        let limit = bundle::Limit {
+            name: "L".to_owned(),
+            select,
+            amount: 1,
+            window: Window::Fixed { seconds: 1 },
+            request: 1,
+            measure: None,
+            enforcement: bundle::Enforcement::Settle,
+            answer_tokens_max: 1,
+            shadow: false,
+            group: None,
+            store: bundle::LimitStore::Shared,
+            on_store_failure: bundle::OnStoreFailure::Open,
+            on_exceeded: bundle::OnExceeded::Reject,
+            warn_at_percent: Vec::new(),
+        };
+        CompiledLimit::compile_all(&[limit]).expect("it compiles").remove(0)
+    }
+
+    #[test]
+    fn gives_each_list_of_values_a_counter_of_its_own() {
+        let limit = limit(vec![
+            Selector::DistinctHeader { name: "x-a".to_owned() },
+            Selector::DistinctHeader { name: "x-b".to_owned() },
+        ]);
+        let (principal, model) = (Principal::default(), ModelName::parse("m").expect("a name"));
+        let key = |a: &str, b: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert("x-a", a.parse().expect("a value"));
+            headers.insert("x-b", b.parse().expect("a value"));
+            limit.counter(&subject(&headers, &principal, &model)).expect("it is for it").to_string()
+        };
+        assert_eq!(key("one", "two"), "L|one|two");
+        assert_ne!(key("one|two", ""), key("one", "two|"));
+        assert_ne!(key(&"x".repeat(200), ""), key(&"x".repeat(201), ""));
+        assert!(key(&"x".repeat(8000), "").len() < 200);
+        assert_eq!(limit.counter(&subject(&HeaderMap::new(), &principal, &model)), None);
+    }
+
+    #[test]
+    fn looks_at_networks_bit_by_bit() {
+        let network = |address: &str, prefix_bits| Network {
+            address: address.parse().expect("an address"),
+            prefix_bits,
+        };
+        let address = |text: &str| -> IpAddr { text.parse().expect("an address") };
+        assert!(network("10.0.0.0", 8).contains(address("10.255.0.1")));
+        assert!(!network("10.0.0.0", 8).contains(address("11.0.0.1")));
+        assert!(network("0.0.0.0", 0).contains(address("11.0.0.1")));
+        assert!(!network("0.0.0.0", 0).contains(address("::1")));
+        assert!(network("::", 0).contains(address("::1")));
+        assert!(network("2001:db8::", 33).contains(address("2001:db8:7fff::1")));
+        assert!(!network("2001:db8::", 33).contains(address("2001:db8:8000::1")));
+        assert!(network("10.1.2.3", 32).contains(address("10.1.2.3")));
+    }
+}
