@@ -26,6 +26,9 @@ const PROMPT_MEMBERS: [&str; 11] = [
 /// Members that bound the answer, the newer name first.
 const OUTPUT_BOUNDS: [&str; 3] = ["max_completion_tokens", "max_output_tokens", "max_tokens"];
 
+/// Members that ask for several answers.
+const CHOICES: [&str; 2] = ["n", "best_of"];
+
 /// Most arrays and objects of a request that is translated: so many, and one more for so many bytes. Read into values, each
 /// takes some hundred bytes, so a text of brackets would take a hundred times its size.
 const CONTAINERS_MAX: usize = 1024;
@@ -42,6 +45,8 @@ pub struct Facts {
     pub usage_wanted: bool,
     /// The bound that the client set on the answer.
     pub output_tokens_max: Option<u64>,
+    /// How many answers the client wants to choose from; at least 1.
+    pub choices: u64,
     /// Size of the prompt in bytes, for estimates.
     pub prompt_bytes: u64,
     /// Where the model stands.
@@ -183,12 +188,17 @@ fn inspect_json(
         || object.get2(body, "generationConfig", "maxOutputTokens").and_then(|range| body.get(range));
     let output_tokens_max =
         OUTPUT_BOUNDS.iter().find_map(|key| number(value(key)?)).or_else(|| number(nested()?));
+    let candidates =
+        || object.get2(body, "generationConfig", "candidateCount").and_then(|range| body.get(range));
+    let choices = CHOICES.iter().filter_map(|key| number(value(key)?)).max();
+    let choices = choices.or_else(|| number(candidates()?)).unwrap_or(1).max(1);
     let prompt_bytes = PROMPT_MEMBERS.iter().filter_map(|key| value(key)).map(|raw| raw.len() as u64).sum();
     Ok(Facts {
         model,
         delivery,
         usage_wanted,
         output_tokens_max,
+        choices,
         prompt_bytes,
         model_place: if told.is_some() { ModelPlace::Path } else { ModelPlace::Body },
         vectors: match value("encoding_format") {
@@ -272,6 +282,7 @@ fn inspect_form(content_type: Option<&str>, body: &Bytes) -> Result<Facts, Inval
         delivery,
         usage_wanted: true,
         output_tokens_max: None,
+        choices: 1,
         prompt_bytes: named("prompt").map(|part| part.value.len() as u64).sum(),
         model_place: ModelPlace::Body,
         vectors: VectorEncoding::Float,

@@ -47,6 +47,36 @@ pub fn splice_request(dialect: Dialect, body: &Bytes, facts: &Facts, edits: &Spl
     json::splice(body, object, &changes)
 }
 
+/// The edit of a request in `dialect` that bounds its answer to `tokens`; `None` if it has no such bound.
+pub fn bound_answer(dialect: Dialect, tokens: u64) -> Option<Edit> {
+    let path: &[&str] = match dialect {
+        Dialect::OpenAiChat => &["max_completion_tokens"],
+        Dialect::OpenAiCompletions | Dialect::AnthropicMessages => &["max_tokens"],
+        Dialect::OpenAiResponses => &["max_output_tokens"],
+        Dialect::Gemini => &["generationConfig", "maxOutputTokens"],
+        Dialect::BedrockConverse => &["inferenceConfig", "maxTokens"],
+        Dialect::OpenAiEmbeddings
+        | Dialect::OpenAiImages
+        | Dialect::OpenAiAudio
+        | Dialect::VertexEmbeddings
+        | Dialect::GeminiEmbeddings
+        | Dialect::TitanEmbeddings
+        | Dialect::CohereEmbeddings
+        | Dialect::CohereRerank
+        | Dialect::VllmTokenize => return None,
+    };
+    let path = path.iter().map(|&key| key.to_owned()).collect();
+    Some(Edit::Set { path, value: Bytes::from(tokens.to_string()) })
+}
+
+/// The JSON body of a request with `edit` made.
+pub fn edited(body: &Bytes, facts: &Facts, edit: Edit) -> Bytes {
+    match &facts.json {
+        Some(object) => tollgate_wire::join(&mut json::splice(body, object, &[edit])),
+        None => body.clone(),
+    }
+}
+
 /// The edits that a configured body mutation makes: removals first, so that a member in both ends up set.
 pub fn body_edits(set: &[(String, String)], remove: &[String]) -> Vec<Edit> {
     let removed = remove.iter().map(|key| Edit::Remove { path: vec![key.clone()] });

@@ -10,12 +10,14 @@ use tollgate_chat::Loss;
 use tollgate_config::bundle::{Proof, Unsigned};
 use tollgate_config::{CompiledRule, CompiledTarget};
 use tollgate_dialect::{AnswerContext, BackendError, ErrorBody, Observer, Reframer, StreamTranslator};
+use tollgate_policy::claim::Admission;
 use tollgate_policy::estimate;
 use tollgate_terms::{
     BackendFault, ClientFault, Delivery, Dialect, Fault, GatewayFault, StreamFraming, Usage, UsageSource,
 };
 use tollgate_wire::inflate::{InflateError, Inflater};
 
+use crate::charge::Charging;
 use crate::headers;
 use crate::record::{Outcome, Record};
 use crate::refusal::{LocalReply, Refusal, client_status, fault_message, reply_headers};
@@ -40,6 +42,7 @@ pub struct Attempt {
     state: State,
     observer: Observer,
     asks_usage: bool,
+    charging: Charging,
     losses: Vec<Loss>,
     upstream_status: Option<u16>,
     /// The backend's id of its answer, where a header tells it.
@@ -54,6 +57,8 @@ pub struct Attempt {
 enum State {
     /// To be dispatched.
     AwaitDispatch,
+    /// What it claims of limits.
+    AwaitQuota(UpstreamRequest, Vec<Option<Offered>>),
     /// Its credential.
     AwaitCredential(UpstreamRequest),
     /// The head of the response.
@@ -100,6 +105,7 @@ impl Attempt {
             state: State::AwaitDispatch,
             observer: Observer::new(backend_dialect, routed.operation, routed.delivery),
             asks_usage: false,
+            charging: Charging::default(),
             losses: Vec::new(),
             upstream_status: None,
             answer_id: None,
@@ -110,11 +116,13 @@ impl Attempt {
         })
     }
 
-    /// Builds the request to the backend, from the client's own.
-    pub fn on_dispatch(&mut self, client: &ClientRequest) -> Step<UpstreamRequest> {
+    /// Builds the request to the backend, from the client's own. `admission` tells whether an attempt before it was let in.
+    pub fn on_dispatch(&mut self, client: &ClientRequest, admission: Admission) -> Step<UpstreamRequest> {
         let routed = Arc::clone(&self.routed);
         let Some(target) = routed.rule.targets.get(self.target) else { return self.internal() };
+        let charging = Charging::new(&routed, client, target, admission);
         let mut draft = Draft::new(&routed, client, target, self.backend_dialect);
+        draft.answer_tokens_max = charging.answer_tokens_max();
         for stage in DISPATCH {
             if let Err(refusal) = run(stage, &mut draft) {
                 return Step::Reply(refusal.reply(routed.dialect, &routed.request_id));
@@ -123,21 +131,71 @@ impl Attempt {
         self.asks_usage = draft.asks_usage;
         self.losses = draft.losses;
         let request = draft.request;
-        let Some(credential) = &target.backend.credential else {
-            self.state = State::AwaitHead;
-            return Step::Forward(request);
-        };
-        let offered = offered(client, &credential.override_headers);
-        self.state = State::AwaitCredential(request);
-        Step::Ask(Need::Credential { backend: Arc::clone(&target.backend), offered })
+        let credential = target.backend.credential.as_ref();
+        let offered = credential.map(|credential| offered(client, &credential.override_headers));
+        let claims = charging.claims();
+        self.charging = charging;
+        if claims.is_empty() {
+            return self.ask_credential(request, offered.unwrap_or_default());
+        }
+        self.state = State::AwaitQuota(request, offered.unwrap_or_default());
+        let id = format!("{}/{}", routed.request_id, self.number).into();
+        Step::Ask(Need::Quota { id, claims })
+    }
+
+    fn ask_credential(
+        &mut self,
+        request: UpstreamRequest,
+        offered: Vec<Option<Offered>>,
+    ) -> Step<UpstreamRequest> {
+        let backend = self.target().map(|target| Arc::clone(&target.backend));
+        match backend.filter(|backend| backend.credential.is_some()) {
+            None => {
+                self.state = State::AwaitHead;
+                Step::Forward(request)
+            }
+            Some(backend) => {
+                self.state = State::AwaitCredential(request);
+                Step::Ask(Need::Credential { backend, offered })
+            }
+        }
+    }
+
+    /// Goes on, or not, once it is known how the limits stand.
+    fn on_quota(
+        &mut self,
+        answer: Answer,
+        request: UpstreamRequest,
+        offered: Vec<Option<Offered>>,
+    ) -> Step<UpstreamRequest> {
+        match answer {
+            Answer::Granted(standings) => self.charging.granted(standings),
+            Answer::Unchecked => {
+                if let Err(fault) = self.charging.unchecked() {
+                    return self.refuse(&Refusal::Failed(Fault::Gateway(fault)));
+                }
+            }
+            Answer::Exceeded { at, standings } => {
+                let exceeded = self.charging.exceeded(at, &standings);
+                // It is charged nothing.
+                self.charging = Charging::default();
+                return exceeded
+                    .map_or_else(|| self.internal(), |exceeded| self.refuse(&Refusal::Exceeded(exceeded)));
+            }
+            _ => return self.internal(),
+        }
+        self.ask_credential(request, offered)
     }
 
     /// Takes the answer to what was asked.
     pub fn supply(&mut self, answer: Answer) -> Step<UpstreamRequest> {
-        let State::AwaitCredential(mut request) = std::mem::replace(&mut self.state, State::AwaitHead) else {
-            return self.internal();
+        let mut request = match std::mem::replace(&mut self.state, State::AwaitHead) {
+            State::AwaitCredential(request) => request,
+            State::AwaitQuota(request, offered) => return self.on_quota(answer, request, offered),
+            _ => return self.internal(),
         };
         match answer {
+            Answer::Granted(_) | Answer::Exceeded { .. } | Answer::Unchecked => self.internal(),
             Answer::Credential(None) => Step::Forward(request),
             Answer::Credential(Some(proof)) => match self.show(&proof, &mut request) {
                 Ok(()) => Step::Forward(request),
@@ -359,6 +417,7 @@ impl Attempt {
             upstream_status: self.upstream_status,
             usage,
             usage_source,
+            charges: self.charging.charges(&usage, None),
             cost_nanodollars: None,
             losses: self.losses,
             duration: now.saturating_duration_since(self.started),
@@ -413,6 +472,7 @@ impl Attempt {
             }
         }
         self.routed.explain.write(&self.losses, &mut headers);
+        self.charging.write(&mut headers);
         ResponseHead { status: client_status(incoming.status, self.routed.dialect), headers }
     }
 

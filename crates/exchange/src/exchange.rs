@@ -431,6 +431,7 @@ fn route(
         prompt_bytes: facts.prompt_bytes,
         vectors: facts.vectors,
         explain: Explain::of(&request_headers, rule.on_loss),
+        client_address: head.client_address.parse().ok(),
         principal: Arc::default(),
         rule: Arc::clone(rule),
     };

@@ -7,6 +7,7 @@
 //! a vendor: what is said belongs to `dialect`, where it is said to `host`.
 
 mod attempt;
+mod charge;
 mod exchange;
 mod explain;
 mod headers;
@@ -20,12 +21,14 @@ mod step;
 mod stream;
 
 pub use attempt::{Attempt, Ending};
+pub use charge::Charge;
 pub use exchange::{Arrival, BodyFraming, BodyPlan, End, Exchange, RequestHead};
 pub use passage::{Passage, PassedRequest};
 pub use record::{Outcome, Record, Summary};
-pub use refusal::{LocalReply, Refusal};
+pub use refusal::{Exceeded, LocalReply, Refusal};
 pub use response::{Chance, Receive, ResponseHead, status_fault};
 pub use routed::{ClientRequest, Routed};
 pub use stages::UpstreamRequest;
 pub use step::{Answer, Need, Offered, Step};
 pub use tollgate_dialect::error_dialect;
+pub use tollgate_policy::claim::Admission;

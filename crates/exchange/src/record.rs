@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::charge::Charge;
 use serde::Serialize;
 use tollgate_chat::Loss;
 use tollgate_terms::{
@@ -100,6 +101,8 @@ pub struct Record {
     pub usage_source: UsageSource,
     /// What `usage` costs, in billionths of a dollar; `None` where the model has no known price.
     pub cost_nanodollars: Option<u64>,
+    /// What the limits that are for it charge it.
+    pub charges: Vec<Charge>,
     /// What translation could not say, request and answer together.
     pub losses: Vec<Loss>,
     /// From dispatch to the end of the attempt.

@@ -1,11 +1,15 @@
 //! Saying no, and saying what broke: every answer that the gateway itself gives.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::header::{ACCEPT_ENCODING, ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use tollgate_dialect::{ErrorBody, Invalid, InvalidKind, encode_error};
+use tollgate_policy::quota::Standing;
 use tollgate_terms::{BackendFault, ClientFault, Dialect, Fault, GatewayFault};
 
+use crate::charge;
 use crate::exchange::{HEAD_BYTES_MAX, HEADERS_MAX};
 use crate::response::identify;
 
@@ -111,8 +115,21 @@ pub enum Refusal {
         /// As named.
         coding: String,
     },
+    /// A limit has nothing left for the request.
+    Exceeded(Exceeded),
     /// Every attempt failed; this was the last fault.
     Failed(Fault),
+}
+
+/// A limit that has nothing left for a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Exceeded {
+    /// What it is called.
+    pub limit: Arc<str>,
+    /// How it stands.
+    pub standing: Standing,
+    /// What the request wanted to take.
+    pub asked: u64,
 }
 
 impl Refusal {
@@ -123,6 +140,7 @@ impl Refusal {
         let (code, param) = match self {
             Self::Invalid(invalid) => (invalid.code, invalid.param.as_deref()),
             Self::NoRoute { .. } => (Some("model_not_found"), Some("model")),
+            Self::Exceeded(_) => (Some("rate_limit_exceeded"), None),
             _ => (None, None),
         };
         let error = ErrorBody {
@@ -148,8 +166,16 @@ impl Refusal {
             Self::ContentCoding { .. } => {
                 headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
             }
+            Self::Exceeded(Exceeded { standing, .. }) => {
+                let wait = standing.reset.map_or(1, charge::seconds);
+                headers.insert(RETRY_AFTER, wait.max(1).into());
+                charge::write_standing(standing, &mut headers);
+            }
             Self::Failed(Fault::Gateway(
-                GatewayFault::Credential | GatewayFault::Overloaded | GatewayFault::Behind,
+                GatewayFault::Credential
+                | GatewayFault::Overloaded
+                | GatewayFault::Behind
+                | GatewayFault::LimitStore,
             )) => {
                 headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
             }
@@ -158,10 +184,7 @@ impl Refusal {
             }
             Self::Failed(Fault::Backend(BackendFault::Status { retry_after: Some(wait), .. })) => {
                 // Rounded up: who comes a moment early is refused again.
-                headers.insert(
-                    RETRY_AFTER,
-                    wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0)).into(),
-                );
+                headers.insert(RETRY_AFTER, charge::seconds(*wait).into());
             }
             _ => {}
         }
@@ -190,6 +213,7 @@ impl Refusal {
             Self::NotServed { .. } => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Misconfigured { .. } => StatusCode::INTERNAL_SERVER_ERROR,
             Self::MissingCredential | Self::HalfCredential => StatusCode::UNAUTHORIZED,
+            Self::Exceeded(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Failed(fault) => fault_status(fault, dialect),
         }
     }
@@ -214,12 +238,14 @@ impl Refusal {
             Self::NotServed { .. } => "UnprocessableEntity",
             Self::Misconfigured { .. } => "InternalServerError",
             Self::MissingCredential | Self::HalfCredential => "Unauthorized",
+            Self::Exceeded(_) => "TooManyRequests",
             Self::Failed(Fault::Gateway(GatewayFault::Internal)) => "InternalServerError",
             Self::Failed(Fault::Gateway(
                 GatewayFault::Credential
                 | GatewayFault::Overloaded
                 | GatewayFault::Draining
-                | GatewayFault::Behind,
+                | GatewayFault::Behind
+                | GatewayFault::LimitStore,
             )) => "ServiceUnavailable",
             Self::Failed(_) => "BackendError",
         }
@@ -247,6 +273,7 @@ impl Refusal {
             Self::AmbiguousLength => "ambiguous_length",
             Self::HeadTooLarge => "head_too_large",
             Self::ContentCoding { .. } => "content_coding",
+            Self::Exceeded(_) => "limit_exceeded",
             Self::Failed(fault) => fault.label(),
         }
     }
@@ -289,7 +316,21 @@ impl Refusal {
             Self::ContentCoding { coding } => {
                 format!("request bodies are taken as they are, without the content-encoding {coding:?}")
             }
+            Self::Exceeded(exceeded) => exceeded.message(),
             Self::Failed(fault) => fault_message(fault),
+        }
+    }
+}
+
+impl Exceeded {
+    fn message(&self) -> String {
+        let Self { limit, standing, asked } = self;
+        let left = format!("{} of {} left", standing.remaining, standing.limit);
+        let wait = standing.reset.map(|wait| format!("; try again in {} s", charge::seconds(wait)));
+        let wait = wait.unwrap_or_default();
+        match asked {
+            0 => format!("limit exceeded: {limit}: {left}{wait}"),
+            _ => format!("limit exceeded: {limit}: {left}, and the request may use {asked}{wait}"),
         }
     }
 }
@@ -325,7 +366,8 @@ pub(crate) fn fault_status(fault: &Fault, dialect: Dialect) -> StatusCode {
                 GatewayFault::Credential
                 | GatewayFault::Draining
                 | GatewayFault::Overloaded
-                | GatewayFault::Behind,
+                | GatewayFault::Behind
+                | GatewayFault::LimitStore,
             ) => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         };
@@ -365,6 +407,9 @@ pub(crate) fn fault_message(fault: &Fault) -> String {
         }
         Fault::Gateway(GatewayFault::Behind) => {
             "the gateway is taking a new configuration in; try again".to_owned()
+        }
+        Fault::Gateway(GatewayFault::LimitStore) => {
+            "the limits of this request cannot be checked at the moment".to_owned()
         }
         Fault::Gateway(GatewayFault::Credential) => {
             "no credential for the backend could be obtained".to_owned()

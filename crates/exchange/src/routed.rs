@@ -3,6 +3,7 @@
 //! It is in two parts: what the client sent, which is needed only as long as another attempt may be made, and what is known of
 //! it, which lives as long as the answer.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -32,6 +33,8 @@ pub struct Routed {
     pub(crate) vectors: VectorEncoding,
     /// Whether the client is told what a translation lost.
     pub(crate) explain: Explain,
+    /// Where it came from, if that is an address.
+    pub(crate) client_address: Option<IpAddr>,
     /// Who called.
     pub(crate) principal: Arc<Principal>,
     pub(crate) rule: Arc<CompiledRule>,

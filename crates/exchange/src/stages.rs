@@ -60,6 +60,8 @@ pub(crate) struct Draft<'a> {
     pub(crate) dialect: Dialect,
     /// Whether the provider is asked for a usage that the client did not ask for.
     pub(crate) asks_usage: bool,
+    /// The bound that the answer gets.
+    pub(crate) answer_tokens_max: Option<u64>,
     /// What the host wants to be different in the body.
     pub(crate) envelope: Envelope,
     pub(crate) losses: Vec<Loss>,
@@ -83,11 +85,26 @@ impl<'a> Draft<'a> {
         let mut losses = Losses::default();
         envelope.refused.iter().for_each(|flag| losses.push_once(refused(flag)));
         let losses = losses.into_vec();
-        Self { routed, client, target, dialect, asks_usage: false, envelope, losses, request }
+        Self {
+            routed,
+            client,
+            target,
+            dialect,
+            asks_usage: false,
+            answer_tokens_max: None,
+            envelope,
+            losses,
+            request,
+        }
     }
 
     fn is_splice(&self) -> bool {
         self.dialect == self.routed.dialect
+    }
+
+    /// The edit of the client's body that bounds the answer.
+    fn bound(&self) -> Option<Edit> {
+        tollgate_dialect::bound_answer(self.routed.dialect, self.answer_tokens_max?)
     }
 }
 
@@ -113,11 +130,12 @@ fn speak(draft: &mut Draft<'_>) -> Result<(), Refusal> {
     let (routed, client) = (draft.routed, draft.client);
     if draft.is_splice() {
         draft.asks_usage = routed.delivery == Delivery::Stream && !routed.usage_wanted;
+        let host: Vec<Edit> = host_edits(&draft.envelope).into_iter().chain(draft.bound()).collect();
         let keeps_model = !draft.envelope.remove.contains(&"model");
         let edits = SpliceEdits {
             model: draft.target.model_override.as_ref().filter(|_| keeps_model),
             ask_usage: draft.asks_usage,
-            host: &host_edits(&draft.envelope),
+            host: &host,
             body_set: &draft.target.mutation.body_set,
             body_remove: &draft.target.mutation.body_remove,
         };
@@ -127,11 +145,12 @@ fn speak(draft: &mut Draft<'_>) -> Result<(), Refusal> {
     }
     client.facts.check_density(client.body.len()).map_err(Refusal::Invalid)?;
     let model = routed.upstream_model(draft.target);
+    let bounded = draft.bound().map(|bound| tollgate_dialect::edited(&client.body, &client.facts, bound));
     let encoded = tollgate_dialect::translate_request(
         routed.dialect,
         draft.dialect,
         routed.operation,
-        &client.body,
+        bounded.as_ref().unwrap_or(&client.body),
         model,
         routed.delivery,
     )

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use tollgate_config::bundle::{Backend, Proof};
+use tollgate_policy::quota::{Claim, Standing};
 use tollgate_terms::{Fault, Secret};
 
 use crate::refusal::LocalReply;
@@ -25,6 +26,13 @@ pub enum Step<T> {
 /// What the core cannot know by itself. `effects` finds the answers.
 #[derive(Debug)]
 pub enum Need {
+    /// Whether limits have something left for the attempt.
+    Quota {
+        /// Names the attempt: no two have the same.
+        id: Arc<str>,
+        /// What it wants to take, all or nothing.
+        claims: Vec<Claim>,
+    },
     /// What proves the gateway to a backend.
     Credential {
         /// The backend, whose credential is as configured.
@@ -48,6 +56,17 @@ impl std::fmt::Debug for Offered {
 
 /// The answer to a [`Need`].
 pub enum Answer {
+    /// What was claimed is taken, and each limit now stands so.
+    Granted(Vec<Standing>),
+    /// Nothing is taken, since one of the claims does not fit.
+    Exceeded {
+        /// Which.
+        at: usize,
+        /// How each limit stands.
+        standings: Vec<Standing>,
+    },
+    /// Nobody knows how the limits stand.
+    Unchecked,
     /// The proof; `None` when the backend is to be called without one.
     Credential(Option<Proof>),
     /// There is no credential, and the backend must not be called without one.

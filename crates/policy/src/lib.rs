@@ -1,6 +1,7 @@
 //! Decisions, one file each, as pure arithmetic: whom to try next, whether to try again, who is unhealthy, what an
 //! untold usage was, what still fits into a limit. Time and chance are parameters.
 
+pub mod claim;
 pub mod estimate;
 pub mod health;
 pub mod quota;

@@ -21,7 +21,9 @@ pub fn is_retryable(retry: &Retry, fault: &Fault) -> bool {
             return retry.on_connect_failure || retry.on_statuses.contains(&503);
         }
         Fault::Client(_)
-        | Fault::Gateway(GatewayFault::Draining | GatewayFault::Behind | GatewayFault::Internal) => {
+        | Fault::Gateway(
+            GatewayFault::Draining | GatewayFault::Behind | GatewayFault::LimitStore | GatewayFault::Internal,
+        ) => {
             return false;
         }
     };

@@ -38,6 +38,7 @@ fn record() -> Record {
         upstream_status: Some(200),
         usage: Usage { input_tokens: 20, output_tokens: 5, cached_input_tokens: 16, ..Usage::default() },
         usage_source: UsageSource::ProviderFinal,
+        charges: Vec::new(),
         cost_nanodollars: None,
         losses: Vec::new(),
         duration: Duration::from_millis(125),

@@ -88,6 +88,9 @@ pub enum GatewayFault {
     /// The configuration that the request belongs to is not here: this part of the gateway is behind the one that routed it, or ahead.
     #[error("the configuration of the request is not here")]
     Behind,
+    /// Nobody can tell how the limits of the request stand, and one of them would rather have none than too many.
+    #[error("limits cannot be checked")]
+    LimitStore,
     /// A bug.
     #[error("internal error")]
     Internal,
@@ -105,6 +108,7 @@ impl Fault {
             Self::Gateway(GatewayFault::Draining) => "draining",
             Self::Gateway(GatewayFault::Overloaded) => "overloaded",
             Self::Gateway(GatewayFault::Behind) => "behind",
+            Self::Gateway(GatewayFault::LimitStore) => "limit_store",
             Self::Gateway(GatewayFault::Internal) => "internal",
         }
     }

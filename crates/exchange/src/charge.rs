@@ -1,0 +1,236 @@
+//! What an attempt claims of the limits that are for it, and what it is charged in the end.
+
+use std::sync::Arc;
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use serde::Serialize;
+use tollgate_config::bundle::{CostKind, Enforcement, Measure, OnStoreFailure};
+use tollgate_config::{CompiledLimit, CompiledTarget, Subject};
+use tollgate_policy::claim::{self, Admission};
+use tollgate_policy::quota::{Claim, Standing};
+use tollgate_terms::{GatewayFault, Operation, Usage};
+
+use crate::refusal::Exceeded;
+use crate::routed::{ClientRequest, Routed};
+
+/// Headers by which clients are told how the limit stands that is nearest to its end, as Envoy's own filter names them.
+const LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
+const REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
+/// Seconds until more is there.
+const RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
+/// The limits of which more than a share is used that somebody wants to be warned at: a list of names, each with the share in percent.
+const WARNING: HeaderName = HeaderName::from_static("x-tollgate-limit-warning");
+
+/// What one attempt is charged by one limit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Charge {
+    /// What the limit is called.
+    pub limit: Arc<str>,
+    /// What its counter is called.
+    pub counter: Arc<str>,
+    /// What was taken before the attempt.
+    pub taken: u64,
+    /// What it used, the request itself included.
+    pub used: u64,
+}
+
+/// The limits that are for an attempt.
+#[derive(Debug, Default)]
+pub(crate) struct Charging {
+    claimed: Vec<Claimed>,
+    /// The bound on the answer that the backend is told, because the client gave none.
+    answer_tokens_max: Option<u64>,
+    standings: Vec<Standing>,
+}
+
+/// One limit, and what is claimed of it.
+#[derive(Debug)]
+struct Claimed {
+    limit: Arc<CompiledLimit>,
+    admission: Admission,
+    claim: Claim,
+}
+
+/// The most that an attempt can use.
+#[derive(Debug, Clone, Copy)]
+struct Most {
+    input_tokens: u64,
+    output_tokens: u64,
+}
+
+impl Charging {
+    /// Looks for the limits that are for an attempt at `target`.
+    pub(crate) fn new(
+        routed: &Routed,
+        client: &ClientRequest,
+        target: &CompiledTarget,
+        admission: Admission,
+    ) -> Self {
+        let limits = || routed.rule.limits.iter().chain(&target.quotas);
+        if limits().next().is_none() {
+            return Self::default();
+        }
+        let subject = Subject {
+            headers: &client.headers,
+            address: routed.client_address,
+            principal: &routed.principal,
+            requested_model: &routed.model,
+            upstream_model: routed.upstream_model(target),
+        };
+        let found: Vec<_> =
+            limits().filter_map(|limit| Some((Arc::clone(limit), limit.counter(&subject)?))).collect();
+        let answer_tokens_max = answer_bound(routed, client, found.iter().map(|(limit, _)| &**limit));
+        let most = most(routed, client, answer_tokens_max);
+        let claimed = found
+            .into_iter()
+            .map(|(limit, counter)| {
+                let most = limit.limit.measure.as_ref().map_or(0, |measure| most.of(measure));
+                Claimed { claim: claim::claim(&limit, counter, admission, most), admission, limit }
+            })
+            .collect();
+        Self { claimed, answer_tokens_max, standings: Vec::new() }
+    }
+
+    /// The bound on the answer that the backend has to be told.
+    pub(crate) fn answer_tokens_max(&self) -> Option<u64> {
+        self.answer_tokens_max
+    }
+
+    /// What has to be asked for.
+    pub(crate) fn claims(&self) -> Vec<Claim> {
+        self.claimed.iter().map(|claimed| claimed.claim.clone()).collect()
+    }
+
+    /// Notes how the limits stand, now that everything is taken.
+    pub(crate) fn granted(&mut self, standings: Vec<Standing>) {
+        self.standings = standings;
+    }
+
+    /// Why the attempt is refused by the limit at `at`.
+    pub(crate) fn exceeded(&self, at: usize, standings: &[Standing]) -> Option<Exceeded> {
+        let (claimed, standing) = self.claimed.get(at).zip(standings.get(at))?;
+        Some(Exceeded {
+            limit: Arc::clone(&claimed.limit.name),
+            standing: *standing,
+            asked: claimed.claim.take,
+        })
+    }
+
+    /// Whether the attempt may go on although nobody knows how the limits stand.
+    ///
+    /// # Errors
+    /// When one of them would rather have none.
+    pub(crate) fn unchecked(&self) -> Result<(), GatewayFault> {
+        let closed = |claimed: &Claimed| claimed.limit.limit.on_store_failure == OnStoreFailure::Closed;
+        if self.claimed.iter().any(closed) { Err(GatewayFault::LimitStore) } else { Ok(()) }
+    }
+
+    /// What the attempt is charged.
+    pub(crate) fn charges(&self, usage: &Usage, cost_nanodollars: Option<u64>) -> Vec<Charge> {
+        let charge = |claimed: &Claimed| {
+            let measured = claimed.limit.limit.measure.as_ref();
+            let measured = measured.map_or(0, |measure| measured_by(measure, usage, cost_nanodollars));
+            Charge {
+                limit: Arc::clone(&claimed.limit.name),
+                counter: Arc::clone(&claimed.claim.key),
+                taken: claimed.claim.take,
+                used: claim::used(&claimed.limit, claimed.admission, measured),
+            }
+        };
+        self.claimed.iter().map(charge).collect()
+    }
+
+    /// Tells the client how the limits stand.
+    pub(crate) fn write(&self, headers: &mut HeaderMap) {
+        let of = self.claimed.iter().zip(&self.standings);
+        let counting = of.clone().filter(|(claimed, _)| !claimed.limit.limit.shadow);
+        // Of which the smallest share is left.
+        let share = |standing: &Standing| u128::from(standing.remaining) << 64 | u128::from(standing.limit);
+        let nearest = counting.min_by(|(_, a), (_, b)| {
+            let (a, b) = (share(a), share(b));
+            ((a >> 64) * (b & u128::from(u64::MAX))).cmp(&((b >> 64) * (a & u128::from(u64::MAX))))
+        });
+        if let Some((_, standing)) = nearest {
+            write_standing(standing, headers);
+        }
+        let warnings: Vec<String> =
+            of.filter_map(|(claimed, standing)| warning(&claimed.limit, standing)).collect();
+        if let Ok(value) = HeaderValue::try_from(warnings.join(", "))
+            && !warnings.is_empty()
+        {
+            headers.insert(WARNING, value);
+        }
+    }
+}
+
+/// Tells in headers how a limit stands.
+pub(crate) fn write_standing(standing: &Standing, headers: &mut HeaderMap) {
+    headers.insert(LIMIT, standing.limit.into());
+    headers.insert(REMAINING, standing.remaining.into());
+    if let Some(reset) = standing.reset {
+        headers.insert(RESET, seconds(reset).into());
+    }
+}
+
+/// Whole seconds, rounded up: who comes a moment early is refused again.
+pub(crate) fn seconds(wait: std::time::Duration) -> u64 {
+    wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0))
+}
+
+/// The highest share to warn at that is used.
+fn warning(limit: &CompiledLimit, standing: &Standing) -> Option<String> {
+    let reached =
+        |percent: &&u8| u128::from(standing.used) * 100 >= u128::from(standing.limit) * u128::from(**percent);
+    let percent = limit.limit.warn_at_percent.iter().filter(reached).max()?;
+    Some(format!("\"{}\";used={percent}", limit.name.replace(['"', '\\'], "")))
+}
+
+/// The bound that the answer gets, if it has none and one of `limits` has to reserve for it.
+fn answer_bound<'a>(
+    routed: &Routed,
+    client: &ClientRequest,
+    limits: impl Iterator<Item = &'a CompiledLimit>,
+) -> Option<u64> {
+    let answers = matches!(routed.operation, Operation::Chat | Operation::Complete);
+    if !answers || client.facts.output_tokens_max.is_some() {
+        return None;
+    }
+    let reserving = limits.map(|limit| &limit.limit);
+    let reserving =
+        reserving.filter(|limit| limit.enforcement == Enforcement::Reserve && limit.measure.is_some());
+    reserving.map(|limit| limit.answer_tokens_max).min()
+}
+
+/// The most that a request can use: a token has at least one byte, and what is around the texts of a request pays for the tokens that
+/// part them. What is only referred to, such as an image by its URL, is not in it.
+fn most(routed: &Routed, client: &ClientRequest, answer_tokens_max: Option<u64>) -> Most {
+    let answers = matches!(routed.operation, Operation::Chat | Operation::Complete);
+    let answer = client.facts.output_tokens_max.or(answer_tokens_max).filter(|_| answers).unwrap_or(0);
+    Most {
+        input_tokens: client.body.len() as u64,
+        output_tokens: answer.saturating_mul(client.facts.choices),
+    }
+}
+
+impl Most {
+    fn of(self, measure: &Measure) -> u64 {
+        let usage =
+            Usage { input_tokens: self.input_tokens, output_tokens: self.output_tokens, ..Usage::default() };
+        measured_by(measure, &usage, None)
+    }
+}
+
+/// What a usage is in the measure of a limit.
+fn measured_by(measure: &Measure, usage: &Usage, cost_nanodollars: Option<u64>) -> u64 {
+    match measure {
+        Measure::Money => cost_nanodollars.unwrap_or(0),
+        Measure::Tokens(kind) => match kind {
+            CostKind::InputToken => usage.input_tokens,
+            CostKind::CachedInputToken => usage.cached_input_tokens,
+            CostKind::CacheCreationInputToken => usage.cache_creation_input_tokens,
+            CostKind::OutputToken => usage.output_tokens,
+            CostKind::ReasoningToken => usage.reasoning_tokens,
+            CostKind::TotalToken | CostKind::Cel(_) => usage.total_tokens(),
+        },
+    }
+}
