@@ -1,4 +1,5 @@
-//! Answers to what the core asks for and cannot know by itself: the credential of a backend, and the id of an exchange.
+//! Answers to what the core asks for and cannot know by itself: the credential of a backend,
+//! what is left of limits, and the id of an exchange.
 //!
 //! Whoever starts the data plane fills [`Secrets`]. What a variable or a file of the machine says is read only where a configuration sends
 //! for it. Only [`issue`], and what leads there, names vendors and asks their services. Nothing here prints what it holds.
@@ -12,6 +13,7 @@ mod dispatch;
 pub mod issue;
 mod live;
 mod metrics;
+pub mod quota;
 mod request_id;
 mod secrets;
 mod source;
