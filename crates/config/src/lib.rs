@@ -12,6 +12,7 @@ mod diagnostic;
 pub mod hostname;
 mod mutation;
 pub mod plain;
+pub mod prices;
 mod rule;
 mod snapshot;
 mod table;

@@ -3,5 +3,6 @@
 
 pub mod estimate;
 pub mod health;
+pub mod price;
 pub mod retry;
 pub mod select;
