@@ -8,6 +8,7 @@
 
 pub mod bundle;
 mod condition;
+mod cost_expression;
 mod diagnostic;
 pub mod hostname;
 mod mutation;

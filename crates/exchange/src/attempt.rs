@@ -7,10 +7,10 @@ use bytes::{Bytes, BytesMut};
 use http::header::CONTENT_ENCODING;
 use http::{HeaderMap, StatusCode};
 use tollgate_chat::Loss;
-use tollgate_config::bundle::{Proof, Unsigned};
+use tollgate_config::bundle::{CostFacts, Proof, Unsigned};
 use tollgate_config::{CompiledRule, CompiledTarget};
 use tollgate_dialect::{AnswerContext, BackendError, ErrorBody, Observer, Reframer, StreamTranslator};
-use tollgate_policy::estimate;
+use tollgate_policy::{cost, estimate, price};
 use tollgate_terms::{
     BackendFault, ClientFault, Delivery, Dialect, Fault, GatewayFault, StreamFraming, Usage, UsageSource,
 };
@@ -308,6 +308,11 @@ impl Attempt {
         )
     }
 
+    /// What the numbers that the route publishes are computed from.
+    pub fn cost_facts<'a>(&'a self, target: &'a CompiledTarget, usage: &'a Usage) -> CostFacts<'a> {
+        self.routed.cost_facts(target, usage)
+    }
+
     /// Bytes of answer text seen so far.
     pub fn output_bytes(&self) -> u64 {
         self.observer.output_bytes()
@@ -359,7 +364,11 @@ impl Attempt {
             upstream_status: self.upstream_status,
             usage,
             usage_source,
-            cost_nanodollars: None,
+            cost_nanodollars: routed
+                .price(target, self.observer.served_model())
+                .filter(|_| usage_source != UsageSource::None)
+                .map(|price| price::cost(price, &usage, self.started_at_unix_ms)),
+            cost_errors: cost::errors(&routed.rule.costs, &routed.cost_facts(target, &usage)),
             losses: self.losses,
             duration: now.saturating_duration_since(self.started),
             time_to_first_token: self

@@ -433,6 +433,7 @@ fn route(
         explain: Explain::of(&request_headers, rule.on_loss),
         principal: Arc::default(),
         rule: Arc::clone(rule),
+        prices: Arc::clone(snapshot.prices()),
     };
     let method = head.method.clone();
     let client = ClientRequest { method, headers: request_headers, credentials, body, facts };

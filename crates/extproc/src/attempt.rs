@@ -103,7 +103,7 @@ impl AttemptSide {
         let (exchange, authority, target) = (what.next(), what.next(), what.next());
         let running = exchange.and_then(|id| self.shared.find(id));
         let running = running.ok_or_else(|| Status::not_found("no such exchange"))?;
-        let (routed, client) =
+        let (_, client) =
             running.routed.get().ok_or_else(|| Status::failed_precondition("not routed"))?;
         let target = target.and_then(|target| target_of(routed.rule(), target));
         let target = target
@@ -133,10 +133,10 @@ impl AttemptSide {
         let Begun { attempt, number, running, sent, authority } = begun;
         match dispatched {
             Ok(request) => {
-                let (routed, client) =
+                let (_, client) =
                     running.routed.get().ok_or_else(|| Status::failed_precondition("not routed"))?;
                 let mut members = Members::default();
-                members.add_costs(routed.rule(), &attempt.usage().0);
+                members.add_costs(&attempt);
                 members.add_target(&attempt);
                 let is_same_body = is_same(&request.body, client.body());
                 if !is_same_body {

@@ -340,7 +340,7 @@ impl Receiver {
     fn published(&self) -> Option<Struct> {
         let attempt = self.attempt.as_ref()?;
         let mut members = Members::default();
-        members.add_costs(attempt.rule(), &attempt.usage().0);
+        members.add_costs(attempt);
         members.into_metadata()
     }
 

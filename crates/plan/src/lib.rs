@@ -10,7 +10,6 @@ mod backend_traffic;
 mod base_url;
 mod client_traffic;
 mod cost;
-mod cost_expression;
 mod credential;
 mod environment;
 pub mod envoy;
