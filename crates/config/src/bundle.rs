@@ -18,6 +18,7 @@ pub use tollgate_host::{
 };
 use tollgate_terms::{BackendName, ModelName, RouteName};
 
+pub use crate::cost_expression::{CostError, CostExpression, CostFacts};
 pub use credential::{
     AwsSource, AzureIdentity, AzureSource, ClientId, Credential, CredentialSource, GoogleFederation,
     GoogleSource, OidcClient,
@@ -150,7 +151,7 @@ pub enum CostKind {
     /// Input and output.
     TotalToken,
     /// A CEL expression over the others.
-    Cel(String),
+    Cel(CostExpression),
 }
 
 /// One rule: what it matches and where it sends.

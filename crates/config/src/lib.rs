@@ -8,11 +8,13 @@
 
 pub mod bundle;
 mod condition;
+mod cost_expression;
 mod diagnostic;
 pub mod hostname;
 mod limit;
 mod mutation;
 pub mod plain;
+pub mod prices;
 mod rule;
 mod snapshot;
 mod table;

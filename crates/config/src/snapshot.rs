@@ -9,6 +9,7 @@ use tollgate_terms::ModelName;
 use crate::bundle::{Bundle, HeaderMatch, Listener, Match, Route, Rule};
 use crate::condition::{self, Condition};
 use crate::plain::{self, PlainAlternative, PlainRequest};
+use crate::prices::Catalog;
 use crate::rule::{CompiledRule, RuleCompiler};
 use crate::table::{Alternative, HostTables, ListedModel, Listing, VirtualHost};
 use crate::{Diagnostic, Severity, hostname};
@@ -20,6 +21,7 @@ pub struct Snapshot {
     listeners: HashMap<String, CompiledListener>,
     targets_count: u32,
     credential_headers: Vec<HeaderName>,
+    prices: Arc<Catalog>,
 }
 
 /// A listener and its routing tables.
@@ -68,7 +70,19 @@ impl Snapshot {
         listeners.values_mut().for_each(|listener| listener.tables.sort());
         let targets_count = rules.targets_count();
         let credential_headers = credential_headers(&bundle);
-        (Self { bundle, listeners, targets_count, credential_headers }, diagnostics)
+        let prices = Arc::default();
+        (Self { bundle, listeners, targets_count, credential_headers, prices }, diagnostics)
+    }
+
+    /// The same with these prices. Without them, nothing has a price.
+    #[must_use]
+    pub fn with_prices(self, prices: Arc<Catalog>) -> Self {
+        Self { prices, ..self }
+    }
+
+    /// What models cost.
+    pub fn prices(&self) -> &Arc<Catalog> {
+        &self.prices
     }
 
     /// What it was compiled from.

@@ -1,20 +1,43 @@
-//! The request of an attempt, with all that the core asks for on the way.
+//! An attempt with what it has taken of limits: its request is made with all that the core asks for on the way, and what it took is settled at its
+//! end.
+
+use std::fmt;
+use std::ops::{Deref, DerefMut};
+use std::time::Instant;
 
 use tollgate_config::bundle::Proof;
-use tollgate_exchange::{Answer, Attempt, ClientRequest, LocalReply, Need, Step, UpstreamRequest};
+use tollgate_exchange::{
+    Admission, Answer, Attempt, ClientRequest, Ending, LocalReply, Need, Record, Step, UpstreamRequest,
+};
 use tollgate_terms::{Fault, GatewayFault};
 
 use crate::credentials::Sought;
-use crate::{Awaited, Credentials};
+use crate::quota::{Quotas, Reservation, Reserved, Reserving};
+use crate::{Awaited, Credentials, clock};
+
+/// Where answers come from.
+#[derive(Clone, Copy)]
+pub struct Sources<'a> {
+    /// What proves the gateway to backends.
+    pub credentials: &'a Credentials,
+    /// What is left of limits.
+    pub quotas: &'a Quotas,
+}
 
 /// How far a dispatch has come.
 #[derive(Debug)]
 pub enum Dispatched {
     /// To its end.
     Request(UpstreamRequest),
-    /// To a credential that is being fetched: [`resume`] goes on with it.
-    Awaiting(Awaited),
+    /// To something that has to be waited for: [`Tried::resume`] goes on with it.
+    Awaiting(Awaiting),
 }
+
+/// What a dispatch waits for.
+pub struct Awaiting(Awaited);
+
+/// What a dispatch has waited for.
+pub struct Arrived(Option<Proof>);
 
 /// The backend of an attempt is not called.
 #[derive(Debug)]
@@ -25,55 +48,155 @@ pub enum Undispatched {
     Failed(Fault),
 }
 
-/// The request to the backend of `attempt`, made from the client's, with its credential. Waits only for one that has to be fetched.
-///
-/// # Errors
-/// When the backend must not be called.
-pub async fn dispatch(
-    attempt: &mut Attempt,
-    client: &ClientRequest,
-    credentials: &Credentials,
-) -> Result<UpstreamRequest, Undispatched> {
-    match begin(attempt, client, credentials)? {
-        Dispatched::Request(request) => Ok(request),
-        Dispatched::Awaiting(awaited) => resume(attempt, awaited.proof().await),
+/// An attempt, and what it has taken of limits.
+pub struct Tried {
+    attempt: Attempt,
+    reservation: Option<Reservation>,
+}
+
+impl Tried {
+    /// An attempt that has taken nothing yet.
+    pub fn new(attempt: Attempt) -> Self {
+        Self { attempt, reservation: None }
+    }
+
+    /// The request to the backend, made from the client's, with its credential. Waits only for what has to be fetched or asked elsewhere.
+    ///
+    /// # Errors
+    /// When the backend must not be called.
+    pub async fn dispatch(
+        &mut self,
+        client: &ClientRequest,
+        admission: Admission,
+        sources: Sources<'_>,
+    ) -> Result<UpstreamRequest, Undispatched> {
+        let mut dispatched = self.begin(client, admission, sources)?;
+        loop {
+            match dispatched {
+                Dispatched::Request(request) => return Ok(request),
+                Dispatched::Awaiting(awaiting) => {
+                    dispatched = self.resume(awaiting.arrived().await, sources)?;
+                }
+            }
+        }
+    }
+
+    /// [`Tried::dispatch`] as far as it goes without waiting.
+    ///
+    /// # Errors
+    /// When the backend must not be called.
+    pub fn begin(
+        &mut self,
+        client: &ClientRequest,
+        admission: Admission,
+        sources: Sources<'_>,
+    ) -> Result<Dispatched, Undispatched> {
+        let step = self.attempt.on_dispatch(client, admission);
+        self.go_on(step, sources)
+    }
+
+    /// The rest of a dispatch, with what was waited for, as far as it goes without waiting again.
+    ///
+    /// # Errors
+    /// When the backend must not be called.
+    pub fn resume(
+        &mut self,
+        Arrived(proof): Arrived,
+        sources: Sources<'_>,
+    ) -> Result<Dispatched, Undispatched> {
+        let answer = proof.map_or(Answer::UnavailableCredential, |proof| Answer::Credential(Some(proof)));
+        let step = self.attempt.supply(answer);
+        self.go_on(step, sources)
+    }
+
+    /// Whether limits have let it in.
+    pub fn is_admitted(&self) -> bool {
+        self.reservation.is_some()
+    }
+
+    /// The fact sheet of the attempt, once it is over: by it, what was taken of limits is settled.
+    pub fn finish(self, ending: Ending, now: Instant) -> Option<Record> {
+        let record = self.attempt.finish(ending, now)?;
+        if let Some(reservation) = self.reservation {
+            let used: Vec<u64> = record.charges.iter().map(|charge| charge.used).collect();
+            reservation.settle(&used, clock::now());
+        }
+        Some(record)
+    }
+
+    /// Answers what is asked until nothing is.
+    fn go_on(
+        &mut self,
+        mut step: Step<UpstreamRequest>,
+        sources: Sources<'_>,
+    ) -> Result<Dispatched, Undispatched> {
+        loop {
+            step = match step {
+                Step::Forward(request) => return Ok(Dispatched::Request(request)),
+                Step::Reply(reply) => return Err(Undispatched::Replied(Box::new(reply))),
+                Step::Retry(fault) => return Err(Undispatched::Failed(fault)),
+                // There is nothing to hold.
+                Step::Hold => return Err(Undispatched::Failed(Fault::Gateway(GatewayFault::Internal))),
+                Step::Ask(Need::Quota { id, claims }) => {
+                    match sources.quotas.reserve(id, claims, clock::now()) {
+                        Reserving::Now(reserved) => self.take(reserved),
+                    }
+                }
+                Step::Ask(Need::Credential { backend, offered }) => {
+                    match sources.credentials.find(&backend, &offered) {
+                        Sought::Known(answer) => self.attempt.supply(answer),
+                        Sought::Later(awaited) => return Ok(Dispatched::Awaiting(Awaiting(awaited))),
+                    }
+                }
+            }
+        }
+    }
+
+    /// Tells the attempt what became of its claims, and keeps what was taken.
+    fn take(&mut self, reserved: Reserved) -> Step<UpstreamRequest> {
+        match reserved {
+            Reserved::Granted(granted) => {
+                let standings = granted.standings().to_vec();
+                self.reservation = Some(granted);
+                self.attempt.supply(Answer::Granted(standings))
+            }
+            Reserved::Refused(refused) => {
+                self.attempt.supply(Answer::Exceeded { at: refused.at, standings: refused.standings })
+            }
+            Reserved::Failed(unchecked) => {
+                let step = self.attempt.supply(Answer::Unchecked);
+                if !matches!(step, Step::Reply(_) | Step::Retry(_)) {
+                    self.reservation = Some(unchecked.admit());
+                }
+                step
+            }
+        }
     }
 }
 
-/// [`dispatch`] as far as it goes without waiting.
-///
-/// # Errors
-/// When the backend must not be called.
-pub fn begin(
-    attempt: &mut Attempt,
-    client: &ClientRequest,
-    credentials: &Credentials,
-) -> Result<Dispatched, Undispatched> {
-    let step = match attempt.on_dispatch(client) {
-        Step::Ask(Need::Credential { backend, offered }) => match credentials.find(&backend, &offered) {
-            Sought::Known(answer) => attempt.supply(answer),
-            Sought::Later(awaited) => return Ok(Dispatched::Awaiting(awaited)),
-        },
-        step => step,
-    };
-    request_of(step).map(Dispatched::Request)
+impl Deref for Tried {
+    type Target = Attempt;
+
+    fn deref(&self) -> &Attempt {
+        &self.attempt
+    }
 }
 
-/// The rest of a dispatch, with what was waited for; `None` if it cannot be had.
-///
-/// # Errors
-/// When the backend must not be called.
-pub fn resume(attempt: &mut Attempt, proof: Option<Proof>) -> Result<UpstreamRequest, Undispatched> {
-    let answer = proof.map_or(Answer::UnavailableCredential, |proof| Answer::Credential(Some(proof)));
-    request_of(attempt.supply(answer))
+impl DerefMut for Tried {
+    fn deref_mut(&mut self) -> &mut Attempt {
+        &mut self.attempt
+    }
 }
 
-fn request_of(step: Step<UpstreamRequest>) -> Result<UpstreamRequest, Undispatched> {
-    match step {
-        Step::Forward(request) => Ok(request),
-        Step::Reply(reply) => Err(Undispatched::Replied(Box::new(reply))),
-        Step::Retry(fault) => Err(Undispatched::Failed(fault)),
-        // There is nothing to hold or to ask for twice.
-        Step::Hold | Step::Ask(_) => Err(Undispatched::Failed(Fault::Gateway(GatewayFault::Internal))),
+impl Awaiting {
+    /// Waits for it, not without end.
+    pub async fn arrived(self) -> Arrived {
+        Arrived(self.0.proof().await)
+    }
+}
+
+impl fmt::Debug for Awaiting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Awaiting(..)")
     }
 }

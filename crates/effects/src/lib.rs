@@ -19,8 +19,8 @@ mod secrets;
 mod source;
 
 pub use credentials::Credentials;
-pub use dispatch::{Dispatched, Undispatched, begin, dispatch, resume};
-pub use live::Awaited;
+pub use dispatch::{Arrived, Awaiting, Dispatched, Sources, Tried, Undispatched};
+pub(crate) use live::Awaited;
 pub use metrics::CredentialMetrics;
 pub use request_id::request_id;
 pub use secrets::Secrets;

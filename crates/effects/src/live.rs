@@ -71,7 +71,7 @@ pub(crate) enum Found {
 }
 
 /// A credential that is being fetched. It belongs to nobody who waits.
-pub struct Awaited {
+pub(crate) struct Awaited {
     state: watch::Receiver<State>,
 }
 
@@ -103,7 +103,7 @@ impl Drop for Live {
 
 impl Awaited {
     /// The credential, once it is there; `None` when it cannot be had, or not in time.
-    pub async fn proof(mut self) -> Option<Proof> {
+    pub(crate) async fn proof(mut self) -> Option<Proof> {
         let settled = |state: &State| state.outlook == Outlook::Bad || state.proof_at(clock::now()).is_some();
         let waiting = tokio::time::timeout(WAIT_MAX, self.state.wait_for(settled));
         let state = waiting.await.ok()?.ok()?;

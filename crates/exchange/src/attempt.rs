@@ -7,11 +7,11 @@ use bytes::{Bytes, BytesMut};
 use http::header::CONTENT_ENCODING;
 use http::{HeaderMap, StatusCode};
 use tollgate_chat::Loss;
-use tollgate_config::bundle::{Proof, Unsigned};
+use tollgate_config::bundle::{CostFacts, Proof, Unsigned};
 use tollgate_config::{CompiledRule, CompiledTarget};
 use tollgate_dialect::{AnswerContext, BackendError, ErrorBody, Observer, Reframer, StreamTranslator};
 use tollgate_policy::claim::Admission;
-use tollgate_policy::estimate;
+use tollgate_policy::{cost, estimate, price};
 use tollgate_terms::{
     BackendFault, ClientFault, Delivery, Dialect, Fault, GatewayFault, StreamFraming, Usage, UsageSource,
 };
@@ -366,6 +366,11 @@ impl Attempt {
         )
     }
 
+    /// What the numbers that the route publishes are computed from.
+    pub fn cost_facts<'a>(&'a self, target: &'a CompiledTarget, usage: &'a Usage) -> CostFacts<'a> {
+        self.routed.cost_facts(target, usage)
+    }
+
     /// Bytes of answer text seen so far.
     pub fn output_bytes(&self) -> u64 {
         self.observer.output_bytes()
@@ -393,6 +398,11 @@ impl Attempt {
             Ending::Broken(fault) => (true, Some(fault)),
             Ending::GivenUp(fault) => (false, Some(fault)),
         };
+        let cost_nanodollars = routed
+            .price(target, self.observer.served_model())
+            .filter(|_| usage_source != UsageSource::None)
+            .map(|price| price::cost(price, &usage, self.started_at_unix_ms));
+        let facts = routed.cost_facts(target, &usage);
         let time_per_output_token = self.token_times.and_then(|(first, last)| {
             let gaps = u32::try_from(usage.output_tokens.checked_sub(1)?).ok()?;
             last.saturating_duration_since(first).checked_div(gaps)
@@ -417,8 +427,9 @@ impl Attempt {
             upstream_status: self.upstream_status,
             usage,
             usage_source,
-            charges: self.charging.charges(&usage, None),
-            cost_nanodollars: None,
+            charges: self.charging.charges(&facts, cost_nanodollars),
+            cost_nanodollars,
+            cost_errors: cost::errors(&routed.rule.costs, &facts),
             losses: self.losses,
             duration: now.saturating_duration_since(self.started),
             time_to_first_token: self

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde::Serialize;
-use tollgate_config::bundle::{CostKind, Enforcement, Measure, OnStoreFailure};
+use tollgate_config::bundle::{CostFacts, Enforcement, Measure, OnStoreFailure};
 use tollgate_config::{CompiledLimit, CompiledTarget, Subject};
 use tollgate_policy::claim::{self, Admission};
 use tollgate_policy::quota::{Claim, Standing};
+use tollgate_policy::{cost, price};
 use tollgate_terms::{GatewayFault, Operation, Usage};
 
 use crate::refusal::Exceeded;
@@ -51,13 +52,6 @@ struct Claimed {
     claim: Claim,
 }
 
-/// The most that an attempt can use.
-#[derive(Debug, Clone, Copy)]
-struct Most {
-    input_tokens: u64,
-    output_tokens: u64,
-}
-
 impl Charging {
     /// Looks for the limits that are for an attempt at `target`.
     pub(crate) fn new(
@@ -80,7 +74,7 @@ impl Charging {
         let found: Vec<_> =
             limits().filter_map(|limit| Some((Arc::clone(limit), limit.counter(&subject)?))).collect();
         let answer_tokens_max = answer_bound(routed, client, found.iter().map(|(limit, _)| &**limit));
-        let most = most(routed, client, answer_tokens_max);
+        let most = Most::new(routed, client, target, answer_tokens_max);
         let claimed = found
             .into_iter()
             .map(|(limit, counter)| {
@@ -126,10 +120,13 @@ impl Charging {
     }
 
     /// What the attempt is charged.
-    pub(crate) fn charges(&self, usage: &Usage, cost_nanodollars: Option<u64>) -> Vec<Charge> {
+    pub(crate) fn charges(&self, facts: &CostFacts<'_>, cost_nanodollars: Option<u64>) -> Vec<Charge> {
         let charge = |claimed: &Claimed| {
             let measured = claimed.limit.limit.measure.as_ref();
-            let measured = measured.map_or(0, |measure| measured_by(measure, usage, cost_nanodollars));
+            let measured = measured.map_or(0, |measure| match measure {
+                Measure::Money => cost_nanodollars.unwrap_or(0),
+                Measure::Tokens(kind) => cost::value_or_total(kind, facts),
+            });
             Charge {
                 limit: Arc::clone(&claimed.limit.name),
                 counter: Arc::clone(&claimed.claim.key),
@@ -191,8 +188,7 @@ fn answer_bound<'a>(
     client: &ClientRequest,
     limits: impl Iterator<Item = &'a CompiledLimit>,
 ) -> Option<u64> {
-    let answers = matches!(routed.operation, Operation::Chat | Operation::Complete);
-    if !answers || client.facts.output_tokens_max.is_some() {
+    if !answers(routed) || client.facts.output_tokens_max.is_some() {
         return None;
     }
     let reserving = limits.map(|limit| &limit.limit);
@@ -201,36 +197,56 @@ fn answer_bound<'a>(
     reserving.map(|limit| limit.answer_tokens_max).min()
 }
 
-/// The most that a request can use: a token has at least one byte, and what is around the texts of a request pays for the tokens that
+/// The most that an attempt can use: a token has at least one byte, and what is around the texts of a request pays for the tokens that
 /// part them. What is only referred to, such as an image by its URL, is not in it.
-fn most(routed: &Routed, client: &ClientRequest, answer_tokens_max: Option<u64>) -> Most {
-    let answers = matches!(routed.operation, Operation::Chat | Operation::Complete);
-    let answer = client.facts.output_tokens_max.or(answer_tokens_max).filter(|_| answers).unwrap_or(0);
-    Most {
-        input_tokens: client.body.len() as u64,
-        output_tokens: answer.saturating_mul(client.facts.choices),
+struct Most<'a> {
+    input_tokens: u64,
+    output_tokens: u64,
+    routed: &'a Routed,
+    target: &'a CompiledTarget,
+}
+
+impl<'a> Most<'a> {
+    fn new(
+        routed: &'a Routed,
+        client: &ClientRequest,
+        target: &'a CompiledTarget,
+        answer_tokens_max: Option<u64>,
+    ) -> Self {
+        let answer =
+            client.facts.output_tokens_max.or(answer_tokens_max).filter(|_| answers(routed)).unwrap_or(0);
+        Self {
+            input_tokens: client.body.len() as u64,
+            output_tokens: answer.saturating_mul(client.facts.choices),
+            routed,
+            target,
+        }
+    }
+
+    fn of(&self, measure: &Measure) -> u64 {
+        match measure {
+            Measure::Money => {
+                let price = self.routed.price(self.target, None);
+                price.map_or(0, |price| price::upper_bound(price, self.input_tokens, self.output_tokens))
+            }
+            Measure::Tokens(kind) => {
+                // An expression may weigh the parts as it likes: the dearest way to use all of it counts.
+                let all = Usage {
+                    input_tokens: self.input_tokens,
+                    output_tokens: self.output_tokens,
+                    ..Usage::default()
+                };
+                let cached = Usage { cached_input_tokens: self.input_tokens, ..all };
+                let written = Usage { cache_creation_input_tokens: self.input_tokens, ..all };
+                let thought = Usage { reasoning_tokens: self.output_tokens, ..all };
+                let of = |usage| cost::value_or_total(kind, &self.routed.cost_facts(self.target, usage));
+                [&all, &cached, &written, &thought].map(of).into_iter().max().unwrap_or_default()
+            }
+        }
     }
 }
 
-impl Most {
-    fn of(self, measure: &Measure) -> u64 {
-        let usage =
-            Usage { input_tokens: self.input_tokens, output_tokens: self.output_tokens, ..Usage::default() };
-        measured_by(measure, &usage, None)
-    }
-}
-
-/// What a usage is in the measure of a limit.
-fn measured_by(measure: &Measure, usage: &Usage, cost_nanodollars: Option<u64>) -> u64 {
-    match measure {
-        Measure::Money => cost_nanodollars.unwrap_or(0),
-        Measure::Tokens(kind) => match kind {
-            CostKind::InputToken => usage.input_tokens,
-            CostKind::CachedInputToken => usage.cached_input_tokens,
-            CostKind::CacheCreationInputToken => usage.cache_creation_input_tokens,
-            CostKind::OutputToken => usage.output_tokens,
-            CostKind::ReasoningToken => usage.reasoning_tokens,
-            CostKind::TotalToken | CostKind::Cel(_) => usage.total_tokens(),
-        },
-    }
+/// Whether what is asked for has an answer of as many tokens as the model likes.
+fn answers(routed: &Routed) -> bool {
+    matches!(routed.operation, Operation::Chat | Operation::Complete)
 }

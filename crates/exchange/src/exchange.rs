@@ -434,6 +434,7 @@ fn route(
         client_address: head.client_address.parse().ok(),
         principal: Arc::default(),
         rule: Arc::clone(rule),
+        prices: Arc::clone(snapshot.prices()),
     };
     let method = head.method.clone();
     let client = ClientRequest { method, headers: request_headers, credentials, body, facts };

@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::charge::Charge;
 use serde::Serialize;
 use tollgate_chat::Loss;
+use tollgate_config::bundle::CostError;
 use tollgate_terms::{
     BackendFault, BackendName, ClientFault, Delivery, Dialect, Fault, ModelName, Operation, Principal,
     RouteName, Usage, UsageSource,
@@ -99,10 +100,12 @@ pub struct Record {
     pub usage: Usage,
     /// Where `usage` comes from.
     pub usage_source: UsageSource,
-    /// What `usage` costs, in billionths of a dollar; `None` where the model has no known price.
+    /// What `usage` costs, in billionths of a dollar; `None` where the model has no known price, or nothing is to be counted.
     pub cost_nanodollars: Option<u64>,
     /// What the limits that are for it charge it.
     pub charges: Vec<Charge>,
+    /// Why numbers that the route publishes could not be computed; all tokens stand in for each.
+    pub cost_errors: Vec<CostError>,
     /// What translation could not say, request and answer together.
     pub losses: Vec<Loss>,
     /// From dispatch to the end of the attempt.

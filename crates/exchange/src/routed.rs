@@ -9,10 +9,11 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, Method};
-use tollgate_config::bundle::Call;
+use tollgate_config::bundle::{Call, CostFacts};
+use tollgate_config::prices::{Catalog, Price};
 use tollgate_config::{CompiledRule, CompiledTarget};
 use tollgate_dialect::{Facts, VectorEncoding};
-use tollgate_terms::{Delivery, Dialect, ModelName, Operation, Principal};
+use tollgate_terms::{Delivery, Dialect, ModelName, Operation, Principal, Usage};
 
 use crate::explain::Explain;
 use crate::step::Offered;
@@ -38,6 +39,7 @@ pub struct Routed {
     /// Who called.
     pub(crate) principal: Arc<Principal>,
     pub(crate) rule: Arc<CompiledRule>,
+    pub(crate) prices: Arc<Catalog>,
 }
 
 /// What a client sent: every attempt is made from it. Large, and worth dropping once there can be no other attempt.
@@ -68,6 +70,18 @@ impl Routed {
     /// The model that the client asks for.
     pub fn model(&self) -> &ModelName {
         &self.model
+    }
+
+    /// What `target` costs: the model that it says it served, where that is known, else the one that it is asked for.
+    pub fn price(&self, target: &CompiledTarget, served: Option<&ModelName>) -> Option<&Price> {
+        let price = |model: &ModelName| self.prices.price_at(&target.backend, model.as_str());
+        served.and_then(price).or_else(|| price(self.upstream_model(target)))
+    }
+
+    /// What numbers that are published or counted for `usage` at `target` are computed from.
+    pub(crate) fn cost_facts<'a>(&'a self, target: &'a CompiledTarget, usage: &'a Usage) -> CostFacts<'a> {
+        let model = self.upstream_model(target).as_str();
+        CostFacts { model, backend: target.backend.name.as_ref(), route: self.rule.route.as_ref(), usage }
     }
 
     /// Whether `target` can serve this request, in the client's dialect or through a translation.

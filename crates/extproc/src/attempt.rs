@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tollgate_config::CompiledRule;
-use tollgate_effects::{Dispatched, Undispatched};
+use tollgate_effects::{Dispatched, Tried, Undispatched};
 use tollgate_envoy::processing::processing_request::Request;
 use tollgate_envoy::processing::{HeaderValue, ProcessingRequest, ProcessingResponse};
 use tollgate_exchange::{Attempt, Ending, UpstreamRequest};
@@ -28,7 +28,7 @@ pub(crate) struct AttemptSide {
     shared: Arc<Shared>,
     /// Once the request was said.
     receiver: Option<Receiver>,
-    /// While its credential is being fetched.
+    /// While it waits for something.
     awaiting: Option<Awaiting>,
 }
 
@@ -89,9 +89,10 @@ impl AttemptSide {
         let Some(awaiting) = &mut self.awaiting else { return Ok(Poll::Pending) };
         let Poll::Ready(ready) = awaiting.poll(context) else { return Ok(Poll::Pending) };
         self.awaiting = None;
-        if let Some((mut begun, proof)) = ready {
-            let dispatched = tollgate_effects::resume(&mut begun.attempt, proof);
-            answers.push_back(self.on_dispatched(begun, dispatched)?);
+        if let Some((mut begun, arrived)) = ready {
+            let sources = self.shared.sources(&begun.running.serving);
+            let dispatched = begun.attempt.resume(arrived, sources);
+            answers.extend(self.go_on(begun, dispatched)?);
         }
         Ok(Poll::Ready(()))
     }
@@ -110,11 +111,21 @@ impl AttemptSide {
             .ok_or_else(|| Status::failed_precondition("Envoy and the processor have routed differently"))?;
         let number = running.begin_attempt(count.and_then(|count| count.parse().ok()));
         let attempt = Attempt::new(routed, target, number, clock::now(), clock::unix_ms());
-        let mut attempt = attempt.ok_or_else(|| Status::failed_precondition("the target cannot serve it"))?;
-        let dispatched = tollgate_effects::begin(&mut attempt, client, &running.serving.credentials);
+        let attempt = attempt.ok_or_else(|| Status::failed_precondition("the target cannot serve it"))?;
+        let mut attempt = Tried::new(attempt);
+        let sources = self.shared.sources(&running.serving);
+        let dispatched = attempt.begin(client, running.admission(), sources);
         let authority = authority.map(str::to_owned);
         let running = Arc::clone(&running);
-        let begun = Begun { attempt, number, running, sent, authority };
+        self.go_on(Begun { attempt, number, running, sent, authority }, dispatched)
+    }
+
+    /// Answers, unless something has to be waited for.
+    fn go_on(
+        &mut self,
+        begun: Begun,
+        dispatched: Result<Dispatched, Undispatched>,
+    ) -> Result<Option<ProcessingResponse>, Status> {
         match dispatched {
             Ok(Dispatched::Awaiting(awaited)) => {
                 self.awaiting = Some(Awaiting::new(begun, awaited));
@@ -131,12 +142,15 @@ impl AttemptSide {
         dispatched: Result<UpstreamRequest, Undispatched>,
     ) -> Result<ProcessingResponse, Status> {
         let Begun { attempt, number, running, sent, authority } = begun;
+        if attempt.is_admitted() {
+            running.admit();
+        }
         match dispatched {
             Ok(request) => {
-                let (routed, client) =
+                let (_, client) =
                     running.routed.get().ok_or_else(|| Status::failed_precondition("not routed"))?;
                 let mut members = Members::default();
-                members.add_costs(routed.rule(), &attempt.usage().0);
+                members.add_costs(&attempt);
                 members.add_target(&attempt);
                 let is_same_body = is_same(&request.body, client.body());
                 if !is_same_body {

@@ -1,20 +1,19 @@
-//! A try whose credential is being fetched.
+//! A try that waits: for its credential, or for whoever keeps the counters of its limits.
 
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use tollgate_config::bundle::Proof;
-use tollgate_effects::Awaited;
+use tollgate_effects::{Arrived, Awaiting as Awaited, Tried};
 use tollgate_envoy::processing::HeaderValue;
-use tollgate_exchange::{Attempt, Ending};
+use tollgate_exchange::Ending;
 use tollgate_terms::{ClientFault, Fault};
 
 use crate::running::Running;
 
 /// A try, as far as it has come.
 pub(crate) struct Begun {
-    pub(crate) attempt: Attempt,
+    pub(crate) attempt: Tried,
     pub(crate) number: u32,
     pub(crate) running: Arc<Running>,
     /// What Envoy's request says.
@@ -23,22 +22,22 @@ pub(crate) struct Begun {
     pub(crate) authority: Option<String>,
 }
 
-/// A try whose credential is being fetched.
+/// A try that waits.
 pub(crate) struct Awaiting {
-    /// Until the credential is there.
+    /// Until what it waits for is there.
     begun: Option<Begun>,
-    credential: Pin<Box<dyn Future<Output = Option<Proof>> + Send>>,
+    arriving: Pin<Box<dyn Future<Output = Arrived> + Send>>,
 }
 
 impl Awaiting {
     pub(crate) fn new(begun: Begun, awaited: Awaited) -> Self {
-        Self { begun: Some(begun), credential: Box::pin(awaited.proof()) }
+        Self { begun: Some(begun), arriving: Box::pin(awaited.arrived()) }
     }
 
     /// The try and what was waited for, once that is there or cannot be had.
-    pub(crate) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<(Begun, Option<Proof>)>> {
-        let Poll::Ready(proof) = self.credential.as_mut().poll(context) else { return Poll::Pending };
-        Poll::Ready(self.begun.take().map(|begun| (begun, proof)))
+    pub(crate) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<(Begun, Arrived)>> {
+        let Poll::Ready(arrived) = self.arriving.as_mut().poll(context) else { return Poll::Pending };
+        Poll::Ready(self.begun.take().map(|begun| (begun, arrived)))
     }
 
     /// The exchange that it is about.

@@ -2,11 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use tollgate_config::CompiledRule;
-use tollgate_config::bundle::CostKind;
 use tollgate_envoy::{Struct, Value, value::Kind};
 use tollgate_exchange::Attempt;
-use tollgate_terms::Usage;
+use tollgate_policy::cost;
 
 use crate::names;
 
@@ -18,19 +16,14 @@ const COST_MAX: u64 = 1_000_000_000;
 pub(crate) struct Members(BTreeMap<String, Value>);
 
 impl Members {
-    /// The token counts that `rule` publishes. Those by an expression are left out.
-    pub(crate) fn add_costs(&mut self, rule: &CompiledRule, usage: &Usage) {
-        for cost in &rule.costs {
-            let tokens = match &cost.kind {
-                CostKind::InputToken => usage.input_tokens,
-                CostKind::CachedInputToken => usage.cached_input_tokens,
-                CostKind::CacheCreationInputToken => usage.cache_creation_input_tokens,
-                CostKind::OutputToken => usage.output_tokens,
-                CostKind::ReasoningToken => usage.reasoning_tokens,
-                CostKind::TotalToken => usage.total_tokens(),
-                CostKind::Cel(_) => continue,
-            };
-            self.add_number(&cost.key, tokens);
+    /// The numbers that the route publishes of `attempt`, as far as they are known. All tokens stand in for what cannot be computed; the
+    /// record tells of it.
+    pub(crate) fn add_costs(&mut self, attempt: &Attempt) {
+        let Some(target) = attempt.target() else { return };
+        let (usage, _) = attempt.usage();
+        let facts = attempt.cost_facts(target, &usage);
+        for published in &attempt.rule().costs {
+            self.add_number(&published.key, cost::value_or_total(&published.kind, &facts));
         }
     }
 

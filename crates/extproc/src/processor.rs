@@ -8,7 +8,8 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 use tollgate_config::Snapshot;
-use tollgate_effects::Credentials;
+use tollgate_effects::quota::Quotas;
+use tollgate_effects::{Credentials, Sources};
 use tollgate_envoy::processing::ProcessingRequest;
 use tollgate_envoy::processing::external_processor_server::ExternalProcessor;
 use tollgate_telemetry::Telemetry;
@@ -70,18 +71,28 @@ pub(crate) struct Shared {
     /// Exchanges by their id, for the attempts that belong to them.
     exchanges: Mutex<HashMap<Arc<str>, Weak<Running>>>,
     pub(crate) telemetry: Arc<Telemetry>,
+    quotas: Quotas,
     /// What a probe says, which nobody else can know.
     pub(crate) probe: Arc<str>,
 }
 
 impl Processor {
     /// A processor that serves `serving`.
-    pub fn new(serving: Serving, telemetry: Arc<Telemetry>) -> Self {
+    pub fn new(serving: Serving, telemetry: Arc<Telemetry>, quotas: Quotas) -> Self {
         let kept = Kept { newest: Arc::new(serving), older: VecDeque::new() };
         let kept = ArcSwap::from_pointee(kept);
         let probe = tollgate_effects::request_id();
         let published = watch::Sender::new(());
-        Self { shared: Arc::new(Shared { kept, published, exchanges: Mutex::default(), telemetry, probe }) }
+        Self {
+            shared: Arc::new(Shared {
+                kept,
+                published,
+                exchanges: Mutex::default(),
+                telemetry,
+                quotas,
+                probe,
+            }),
+        }
     }
 
     /// Serves `serving` from now on, as soon as an Envoy names it. Best called before Envoy hears of it: requests wait for it, but not long.
@@ -158,6 +169,11 @@ impl Shared {
                 Named::Unknown { newest: Arc::clone(&self.kept.load().newest) }
             }
         }
+    }
+
+    /// Where the answers of `serving` come from.
+    pub(crate) fn sources<'a>(&'a self, serving: &'a Serving) -> Sources<'a> {
+        Sources { credentials: &serving.credentials, quotas: &self.quotas }
     }
 
     fn serving(&self, id: &str) -> Option<Arc<Serving>> {

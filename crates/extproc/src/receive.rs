@@ -9,9 +9,10 @@ use bytes::Bytes;
 use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, StatusCode};
 use tollgate_config::CompiledTarget;
+use tollgate_effects::Tried;
 use tollgate_envoy::Struct;
 use tollgate_envoy::processing::{HeaderValue, HttpHeaders, ProcessingResponse};
-use tollgate_exchange::{Attempt, Chance, Ending, LocalReply, Receive, ResponseHead, Step, status_fault};
+use tollgate_exchange::{Chance, Ending, LocalReply, Receive, ResponseHead, Step, status_fault};
 use tollgate_policy::retry;
 use tollgate_terms::{BackendFault, Fault, GatewayFault};
 use tollgate_wire::join;
@@ -29,7 +30,7 @@ const RAISE_BYTES: u64 = 1 << 10;
 /// Takes in a response.
 pub(crate) struct Receiver {
     pub(crate) running: Arc<Running>,
-    attempt: Option<Attempt>,
+    attempt: Option<Tried>,
     number: u32,
     stage: Stage,
     /// Whether trailers have ended the body.
@@ -74,7 +75,7 @@ struct Whole {
 
 impl Receiver {
     /// Waits for the response of `attempt`, which was told to its backend.
-    pub(crate) fn new(attempt: Attempt, number: u32, running: Arc<Running>) -> Self {
+    pub(crate) fn new(attempt: Tried, number: u32, running: Arc<Running>) -> Self {
         Self {
             running,
             attempt: Some(attempt),
@@ -340,7 +341,7 @@ impl Receiver {
     fn published(&self) -> Option<Struct> {
         let attempt = self.attempt.as_ref()?;
         let mut members = Members::default();
-        members.add_costs(attempt.rule(), &attempt.usage().0);
+        members.add_costs(attempt);
         members.into_metadata()
     }
 

@@ -7,7 +7,10 @@ use std::time::Duration;
 
 use futures_util::task::AtomicWaker;
 use tokio::sync::Notify;
-use tollgate_exchange::{Attempt, ClientRequest, End, Ending, Exchange, LocalReply, Outcome, Record, Routed};
+use tollgate_effects::Tried;
+use tollgate_exchange::{
+    Admission, ClientRequest, End, Ending, Exchange, LocalReply, Outcome, Record, Routed,
+};
 use tollgate_telemetry::InFlight;
 use tollgate_terms::{BackendFault, ClientFault, Fault};
 
@@ -43,6 +46,8 @@ struct State {
     /// An attempt of which it will be known by what comes next whether it was the last.
     waiting: Option<Waiting>,
     attempts: u32,
+    /// Whether limits have let an attempt in.
+    is_admitted: bool,
     status: Option<u16>,
     body_bytes: u64,
     /// How the exchange ended, where no attempt tells.
@@ -54,11 +59,11 @@ struct State {
 /// An attempt that is over, and whose ending is not known yet.
 enum Waiting {
     /// Its stream ended before there was an answer. If another attempt follows, this fault is why.
-    Silent(Attempt, Fault),
+    Silent(Tried, Fault),
     /// It has an answer that Envoy may pass on, or try again elsewhere because of this fault.
-    Undecided(Attempt, Fault),
+    Undecided(Tried, Fault),
     /// Its stream ended in the middle of the answer.
-    Broken(Attempt),
+    Broken(Tried),
 }
 
 impl Waiting {
@@ -182,23 +187,33 @@ impl Running {
         state.attempts
     }
 
+    /// Whether an attempt was let in by the limits that are for it.
+    pub(crate) fn admission(&self) -> Admission {
+        if self.state().is_admitted { Admission::Again } else { Admission::First }
+    }
+
+    /// Notes that limits have let an attempt in.
+    pub(crate) fn admit(&self) {
+        self.state().is_admitted = true;
+    }
+
     /// Ends an attempt.
-    pub(crate) fn end_attempt(&self, attempt: Attempt, ending: Ending) {
+    pub(crate) fn end_attempt(&self, attempt: Tried, ending: Ending) {
         self.state().records.extend(attempt.finish(ending, clock::now()));
     }
 
     /// Ends an attempt whose stream ended before there was an answer: because of `fault`, unless Envoy knows better.
-    pub(crate) fn end_silent(&self, attempt: Attempt, fault: Fault) {
+    pub(crate) fn end_silent(&self, attempt: Tried, fault: Fault) {
         self.wait(Waiting::Silent(attempt, fault));
     }
 
     /// Ends an attempt with an answer that Envoy may pass on, or try again elsewhere because of `fault`.
-    pub(crate) fn end_undecided(&self, attempt: Attempt, fault: Fault) {
+    pub(crate) fn end_undecided(&self, attempt: Tried, fault: Fault) {
         self.wait(Waiting::Undecided(attempt, fault));
     }
 
     /// Ends an attempt whose stream ended in the middle of its answer. Who has ended it is told a moment later, or it was the client.
-    pub(crate) fn end_broken(self: &Arc<Self>, attempt: Attempt) {
+    pub(crate) fn end_broken(self: &Arc<Self>, attempt: Tried) {
         self.wait(Waiting::Broken(attempt));
         let running = Arc::clone(self);
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {

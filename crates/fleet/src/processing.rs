@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use tollgate_config::Snapshot;
+use tollgate_effects::quota::Quotas;
 use tollgate_effects::{Credentials, Secrets};
 use tollgate_envoy::grpc;
 use tollgate_extproc::{Processor, Serving};
@@ -38,8 +39,9 @@ impl Processing {
         snapshot: Arc<Snapshot>,
         secrets: Secrets,
         telemetry: Arc<Telemetry>,
+        quotas: Quotas,
     ) -> Result<Self> {
-        let processor = Processor::new(serving(snapshot, &secrets, None)?, telemetry);
+        let processor = Processor::new(serving(snapshot, &secrets, None)?, telemetry, quotas);
         let listen = listen.into();
         let place = listen.to_string();
         let server = tollgate_extproc::serve(&processor, listen, workers)

@@ -14,7 +14,7 @@ use crate::findings::{Findings, ObjectId};
 use crate::gateway::Origin;
 use crate::grant::BUDGET;
 use crate::index::{Index, Item};
-use crate::limit::{ANSWER_TOKENS_MAX, Keeping, check_amount, check_expression};
+use crate::limit::{ANSWER_TOKENS_MAX, Keeping, check_amount, expression};
 use crate::target::{Policies, Reach, Several, Targets};
 
 /// Billionths of a dollar, in which money is counted.
@@ -162,16 +162,13 @@ fn limit(
     let window = window(written).inspect_err(|(field, message)| {
         findings.error(id, format!("{path}.window.{field}"), message.as_str());
     });
-    let expression = match &written.cost_expression {
-        Some(text) => check_expression(text, (id, &format!("{path}.costExpression")), findings),
-        None => Ok(()),
-    };
+    let cost = written.cost_expression.as_ref();
+    let cost = cost.map(|text| expression(text, (id, &format!("{path}.costExpression")), findings));
     let on_exceeded = match &written.reroute_to {
         Some(name) => model(budget, &format!("{path}.rerouteTo"), name, findings).map(OnExceeded::Reroute),
         None => Ok(OnExceeded::Reject),
     };
-    expression?;
-    let (request, measure) = counted(written);
+    let (request, measure) = counted(written, cost.transpose()?);
     let mut warn_at_percent = written.warn_at.clone();
     warn_at_percent.sort_unstable();
     Ok(Limit {
@@ -193,13 +190,13 @@ fn limit(
 }
 
 /// What a request takes before it is let in, and what of it is counted later.
-fn counted(written: &BudgetLimit) -> (u64, Option<Measure>) {
+fn counted(written: &BudgetLimit, cost: Option<CostKind>) -> (u64, Option<Measure>) {
     match written.unit {
         BudgetUnit::Requests | BudgetUnit::Concurrent => (1, None),
         BudgetUnit::Usd => (0, Some(Measure::Money)),
         BudgetUnit::Tokens => {
-            let kind = match (&written.cost_expression, written.count) {
-                (Some(text), _) => CostKind::Cel(text.clone()),
+            let kind = match (cost, written.count) {
+                (Some(expression), _) => expression,
                 (None, Some(manifest::BudgetCount::Input)) => CostKind::InputToken,
                 (None, Some(manifest::BudgetCount::Output)) => CostKind::OutputToken,
                 (None, None | Some(manifest::BudgetCount::Total)) => CostKind::TotalToken,

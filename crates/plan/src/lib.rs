@@ -11,7 +11,6 @@ mod base_url;
 mod budget;
 mod client_traffic;
 mod cost;
-mod cost_expression;
 mod credential;
 mod environment;
 pub mod envoy;

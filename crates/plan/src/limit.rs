@@ -2,12 +2,13 @@
 
 use std::net::IpAddr;
 
-use tollgate_config::bundle::{Enforcement, Network, OnStoreFailure, Selector, TextMatch};
+use tollgate_config::bundle::{
+    CostExpression, CostKind, Enforcement, Network, OnStoreFailure, Selector, TextMatch,
+};
 use tollgate_manifest::{
     RateLimitHeaderMatch, RateLimitHeaderMatchType, RateLimitSelectCondition, SourceMatch, SourceMatchType,
 };
 
-use crate::cost_expression;
 use crate::findings::{Findings, ObjectId};
 use crate::index::Item;
 
@@ -87,16 +88,17 @@ pub(crate) fn check_amount(
     Err(message)
 }
 
-/// Checks an expression that says what a request uses.
+/// An expression that says what a request uses.
 ///
 /// # Errors
 /// When it cannot be evaluated.
-pub(crate) fn check_expression(
+pub(crate) fn expression(
     text: &str,
     (object, path): (&ObjectId, &str),
     findings: &mut Findings,
-) -> Result<(), String> {
-    cost_expression::check(text)
+) -> Result<CostKind, String> {
+    CostExpression::compile(text)
+        .map(CostKind::Cel)
         .inspect_err(|message| findings.error(object, path, message.as_str()))
         .map_err(|message| format!("{path} {message}"))
 }

@@ -10,7 +10,7 @@ use crate::findings::{Findings, Unresolved};
 use crate::grant::{AI_BACKEND, QUOTA};
 use crate::index::{Index, Item};
 use crate::invalid::InvalidPolicies;
-use crate::limit::{ANSWER_TOKENS_MAX, Keeping, check_amount, check_expression, selectors};
+use crate::limit::{ANSWER_TOKENS_MAX, Keeping, check_amount, expression as expression_kind, selectors};
 
 type Written<'a> = Item<'a, QuotaPolicySpec>;
 
@@ -161,8 +161,7 @@ impl Planner<'_, '_> {
     fn measure(&mut self, expression: Option<&str>, path: &str) -> Result<Measure, String> {
         let Some(expression) = expression else { return Ok(Measure::Tokens(CostKind::TotalToken)) };
         let path = format!("{path}.costExpression");
-        check_expression(expression, (&self.policy.id, &path), self.findings)?;
-        Ok(Measure::Tokens(CostKind::Cel(expression.to_owned())))
+        expression_kind(expression, (&self.policy.id, &path), self.findings).map(Measure::Tokens)
     }
 
     fn limit(&mut self, path: &str, quota: &QuotaValue, select: Vec<Selector>) -> Result<Limit, String> {

@@ -2,8 +2,10 @@
 //! untold usage was, what still fits into a limit. Time and chance are parameters.
 
 pub mod claim;
+pub mod cost;
 pub mod estimate;
 pub mod health;
+pub mod price;
 pub mod quota;
 pub mod retry;
 pub mod select;

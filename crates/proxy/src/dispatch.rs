@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Response, StatusCode};
 use http_body_util::BodyExt;
 use tollgate_config::bundle::Timeouts;
-use tollgate_effects::Undispatched;
+use tollgate_effects::{Sources, Undispatched};
 use tollgate_exchange::{
     Attempt, Chance, ClientRequest, Ending, LocalReply, Outcome, Receive, ResponseHead, Routed, Step,
     status_fault,
@@ -157,8 +157,10 @@ impl<'a> Dispatch<'a> {
         self.attempts += 1;
         let serving = Arc::clone(&running.serving);
         let attempt = Attempt::new(&self.routed, index, self.attempts, clock::now(), clock::unix_ms())?;
+        let admission = running.admission();
         let attempt = running.begin_attempt(attempt);
-        let dispatched = tollgate_effects::dispatch(attempt, &self.client, &serving.credentials);
+        let sources = Sources { credentials: &serving.credentials, quotas: &self.worker.quotas };
+        let dispatched = attempt.dispatch(&self.client, admission, sources);
         let request = match within(self.limit([]), dispatched).await {
             Ok(Ok(request)) => request,
             Ok(Err(Undispatched::Replied(reply))) => return Some(Attempted::Replied(reply)),

@@ -10,6 +10,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::watch;
 use tollgate_config::Snapshot;
 use tollgate_effects::Secrets;
+use tollgate_effects::quota::Quotas;
 use tollgate_telemetry::Telemetry;
 
 use crate::door::{DoorError, doors};
@@ -78,6 +79,7 @@ impl Gateway {
         snapshot: Arc<Snapshot>,
         secrets: Secrets,
         telemetry: Arc<Telemetry>,
+        quotas: &Quotas,
     ) -> Result<Self, GatewayError> {
         let doors = doors(&snapshot, &secrets)?;
         let _reserved = doors.keys().map(|&address| reserve(address)).collect::<Result<Vec<_>, _>>()?;
@@ -88,7 +90,7 @@ impl Gateway {
         let workers = (0..options.workers.max(1))
             .map(|number| {
                 let shared = (Arc::clone(&serving), Arc::clone(&telemetry), Arc::clone(&drain));
-                let worker = Worker::new(shared.0, shared.1, shared.2, options);
+                let worker = Worker::new(shared.0, shared.1, quotas.clone(), shared.2, options);
                 spawn(number, Arc::new(worker), watching.clone())
             })
             .collect::<Result<Vec<_>, _>>()

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use tollgate_exchange::{Attempt, End, Ending, Exchange, Outcome, Record};
+use tollgate_effects::Tried;
+use tollgate_exchange::{Admission, Attempt, End, Ending, Exchange, Outcome, Record};
 use tollgate_policy::health::Sign;
 use tollgate_telemetry::{InFlight, Telemetry};
 use tollgate_terms::{ClientFault, Fault, GatewayFault};
@@ -20,7 +21,8 @@ pub(crate) const CLIENT_CLOSED_REQUEST: u16 = 499;
 pub(crate) struct Running {
     open: Option<Open>,
     /// The attempt that is going on.
-    attempt: Option<Attempt>,
+    attempt: Option<Tried>,
+    admission: Admission,
     pub(crate) serving: Arc<Serving>,
     pub(crate) telemetry: Arc<Telemetry>,
     _in_flight: InFlight,
@@ -45,7 +47,16 @@ impl Running {
     ) -> Self {
         let open = Open { exchange, records: Vec::new(), status: CLIENT_CLOSED_REQUEST, body_bytes: 0 };
         let in_flight = telemetry.enter();
-        Self { open: Some(open), attempt: None, serving, telemetry, _in_flight: in_flight, drain, patience }
+        Self {
+            open: Some(open),
+            attempt: None,
+            admission: Admission::First,
+            serving,
+            telemetry,
+            _in_flight: in_flight,
+            drain,
+            patience,
+        }
     }
 
     /// The exchange, as long as it is not settled.
@@ -68,13 +79,18 @@ impl Running {
     }
 
     /// Begins an attempt.
-    pub(crate) fn begin_attempt(&mut self, attempt: Attempt) -> &mut Attempt {
-        self.attempt.insert(attempt)
+    pub(crate) fn begin_attempt(&mut self, attempt: Attempt) -> &mut Tried {
+        self.attempt.insert(Tried::new(attempt))
+    }
+
+    /// Whether an attempt was let in by the limits that are for it.
+    pub(crate) fn admission(&self) -> Admission {
+        self.admission
     }
 
     /// The attempt that is going on.
     pub(crate) fn attempt(&mut self) -> Option<&mut Attempt> {
-        self.attempt.as_mut()
+        self.attempt.as_deref_mut()
     }
 
     /// Ends the attempt that is going on: its record is kept, and its backend judged by it. Returns how it ended.
@@ -86,6 +102,9 @@ impl Running {
             Ending::GivenUp(fault) | Ending::Broken(fault) => Some(fault.clone()),
         };
         let judged = attempt.target().map(|target| (Arc::clone(&target.backend), Arc::clone(attempt.rule())));
+        if attempt.is_admitted() {
+            self.admission = Admission::Again;
+        }
         let record = attempt.finish(ending, now)?;
         if let Some((backend, rule)) = judged {
             let sign = Sign::of(record.upstream_status, fault.as_ref());

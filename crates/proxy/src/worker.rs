@@ -9,6 +9,7 @@ use arc_swap::ArcSwap;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
+use tollgate_effects::quota::Quotas;
 use tollgate_telemetry::Telemetry;
 
 use crate::connection;
@@ -29,6 +30,7 @@ const SWEEP_EVERY: Duration = Duration::from_secs(10);
 pub(crate) struct Worker {
     serving: Arc<ArcSwap<Serving>>,
     pub(crate) telemetry: Arc<Telemetry>,
+    pub(crate) quotas: Quotas,
     pub(crate) drain: Arc<Drain>,
     pub(crate) pools: Pools,
     pub(crate) date: Date,
@@ -40,12 +42,14 @@ impl Worker {
     pub(crate) fn new(
         serving: Arc<ArcSwap<Serving>>,
         telemetry: Arc<Telemetry>,
+        quotas: Quotas,
         drain: Arc<Drain>,
         options: &Options,
     ) -> Self {
         Self {
             serving,
             telemetry,
+            quotas,
             drain,
             pools: Pools::default(),
             date: Date::default(),

@@ -39,6 +39,7 @@ fn record() -> Record {
         usage: Usage { input_tokens: 20, output_tokens: 5, cached_input_tokens: 16, ..Usage::default() },
         usage_source: UsageSource::ProviderFinal,
         charges: Vec::new(),
+        cost_errors: Vec::new(),
         cost_nanodollars: None,
         losses: Vec::new(),
         duration: Duration::from_millis(125),

@@ -131,7 +131,8 @@ impl Tested {
         let (snapshot, diagnostics) = Snapshot::compile(bundle(port, backend, stream_idle));
         assert!(diagnostics.is_empty(), "{diagnostics:?}");
         let shared = (Arc::new(snapshot), Secrets::default(), Arc::clone(&telemetry));
-        let gateway = Gateway::start(&Options::new(1), shared.0, shared.1, shared.2).unwrap();
+        let gateway =
+            Gateway::start(&Options::new(1), shared.0, shared.1, shared.2, &Default::default()).unwrap();
         Self { address: gateway.addresses()[0], telemetry, log, _gateway: gateway }
     }
 

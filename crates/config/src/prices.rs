@@ -1,0 +1,240 @@
+//! What tokens cost: a catalog of providers and models, parsed from its file and indexed.
+//!
+//! It knows which rates are whose; what a usage costs by them is a decision of the policy layer. A model that is not in it has no
+//! price, which is another thing than a price of 0. The format is described in `docs/prices.md`.
+
+mod amount;
+mod pattern;
+mod written;
+
+use std::borrow::Cow;
+
+pub use written::CatalogError;
+
+use crate::bundle::{Backend, Endpoint};
+use pattern::Names;
+
+/// The catalog that comes with the gateway.
+const SHIPPED: &str = include_str!("../prices/catalog.json");
+
+/// Prices of models, by provider.
+#[derive(Debug, Default)]
+pub struct Catalog {
+    sources: Vec<String>,
+    /// Whether it is meant to stand alone.
+    replaces_shipped: bool,
+    /// Of several that serve a backend, the first that knows the model tells its price.
+    providers: Vec<Provider>,
+}
+
+/// Whose models these are.
+#[derive(Debug, Clone)]
+struct Provider {
+    id: String,
+    /// Values of `gen_ai.provider.name`.
+    names: Vec<String>,
+    /// Hosts, each with those below it.
+    hosts: Vec<String>,
+    /// `namespace/name` of backends.
+    backends: Vec<String>,
+    /// Ids of providers whose models it serves too, at their prices.
+    falls_back_to: Vec<String>,
+    models: Vec<PricedModel>,
+    /// Finds the model in `models`.
+    index: Names,
+}
+
+/// A model, and what it costs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PricedModel {
+    /// What the catalog calls it.
+    pub id: String,
+    /// Its price; `None` if it is said to have none.
+    pub price: Option<Price>,
+}
+
+/// What a model costs, now and later.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Price {
+    /// When nothing else holds.
+    pub base: Rates,
+    /// What holds at other times; the last that does counts.
+    pub changes: Vec<Change>,
+}
+
+/// Other rates at some time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// When.
+    pub when: When,
+    /// The rates.
+    pub rates: Rates,
+}
+
+/// When a price is another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum When {
+    /// From a moment on, in seconds since the Unix epoch.
+    From(u64),
+    /// Each day between two minutes of it, in UTC, the second not included; over midnight if the first is later.
+    Daily {
+        /// The first minute, from 0.
+        from: u16,
+        /// The minute after the last.
+        to: u16,
+    },
+}
+
+/// What each token costs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rates {
+    /// For prompts up to the first tier.
+    pub tokens: TokenRates,
+    /// For longer prompts, ascending.
+    pub tiers: Vec<Tier>,
+    /// For the request as such, in picodollars.
+    pub request: u64,
+}
+
+/// Rates for long prompts. They are for all tokens of the request, not only for those past the bound.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tier {
+    /// Prompts of more tokens than this.
+    pub over: u64,
+    /// Cost this.
+    pub tokens: TokenRates,
+}
+
+/// Rates in picodollars for a token: a millionth of a millionth of a dollar.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TokenRates {
+    /// Of the prompt, but for what follows.
+    pub input: u64,
+    /// Of the prompt, read from a cache.
+    pub cached_input: u64,
+    /// Of the prompt, written to a cache.
+    pub cache_write: u64,
+    /// Of the answer, but for what follows.
+    pub output: u64,
+    /// Of the answer, spent on reasoning.
+    pub reasoning: u64,
+}
+
+impl Catalog {
+    /// The catalog that comes with the gateway.
+    ///
+    /// # Errors
+    /// Never, as a test shows.
+    pub fn shipped() -> Result<Self, CatalogError> {
+        Self::parse(SHIPPED)
+    }
+
+    /// Reads a catalog.
+    ///
+    /// # Errors
+    /// When the text is no catalog, or says something that cannot be a price.
+    pub fn parse(text: &str) -> Result<Self, CatalogError> {
+        written::parse(text)
+    }
+
+    /// This catalog with the prices of `over` in front of its own: what both know costs what `over` says. One that replaces the
+    /// shipped catalog replaces this one.
+    #[must_use]
+    pub fn overlaid(self, mut over: Self) -> Self {
+        if over.replaces_shipped {
+            return over;
+        }
+        for provider in &mut over.providers {
+            if let Some(below) = self.providers.iter().find(|below| below.id == provider.id) {
+                provider.inherit(below);
+            }
+        }
+        over.sources.extend(self.sources);
+        over.providers.extend(self.providers);
+        over.replaces_shipped = self.replaces_shipped;
+        over
+    }
+
+    /// Where the prices come from, those that win first.
+    pub fn sources(&self) -> &[String] {
+        &self.sources
+    }
+
+    /// All models with the id of their provider, those that win first.
+    pub fn models(&self) -> impl Iterator<Item = (&str, &PricedModel)> {
+        self.providers
+            .iter()
+            .flat_map(|provider| provider.models.iter().map(|model| (provider.id.as_str(), model)))
+    }
+
+    /// The price of `model` at `provider`, which is a `gen_ai.provider.name`; `None` if it is not known.
+    pub fn price(&self, provider: &str, model: &str) -> Option<&Price> {
+        let model = lower(model);
+        self.known(&model, |it| it.names.iter().any(|name| name == provider))?.price.as_ref()
+    }
+
+    /// The price of `model` at `backend`: as a provider says that serves this very backend, or its host, or what it speaks.
+    pub fn price_at(&self, backend: &Backend, model: &str) -> Option<&Price> {
+        let model = lower(model);
+        let own = backend.name.as_ref();
+        if let Some(found) = self.known(&model, |it| it.backends.iter().any(|name| name == own)) {
+            return found.price.as_ref();
+        }
+        if let Some(host) = backend.endpoints.iter().find_map(hostname)
+            && self.providers.iter().any(|it| it.is_at(host))
+        {
+            return self.known(&model, |it| it.is_at(host))?.price.as_ref();
+        }
+        let name = backend.schema.provider_name();
+        self.known(&model, |it| it.names.iter().any(|known| known == name))?.price.as_ref()
+    }
+
+    /// The model that the providers in question know by a name in lower case.
+    fn known(&self, model: &str, is_asked: impl Fn(&Provider) -> bool) -> Option<&PricedModel> {
+        let asked = || self.providers.iter().filter(|it| is_asked(it));
+        asked().find_map(|it| it.own(model)).or_else(|| {
+            let others = asked().flat_map(|it| &it.falls_back_to);
+            others
+                .flat_map(|id| self.providers.iter().filter(move |it| it.id == *id))
+                .find_map(|it| it.own(model))
+        })
+    }
+}
+
+impl Provider {
+    fn own(&self, model: &str) -> Option<&PricedModel> {
+        self.models.get(self.index.find(model)?)
+    }
+
+    fn is_at(&self, host: &str) -> bool {
+        self.hosts.iter().any(|own| {
+            host.strip_suffix(own.as_str()).is_some_and(|before| before.is_empty() || before.ends_with('.'))
+        })
+    }
+
+    /// Takes over what it does not say itself.
+    fn inherit(&mut self, below: &Self) {
+        if self.names.is_empty() && self.hosts.is_empty() && self.backends.is_empty() {
+            self.names.clone_from(&below.names);
+            self.hosts.clone_from(&below.hosts);
+            self.backends.clone_from(&below.backends);
+        }
+        if self.falls_back_to.is_empty() {
+            self.falls_back_to.clone_from(&below.falls_back_to);
+        }
+    }
+}
+
+fn hostname(endpoint: &Endpoint) -> Option<&str> {
+    match endpoint {
+        Endpoint::Fqdn { hostname, .. } => Some(hostname),
+        Endpoint::Ip { .. } | Endpoint::Unix { .. } => None,
+    }
+}
+
+fn lower(model: &str) -> Cow<'_, str> {
+    match model.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        true => Cow::Owned(model.to_ascii_lowercase()),
+        false => Cow::Borrowed(model),
+    }
+}
