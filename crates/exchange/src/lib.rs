@@ -10,6 +10,7 @@ mod attempt;
 mod exchange;
 mod explain;
 mod headers;
+mod journal;
 mod passage;
 mod record;
 mod refusal;
@@ -21,6 +22,7 @@ mod stream;
 
 pub use attempt::{Attempt, Ending};
 pub use exchange::{Arrival, BodyFraming, BodyPlan, End, Exchange, RequestHead};
+pub use journal::{Journal, Opening, Reserved};
 pub use passage::{Passage, PassedRequest};
 pub use record::{Outcome, Record, Summary};
 pub use refusal::{LocalReply, Refusal};
