@@ -18,6 +18,7 @@ use tollgate_proxy::admin::{self, AdminHandle, AdminState, TextSource};
 use tollgate_proxy::{Gateway, Options};
 use tollgate_telemetry::{AccessLog, Reload, Telemetry};
 
+use crate::account::{Account, Place as LedgerPlace};
 use crate::finding::Finding;
 use crate::served::Served;
 
@@ -30,6 +31,8 @@ pub(crate) struct ServerOptions {
     pub(crate) admin_address: SocketAddr,
     pub(crate) access_log: AccessLog,
     pub(crate) workers: usize,
+    /// Where attempts are recorded, if anywhere.
+    pub(crate) ledger: Option<LedgerPlace>,
     pub(crate) part: Part,
 }
 
@@ -73,6 +76,7 @@ pub(crate) struct Server {
     telemetry: Arc<Telemetry>,
     ready: Arc<AtomicBool>,
     served: Served,
+    account: Account,
 }
 
 impl Server {
@@ -90,22 +94,24 @@ impl Server {
             Part::Envoy(_) | Part::Control { .. } => Some(Discovery::default()),
             Part::Embedded | Part::Processor(_) => None,
         };
-        let telemetry = telemetry.with(Box::new(CredentialMetrics));
+        let account = Account::open(options.ledger.clone())?;
+        let telemetry = account.join(telemetry.with(Box::new(CredentialMetrics)));
         let telemetry = Arc::new(match discovery.clone() {
             Some(discovery) => telemetry.with(Box::new(DiscoveryMetrics(discovery))),
             None => telemetry,
         });
         let ready = Arc::new(AtomicBool::new(false));
         let served = Served::default();
-        let admin =
-            admin::serve(options.admin_address, admin_state(&telemetry, &ready, &served, discovery.clone()))
-                .with_context(|| format!("cannot listen on the admin address {}", options.admin_address))?;
+        let state = admin_state(&telemetry, &ready, &served, discovery.clone());
+        let state = AdminState { usage: account.usage(), ..state };
+        let admin = admin::serve(options.admin_address, state)
+            .with_context(|| format!("cannot listen on the admin address {}", options.admin_address))?;
         served.replace(configuration.snapshot.bundle(), &configuration.findings);
         let discovery = discovery.unwrap_or_default();
         let working = Working::start(options, configuration, discovery, Arc::clone(&telemetry))?;
         telemetry.reloaded(Reload::Applied, since_epoch());
         ready.store(true, Ordering::Release);
-        Ok(Self { working, admin, telemetry, ready, served })
+        Ok(Self { working, admin, telemetry, ready, served, account })
     }
 
     /// Where clients connect; nowhere, if it is only a part.
@@ -178,6 +184,7 @@ impl Server {
             Working::Processor(processing, _) => processing.stop(grace).await,
         };
         self.telemetry.flush(FLUSH);
+        self.account.close();
         finished
     }
 }
@@ -227,6 +234,7 @@ fn admin_state(
 ) -> AdminState {
     let (telemetry, served) = (Arc::clone(telemetry), served.clone());
     AdminState {
+        usage: None,
         metrics: Arc::new(move || telemetry.encode_metrics()),
         ready: Arc::clone(ready),
         config: Arc::new(move || served.text()),

@@ -135,6 +135,7 @@ impl AttemptSide {
             Ok(request) => {
                 let (routed, client) =
                     running.routed.get().ok_or_else(|| Status::failed_precondition("not routed"))?;
+                self.shared.telemetry.opened(|| attempt.opening(Vec::new()));
                 let mut members = Members::default();
                 members.add_costs(routed.rule(), &attempt.usage().0);
                 members.add_target(&attempt);

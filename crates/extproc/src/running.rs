@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures_util::task::AtomicWaker;
 use tokio::sync::Notify;
 use tollgate_exchange::{Attempt, ClientRequest, End, Ending, Exchange, LocalReply, Outcome, Record, Routed};
-use tollgate_telemetry::InFlight;
+use tollgate_telemetry::{InFlight, Telemetry};
 use tollgate_terms::{BackendFault, ClientFault, Fault};
 
 use crate::clock;
@@ -39,6 +39,7 @@ pub(crate) struct Running {
 #[derive(Default)]
 struct State {
     exchange: Option<Exchange>,
+    telemetry: Option<Arc<Telemetry>>,
     records: Vec<Record>,
     /// An attempt of which it will be known by what comes next whether it was the last.
     waiting: Option<Waiting>,
@@ -105,7 +106,7 @@ impl Running {
             attempt: Cut::default(),
             routed: OnceLock::new(),
             shared: Arc::clone(shared),
-            state: Mutex::new(State { exchange: Some(exchange), ..State::default() }),
+            state: Mutex::new(State::new(exchange, Arc::clone(&shared.telemetry))),
             _in_flight: shared.telemetry.enter(),
         });
         shared.enter(id, &running);
@@ -168,7 +169,7 @@ impl Running {
         if let Some(Waiting::Undecided(attempt, _)) =
             state.waiting.take_if(|it| matches!(it, Waiting::Undecided(..)))
         {
-            state.records.extend(attempt.finish(Ending::Delivered, clock::now()));
+            state.end(attempt, Ending::Delivered);
         }
     }
 
@@ -184,7 +185,7 @@ impl Running {
 
     /// Ends an attempt.
     pub(crate) fn end_attempt(&self, attempt: Attempt, ending: Ending) {
-        self.state().records.extend(attempt.finish(ending, clock::now()));
+        self.state().end(attempt, ending);
     }
 
     /// Ends an attempt whose stream ended before there was an answer: because of `fault`, unless Envoy knows better.
@@ -235,6 +236,19 @@ impl Running {
 }
 
 impl State {
+    fn new(exchange: Exchange, telemetry: Arc<Telemetry>) -> Self {
+        Self { exchange: Some(exchange), telemetry: Some(telemetry), ..Self::default() }
+    }
+
+    /// Ends an attempt: its record is kept, and told to who keeps account.
+    fn end(&mut self, attempt: Attempt, ending: Ending) {
+        let Some(record) = attempt.finish(ending, clock::now()) else { return };
+        if let Some(telemetry) = &self.telemetry {
+            telemetry.settled(&record);
+        }
+        self.records.push(record);
+    }
+
     /// Ends the attempt whose ending was not known: because of `fault`, if that is known now, else for another attempt.
     fn end_waiting(&mut self, fault: Option<&Fault>) {
         let Some(waiting) = self.waiting.take() else { return };
@@ -254,7 +268,7 @@ impl State {
                 },
             },
         };
-        self.records.extend(attempt.finish(ending, clock::now()));
+        self.end(attempt, ending);
     }
 
     /// How the exchange ended.

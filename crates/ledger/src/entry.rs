@@ -32,7 +32,7 @@ pub struct AttemptId {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Entry {
     /// An attempt is about to be dispatched.
-    Opened(Opened),
+    Opened(Box<Opened>),
     /// An attempt is over.
     Settled(Box<Settled>),
 }

@@ -26,7 +26,7 @@ pub mod usage;
 
 pub use entry::{AttemptId, Entry, Opened, Settled, Tokens};
 pub use folder::FolderError;
-pub use index::IndexPlace;
+pub use index::{IndexError, IndexPlace, catch_up};
 pub use ledger::{Ledger, Options};
 pub use metrics::LedgerMetrics;
 pub use replay::Replayed;

@@ -57,7 +57,7 @@ impl Replay {
             Said::Entry(Entry::Opened(opened)) => {
                 let id = opened.facts.id();
                 if !self.settled.contains(&id) {
-                    self.open.insert(id, opened);
+                    self.open.insert(id, *opened);
                 }
             }
             Said::Entry(Entry::Settled(settled)) => {

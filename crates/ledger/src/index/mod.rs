@@ -14,6 +14,7 @@ use std::time::Duration;
 use ::postgres::Client;
 use rusqlite::Connection;
 
+use crate::folder::Folder;
 use crate::follow::{Batch, Follower};
 use crate::segment::Position;
 use crate::status::Status;
@@ -115,6 +116,29 @@ impl Store {
 
 fn file(folder: &Path) -> PathBuf {
     folder.join("attempts.sqlite")
+}
+
+/// Fills the table in the folder of a ledger that no process has, such as one whose gateway was killed a moment ago. Attempts that ran
+/// then are still missing: the next gateway settles them.
+///
+/// # Errors
+/// When the ledger cannot be read, or the table not filled.
+pub fn catch_up(folder: &Path) -> Result<(), IndexError> {
+    // Whoever has it fills it as well. Who may not write there reads what is in the table.
+    let Ok(folder) = Folder::take(folder) else { return Ok(()) };
+    let follower = Follower::new(folder.path.clone());
+    let mut store = Store::open(&IndexPlace::Sqlite, &folder.path)?;
+    let limit = Position { segment: u64::MAX, offset: 0 };
+    let mut at = store.position(&folder.gateway)?;
+    loop {
+        let batch = follower.batch(at, limit)?;
+        // What is torn off at the end is left to who cuts it away.
+        if batch.to == at || batch.damaged > 0 {
+            return Ok(());
+        }
+        store.add(&folder.gateway, &batch)?;
+        at = batch.to;
+    }
 }
 
 /// What fills a database from a ledger.

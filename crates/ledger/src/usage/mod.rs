@@ -147,19 +147,21 @@ impl Query {
     }
 }
 
-/// Reads `team,model`; each is taken once.
-///
-/// # Errors
-/// When one is not known.
-pub fn dimensions(text: &str) -> Result<Vec<Dimension>, QueryError> {
+/// Reads `team,model`.
+fn dimensions(text: &str) -> Result<Vec<Dimension>, QueryError> {
+    let named = text.split(',').filter(|name| !name.is_empty()).map(str::parse);
+    Ok(distinct(named.collect::<Result<Vec<_>, _>>()?))
+}
+
+/// Each of them once, in the order in which they come first.
+pub fn distinct(dimensions: impl IntoIterator<Item = Dimension>) -> Vec<Dimension> {
     let mut all = Vec::new();
-    for name in text.split(',').filter(|name| !name.is_empty()) {
-        let dimension = name.parse()?;
+    for dimension in dimensions {
         if !all.contains(&dimension) {
             all.push(dimension);
         }
     }
-    Ok(all)
+    all
 }
 
 /// What some attempts have used together.
