@@ -14,6 +14,8 @@ mod folder;
 mod follow;
 mod frame;
 mod index;
+#[cfg(test)]
+mod killed_tests;
 mod ledger;
 mod metrics;
 mod replay;

@@ -17,7 +17,7 @@ use crate::segment::{self, Contents};
 use crate::usage::{Dimension, Query, Source};
 use crate::{AttemptId, FolderError, Ledger, Options};
 
-fn options() -> Options {
+pub(crate) fn options() -> Options {
     Options { index: None, segment_bytes: 4096, sync_every: Duration::from_millis(5), ..Options::default() }
 }
 
@@ -25,7 +25,7 @@ fn name(text: &str) -> ModelName {
     ModelName::parse(text).expect("a name")
 }
 
-fn opening(number: u32) -> Opening {
+pub(crate) fn opening(number: u32) -> Opening {
     let principal = Principal { team: Some(format!("team-{}", number % 3).into()), ..Principal::default() };
     Opening {
         request_id: format!("request-{}", number / 2).into(),
@@ -45,7 +45,7 @@ fn opening(number: u32) -> Opening {
     }
 }
 
-fn record(number: u32) -> Record {
+pub(crate) fn record(number: u32) -> Record {
     let Opening { request_id, attempt, started_at_ms, principal, route, backend, .. } = opening(number);
     Record {
         request_id,
@@ -76,12 +76,12 @@ fn record(number: u32) -> Record {
     }
 }
 
-fn id(number: u32) -> AttemptId {
+pub(crate) fn id(number: u32) -> AttemptId {
     AttemptId { request_id: format!("request-{}", number / 2).into(), attempt: number % 2 + 1 }
 }
 
 /// All entries of a folder: which attempts were opened, and how each was settled first.
-fn entries(folder: &Path) -> (BTreeSet<AttemptId>, BTreeMap<AttemptId, String>) {
+pub(crate) fn entries(folder: &Path) -> (BTreeSet<AttemptId>, BTreeMap<AttemptId, String>) {
     let (mut opened, mut settled) = (BTreeSet::new(), BTreeMap::new());
     for number in segment::numbers(folder).expect("segments") {
         let contents = Contents::load(folder, number).expect("a segment");
@@ -98,7 +98,7 @@ fn entries(folder: &Path) -> (BTreeSet<AttemptId>, BTreeMap<AttemptId, String>) 
     (opened, settled)
 }
 
-fn usage(folder: &Path, by: &[Dimension]) -> crate::usage::Report {
+pub(crate) fn usage(folder: &Path, by: &[Dimension]) -> crate::usage::Report {
     let query = Query { by: by.to_vec(), ..Query::default() };
     Source::folder(folder).report(&query).expect("a report")
 }
