@@ -1,6 +1,10 @@
 //! Microseconds for an attempt: opened and settled, by one thread and by several.
 
-#![expect(clippy::expect_used, clippy::print_stdout, reason = "a benchmark may end at once, and tells its figures")]
+#![expect(
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a benchmark may end at once, and tells its figures"
+)]
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
