@@ -34,6 +34,7 @@ pub fn rule(backends: &[&str]) -> Rule {
             backoff_max: Duration::from_millis(50),
             ..Retry::default()
         },
+        limits: Vec::new(),
         models_owned_by: "tests".to_owned(),
         models_created_at: 0,
         broken: None,
@@ -62,6 +63,7 @@ pub fn backend(name: &str, schema: Schema, address: SocketAddr) -> Backend {
         ejection: None,
         connect_timeout: Duration::from_secs(1),
         http2_cleartext: false,
+        quotas: Vec::new(),
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tollgate_config::Snapshot;
 use tollgate_effects::Secrets;
+use tollgate_effects::quota::Quotas;
 use tollgate_fleet::{Discovery, Fleet, FleetOptions, Patience, find_envoy};
 use tollgate_proxy::{Gateway, Options};
 use tollgate_telemetry::Telemetry;
@@ -32,6 +33,7 @@ pub(crate) enum Plane {
 
 impl Plane {
     pub(crate) fn start(snapshot: Arc<Snapshot>, secrets: Secrets, telemetry: Arc<Telemetry>) -> Self {
+        let quotas = Quotas::default();
         if is_envoy() {
             let path = std::env::var_os("TOLLGATE_ENVOY").map(PathBuf::from);
             let envoy = find_envoy(path.as_deref()).expect("an Envoy");
@@ -43,12 +45,14 @@ impl Plane {
                 discovery: Discovery::default(),
             };
             Self::Envoy(Box::new(
-                Fleet::start(&options, snapshot, secrets, telemetry).expect("an Envoy at work"),
+                Fleet::start(&options, snapshot, secrets, telemetry, &quotas).expect("an Envoy at work"),
             ))
         } else {
             let options =
                 Options { request_head_timeout: SOON, request_body_timeout: SOON, ..Options::new(1) };
-            Self::Embedded(Gateway::start(&options, snapshot, secrets, telemetry).expect("a gateway"))
+            Self::Embedded(
+                Gateway::start(&options, snapshot, secrets, telemetry, &quotas).expect("a gateway"),
+            )
         }
     }
 

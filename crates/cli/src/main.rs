@@ -1,5 +1,6 @@
 //! The `tollgate` binary: reads the command line, does what it says, and tells how it went by its exit code.
 
+mod account;
 mod arguments;
 mod bound;
 mod certificates;
@@ -20,6 +21,7 @@ mod served;
 mod server;
 mod signals;
 mod sources;
+mod usage;
 mod watch;
 mod yaml;
 
@@ -68,6 +70,7 @@ fn act(arguments: Arguments, began: Instant, errors: Paint) -> Result<ExitCode> 
         Command::Healthcheck(arguments) => {
             healthcheck::run(arguments.admin_address).map(|()| ExitCode::SUCCESS)
         }
+        Command::Usage(arguments) => print(&usage::report(&arguments)?),
         Command::Version => print(concat!("tollgate ", env!("CARGO_PKG_VERSION"), "\n")),
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use tollgate_telemetry::AccessLog;
 
+use crate::account::Place;
 use crate::arguments::{ControlArguments, ExtprocArguments};
 use crate::origin::Origin;
 use crate::paint::Paint;
@@ -36,6 +37,7 @@ pub(crate) fn control(arguments: &ControlArguments, began: Instant, paint: Paint
             admin_address: arguments.admin_address,
             access_log: AccessLog::Off,
             workers: 1,
+            ledger: None,
             part,
         },
         // No request goes through it.
@@ -58,6 +60,7 @@ pub(crate) fn extproc(arguments: &ExtprocArguments, began: Instant, paint: Paint
             admin_address: arguments.admin_address,
             access_log: access_log(&arguments.requests.access_log),
             workers: workers(arguments.requests.workers),
+            ledger: Place::of(&arguments.requests.ledger),
             part: Part::Processor(arguments.listen.listen(&arguments.tls)?),
         },
         drain_timeout: arguments.requests.drain_timeout,

@@ -12,6 +12,7 @@ use anyhow::{Result, bail};
 use tollgate_config::Bundle;
 use tollgate_telemetry::AccessLog;
 
+use crate::account::Place;
 use crate::arguments::{Plane, RunArguments};
 use crate::follow::{Follower, complaints, log};
 use crate::load::Loaded;
@@ -49,6 +50,7 @@ pub(crate) fn run(arguments: &RunArguments, began: Instant, paint: Paint) -> Res
             admin_address: arguments.admin_address,
             access_log: access_log(&arguments.requests.access_log),
             workers: workers(arguments.requests.workers),
+            ledger: Place::of(&arguments.requests.ledger),
             part,
         },
         drain_timeout: arguments.requests.drain_timeout,

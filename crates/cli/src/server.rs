@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context, Result};
 use tollgate_config::bundle::Listener;
 use tollgate_config::{Bundle, Snapshot};
+use tollgate_effects::quota::{QuotaMetrics, Quotas};
 use tollgate_effects::{CredentialMetrics, Secrets};
 use tollgate_fleet::{
     ControlOptions, ControlPlane, Discovery, DiscoveryMetrics, Fleet, FleetOptions, Patience, Place,
@@ -18,6 +19,7 @@ use tollgate_proxy::admin::{self, AdminHandle, AdminState, TextSource};
 use tollgate_proxy::{Gateway, Options};
 use tollgate_telemetry::{AccessLog, Reload, Telemetry};
 
+use crate::account::{Account, Place as LedgerPlace};
 use crate::finding::Finding;
 use crate::served::Served;
 
@@ -30,6 +32,8 @@ pub(crate) struct ServerOptions {
     pub(crate) admin_address: SocketAddr,
     pub(crate) access_log: AccessLog,
     pub(crate) workers: usize,
+    /// Where attempts are recorded, if anywhere.
+    pub(crate) ledger: Option<LedgerPlace>,
     pub(crate) part: Part,
 }
 
@@ -73,6 +77,7 @@ pub(crate) struct Server {
     telemetry: Arc<Telemetry>,
     ready: Arc<AtomicBool>,
     served: Served,
+    account: Account,
 }
 
 impl Server {
@@ -90,22 +95,27 @@ impl Server {
             Part::Envoy(_) | Part::Control { .. } => Some(Discovery::default()),
             Part::Embedded | Part::Processor(_) => None,
         };
-        let telemetry = telemetry.with(Box::new(CredentialMetrics));
+        let account = Account::open(options.ledger.clone())?;
+        let quotas = Quotas::default();
+        let telemetry =
+            telemetry.with(Box::new(CredentialMetrics)).with(Box::new(QuotaMetrics(quotas.clone())));
+        let telemetry = account.join(telemetry);
         let telemetry = Arc::new(match discovery.clone() {
             Some(discovery) => telemetry.with(Box::new(DiscoveryMetrics(discovery))),
             None => telemetry,
         });
         let ready = Arc::new(AtomicBool::new(false));
         let served = Served::default();
-        let admin =
-            admin::serve(options.admin_address, admin_state(&telemetry, &ready, &served, discovery.clone()))
-                .with_context(|| format!("cannot listen on the admin address {}", options.admin_address))?;
+        let state = admin_state(&telemetry, &ready, &served, discovery.clone());
+        let state = AdminState { usage: account.usage(), ..state };
+        let admin = admin::serve(options.admin_address, state)
+            .with_context(|| format!("cannot listen on the admin address {}", options.admin_address))?;
         served.replace(configuration.snapshot.bundle(), &configuration.findings);
         let discovery = discovery.unwrap_or_default();
-        let working = Working::start(options, configuration, discovery, Arc::clone(&telemetry))?;
+        let working = Working::start(options, configuration, discovery, (Arc::clone(&telemetry), &quotas))?;
         telemetry.reloaded(Reload::Applied, since_epoch());
         ready.store(true, Ordering::Release);
-        Ok(Self { working, admin, telemetry, ready, served })
+        Ok(Self { working, admin, telemetry, ready, served, account })
     }
 
     /// Where clients connect; nowhere, if it is only a part.
@@ -178,6 +188,7 @@ impl Server {
             Working::Processor(processing, _) => processing.stop(grace).await,
         };
         self.telemetry.flush(FLUSH);
+        self.account.close();
         finished
     }
 }
@@ -187,19 +198,19 @@ impl Working {
         options: ServerOptions,
         configuration: Configuration,
         discovery: Discovery,
-        telemetry: Arc<Telemetry>,
+        (telemetry, quotas): (Arc<Telemetry>, &Quotas),
     ) -> Result<Self> {
         let (snapshot, secrets) = (configuration.snapshot, configuration.secrets);
         let (workers, patience) = (options.workers, Patience::default());
         match options.part {
             Part::Embedded => {
                 let options = Options::new(workers);
-                Ok(Self::Embedded(Gateway::start(&options, snapshot, secrets, telemetry)?))
+                Ok(Self::Embedded(Gateway::start(&options, snapshot, secrets, telemetry, quotas)?))
             }
             Part::Envoy(envoy) => {
                 let launcher = vec![std::env::current_exe()?.into_os_string(), "bound".into()];
                 let options = FleetOptions { envoy, launcher, workers, patience, discovery };
-                Ok(Self::Envoy(Box::new(Fleet::start(&options, snapshot, secrets, telemetry)?)))
+                Ok(Self::Envoy(Box::new(Fleet::start(&options, snapshot, secrets, telemetry, quotas)?)))
             }
             Part::Control { listen, processor } => {
                 let place = listen.to_string();
@@ -211,7 +222,8 @@ impl Working {
             }
             Part::Processor(listen) => {
                 let place = listen.to_string();
-                let processing = Processing::start(listen, workers, snapshot, secrets, telemetry)?;
+                let processing =
+                    Processing::start(listen, workers, snapshot, secrets, (telemetry, quotas.clone()))?;
                 let place = processing.address().map_or(place, |address| address.to_string());
                 Ok(Self::Processor(processing, place))
             }
@@ -227,6 +239,7 @@ fn admin_state(
 ) -> AdminState {
     let (telemetry, served) = (Arc::clone(telemetry), served.clone());
     AdminState {
+        usage: None,
         metrics: Arc::new(move || telemetry.encode_metrics()),
         ready: Arc::clone(ready),
         config: Arc::new(move || served.text()),

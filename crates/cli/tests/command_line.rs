@@ -49,7 +49,8 @@ fn compare(name: &str, arguments: &[&str]) {
 #[test]
 fn help_is_what_a_newcomer_reads_first() {
     compare("help.txt", &["--help"]);
-    let commands = ["run", "check", "plan", "controlplane", "extproc", "demo", "crds", "healthcheck"];
+    let commands =
+        ["run", "check", "plan", "controlplane", "extproc", "demo", "crds", "usage", "healthcheck"];
     for command in commands.into_iter().chain(["version", "completions"]) {
         compare(&format!("help_{command}.txt"), &[command, "--help"]);
     }
@@ -61,6 +62,14 @@ fn wrong_usage_is_told_with_exit_code_2() {
     compare("usage_no_path.txt", &["check"]);
     compare("usage_duration.txt", &["run", "--drain-timeout", "soon"]);
     assert_eq!(tollgate(&[]).status.code(), Some(2));
+}
+
+#[test]
+fn usage_needs_a_ledger() {
+    compare("usage_no_ledger.txt", &["usage"]);
+    compare("usage_absent_ledger.txt", &["usage", "--ledger", "golden"]);
+    compare("usage_dimension.txt", &["usage", "--ledger", "golden", "--by", "team,house"]);
+    compare("usage_day.txt", &["usage", "--ledger", "golden", "--since", "yesterday"]);
 }
 
 #[test]

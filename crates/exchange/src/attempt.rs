@@ -19,6 +19,7 @@ use tollgate_wire::inflate::{InflateError, Inflater};
 
 use crate::charge::Charging;
 use crate::headers;
+use crate::journal::Opening;
 use crate::record::{Outcome, Record};
 use crate::refusal::{LocalReply, Refusal, client_status, fault_message, reply_headers};
 use crate::response::{BodyKind, Chance, Incoming, Receive, ResponseHead, identify, status_fault};
@@ -374,6 +375,27 @@ impl Attempt {
     /// Bytes of answer text seen so far.
     pub fn output_bytes(&self) -> u64 {
         self.observer.output_bytes()
+    }
+
+    /// What is known of the attempt before it is dispatched, with what was reserved for it.
+    pub fn opening(&self) -> Option<Opening> {
+        let (routed, target) = (&self.routed, self.target()?);
+        Some(Opening {
+            request_id: Arc::clone(&routed.request_id),
+            attempt: self.number,
+            started_at_ms: self.started_at_unix_ms,
+            principal: Arc::clone(&routed.principal),
+            route: routed.rule.route.clone(),
+            backend: target.backend.name.clone(),
+            provider: target.backend.schema.provider_name(),
+            operation: routed.operation,
+            client_dialect: routed.dialect,
+            backend_dialect: self.backend_dialect,
+            delivery: routed.delivery,
+            requested_model: routed.model.clone(),
+            upstream_model: routed.upstream_model(target).clone(),
+            reserved: self.charging.reserved(),
+        })
     }
 
     /// The fact sheet of the attempt, once it is over.

@@ -11,6 +11,7 @@ use tollgate_policy::quota::{Claim, Standing};
 use tollgate_policy::{cost, price};
 use tollgate_terms::{GatewayFault, Operation, Usage};
 
+use crate::journal::Reserved;
 use crate::refusal::Exceeded;
 use crate::routed::{ClientRequest, Routed};
 
@@ -117,6 +118,14 @@ impl Charging {
     pub(crate) fn unchecked(&self) -> Result<(), GatewayFault> {
         let closed = |claimed: &Claimed| claimed.limit.limit.on_store_failure == OnStoreFailure::Closed;
         if self.claimed.iter().any(closed) { Err(GatewayFault::LimitStore) } else { Ok(()) }
+    }
+
+    /// What was taken before the attempt.
+    pub(crate) fn reserved(&self) -> Vec<Reserved> {
+        let taken = self.claimed.iter().filter(|claimed| claimed.claim.take > 0);
+        taken
+            .map(|claimed| Reserved { limit: Arc::clone(&claimed.limit.name), amount: claimed.claim.take })
+            .collect()
     }
 
     /// What the attempt is charged.

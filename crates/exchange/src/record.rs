@@ -30,6 +30,8 @@ pub enum Outcome {
     Refused,
     /// Anything else that went wrong, an error status of the backend among them.
     Error,
+    /// The gateway died while it ran: nobody knows how it ended. Only the ledger tells of such attempts, at the next start.
+    Orphaned,
 }
 
 impl Outcome {
@@ -55,6 +57,7 @@ impl Outcome {
             Self::Timeout => "timeout",
             Self::Refused => "refused",
             Self::Error => "error",
+            Self::Orphaned => "orphaned",
         }
     }
 }

@@ -149,6 +149,7 @@ impl AttemptSide {
             Ok(request) => {
                 let (_, client) =
                     running.routed.get().ok_or_else(|| Status::failed_precondition("not routed"))?;
+                self.shared.telemetry.opened(|| attempt.opening());
                 let mut members = Members::default();
                 members.add_costs(&attempt);
                 members.add_target(&attempt);

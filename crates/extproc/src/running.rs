@@ -11,7 +11,7 @@ use tollgate_effects::Tried;
 use tollgate_exchange::{
     Admission, ClientRequest, End, Ending, Exchange, LocalReply, Outcome, Record, Routed,
 };
-use tollgate_telemetry::InFlight;
+use tollgate_telemetry::{InFlight, Telemetry};
 use tollgate_terms::{BackendFault, ClientFault, Fault};
 
 use crate::clock;
@@ -42,6 +42,7 @@ pub(crate) struct Running {
 #[derive(Default)]
 struct State {
     exchange: Option<Exchange>,
+    telemetry: Option<Arc<Telemetry>>,
     records: Vec<Record>,
     /// An attempt of which it will be known by what comes next whether it was the last.
     waiting: Option<Waiting>,
@@ -110,7 +111,7 @@ impl Running {
             attempt: Cut::default(),
             routed: OnceLock::new(),
             shared: Arc::clone(shared),
-            state: Mutex::new(State { exchange: Some(exchange), ..State::default() }),
+            state: Mutex::new(State::new(exchange, Arc::clone(&shared.telemetry))),
             _in_flight: shared.telemetry.enter(),
         });
         shared.enter(id, &running);
@@ -173,7 +174,7 @@ impl Running {
         if let Some(Waiting::Undecided(attempt, _)) =
             state.waiting.take_if(|it| matches!(it, Waiting::Undecided(..)))
         {
-            state.records.extend(attempt.finish(Ending::Delivered, clock::now()));
+            state.end(attempt, Ending::Delivered);
         }
     }
 
@@ -199,7 +200,7 @@ impl Running {
 
     /// Ends an attempt.
     pub(crate) fn end_attempt(&self, attempt: Tried, ending: Ending) {
-        self.state().records.extend(attempt.finish(ending, clock::now()));
+        self.state().end(attempt, ending);
     }
 
     /// Ends an attempt whose stream ended before there was an answer: because of `fault`, unless Envoy knows better.
@@ -250,6 +251,19 @@ impl Running {
 }
 
 impl State {
+    fn new(exchange: Exchange, telemetry: Arc<Telemetry>) -> Self {
+        Self { exchange: Some(exchange), telemetry: Some(telemetry), ..Self::default() }
+    }
+
+    /// Ends an attempt: its record is kept, and told to who keeps account.
+    fn end(&mut self, attempt: Tried, ending: Ending) {
+        let Some(record) = attempt.finish(ending, clock::now()) else { return };
+        if let Some(telemetry) = &self.telemetry {
+            telemetry.settled(&record);
+        }
+        self.records.push(record);
+    }
+
     /// Ends the attempt whose ending was not known: because of `fault`, if that is known now, else for another attempt.
     fn end_waiting(&mut self, fault: Option<&Fault>) {
         let Some(waiting) = self.waiting.take() else { return };
@@ -269,7 +283,7 @@ impl State {
                 },
             },
         };
-        self.records.extend(attempt.finish(ending, clock::now()));
+        self.end(attempt, ending);
     }
 
     /// How the exchange ended.

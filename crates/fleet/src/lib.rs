@@ -23,6 +23,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use tollgate_config::Snapshot;
 use tollgate_effects::Secrets;
+use tollgate_effects::quota::Quotas;
 use tollgate_telemetry::Telemetry;
 
 pub use admin::reachable;
@@ -80,13 +81,19 @@ impl Fleet {
         snapshot: Arc<Snapshot>,
         secrets: Secrets,
         telemetry: Arc<Telemetry>,
+        quotas: &Quotas,
     ) -> Result<Self> {
         let folder = Folder::new()?;
         let taken = snapshot.bundle().listeners.iter();
         ports_are_free(taken.map(|listener| SocketAddr::new(listener.address, listener.port)).collect())?;
         let (socket, workers) = (folder.processor(), options.workers);
-        let processing =
-            Processing::start(&socket, workers, Arc::clone(&snapshot), secrets.clone(), telemetry)?;
+        let processing = Processing::start(
+            &socket,
+            workers,
+            Arc::clone(&snapshot),
+            secrets.clone(),
+            (telemetry, quotas.clone()),
+        )?;
         let control = ControlOptions {
             listen: grpc::Place::from(&folder.discovery()),
             processor: folder::place(&socket),

@@ -38,8 +38,7 @@ impl Processing {
         workers: usize,
         snapshot: Arc<Snapshot>,
         secrets: Secrets,
-        telemetry: Arc<Telemetry>,
-        quotas: Quotas,
+        (telemetry, quotas): (Arc<Telemetry>, Quotas),
     ) -> Result<Self> {
         let processor = Processor::new(serving(snapshot, &secrets, None)?, telemetry, quotas);
         let listen = listen.into();

@@ -27,6 +27,18 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// A text that is made when it is asked for.
 pub type TextSource = Arc<dyn Fn() -> String + Send + Sync>;
 
+/// A document of JSON that is made for the query of a URL, which may take a while; or what is wrong with the query or the way to an answer.
+pub type QuerySource = Arc<dyn Fn(&str) -> Result<String, QueryError> + Send + Sync>;
+
+/// Why there is no document.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum QueryError {
+    /// The query says nothing that is understood.
+    Query(String),
+    /// Whoever knows does not answer.
+    Unavailable(String),
+}
+
 /// What the admin address tells.
 #[derive(Clone)]
 pub struct AdminState {
@@ -38,6 +50,8 @@ pub struct AdminState {
     pub config: TextSource,
     /// `/xds`: how far Envoys are, as JSON; not there where none is programmed.
     pub xds: Option<TextSource>,
+    /// `/usage`: what was used, as JSON; not there where nobody keeps account.
+    pub usage: Option<QuerySource>,
 }
 
 /// The admin address at work. Dropping it ends it.
@@ -103,8 +117,13 @@ async fn accept(listener: TcpListener, state: AdminState) -> io::Result<()> {
         };
         let state = state.clone();
         let service = service_fn(move |request| {
-            let answer = answer(&state, hosts, &request);
-            async move { Ok::<_, Infallible>(answer) }
+            let (state, request) = (state.clone(), head_of(request));
+            async move {
+                let slow = request.uri().path() == "/usage";
+                let answered = move || answer(&state, hosts, &request);
+                // A database may take its time, and nobody else's: health is asked for meanwhile.
+                Ok::<_, Infallible>(if slow { elsewhere(answered).await } else { answered() })
+            }
         });
         tokio::spawn(async move {
             let mut http = http1::Builder::new();
@@ -141,6 +160,17 @@ impl Hosts {
     }
 }
 
+fn head_of<B>(request: Request<B>) -> Request<()> {
+    request.map(drop)
+}
+
+async fn elsewhere(
+    answered: impl FnOnce() -> Response<Full<Bytes>> + Send + 'static,
+) -> Response<Full<Bytes>> {
+    let failed = |_| error(StatusCode::INTERNAL_SERVER_ERROR, "internal error of the gateway");
+    tokio::task::spawn_blocking(answered).await.unwrap_or_else(failed)
+}
+
 fn answer<B>(state: &AdminState, hosts: Hosts, request: &Request<B>) -> Response<Full<Bytes>> {
     if !hosts.allow(request.headers().get(HOST)) {
         let message = "this address answers to localhost, 127.0.0.1 and [::1] only";
@@ -151,10 +181,21 @@ fn answer<B>(state: &AdminState, hosts: Hosts, request: &Request<B>) -> Response
         refused.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
         return refused;
     }
-    match (request.uri().path(), &state.xds) {
-        ("/xds", Some(xds)) => reply(StatusCode::OK, "application/json", xds()),
-        (path, _) => answer_to(state, path),
+    match (request.uri().path(), &state.xds, &state.usage) {
+        ("/xds", Some(xds), _) => reply(StatusCode::OK, "application/json", xds()),
+        ("/usage", _, Some(usage)) => answer_query(usage(request.uri().query().unwrap_or_default())),
+        (path, ..) => answer_to(state, path),
     }
+}
+
+fn answer_query(answer: Result<String, QueryError>) -> Response<Full<Bytes>> {
+    let (status, message) = match answer {
+        Ok(document) => return reply(StatusCode::OK, "application/json", document),
+        Err(QueryError::Query(message)) => (StatusCode::BAD_REQUEST, message),
+        Err(QueryError::Unavailable(message)) => (StatusCode::SERVICE_UNAVAILABLE, message),
+    };
+    let body = serde_json::json!({ "error": { "message": message } });
+    reply(status, "application/json", format!("{body}\n"))
 }
 
 fn answer_to(state: &AdminState, path: &str) -> Response<Full<Bytes>> {
@@ -169,7 +210,7 @@ fn answer_to(state: &AdminState, path: &str) -> Response<Full<Bytes>> {
         "/config" => reply(StatusCode::OK, "application/json", (state.config)()),
         _ => error(
             StatusCode::NOT_FOUND,
-            "served here: /metrics, /healthz, /readyz, /config; /xds with Envoys",
+            "served here: /metrics, /healthz, /readyz, /config; /xds with Envoys; /usage with a ledger",
         ),
     }
 }
@@ -201,6 +242,11 @@ mod tests {
             ready: Arc::clone(ready),
             config: Arc::new(|| "{\"version\":1}".to_owned()),
             xds: None,
+            usage: Some(Arc::new(|query| match query {
+                "by=team" => Ok("{\"rows\":[]}".to_owned()),
+                "" => Err(QueryError::Unavailable("the \"database\" is away".to_owned())),
+                _ => Err(QueryError::Query(format!("not {query}"))),
+            })),
         };
         serve(SocketAddr::from(([127, 0, 0, 1], 0)), state).expect("a free port")
     }
@@ -222,6 +268,16 @@ mod tests {
         assert_eq!(ask(&admin, "GET /metrics", "localhost"), (200, "# EOF\n".to_owned()));
         assert_eq!(ask(&admin, "GET /config", "localhost:1064"), (200, "{\"version\":1}".to_owned()));
         assert_eq!(ask(&admin, "HEAD /config", "localhost"), (200, String::new()));
+    }
+
+    #[test]
+    fn asks_who_keeps_account() {
+        let admin = start(&Arc::default());
+        assert_eq!(ask(&admin, "GET /usage?by=team", "localhost"), (200, "{\"rows\":[]}".to_owned()));
+        let (status, body) = ask(&admin, "GET /usage", "localhost");
+        assert_eq!((status, body.contains("\\\"database\\\" is away")), (503, true), "{body}");
+        assert_eq!(ask(&admin, "GET /usage?x", "localhost").0, 400);
+        assert_eq!(ask(&admin, "GET /usage?by=team", "rebound.example").0, 421);
     }
 
     #[test]

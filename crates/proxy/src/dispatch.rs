@@ -172,6 +172,7 @@ impl<'a> Dispatch<'a> {
         let Some(in_flight) = serving.backend(&backend).enter(&backend) else {
             return Some(Attempted::Failed(Fault::Gateway(GatewayFault::Overloaded)));
         };
+        self.worker.telemetry.opened(|| attempt.opening());
         self.bounds = Bounds::begun_now(&self.routed.rule().timeouts);
         let limit = self.limit([self.bounds.per_try, self.bounds.first_byte, self.bounds.silence()]);
         let called = within(limit, self.worker.pools.call(&backend, &request)).await;

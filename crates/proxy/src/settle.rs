@@ -113,6 +113,7 @@ impl Running {
                 tracing::warn!(backend = %backend.name, ?length, "a backend is left out for a while");
             }
         }
+        self.telemetry.settled(&record);
         let outcome = record.outcome;
         if let Some(open) = &mut self.open {
             open.records.push(record);

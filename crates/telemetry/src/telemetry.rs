@@ -1,12 +1,13 @@
 //! The one thing that the rest of the gateway holds: it takes what happened and projects it.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
-use tollgate_exchange::{Outcome, Record, Summary};
+use tollgate_exchange::{Journal, Opening, Outcome, Record, Summary};
 use tollgate_terms::BackendName;
 
 use crate::access_log::{AccessLog, Writer};
@@ -52,6 +53,7 @@ pub struct Telemetry {
     families: Families,
     series: SeriesTable,
     access_log: Option<Writer>,
+    journal: Option<Arc<dyn Journal>>,
 }
 
 impl Telemetry {
@@ -64,7 +66,8 @@ impl Telemetry {
         let families = Families::register(&mut registry, options.version);
         registry.register_collector(Box::new(Process));
         let access_log = Writer::start(&options.access_log, families.access_log_dropped.clone())?;
-        Ok(Self { registry, families, series: SeriesTable::new(options.model_names_max), access_log })
+        let series = SeriesTable::new(options.model_names_max);
+        Ok(Self { registry, families, series, access_log, journal: None })
     }
 
     /// Tells what this collects as well.
@@ -72,6 +75,29 @@ impl Telemetry {
     pub fn with(mut self, collector: Box<dyn Collector>) -> Self {
         self.registry.register_collector(collector);
         self
+    }
+
+    /// Lets `journal` keep account of attempts.
+    #[must_use]
+    pub fn with_journal(mut self, journal: Arc<dyn Journal>) -> Self {
+        self.journal = Some(journal);
+        self
+    }
+
+    /// Takes in an attempt that is about to be dispatched, which is looked at only if somebody keeps account.
+    pub fn opened(&self, opening: impl FnOnce() -> Option<Opening>) {
+        if let Some(journal) = &self.journal
+            && let Some(opening) = opening()
+        {
+            journal.opened(&opening);
+        }
+    }
+
+    /// Takes in an attempt that is over: for who keeps account. Metrics and access log tell of it when its exchange is over.
+    pub fn settled(&self, record: &Record) {
+        if let Some(journal) = &self.journal {
+            journal.settled(record);
+        }
     }
 
     /// Takes in an exchange that is over: into the metrics, and as a line of the access log. Never waits.

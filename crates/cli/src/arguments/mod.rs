@@ -1,6 +1,7 @@
 //! What can be said on the command line, and the help for it.
 
 mod parts;
+mod usage;
 
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
@@ -16,6 +17,9 @@ use parts::{CONTROL_EXAMPLES, CONTROL_HELP, EXTPROC_EXAMPLES, EXTPROC_HELP, PLAN
 pub(crate) use parts::{
     ControlArguments, EnvoyArguments, ExtprocArguments, PlanArguments, PlanOutput, PlanTo, TlsArguments,
 };
+
+pub(crate) use usage::{LedgerArguments, UsageArguments, UsageFormat};
+use usage::{USAGE_EXAMPLES, USAGE_HELP};
 
 /// Where operators look by default.
 const ADMIN_ADDRESS: &str = "127.0.0.1:1064";
@@ -179,6 +183,9 @@ pub(crate) enum Command {
     /// Become another program, which ends with the one that started it
     #[command(hide = true)]
     Bound(BoundArguments),
+    /// Tell what was used, from a ledger
+    #[command(long_about = USAGE_HELP, after_help = USAGE_EXAMPLES)]
+    Usage(UsageArguments),
     /// Ask a running gateway whether it is ready
     #[command(after_help = HEALTHCHECK_EXIT)]
     Healthcheck(HealthcheckArguments),
@@ -204,7 +211,7 @@ pub(crate) struct RunArguments {
     /// Port to listen on, instead of the one that the listeners name; 0 takes a free one
     #[arg(long, env = "TOLLGATE_PORT", hide_env_values = true)]
     pub(crate) port: Option<u16>,
-    /// Address for operators: /metrics, /healthz, /readyz, /config, and /xds with an Envoy
+    /// Address for operators: /metrics, /healthz, /readyz, /config, /usage with a ledger, and /xds with an Envoy
     #[arg(long, value_name = "ADDRESS:PORT", env = "TOLLGATE_ADMIN_ADDRESS", hide_env_values = true, default_value = ADMIN_ADDRESS)]
     pub(crate) admin_address: SocketAddr,
     #[command(flatten)]
@@ -291,6 +298,8 @@ pub(crate) struct RequestArguments {
         value_parser = duration
     )]
     pub(crate) drain_timeout: Duration,
+    #[command(flatten)]
+    pub(crate) ledger: LedgerArguments,
 }
 
 /// `tollgate healthcheck`.

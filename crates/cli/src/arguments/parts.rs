@@ -173,7 +173,7 @@ pub(crate) struct ExtprocArguments {
     /// Where Envoy calls: ADDRESS:PORT or unix:PATH
     #[arg(long, value_name = "PLACE", env = "TOLLGATE_EXTPROC_LISTEN", hide_env_values = true, default_value = EXTPROC)]
     pub(crate) listen: Spot,
-    /// Address for operators: /metrics, /healthz, /readyz, /config
+    /// Address for operators: /metrics, /healthz, /readyz, /config, /usage with a ledger
     #[arg(long, value_name = "ADDRESS:PORT", env = "TOLLGATE_ADMIN_ADDRESS", hide_env_values = true, default_value = ADMIN_ADDRESS)]
     pub(crate) admin_address: SocketAddr,
     #[command(flatten)]

@@ -97,6 +97,7 @@ async fn show(arguments: &DemoArguments, paint: Paint) -> Result<ExitCode> {
     let options = ServerOptions {
         admin_address: SocketAddr::new(LOCAL, 0),
         access_log: AccessLog::Channel(sender),
+        ledger: None,
         workers: 1,
         part: Part::Embedded,
     };

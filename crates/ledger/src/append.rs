@@ -1,0 +1,202 @@
+//! Appending: what several threads add at one time is given to the kernel in one write.
+//!
+//! A thread queues its frame, and then waits for the file. Whoever gets the file first writes what all have queued; the others find
+//! their own written and go on. So nobody returns before the kernel has what he brought, and nobody waits for more than two writes.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::entry::AttemptId;
+use crate::segment::{self, Position};
+use crate::status::Status;
+
+/// Most bytes that are kept while they cannot be written.
+const BACKLOG_BYTES_MAX: usize = 8 << 20;
+
+/// Where frames are added.
+#[derive(Debug)]
+pub(crate) struct Appender {
+    queue: Mutex<Queue>,
+    tail: Mutex<Tail>,
+    status: Arc<Status>,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    bytes: Vec<u8>,
+    /// How many frames were ever queued.
+    sequence: u64,
+    /// The frames of attempts that run: the next segment begins with them.
+    open: HashMap<AttemptId, Box<[u8]>>,
+}
+
+/// The segment that is written to.
+#[derive(Debug)]
+struct Tail {
+    folder: PathBuf,
+    file: Arc<File>,
+    at: Position,
+    /// How many frames were ever taken out of the queue.
+    sequence: u64,
+    /// What could not be written yet, and how many frames that is.
+    backlog: Vec<u8>,
+    behind: u64,
+    /// Length from which the next segment is made.
+    full_at: u64,
+    segment_bytes: u64,
+    /// Segments that are full, until the disk was asked to keep them.
+    full: Vec<Arc<File>>,
+}
+
+/// What a frame is for the list of attempts that run.
+pub(crate) enum Change {
+    Begins(AttemptId),
+    Ends(AttemptId),
+}
+
+/// What the disk is to be asked to keep.
+pub(crate) struct Unsynced {
+    pub(crate) files: Vec<Arc<File>>,
+    /// How far these go.
+    pub(crate) to: Position,
+    /// Whether a segment was made since.
+    pub(crate) is_new: bool,
+}
+
+impl Appender {
+    /// Goes on behind `at`, where `file` stands. These attempts run according to what is before.
+    pub(crate) fn new(
+        folder: PathBuf,
+        file: File,
+        at: Position,
+        segment_bytes: u64,
+        status: Arc<Status>,
+        open: HashMap<AttemptId, Box<[u8]>>,
+    ) -> Self {
+        let tail = Tail {
+            folder,
+            file: Arc::new(file),
+            at,
+            sequence: 0,
+            backlog: Vec::new(),
+            behind: 0,
+            full_at: segment_bytes,
+            segment_bytes,
+            full: Vec::new(),
+        };
+        let queue = Queue { open, ..Queue::default() };
+        Self { queue: Mutex::new(queue), tail: Mutex::new(tail), status }
+    }
+
+    /// Adds a frame. When this returns the kernel has it, or the disk is in trouble.
+    pub(crate) fn append(&self, frame: Vec<u8>, change: Change) {
+        let own = {
+            let mut queue = lock(&self.queue);
+            queue.bytes.extend_from_slice(&frame);
+            queue.sequence += 1;
+            match change {
+                Change::Begins(id) => drop(queue.open.insert(id, frame.into_boxed_slice())),
+                Change::Ends(id) => drop(queue.open.remove(&id)),
+            }
+            queue.sequence
+        };
+        let mut tail = lock(&self.tail);
+        if tail.sequence < own {
+            self.write(&mut tail);
+        }
+    }
+
+    /// Tries again to write what could not be written.
+    pub(crate) fn retry(&self) {
+        let mut tail = lock(&self.tail);
+        if !tail.backlog.is_empty() {
+            self.write(&mut tail);
+        }
+    }
+
+    /// What has come since the last time.
+    pub(crate) fn unsynced(&self) -> Unsynced {
+        let mut tail = lock(&self.tail);
+        let mut files = std::mem::take(&mut tail.full);
+        let is_new = !files.is_empty();
+        files.push(Arc::clone(&tail.file));
+        Unsynced { files, to: tail.at, is_new }
+    }
+
+    fn write(&self, tail: &mut Tail) {
+        let is_full = tail.at.offset >= tail.full_at;
+        let carried = {
+            let mut queue = lock(&self.queue);
+            tail.behind += queue.sequence - tail.sequence;
+            tail.sequence = queue.sequence;
+            if tail.backlog.is_empty() {
+                std::mem::swap(&mut tail.backlog, &mut queue.bytes);
+            } else {
+                tail.backlog.append(&mut queue.bytes);
+            }
+            // Together with the queue: what runs is what the old segment will say of it, and nothing else.
+            is_full.then(|| queue.open.values().cloned().collect::<Vec<_>>())
+        };
+        match tail.write_backlog() {
+            Ok(bytes) => {
+                self.status.bytes.add(bytes);
+                self.status.write.went_well("entries are written");
+            }
+            Err(error) => {
+                self.status.write.failed("entries cannot be written", &error);
+                self.status.lost.add(tail.bound_backlog());
+            }
+        }
+        // While something is to be written to the old segment there is no new one: it would stand behind.
+        if let Some(carried) = carried.filter(|_| tail.backlog.is_empty())
+            && let Err(error) = tail.begin_segment(&carried)
+        {
+            self.status.write.failed("a new segment cannot be made", &error);
+        }
+    }
+}
+
+impl Tail {
+    /// Writes what is to be written; returns how much that was.
+    fn write_backlog(&mut self) -> io::Result<u64> {
+        let length = self.backlog.len() as u64;
+        if let Err(error) = (&*self.file).write_all(&self.backlog) {
+            // A part of a frame would make all behind it unreadable.
+            self.file.set_len(self.at.offset)?;
+            io::Seek::seek(&mut &*self.file, io::SeekFrom::Start(self.at.offset))?;
+            return Err(error);
+        }
+        self.at.offset += length;
+        self.backlog.clear();
+        self.behind = 0;
+        Ok(length)
+    }
+
+    /// Gives up what is too much to keep; returns how many entries that were.
+    fn bound_backlog(&mut self) -> u64 {
+        if self.backlog.len() <= BACKLOG_BYTES_MAX {
+            return 0;
+        }
+        self.backlog = Vec::new();
+        std::mem::take(&mut self.behind)
+    }
+
+    fn begin_segment(&mut self, carried: &[Box<[u8]>]) -> io::Result<()> {
+        // If it fails, the old one grows on for a while.
+        self.full_at = self.at.offset + self.segment_bytes;
+        let number = self.at.segment + 1;
+        let (file, offset) = segment::create(&self.folder, number, carried)?;
+        self.full.push(std::mem::replace(&mut self.file, Arc::new(file)));
+        self.at = Position { segment: number, offset };
+        // What it was begun with is no reason to end it.
+        self.full_at = offset + self.segment_bytes;
+        Ok(())
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,99 @@
+//! Reading behind: the settled entries of a ledger from a position on.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::entry::{Entry, Said, Settled, decode};
+use crate::frame::{self, Next};
+use crate::segment::{self, MAGIC, Position};
+
+/// Bytes that are read at a time. More than the longest frame.
+const BATCH_BYTES: u64 = 4 << 20;
+
+/// Reads a ledger from a position on.
+#[derive(Debug)]
+pub(crate) struct Follower {
+    folder: PathBuf,
+}
+
+/// Some entries that follow each other.
+#[derive(Debug)]
+pub(crate) struct Batch {
+    pub(crate) settled: Vec<Settled>,
+    /// Where they end.
+    pub(crate) to: Position,
+    /// Bytes that could not be read and were passed over.
+    pub(crate) damaged: u64,
+}
+
+impl Follower {
+    pub(crate) fn new(folder: PathBuf) -> Self {
+        Self { folder }
+    }
+
+    /// The entries behind `from`, as far as `limit` at most. At the end `to` is `from`.
+    pub(crate) fn batch(&self, from: Position, limit: Position) -> io::Result<Batch> {
+        let nothing = Batch { settled: Vec::new(), to: from, damaged: 0 };
+        let end = if from.segment == limit.segment { limit.offset } else { self.length(from.segment)? };
+        if from.offset < end {
+            return self.read(from, end);
+        }
+        let next = segment::numbers(&self.folder)?.into_iter().find(|number| *number > from.segment);
+        match next.filter(|next| *next <= limit.segment) {
+            Some(segment) => Ok(Batch { to: Position { segment, offset: 0 }, ..nothing }),
+            None => Ok(nothing),
+        }
+    }
+
+    /// Removes segments before `before` that were last written to more than `age` ago.
+    pub(crate) fn remove_old(&self, before: u64, age: Duration) -> io::Result<()> {
+        for number in segment::numbers(&self.folder)?.into_iter().take_while(|number| *number < before) {
+            let path = segment::path(&self.folder, number);
+            let written = fs::metadata(&path)?.modified()?;
+            if crate::clock::now().duration_since(written).is_ok_and(|old| old > age) {
+                fs::remove_file(&path)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The folder.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// How long a segment is; 0 where there is none any more.
+    fn length(&self, number: u64) -> io::Result<u64> {
+        match fs::metadata(segment::path(&self.folder, number)) {
+            Ok(metadata) => Ok(metadata.len()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn read(&self, from: Position, end: u64) -> io::Result<Batch> {
+        let mut file = File::open(segment::path(&self.folder, from.segment))?;
+        file.seek(SeekFrom::Start(from.offset))?;
+        let mut bytes = Vec::new();
+        file.take(BATCH_BYTES.min(end - from.offset)).read_to_end(&mut bytes)?;
+        // Nothing behind what is damaged can be found: frames are only found from their beginnings.
+        let damaged =
+            Batch { settled: Vec::new(), to: Position { offset: end, ..from }, damaged: end - from.offset };
+        let start = if from.offset == 0 { bytes.strip_prefix(MAGIC.as_slice()) } else { Some(&*bytes) };
+        let Some(mut left) = start else { return Ok(damaged) };
+        let mut settled = Vec::new();
+        while let Next::Whole(payload, length) = frame::next(left) {
+            if let Said::Entry(Entry::Settled(entry)) = decode(payload) {
+                settled.push(*entry);
+            }
+            left = left.get(length..).unwrap_or_default();
+        }
+        let taken = (bytes.len() - left.len()) as u64;
+        if taken == 0 {
+            return Ok(damaged);
+        }
+        Ok(Batch { settled, to: Position { offset: from.offset + taken, ..from }, damaged: 0 })
+    }
+}

@@ -1,0 +1,212 @@
+//! The table of attempts, which is filled from the segments and can be made anew from them.
+//!
+//! What is added and how far that goes in the ledger is one transaction: whenever either process dies, nothing is doubled or lost.
+
+mod postgres;
+mod row;
+mod sqlite;
+mod tls;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use ::postgres::Client;
+use rusqlite::Connection;
+
+use crate::folder::Folder;
+use crate::follow::{Batch, Follower};
+use crate::segment::Position;
+use crate::status::Status;
+use crate::sync::Kept;
+
+pub(crate) use row::TABLE;
+
+/// Longest wait between two looks.
+const IDLE: Duration = Duration::from_secs(1);
+
+/// Waits after failures: doubled each time.
+const RETRY_MIN: Duration = Duration::from_millis(200);
+const RETRY_MAX: Duration = Duration::from_secs(10);
+
+/// Where the table is.
+#[derive(Clone, PartialEq, Eq)]
+pub enum IndexPlace {
+    /// A file of SQLite in the folder of the ledger.
+    Sqlite,
+    /// A PostgreSQL server, which many gateways may fill: `postgres://user:password@host/database`.
+    Postgres(String),
+}
+
+/// The address of a server may hold a password.
+impl std::fmt::Debug for IndexPlace {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Sqlite => "Sqlite",
+            Self::Postgres(_) => "Postgres",
+        })
+    }
+}
+
+/// Why a database does not do what it is asked to.
+#[derive(Debug, thiserror::Error)]
+pub enum IndexError {
+    /// SQLite says so.
+    #[error("SQLite: {0}")]
+    Sqlite(#[from] rusqlite::Error),
+    /// PostgreSQL, or the way there.
+    #[error("PostgreSQL: {}", chain(.0))]
+    Postgres(#[from] ::postgres::Error),
+    /// What the ledger says cannot be read.
+    #[error("{0}")]
+    Io(#[from] std::io::Error),
+    /// TLS cannot be had.
+    #[error("TLS: {0}")]
+    Tls(#[from] rustls::Error),
+}
+
+/// An error of PostgreSQL says only at which step it came; the cause is behind it.
+fn chain(error: &::postgres::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
+
+/// A connection to the database.
+pub(crate) enum Store {
+    Sqlite(Connection),
+    Postgres(Client),
+}
+
+impl Store {
+    /// Connects to write, and makes the tables where there are none.
+    pub(crate) fn open(place: &IndexPlace, folder: &Path) -> Result<Self, IndexError> {
+        Ok(match place {
+            IndexPlace::Sqlite => Self::Sqlite(sqlite::open(&file(folder))?),
+            IndexPlace::Postgres(url) => Self::Postgres(postgres::open(url)?),
+        })
+    }
+
+    /// Connects to read.
+    pub(crate) fn open_to_read(place: &IndexPlace, folder: &Path) -> Result<Self, IndexError> {
+        Ok(match place {
+            IndexPlace::Sqlite => Self::Sqlite(sqlite::open_to_read(&file(folder))?),
+            IndexPlace::Postgres(url) => Self::Postgres(postgres::connect(url)?),
+        })
+    }
+
+    fn position(&mut self, gateway: &str) -> Result<Position, IndexError> {
+        match self {
+            Self::Sqlite(connection) => sqlite::position(connection, gateway),
+            Self::Postgres(client) => postgres::position(client, gateway),
+        }
+    }
+
+    fn add(&mut self, gateway: &str, batch: &Batch) -> Result<(), IndexError> {
+        match self {
+            Self::Sqlite(connection) => sqlite::add(connection, gateway, batch),
+            Self::Postgres(client) => postgres::add(client, gateway, batch),
+        }
+    }
+}
+
+fn file(folder: &Path) -> PathBuf {
+    folder.join("attempts.sqlite")
+}
+
+/// Fills the table in the folder of a ledger that no process has, such as one whose gateway was killed a moment ago. Attempts that ran
+/// then are still missing: the next gateway settles them.
+///
+/// # Errors
+/// When the ledger cannot be read, or the table not filled.
+pub fn catch_up(folder: &Path) -> Result<(), IndexError> {
+    // Whoever has it fills it as well. Who may not write there reads what is in the table.
+    let Ok(folder) = Folder::take(folder) else { return Ok(()) };
+    let follower = Follower::new(folder.path.clone());
+    let mut store = Store::open(&IndexPlace::Sqlite, &folder.path)?;
+    let limit = Position { segment: u64::MAX, offset: 0 };
+    let mut at = store.position(&folder.gateway)?;
+    loop {
+        let batch = follower.batch(at, limit)?;
+        // What is torn off at the end is left to who cuts it away.
+        if batch.to == at || batch.damaged > 0 {
+            return Ok(());
+        }
+        store.add(&folder.gateway, &batch)?;
+        at = batch.to;
+    }
+}
+
+/// What fills a database from a ledger.
+#[derive(Debug)]
+pub(crate) struct Filler {
+    pub(crate) place: IndexPlace,
+    pub(crate) gateway: String,
+    pub(crate) follower: Follower,
+    pub(crate) kept: Arc<Kept>,
+    pub(crate) status: Arc<Status>,
+    pub(crate) retention: Duration,
+}
+
+/// Fills until the ledger is closed and all of it is there. A database that is away is tried again.
+pub(crate) fn fill(filler: Filler) {
+    let mut store = None;
+    let mut at = Position::default();
+    let mut wait = RETRY_MIN;
+    loop {
+        let (limit, is_open) = filler.kept.wait_beyond(at, IDLE);
+        match filler.advance(&mut store, limit) {
+            Ok(reached) => {
+                filler.status.index.went_well("the database is filled");
+                (at, wait) = (reached, RETRY_MIN);
+                if let Err(error) = filler.follower.remove_old(at.segment, filler.retention) {
+                    tracing::warn!(%error, "an old segment of the ledger cannot be removed");
+                }
+            }
+            Err(error) => {
+                store = None;
+                filler.status.index.failed("the database cannot be filled", &error);
+                if is_open {
+                    std::thread::sleep(wait);
+                    wait = (wait * 2).min(RETRY_MAX);
+                }
+            }
+        }
+        if !is_open {
+            return;
+        }
+    }
+}
+
+impl Filler {
+    /// Fills as far as `limit`; returns how far it came.
+    fn advance(&self, store: &mut Option<Store>, limit: Position) -> Result<Position, IndexError> {
+        let mut open = match store.take() {
+            Some(store) => store,
+            None => Store::open(&self.place, self.follower.folder())?,
+        };
+        let mut at = open.position(&self.gateway)?;
+        loop {
+            let batch = self.follower.batch(at, limit)?;
+            if batch.to == at {
+                *store = Some(open);
+                return Ok(at);
+            }
+            open.add(&self.gateway, &batch)?;
+            self.status.indexed.add(batch.settled.len() as u64);
+            if batch.damaged > 0 {
+                self.status.damaged.add(batch.damaged);
+                tracing::error!(
+                    segment = at.segment,
+                    bytes = batch.damaged,
+                    "a part of the ledger cannot be read"
+                );
+            }
+            at = batch.to;
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! The columns of the table, the same in both databases, and what an entry says in each of them.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::entry::{Facts, Settled, Tokens};
+use crate::usage::day_of;
+
+/// The table of attempts, and that of how far each ledger was read.
+pub(crate) const TABLE: &str = "tollgate_attempts";
+pub(crate) const POSITIONS: &str = "tollgate_positions";
+
+/// Largest number that is stored. A provider that lies must not make sums overflow that others are in too.
+const NUMBER_MAX: u64 = 1 << 53;
+
+/// Each column with its type. The first two are the key.
+pub(crate) const COLUMNS: [(&str, &str); 36] = [
+    ("request_id", "TEXT NOT NULL"),
+    ("attempt", "BIGINT NOT NULL"),
+    ("gateway", "TEXT NOT NULL"),
+    ("started_at_ms", "BIGINT NOT NULL"),
+    ("day", "TEXT NOT NULL"),
+    ("user_id", "TEXT"),
+    ("team", "TEXT"),
+    ("application", "TEXT"),
+    ("key_id", "TEXT"),
+    ("route", "TEXT NOT NULL"),
+    ("backend", "TEXT NOT NULL"),
+    ("provider", "TEXT NOT NULL"),
+    ("operation", "TEXT NOT NULL"),
+    ("client_dialect", "TEXT NOT NULL"),
+    ("backend_dialect", "TEXT NOT NULL"),
+    ("streamed", "BIGINT NOT NULL"),
+    ("requested_model", "TEXT NOT NULL"),
+    ("upstream_model", "TEXT NOT NULL"),
+    ("served_model", "TEXT"),
+    ("outcome", "TEXT NOT NULL"),
+    ("fault", "TEXT"),
+    ("upstream_status", "BIGINT"),
+    ("input_tokens", "BIGINT NOT NULL"),
+    ("cached_input_tokens", "BIGINT NOT NULL"),
+    ("cache_creation_input_tokens", "BIGINT NOT NULL"),
+    ("output_tokens", "BIGINT NOT NULL"),
+    ("reasoning_tokens", "BIGINT NOT NULL"),
+    ("total_tokens", "BIGINT NOT NULL"),
+    ("usage_source", "TEXT NOT NULL"),
+    ("cost_nanodollars", "BIGINT"),
+    ("losses", "TEXT"),
+    ("duration_us", "BIGINT NOT NULL"),
+    ("time_to_first_token_us", "BIGINT"),
+    ("time_per_output_token_us", "BIGINT"),
+    ("delivered", "BIGINT NOT NULL"),
+    ("reserved", "TEXT"),
+];
+
+/// A value of a column.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub(crate) enum Value {
+    Null,
+    Number(i64),
+    Text(String),
+}
+
+/// What `settled`, of the ledger `gateway`, says in each column.
+pub(crate) fn values(settled: &Settled, gateway: &str) -> [Value; COLUMNS.len()] {
+    let Settled { facts, usage, .. } = settled;
+    let Facts { principal, .. } = facts;
+    let Tokens { input, cached_input, cache_creation_input, output, reasoning, total } = *usage;
+    [
+        text(&facts.request_id),
+        number(u64::from(facts.attempt)),
+        text(gateway),
+        number(facts.started_at_ms),
+        text(&day_of(facts.started_at_ms)),
+        optional(principal.user.as_deref()),
+        optional(principal.team.as_deref()),
+        optional(principal.application.as_deref()),
+        optional(principal.key_id.as_deref()),
+        text(&facts.route),
+        text(&facts.backend),
+        text(&facts.provider),
+        text(&facts.operation),
+        text(&facts.client_dialect),
+        text(&facts.backend_dialect),
+        number(u64::from(facts.streamed)),
+        text(&facts.requested_model),
+        text(&facts.upstream_model),
+        optional(settled.served_model.as_deref()),
+        text(&settled.outcome),
+        optional(settled.fault.as_deref()),
+        settled.upstream_status.map_or(Value::Null, |status| number(u64::from(status))),
+        number(input),
+        number(cached_input),
+        number(cache_creation_input),
+        number(output),
+        number(reasoning),
+        number(total),
+        text(&settled.usage_source),
+        settled.cost_nanodollars.map_or(Value::Null, number),
+        counts(&settled.losses),
+        number(settled.duration_us),
+        settled.time_to_first_token_us.map_or(Value::Null, number),
+        settled.time_per_output_token_us.map_or(Value::Null, number),
+        number(u64::from(settled.delivered)),
+        counts(&settled.reserved),
+    ]
+}
+
+/// What makes the tables where there are none.
+pub(crate) fn definition() -> String {
+    let columns: Vec<_> = COLUMNS.iter().map(|(name, kind)| format!("{name} {kind}")).collect();
+    format!(
+        "CREATE TABLE IF NOT EXISTS {TABLE} ({}, PRIMARY KEY (request_id, attempt));
+         CREATE INDEX IF NOT EXISTS {TABLE}_by_time ON {TABLE} (started_at_ms);
+         CREATE TABLE IF NOT EXISTS {POSITIONS}
+         (gateway TEXT PRIMARY KEY, segment BIGINT NOT NULL, bytes BIGINT NOT NULL);",
+        columns.join(", ")
+    )
+}
+
+/// The names of all columns.
+pub(crate) fn names() -> String {
+    COLUMNS.map(|(name, _)| name).join(", ")
+}
+
+pub(crate) fn number(value: u64) -> Value {
+    Value::Number(i64::try_from(value.min(NUMBER_MAX)).unwrap_or(i64::MAX))
+}
+
+/// PostgreSQL has no text with a NUL in it, and a caller may have one in its name.
+fn text(value: &str) -> Value {
+    Value::Text(if value.contains('\0') { value.replace('\0', "\u{fffd}") } else { value.to_owned() })
+}
+
+fn optional(value: Option<&str>) -> Value {
+    value.map_or(Value::Null, text)
+}
+
+fn counts<K: Serialize + Ord>(counts: &BTreeMap<K, u64>) -> Value {
+    if counts.is_empty() {
+        return Value::Null;
+    }
+    text(&serde_json::to_string(counts).unwrap_or_default())
+}

@@ -1,0 +1,220 @@
+//! The running ledger: it takes in what happens, and has threads of its own for the disk and the database.
+
+use std::fs::File;
+use std::io;
+use std::path::Path;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use tollgate_exchange::{Journal, Opening, Record};
+
+use crate::append::{Appender, Change};
+use crate::entry::{EntryRef, Opened, Settled, encode};
+use crate::folder::{Folder, FolderError};
+use crate::follow::Follower;
+use crate::frame::frame;
+use crate::index::{self, Filler, IndexPlace};
+use crate::metrics::LedgerMetrics;
+use crate::replay::{Replay, Replayed};
+use crate::segment::{self, Position};
+use crate::status::Status;
+use crate::sync::{Kept, sync};
+
+/// How a ledger is kept.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The database that is filled from it; `None` fills none.
+    pub index: Option<IndexPlace>,
+    /// Length from which a segment is full.
+    pub segment_bytes: u64,
+    /// How long entries may wait until the disk is asked to keep them.
+    pub sync_every: Duration,
+    /// Age from which a segment is removed, once all of it is in the database.
+    pub retention: Duration,
+}
+
+impl Default for Options {
+    /// SQLite in the same folder, segments of 16 MiB that stay for a week, ten syncs a second.
+    fn default() -> Self {
+        Self {
+            index: Some(IndexPlace::Sqlite),
+            segment_bytes: 16 << 20,
+            sync_every: Duration::from_millis(100),
+            retention: Duration::from_secs(7 * 24 * 3600),
+        }
+    }
+}
+
+/// A ledger at work. Dropping it closes it.
+#[derive(Debug)]
+pub struct Ledger {
+    appender: Arc<Appender>,
+    status: Arc<Status>,
+    replayed: Replayed,
+    threads: Mutex<Option<Threads>>,
+}
+
+/// What works behind a ledger.
+#[derive(Debug)]
+struct Threads {
+    stop: Sender<()>,
+    syncing: JoinHandle<()>,
+    filling: Option<(JoinHandle<()>, Receiver<()>)>,
+}
+
+impl Ledger {
+    /// Opens the ledger in `folder`, makes it where there is none, and settles what the process before has left open.
+    ///
+    /// # Errors
+    /// When another process has it, or it cannot be read or written.
+    pub fn open(folder: &Path, options: &Options) -> Result<Self, FolderError> {
+        let folder = Folder::take(folder)?;
+        let path = folder.path.clone();
+        let failed = |error| FolderError::Io(path.clone(), error);
+        let status = Arc::new(Status::default());
+        let mut replay = Replay::read(&path).map_err(failed)?;
+        let orphans = replay.orphans();
+        // Until each is settled it belongs to what a new segment begins with.
+        let open = orphans.iter().map(|orphan| (orphan.facts.id(), opened_frame(orphan).into_boxed_slice()));
+        let (file, at) = continued(&path, replay.end).map_err(failed)?;
+        let bytes = options.segment_bytes;
+        let appender = Appender::new(path.clone(), file, at, bytes, Arc::clone(&status), open.collect());
+        let appender = Arc::new(appender);
+        let orphans: Vec<_> = orphans.into_iter().map(Opened::orphaned).collect();
+        for orphan in &orphans {
+            add_settled(&appender, orphan);
+        }
+        status.orphaned.add(orphans.len() as u64);
+        let replayed = Replayed {
+            orphaned: orphans.iter().map(|orphan| orphan.facts.id()).collect(),
+            torn_bytes: replay.torn_bytes,
+            duplicates: replay.duplicates,
+        };
+        tell(&replayed);
+        let threads = start(folder, options, &appender, &status).map_err(failed)?;
+        Ok(Self { appender, status, replayed, threads: Mutex::new(Some(threads)) })
+    }
+
+    /// What was found at the start.
+    pub fn replayed(&self) -> &Replayed {
+        &self.replayed
+    }
+
+    /// What it counts, for the page of metrics.
+    pub fn metrics(&self) -> LedgerMetrics {
+        LedgerMetrics(Arc::clone(&self.status))
+    }
+
+    /// Has the disk keep everything and the database take it, which has at most `patience` for it. Entries that come later are still
+    /// written, and synced by the system when it likes.
+    pub fn close(&self, patience: Duration) {
+        let Some(threads) = self.threads.lock().unwrap_or_else(PoisonError::into_inner).take() else {
+            return;
+        };
+        drop(threads.stop);
+        if threads.syncing.join().is_err() {
+            tracing::error!("the thread that syncs the ledger panicked");
+        }
+        let Some((filling, done)) = threads.filling else { return };
+        // A database that hangs must not keep the process from ending: it will be filled at the next start.
+        if done.recv_timeout(patience) == Err(RecvTimeoutError::Timeout) {
+            tracing::warn!("the database has not taken all of the ledger; it will at the next start");
+        } else if filling.join().is_err() {
+            tracing::error!("the thread that fills the database panicked");
+        }
+    }
+}
+
+impl Drop for Ledger {
+    fn drop(&mut self) {
+        self.close(Duration::from_secs(1));
+    }
+}
+
+impl Journal for Ledger {
+    fn opened(&self, opening: &Opening) {
+        let opened = Opened::from(opening);
+        self.appender.append(opened_frame(&opened), Change::Begins(opened.facts.id()));
+        self.status.opened.add(1);
+    }
+
+    fn settled(&self, record: &Record) {
+        add_settled(&self.appender, &Settled::from(record));
+        self.status.settled.add(1);
+    }
+}
+
+fn add_settled(appender: &Appender, settled: &Settled) {
+    let frame = frame(|payload| encode(EntryRef::Settled(settled), payload));
+    appender.append(frame, Change::Ends(settled.facts.id()));
+}
+
+fn opened_frame(opened: &Opened) -> Vec<u8> {
+    frame(|payload| encode(EntryRef::Opened(opened), payload))
+}
+
+/// The segment in which the process before has stopped, and where to go on in it; or a new one.
+fn continued(folder: &Path, end: Option<Position>) -> io::Result<(File, Position)> {
+    if let Some(end) = end.filter(|end| end.offset > 0) {
+        return Ok((segment::reopen(folder, end.segment, end.offset)?, end));
+    }
+    let number = end.map_or(0, |end| end.segment) + 1;
+    let (file, offset) = segment::create(folder, number, &[])?;
+    Ok((file, Position { segment: number, offset }))
+}
+
+fn tell(replayed: &Replayed) {
+    let Replayed { orphaned, torn_bytes, duplicates } = replayed;
+    if *torn_bytes > 0 {
+        tracing::warn!(bytes = torn_bytes, "the last entry of the ledger was torn off, and is cut away");
+    }
+    if *duplicates > 0 {
+        tracing::warn!(entries = duplicates, "attempts were settled more than once; the first entry counts");
+    }
+    if !orphaned.is_empty() {
+        tracing::warn!(attempts = orphaned.len(), "attempts were cut off by the end of the process before");
+    }
+}
+
+fn start(
+    folder: Folder,
+    options: &Options,
+    appender: &Arc<Appender>,
+    status: &Arc<Status>,
+) -> io::Result<Threads> {
+    let kept = Arc::new(Kept::default());
+    let filling = match options.index.clone() {
+        None => None,
+        Some(place) => {
+            let filler = Filler {
+                place,
+                gateway: folder.gateway.clone(),
+                follower: Follower::new(folder.path.clone()),
+                kept: Arc::clone(&kept),
+                status: Arc::clone(status),
+                retention: options.retention,
+            };
+            let (done, is_done) = mpsc::channel::<()>();
+            let thread = thread::Builder::new().name("ledger-index".to_owned()).spawn(move || {
+                index::fill(filler);
+                drop(done);
+            })?;
+            Some((thread, is_done))
+        }
+    };
+    let (stop, stopped) = mpsc::channel::<()>();
+    let (appender, status, every) = (Arc::clone(appender), Arc::clone(status), options.sync_every);
+    let syncing = thread::Builder::new().name("ledger-sync".to_owned()).spawn(move || {
+        let mut at = Position::default();
+        // Ours until the last entry is kept.
+        let folder = folder;
+        while stopped.recv_timeout(every) == Err(RecvTimeoutError::Timeout) {
+            at = sync(&folder.path, &appender, &kept, &status, at);
+        }
+        sync(&folder.path, &appender, &kept, &status, at);
+        kept.close();
+    })?;
+    Ok(Threads { stop, syncing, filling })
+}

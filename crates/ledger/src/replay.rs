@@ -1,0 +1,80 @@
+//! What a ledger says of the process before: where it was torn off, and which attempts died with it.
+
+use std::collections::{HashMap, HashSet};
+use std::io;
+use std::path::Path;
+
+use crate::entry::{AttemptId, Entry, Opened, Said};
+use crate::segment::{self, Contents, Position};
+
+/// What was found at the start.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Replayed {
+    /// Attempts that had begun and were not over: they are settled as orphaned now.
+    pub orphaned: Vec<AttemptId>,
+    /// Bytes of an entry that was torn off at the end, which were cut away.
+    pub torn_bytes: u64,
+    /// Entries that settle an attempt once more, which count for nothing.
+    pub duplicates: u64,
+}
+
+/// What the last segments say.
+#[derive(Default)]
+pub(crate) struct Replay {
+    open: HashMap<AttemptId, Opened>,
+    settled: HashSet<AttemptId>,
+    pub(crate) torn_bytes: u64,
+    pub(crate) duplicates: u64,
+    /// Where to go on: the last segment, and what of it is good. `None` for a ledger that is new.
+    pub(crate) end: Option<Position>,
+}
+
+impl Replay {
+    /// Reads as many of the last segments as it takes to know which attempts ran.
+    pub(crate) fn read(folder: &Path) -> io::Result<Self> {
+        let numbers = segment::numbers(folder)?;
+        let mut needed = Vec::new();
+        for &number in numbers.iter().rev() {
+            let contents = Contents::load(folder, number)?;
+            let is_enough = contents.is_well_begun();
+            needed.push((number, contents));
+            // A machine that lost its power may have lost the beginning of the newest.
+            if is_enough {
+                break;
+            }
+        }
+        let mut replay = Self::default();
+        while let Some((number, contents)) = needed.pop() {
+            let extent = contents.read(|said| replay.take(said));
+            replay.torn_bytes = extent.rest;
+            replay.end = Some(Position { segment: number, offset: extent.length });
+        }
+        Ok(replay)
+    }
+
+    fn take(&mut self, said: Said) {
+        match said {
+            Said::Entry(Entry::Opened(opened)) => {
+                let id = opened.facts.id();
+                if !self.settled.contains(&id) {
+                    self.open.insert(id, *opened);
+                }
+            }
+            Said::Entry(Entry::Settled(settled)) => {
+                let id = settled.facts.id();
+                self.open.remove(&id);
+                if !self.settled.insert(id) {
+                    self.duplicates += 1;
+                }
+            }
+            Said::Begun(_) | Said::Unknown => {}
+        }
+    }
+
+    /// The attempts that ran, in the order in which they began.
+    pub(crate) fn orphans(&mut self) -> Vec<Opened> {
+        let mut orphans: Vec<_> = self.open.drain().map(|(_, opened)| opened).collect();
+        orphans.sort_by_key(|opened| (opened.facts.started_at_ms, opened.facts.id()));
+        orphans
+    }
+}

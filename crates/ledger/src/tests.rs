@@ -1,0 +1,329 @@
+//! The ledger as a whole, against a model of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use proptest::prelude::*;
+use tollgate_exchange::{Journal, Opening, Outcome, Record, Reserved};
+use tollgate_terms::{
+    BackendName, Delivery, Dialect, ModelName, Operation, Principal, RouteName, Usage, UsageSource,
+};
+
+use crate::entry::{Entry, Said};
+use crate::segment::{self, Contents};
+use crate::usage::{Dimension, Query, Source};
+use crate::{AttemptId, FolderError, Ledger, Options};
+
+pub(crate) fn options() -> Options {
+    Options { index: None, segment_bytes: 4096, sync_every: Duration::from_millis(5), ..Options::default() }
+}
+
+fn name(text: &str) -> ModelName {
+    ModelName::parse(text).expect("a name")
+}
+
+pub(crate) fn opening(number: u32) -> Opening {
+    let principal = Principal { team: Some(format!("team-{}", number % 3).into()), ..Principal::default() };
+    Opening {
+        request_id: format!("request-{}", number / 2).into(),
+        attempt: number % 2 + 1,
+        started_at_ms: 1_795_600_000_000 + u64::from(number) * 60_000,
+        principal: Arc::new(principal),
+        route: RouteName::new("default/ai"),
+        backend: BackendName::new(format!("default/b{}", number % 2)),
+        provider: "a",
+        operation: Operation::Chat,
+        client_dialect: Dialect::OpenAiChat,
+        backend_dialect: Dialect::OpenAiChat,
+        delivery: Delivery::Stream,
+        requested_model: name("asked"),
+        upstream_model: name("sent"),
+        reserved: vec![Reserved { limit: "Budget/default/b".into(), amount: 7 }],
+    }
+}
+
+pub(crate) fn record(number: u32) -> Record {
+    let Opening { request_id, attempt, started_at_ms, principal, route, backend, .. } = opening(number);
+    Record {
+        request_id,
+        attempt,
+        started_at_ms,
+        principal,
+        route,
+        backend,
+        provider: "a",
+        operation: Operation::Chat,
+        client_dialect: Dialect::OpenAiChat,
+        backend_dialect: Dialect::OpenAiChat,
+        delivery: Delivery::Stream,
+        requested_model: name("asked"),
+        upstream_model: name("sent"),
+        served_model: number.is_multiple_of(5).then(|| name("served")),
+        outcome: Outcome::Complete,
+        fault: None,
+        upstream_status: Some(200),
+        usage: Usage { input_tokens: u64::from(number), output_tokens: 1, ..Usage::default() },
+        usage_source: UsageSource::ProviderFinal,
+        cost_nanodollars: number.is_multiple_of(2).then_some(10),
+        losses: Vec::new(),
+        duration: Duration::from_millis(5),
+        time_to_first_token: Some(Duration::from_millis(1)),
+        time_per_output_token: None,
+        delivered: true,
+    }
+}
+
+pub(crate) fn id(number: u32) -> AttemptId {
+    AttemptId { request_id: format!("request-{}", number / 2).into(), attempt: number % 2 + 1 }
+}
+
+/// All entries of a folder: which attempts were opened, and how each was settled first.
+pub(crate) fn entries(folder: &Path) -> (BTreeSet<AttemptId>, BTreeMap<AttemptId, String>) {
+    let (mut opened, mut settled) = (BTreeSet::new(), BTreeMap::new());
+    for number in segment::numbers(folder).expect("segments") {
+        let contents = Contents::load(folder, number).expect("a segment");
+        assert!(contents.is_well_begun(), "segment {number}");
+        contents.read(|said| match said {
+            Said::Entry(Entry::Opened(entry)) => drop(opened.insert(entry.facts.id())),
+            Said::Entry(Entry::Settled(entry)) => {
+                settled.entry(entry.facts.id()).or_insert(entry.outcome.into_owned());
+            }
+            Said::Begun(_) => {}
+            Said::Unknown => panic!("an entry that cannot be read"),
+        });
+    }
+    (opened, settled)
+}
+
+pub(crate) fn usage(folder: &Path, by: &[Dimension]) -> crate::usage::Report {
+    let query = Query { by: by.to_vec(), ..Query::default() };
+    Source::folder(folder).report(&query).expect("a report")
+}
+
+#[test]
+fn a_record_is_told_whole() {
+    let settled = crate::Settled::from(&record(10));
+    let text = serde_json::to_string(&settled).expect("JSON");
+    assert_eq!(serde_json::from_str::<crate::Settled>(&text).ok().as_ref(), Some(&settled));
+    let expected = r#"{"request_id":"request-5","attempt":1,"started_at_ms":1795600600000,"principal":{"team":"team-1"},"route":"default/ai","backend":"default/b0","provider":"a","operation":"chat","client_dialect":"openai_chat","backend_dialect":"openai_chat","streamed":true,"requested_model":"asked","upstream_model":"sent","served_model":"served","outcome":"complete","upstream_status":200,"usage":{"input":10,"output":1,"total":11},"usage_source":"provider_final","cost_nanodollars":10,"duration_us":5000,"time_to_first_token_us":1000,"delivered":true}"#;
+    assert_eq!(text, expected);
+}
+
+/// What an older gateway has written is read, and what a later one has written too.
+#[test]
+fn members_that_are_missing_or_new_do_no_harm() {
+    let old = r#"{"request_id":"r","attempt":1,"started_at_ms":0,"route":"a/b","backend":"a/c","provider":"p","operation":"chat","client_dialect":"x","backend_dialect":"y","requested_model":"m","upstream_model":"n","outcome":"complete","later":[1]}"#;
+    let settled: crate::Settled = serde_json::from_str(old).expect("an entry");
+    assert_eq!((settled.usage_source.as_ref(), settled.cost_nanodollars), ("none", None));
+}
+
+#[test]
+fn one_process_has_a_folder() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let first = Ledger::open(folder.path(), &options()).expect("a ledger");
+    let second = Ledger::open(folder.path(), &options()).expect_err("in use");
+    assert!(
+        matches!(second, FolderError::InUse(_)) && second.to_string().contains("in use by another process")
+    );
+    drop(first);
+    assert!(Ledger::open(folder.path(), &options()).is_ok());
+}
+
+#[test]
+fn attempts_without_an_end_are_orphaned_once_even_if_they_began_segments_ago() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let ledger = Ledger::open(folder.path(), &options()).expect("a ledger");
+    ledger.opened(&opening(0));
+    for number in 2..200 {
+        ledger.opened(&opening(number));
+        ledger.settled(&record(number));
+    }
+    ledger.opened(&opening(1));
+    drop(ledger);
+    assert!(segment::numbers(folder.path()).expect("segments").len() > 10);
+    let ledger = Ledger::open(folder.path(), &options()).expect("a ledger");
+    assert_eq!(ledger.replayed().orphaned, [id(0), id(1)]);
+    drop(ledger);
+    let ledger = Ledger::open(folder.path(), &options()).expect("a ledger");
+    assert!(ledger.replayed().orphaned.is_empty());
+    let (_, settled) = entries(folder.path());
+    assert_eq!((settled[&id(0)].as_str(), settled[&id(2)].as_str()), ("orphaned", "complete"));
+}
+
+#[test]
+fn a_newest_segment_that_lost_its_beginning_is_made_up_for_by_the_one_before() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let ledger = Ledger::open(folder.path(), &options()).expect("a ledger");
+    ledger.opened(&opening(0));
+    for number in 2..40 {
+        ledger.settled(&record(number));
+    }
+    drop(ledger);
+    let last = *segment::numbers(folder.path()).expect("segments").last().expect("one");
+    assert!(last > 1);
+    fs::write(segment::path(folder.path(), last), b"").expect("emptied");
+    let ledger = Ledger::open(folder.path(), &options()).expect("a ledger");
+    assert_eq!(ledger.replayed().orphaned, [id(0)]);
+}
+
+#[test]
+fn the_table_is_filled_once_whatever_is_said_twice() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let options = Options { index: Some(crate::IndexPlace::Sqlite), ..options() };
+    for round in 0..3 {
+        let ledger = Ledger::open(folder.path(), &options).expect("a ledger");
+        for number in 0..100 {
+            ledger.opened(&opening(number));
+            ledger.settled(&record(number));
+        }
+        // Once more, by a bug.
+        ledger.settled(&record(7));
+        ledger.opened(&opening(1000 + round));
+        ledger.close(Duration::from_secs(10));
+    }
+    let ledger = Ledger::open(folder.path(), &options).expect("a ledger");
+    ledger.close(Duration::from_secs(10));
+    let report = usage(folder.path(), &[Dimension::Team, Dimension::Outcome]);
+    let total = &report.total;
+    assert_eq!((total.attempts, total.requests, total.orphaned), (103, 52, 3));
+    assert_eq!((total.input_tokens, total.output_tokens, total.total_tokens), (4950, 100, 5050));
+    assert_eq!((total.cost_nanodollars, total.unpriced), (Some(500), 50));
+    let keys: Vec<_> = report.rows.iter().map(|row| row.key.clone()).collect();
+    assert_eq!(keys[0], [Some("team-0".to_owned()), Some("complete".to_owned())]);
+    assert_eq!(report.rows.iter().map(|row| row.totals.attempts).sum::<u64>(), 103);
+    let models = usage(folder.path(), &[Dimension::Model]);
+    let attempts: Vec<_> = models.rows.iter().map(|row| (row.key[0].clone(), row.totals.attempts)).collect();
+    assert_eq!(attempts, [(Some("sent".to_owned()), 83), (Some("served".to_owned()), 20)]);
+}
+
+#[test]
+fn old_segments_go_once_they_are_in_the_table() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let index = Some(crate::IndexPlace::Sqlite);
+    let options = Options { index, retention: Duration::ZERO, ..options() };
+    let ledger = Ledger::open(folder.path(), &options).expect("a ledger");
+    for number in 0..100 {
+        ledger.settled(&record(number));
+    }
+    ledger.close(Duration::from_secs(10));
+    assert_eq!(segment::numbers(folder.path()).expect("segments").len(), 1);
+    assert_eq!(usage(folder.path(), &[]).total.attempts, 100);
+}
+
+#[test]
+fn several_threads_write_at_one_time() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let ledger = Ledger::open(folder.path(), &options()).expect("a ledger");
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            let ledger = &ledger;
+            scope.spawn(move || {
+                for number in (0..500).map(|number| thread * 1000 + number) {
+                    ledger.opened(&opening(number));
+                    ledger.settled(&record(number));
+                }
+            });
+        }
+    });
+    let (opened, settled) = entries(folder.path());
+    assert_eq!((opened.len(), settled.len()), (2000, 2000));
+    drop(ledger);
+    assert!(Ledger::open(folder.path(), &options()).expect("a ledger").replayed().orphaned.is_empty());
+}
+
+/// What is done to a ledger.
+#[derive(Debug, Clone)]
+enum Deed {
+    Open(u32),
+    Settle(u32),
+    /// The process ends, and of the last bytes so many are lost.
+    Cut(usize),
+    Reopen,
+}
+
+fn deed() -> impl Strategy<Value = Deed> {
+    prop_oneof![
+        8 => (0..40_u32).prop_map(Deed::Open),
+        8 => (0..40_u32).prop_map(Deed::Settle),
+        1 => (0..2000_usize).prop_map(Deed::Cut),
+        1 => Just(Deed::Reopen),
+    ]
+}
+
+/// What a ledger must know.
+#[derive(Default)]
+struct Model {
+    opened: BTreeSet<AttemptId>,
+    settled: BTreeMap<AttemptId, String>,
+}
+
+impl Model {
+    /// The ledger is opened: what ran is orphaned.
+    fn reopen(&mut self) -> BTreeSet<AttemptId> {
+        let ran = |id: &&AttemptId| !self.settled.contains_key(*id);
+        let orphans: BTreeSet<_> = self.opened.iter().filter(ran).cloned().collect();
+        self.settled.extend(orphans.iter().map(|id| (id.clone(), "orphaned".to_owned())));
+        orphans
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+
+    /// Whatever is done, and wherever the last segment is cut: what is whole is there, and what ran is orphaned.
+    #[test]
+    fn the_ledger_is_what_its_model_is(deeds in proptest::collection::vec(deed(), 0..120)) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut ledger = Ledger::open(folder.path(), &options()).expect("a ledger");
+        let mut model = Model::default();
+        for deed in deeds {
+            match deed {
+                // An attempt is opened once, before it is settled.
+                Deed::Open(number) if model.settled.contains_key(&id(number)) || model.opened.contains(&id(number)) => {}
+                Deed::Open(number) => {
+                    ledger.opened(&opening(number));
+                    model.opened.insert(id(number));
+                }
+                Deed::Settle(number) => {
+                    ledger.settled(&record(number));
+                    model.settled.entry(id(number)).or_insert("complete".to_owned());
+                }
+                Deed::Cut(bytes) => {
+                    drop(ledger);
+                    cut(folder.path(), bytes);
+                    // The model forgets what is not whole any more.
+                    let (opened, settled) = entries(folder.path());
+                    prop_assert!(opened.is_subset(&model.opened));
+                    model = Model { opened, settled };
+                    ledger = Ledger::open(folder.path(), &options()).expect("a ledger");
+                    let found: BTreeSet<_> = ledger.replayed().orphaned.iter().cloned().collect();
+                    prop_assert_eq!(found, model.reopen());
+                }
+                Deed::Reopen => {
+                    drop(ledger);
+                    ledger = Ledger::open(folder.path(), &options()).expect("a ledger");
+                    let found: BTreeSet<_> = ledger.replayed().orphaned.iter().cloned().collect();
+                    prop_assert_eq!(found, model.reopen());
+                    prop_assert_eq!(ledger.replayed().torn_bytes, 0);
+                }
+            }
+        }
+        let (opened, settled) = entries(folder.path());
+        prop_assert_eq!(opened, model.opened);
+        prop_assert_eq!(settled, model.settled);
+    }
+}
+
+/// Cuts bytes off the last segment, but not the beginning that it was made with.
+fn cut(folder: &Path, bytes: usize) {
+    let last = *segment::numbers(folder).expect("segments").last().expect("one");
+    let path = segment::path(folder, last);
+    let whole = fs::read(&path).expect("a segment");
+    fs::write(&path, &whole[..whole.len().saturating_sub(bytes)]).expect("cut");
+    if !Contents::load(folder, last).expect("a segment").is_well_begun() {
+        fs::write(&path, &whole).expect("as it was");
+    }
+}
