@@ -44,6 +44,8 @@ pub struct Attempt {
     observer: Observer,
     asks_usage: bool,
     charging: Charging,
+    /// Whether a limit of its own has kept it from its backend.
+    backend_is_used_up: bool,
     losses: Vec<Loss>,
     upstream_status: Option<u16>,
     /// The backend's id of its answer, where a header tells it.
@@ -107,6 +109,7 @@ impl Attempt {
             observer: Observer::new(backend_dialect, routed.operation, routed.delivery),
             asks_usage: false,
             charging: Charging::default(),
+            backend_is_used_up: false,
             losses: Vec::new(),
             upstream_status: None,
             answer_id: None,
@@ -178,6 +181,7 @@ impl Attempt {
             }
             Answer::Exceeded { at, standings } => {
                 let exceeded = self.charging.exceeded(at, &standings);
+                self.backend_is_used_up = self.charging.is_of_backend(at);
                 // It is charged nothing.
                 self.charging = Charging::default();
                 return exceeded
@@ -345,6 +349,11 @@ impl Attempt {
     /// Whether the backend itself has told the client that its answer failed: there is nothing to add.
     pub fn has_failed(&self) -> bool {
         matches!(&self.state, State::AwaitEvents(events) if events.has_failed())
+    }
+
+    /// Whether a limit of the backend's own has kept the attempt from it: another backend may have something left.
+    pub fn is_kept_from_backend(&self) -> bool {
+        self.backend_is_used_up
     }
 
     /// The rule whose target is tried.

@@ -51,6 +51,17 @@ struct Claimed {
     limit: Arc<CompiledLimit>,
     admission: Admission,
     claim: Claim,
+    /// Whose limit it is.
+    owner: Owner,
+}
+
+/// Whose limit it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Owner {
+    /// The rule's: it holds whatever backend is tried.
+    Rule,
+    /// One backend's.
+    Backend,
 }
 
 impl Charging {
@@ -61,7 +72,8 @@ impl Charging {
         target: &CompiledTarget,
         admission: Admission,
     ) -> Self {
-        let limits = || routed.rule.limits.iter().chain(&target.quotas);
+        let of_rule = || routed.rule.limits.iter().map(|limit| (limit, Owner::Rule));
+        let limits = || of_rule().chain(target.quotas.iter().map(|limit| (limit, Owner::Backend)));
         if limits().next().is_none() {
             return Self::default();
         }
@@ -72,15 +84,16 @@ impl Charging {
             requested_model: &routed.model,
             upstream_model: routed.upstream_model(target),
         };
-        let found: Vec<_> =
-            limits().filter_map(|limit| Some((Arc::clone(limit), limit.counter(&subject)?))).collect();
-        let answer_tokens_max = answer_bound(routed, client, found.iter().map(|(limit, _)| &**limit));
+        let found = limits().filter_map(|(limit, owner)| Some((limit, owner, limit.counter(&subject)?)));
+        let found: Vec<_> = found.collect();
+        let answer_tokens_max = answer_bound(routed, client, found.iter().map(|(limit, ..)| &***limit));
         let most = Most::new(routed, client, target, answer_tokens_max);
         let claimed = found
             .into_iter()
-            .map(|(limit, counter)| {
+            .map(|(limit, owner, counter)| {
                 let most = limit.limit.measure.as_ref().map_or(0, |measure| most.of(measure));
-                Claimed { claim: claim::claim(&limit, counter, admission, most), admission, limit }
+                let claim = claim::claim(limit, counter, admission, most);
+                Claimed { claim, admission, limit: Arc::clone(limit), owner }
             })
             .collect();
         Self { claimed, answer_tokens_max, standings: Vec::new() }
@@ -99,6 +112,11 @@ impl Charging {
     /// Notes how the limits stand, now that everything is taken.
     pub(crate) fn granted(&mut self, standings: Vec<Standing>) {
         self.standings = standings;
+    }
+
+    /// Whether the limit at `at` is the backend's own: another may have something left.
+    pub(crate) fn is_of_backend(&self, at: usize) -> bool {
+        self.claimed.get(at).is_some_and(|claimed| claimed.owner == Owner::Backend)
     }
 
     /// Why the attempt is refused by the limit at `at`.

@@ -38,7 +38,7 @@ impl Outcome {
     /// The outcome that a fault makes.
     pub fn of(fault: &Fault) -> Self {
         match fault {
-            Fault::Client(ClientFault::Unprocessable) => Self::Refused,
+            Fault::Client(ClientFault::Unprocessable | ClientFault::OverLimit) => Self::Refused,
             Fault::Client(ClientFault::Gone | ClientFault::TooSlow) => Self::ClientGone,
             Fault::Backend(BackendFault::Cut) => Self::UpstreamCut,
             Fault::Backend(

@@ -42,6 +42,8 @@ impl LocalReply {
             StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY => {
                 Fault::Client(ClientFault::Unprocessable)
             }
+            StatusCode::TOO_MANY_REQUESTS => Fault::Client(ClientFault::OverLimit),
+            StatusCode::SERVICE_UNAVAILABLE => Fault::Gateway(GatewayFault::LimitStore),
             StatusCode::UNAUTHORIZED => Fault::Gateway(GatewayFault::Credential),
             _ => Fault::Gateway(GatewayFault::Internal),
         }

@@ -237,5 +237,7 @@ fn window(written: &BudgetLimit) -> Result<Window, (&'static str, String)> {
         None | Some(manifest::CalendarPeriod::Month) => CalendarPeriod::Month,
     };
     let time_zone = window.time_zone.clone().unwrap_or_else(|| "UTC".to_owned());
-    Ok(Window::Calendar { period, time_zone })
+    let window = Window::Calendar { period, time_zone };
+    tollgate_policy::quota::check_window(&window).map_err(|error| ("timeZone", error.to_string()))?;
+    Ok(window)
 }

@@ -73,16 +73,28 @@ pub(crate) async fn dispatch(
 ) -> Response<AnswerBody> {
     let mut dispatch = Dispatch::new(worker, (routed, client), &mut running);
     let mut choice = dispatch.choose();
+    // What the client is told if no other backend has something left either.
+    let mut used_up = None;
     loop {
         let Some(Choice { index, .. }) = choice else {
-            return fail(running, &Fault::Backend(BackendFault::Unreachable));
+            return match used_up {
+                Some(reply) => local(running, reply),
+                None => fail(running, &Fault::Backend(BackendFault::Unreachable)),
+            };
         };
         let fault = match dispatch.attempt(&mut running, index).await {
             None => Fault::Gateway(GatewayFault::Internal),
             Some(Attempted::Answered(head, body)) => return dispatch.answer(running, head, *body).await,
             Some(Attempted::Replied(reply)) => {
+                let is_kept = running.attempt().is_some_and(|attempt| attempt.is_kept_from_backend());
                 running.end_attempt(Ending::GivenUp(reply.fault()));
-                return local(running, *reply);
+                if !is_kept {
+                    return local(running, *reply);
+                }
+                dispatch.leave_out(index);
+                used_up = Some(*reply);
+                choice = dispatch.choose();
+                continue;
             }
             Some(Attempted::Failed(fault)) => {
                 running.end_attempt(Ending::GivenUp(fault.clone()));
@@ -120,6 +132,14 @@ impl<'a> Dispatch<'a> {
         let arrived = running.exchange().map_or(now, |exchange| exchange.arrived());
         let deadline = rule.timeouts.request.and_then(|limit| arrived.checked_add(limit));
         Self { worker, routed, client, candidates, attempts: 0, deadline, bounds: Bounds::default() }
+    }
+
+    /// Leaves a target out from now on: its backend has nothing left, and was not asked.
+    fn leave_out(&mut self, index: usize) {
+        if let Some(candidate) = self.candidates.get_mut(index) {
+            candidate.weight = 0;
+            candidate.tried = 0;
+        }
     }
 
     fn choose(&self) -> Option<Choice> {

@@ -28,6 +28,9 @@ pub enum ClientFault {
     /// The client asks for what the backend cannot be asked.
     #[error("the backend cannot be asked this")]
     Unprocessable,
+    /// A limit has nothing left for the client.
+    #[error("a limit is exceeded")]
+    OverLimit,
 }
 
 /// Faults of one backend.
@@ -103,6 +106,7 @@ impl Fault {
             Self::Client(ClientFault::Gone) => "client_gone",
             Self::Client(ClientFault::TooSlow) => "client_too_slow",
             Self::Client(ClientFault::Unprocessable) => "unprocessable",
+            Self::Client(ClientFault::OverLimit) => "limit_exceeded",
             Self::Backend(fault) => fault.label(),
             Self::Gateway(GatewayFault::Credential) => "credential",
             Self::Gateway(GatewayFault::Draining) => "draining",

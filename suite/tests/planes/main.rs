@@ -10,6 +10,7 @@
 mod clouds;
 mod credentials;
 mod failures;
+mod limits;
 mod passage;
 mod plain;
 mod refusals;

@@ -105,7 +105,7 @@ impl Reservation {
             if actual == before {
                 continue;
             }
-            let now = Span::of(&claim.window, now);
+            let now = then.moved_to(&claim.window, now);
             corrections.extend(correction(claim, then, before, actual, &now).map(|it| (claim, it, now)));
         }
         if corrections.is_empty() {

@@ -104,6 +104,15 @@ impl Span {
         }
     }
 
+    /// That of the same `window` at another moment. Knows without asking the calendar when it is still the same one.
+    pub fn moved_to(&self, window: &Window, now: SystemTime) -> Self {
+        let now_ms = unix_ms(now);
+        match self.shape {
+            Shape::Whole if (self.now_ms..self.end_ms).contains(&now_ms) => Self { now_ms, ..*self },
+            Shape::Whole | Shape::Sliced { .. } => Self::of(window, now),
+        }
+    }
+
     fn sliced(length_ms: u64, ends: Ends, now_ms: u64) -> Self {
         let slice_ms = length_ms.div_ceil(SLICES).max(1);
         let slot = now_ms / slice_ms;

@@ -157,6 +157,16 @@ fn time_may_be_anything() {
 }
 
 #[test]
+fn a_span_moves_with_time() {
+    for window in [Window::Fixed { seconds: 60 }, Window::Rolling { seconds: 60 }] {
+        for now in [90, 100, 119, 120, 30] {
+            let moved = Span::of(&window, at(100)).moved_to(&window, at(now));
+            assert_eq!(moved, Span::of(&window, at(now)));
+        }
+    }
+}
+
+#[test]
 fn a_rolling_window_counts_slices_whole() {
     let window = Window::Rolling { seconds: 60 };
     let mut counter = Counter::default();
