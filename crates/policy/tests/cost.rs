@@ -78,7 +78,8 @@ fn acc_11_what_is_no_cost_is_told_and_counted_as_all_tokens() {
         let kind = cel(text);
         assert_eq!(value(&kind, &facts(&USAGE)), Err(expected), "{text}");
         assert_eq!(value_or_total(&kind, &facts(&USAGE)), 125, "{text}");
-        let costs = [Cost { key: "a".to_owned(), kind }, Cost { key: "b".to_owned(), kind: CostKind::TotalToken }];
+        let costs =
+            [Cost { key: "a".to_owned(), kind }, Cost { key: "b".to_owned(), kind: CostKind::TotalToken }];
         assert_eq!(errors(&costs, &facts(&USAGE)), [expected], "{text}");
     }
 }

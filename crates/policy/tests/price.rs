@@ -18,7 +18,8 @@ fn shipped() -> Catalog {
 }
 
 fn usage(tokens: [u64; 5]) -> Usage {
-    let [input_tokens, cached_input_tokens, cache_creation_input_tokens, output_tokens, reasoning_tokens] = tokens;
+    let [input_tokens, cached_input_tokens, cache_creation_input_tokens, output_tokens, reasoning_tokens] =
+        tokens;
     Usage {
         input_tokens,
         cached_input_tokens,
@@ -52,7 +53,12 @@ fn well_known_models_cost_what_their_makers_say() {
         ("openai", "gpt-4o-mini", [0, 0, 0, 1_000_000, 500_000], 600_000_000),
         ("openai", "gpt-4o-mini-2024-07-18", [1_000_000, 1_000_000, 0, 0, 0], 75_000_000),
         ("openai", "gpt-4o", [1000, 200, 0, 100, 0], 2_000_000 + 250_000 + 1_000_000),
-        ("anthropic", "claude-3-5-sonnet-20241022", [1000, 100, 200, 10, 0], 2_100_000 + 30_000 + 750_000 + 150_000),
+        (
+            "anthropic",
+            "claude-3-5-sonnet-20241022",
+            [1000, 100, 200, 10, 0],
+            2_100_000 + 30_000 + 750_000 + 150_000,
+        ),
         ("gcp.anthropic", "claude-3-5-haiku@20241022", [10, 0, 0, 1, 0], 8000 + 4000),
         ("aws.bedrock", "amazon.nova-micro-v1:0", [1_000_000, 0, 0, 1_000_000, 0], 35_000_000 + 140_000_000),
         ("gcp.gemini", "gemini-2.5-pro", [200_000, 0, 0, 1000, 0], 250_000_000 + 10_000_000),
@@ -69,7 +75,9 @@ fn well_known_models_cost_what_their_makers_say() {
 #[test]
 fn an_unknown_model_has_no_price() {
     let catalog = shipped();
-    for (provider, model) in [("openai", "gpt-4o-mine"), ("openai", ""), ("aws.sagemaker", "gpt-4o"), ("", "")] {
+    for (provider, model) in
+        [("openai", "gpt-4o-mine"), ("openai", ""), ("aws.sagemaker", "gpt-4o"), ("", "")]
+    {
         assert!(catalog.price(provider, model).is_none(), "{provider} {model}");
     }
     // Its tokens are of sound, and cost what no backend tells apart.
@@ -129,7 +137,10 @@ const CONTRACT: &str = r#"{"format": 1, "source": "our contract", "providers": [
 fn a_catalog_over_another_wins() {
     let catalog = shipped().overlaid(Catalog::parse(CONTRACT).expect("a catalog"));
     let price = |provider, model| catalog.price(provider, model);
-    assert_eq!(cost(price("openai", "gpt-4o-mini").expect("ours"), &usage([1000, 0, 0, 1000, 0]), NOW), 500_000);
+    assert_eq!(
+        cost(price("openai", "gpt-4o-mini").expect("ours"), &usage([1000, 0, 0, 1000, 0]), NOW),
+        500_000
+    );
     assert!(price("openai", "gpt-4o").is_none());
     assert!(price("openai", "gpt-4.1").is_some());
     assert!(catalog.price_at(&backend("api.deepseek.com"), "tiny-2").is_some());
@@ -153,7 +164,11 @@ fn rates_follow_tiers_parts_and_time() {
         ([1, 0, 0, 1, 0], 1_798_761_600_000, 18_000 - 5_000_000),
     ];
     for (tokens, at, expected) in table {
-        assert_eq!(cost(price, &usage(tokens), at), u64::try_from(expected + 5_000_000_i64).expect("positive"), "{tokens:?}");
+        assert_eq!(
+            cost(price, &usage(tokens), at),
+            u64::try_from(expected + 5_000_000_i64).expect("positive"),
+            "{tokens:?}"
+        );
     }
 }
 
@@ -169,8 +184,16 @@ fn what_cannot_be_a_catalog_is_refused_with_its_reason() {
         (model(r#"{"id": "m", "price": {"input": "1", "output": "2", "inptu": "1"}}"#), "unknown field"),
         (model(r#"{"id": "m", "price": {"input": "-1", "output": "2"}}"#), r#"model "m": "-1" is no amount"#),
         (model(r#"{"id": "m", "match": [{"regex": "("}], "price": null}"#), "no regular expression"),
-        (model(r#"{"id": "m", "price": null, "changes": [{"price": {"input": "1", "output": "2"}}]}"#), "no price"),
-        (model(r#"{"id": "m", "price": {"input": 1, "output": 1}, "changes": [{"price": {"input": "1", "output": "2"}}]}"#), "either"),
+        (
+            model(r#"{"id": "m", "price": null, "changes": [{"price": {"input": "1", "output": "2"}}]}"#),
+            "no price",
+        ),
+        (
+            model(
+                r#"{"id": "m", "price": {"input": 1, "output": 1}, "changes": [{"price": {"input": "1", "output": "2"}}]}"#,
+            ),
+            "either",
+        ),
     ];
     for (text, expected) in table {
         let error = Catalog::parse(&text).expect_err("no catalog").to_string();

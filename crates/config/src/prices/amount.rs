@@ -51,7 +51,8 @@ mod tests {
 
     #[test]
     fn what_is_no_amount_is_refused() {
-        for text in ["", ".5", "-1", "1e3", "1,5", "NaN", "0.0000001", "99999999999999999999", "1.2.3", " 1"] {
+        for text in ["", ".5", "-1", "1e3", "1,5", "NaN", "0.0000001", "99999999999999999999", "1.2.3", " 1"]
+        {
             assert!(picodollars(text, Unit::PerMillion).is_err(), "{text}");
         }
     }

@@ -134,7 +134,8 @@ fn provider(written: WrittenProvider) -> Result<Provider, CatalogError> {
     let mut index = Names::default();
     let mut models = Vec::with_capacity(written.models.len());
     for (at, entry) in written.models.into_iter().enumerate() {
-        let wrong = |reason| CatalogError(format!("provider {:?}, model {:?}: {reason}", written.id, entry.id));
+        let wrong =
+            |reason| CatalogError(format!("provider {:?}, model {:?}: {reason}", written.id, entry.id));
         let own = [WrittenPattern::Equals(entry.id.clone())];
         index.add(at, entry.patterns.as_deref().unwrap_or(&own)).map_err(wrong)?;
         let price = price(&entry).map_err(wrong)?;
@@ -165,7 +166,9 @@ fn price(written: &WrittenModel) -> Result<Option<Price>, String> {
 
 fn change(written: &WrittenChange) -> Result<Change, String> {
     let when = match (&written.from, &written.daily) {
-        (Some(day), None) => When::From(day_begins(day).ok_or_else(|| format!("{day:?} is no day: expected \"2026-01-31\""))?),
+        (Some(day), None) => {
+            When::From(day_begins(day).ok_or_else(|| format!("{day:?} is no day: expected \"2026-01-31\""))?)
+        }
         (None, Some(daily)) => When::Daily { from: minute(&daily.from)?, to: minute(&daily.to)? },
         _ => return Err("expected either `from` or `daily` in a change".to_owned()),
     };
@@ -232,11 +235,13 @@ impl Told<'_> {
 fn day_begins(text: &str) -> Option<u64> {
     let mut parts = text.split('-');
     let mut part = |length: usize| {
-        let part = parts.next().filter(|part| part.len() == length && part.bytes().all(|it| it.is_ascii_digit()))?;
+        let part =
+            parts.next().filter(|part| part.len() == length && part.bytes().all(|it| it.is_ascii_digit()))?;
         part.parse::<u64>().ok()
     };
     let (year, month, day) = (part(4)?, part(2)?, part(2)?);
-    let is_leap = |year: u64| year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
+    let is_leap =
+        |year: u64| year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
     let length = |month: u64| match month {
         2 if is_leap(year) => 29,
         2 => 28,
@@ -269,7 +274,8 @@ mod tests {
         assert_eq!(day_begins("1970-01-01"), Some(0));
         assert_eq!(day_begins("2026-11-25"), Some(1_795_564_800));
         assert_eq!(day_begins("2028-03-01"), Some(1_835_481_600));
-        for text in ["2026-02-29", "2026-13-01", "2026-1-1", "2026-01-01-01", "1969-01-01", "", "2026-00-10"] {
+        for text in ["2026-02-29", "2026-13-01", "2026-1-1", "2026-01-01-01", "1969-01-01", "", "2026-00-10"]
+        {
             assert_eq!(day_begins(text), None, "{text}");
         }
     }
