@@ -103,7 +103,8 @@ impl AttemptSide {
         let (exchange, authority, target) = (what.next(), what.next(), what.next());
         let running = exchange.and_then(|id| self.shared.find(id));
         let running = running.ok_or_else(|| Status::not_found("no such exchange"))?;
-        let (_, client) = running.routed.get().ok_or_else(|| Status::failed_precondition("not routed"))?;
+        let (routed, client) =
+            running.routed.get().ok_or_else(|| Status::failed_precondition("not routed"))?;
         let target = target.and_then(|target| target_of(routed.rule(), target));
         let target = target
             .ok_or_else(|| Status::failed_precondition("Envoy and the processor have routed differently"))?;
