@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
 
@@ -9,6 +10,7 @@ use tollgate_config::Severity;
 
 use crate::finding::{Finding, Tally};
 use crate::origin::{Origin, Port};
+use crate::prices;
 use crate::server::Server;
 use crate::watch::{StopWatch, Watch};
 
@@ -25,6 +27,8 @@ pub(crate) fn complaints(findings: &[Finding]) -> BTreeSet<Complaint> {
 pub(crate) struct Follower {
     pub(crate) watch: Watch,
     pub(crate) origin: Origin,
+    /// Files of prices.
+    pub(crate) prices: Vec<PathBuf>,
     pub(crate) default_address: IpAddr,
     pub(crate) port: Port,
     /// Errors that the served configuration has already.
@@ -63,6 +67,7 @@ impl Follower {
     /// Serves the new configuration, unless it has an error that the one before had not.
     fn take(&mut self) {
         let mut loaded = self.origin.load(self.default_address);
+        prices::take_in(&self.prices, &mut loaded);
         let configuration = self.port.compile(&mut loaded);
         self.watch.follow(loaded.files);
         let complaints = complaints(&configuration.findings);

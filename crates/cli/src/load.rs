@@ -4,7 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use tollgate_config::prices::Catalog;
 use tollgate_config::{Bundle, Diagnostic, Severity};
 use tollgate_effects::Secrets;
 use tollgate_manifest::{Located, Object, Position, Unset};
@@ -29,8 +31,10 @@ pub(crate) struct Loaded {
     pub(crate) sources: Vec<Source>,
     /// How many objects there are in them.
     pub(crate) objects: usize,
-    /// Files that Secrets take values from.
+    /// Files that Secrets take values from, and those of prices.
     pub(crate) files: BTreeSet<PathBuf>,
+    /// What models cost; nothing is known unless somebody puts it here.
+    pub(crate) prices: Arc<Catalog>,
     places: Places,
 }
 
@@ -73,8 +77,17 @@ fn load(sources: Vec<Source>, mut findings: Vec<Finding>, default_address: IpAdd
     let plan = tollgate_plan::plan(&world);
     let secrets = Secrets::new(tollgate_plan::secrets(&world));
     let bundle = plan.bundle;
-    let mut loaded =
-        Loaded { bundle, secrets, findings, is_unreadable, sources, objects: count, files, places };
+    let mut loaded = Loaded {
+        bundle,
+        secrets,
+        findings,
+        is_unreadable,
+        sources,
+        objects: count,
+        files,
+        prices: Arc::default(),
+        places,
+    };
     loaded.add(plan.diagnostics);
     loaded
 }

@@ -16,6 +16,7 @@ mod paint;
 mod parts;
 mod place;
 mod plan;
+mod prices;
 mod run;
 mod served;
 mod server;

@@ -78,7 +78,7 @@ impl Port {
         let (snapshot, diagnostics) = Snapshot::compile(bundle);
         loaded.add(diagnostics);
         Configuration {
-            snapshot: Arc::new(snapshot),
+            snapshot: Arc::new(snapshot.with_prices(Arc::clone(&loaded.prices))),
             secrets: loaded.secrets.clone(),
             findings: loaded.findings.clone(),
         }

@@ -31,6 +31,7 @@ pub(crate) fn control(arguments: &ControlArguments, began: Instant, paint: Paint
     };
     let start = Start {
         origin: Origin::Paths(arguments.paths.clone()),
+        prices: Vec::new(),
         default_address: arguments.address,
         port: None,
         options: ServerOptions {
@@ -53,6 +54,7 @@ pub(crate) fn control(arguments: &ControlArguments, began: Instant, paint: Paint
 pub(crate) fn extproc(arguments: &ExtprocArguments, began: Instant, paint: Paint) -> Result<ExitCode> {
     let start = Start {
         origin: Origin::Paths(arguments.paths.clone()),
+        prices: arguments.requests.prices.clone(),
         // Where Envoys listen is nothing to it.
         default_address: Ipv4Addr::LOCALHOST.into(),
         port: None,

@@ -3,6 +3,7 @@
 use std::io::{IsTerminal, Write};
 use std::net::IpAddr;
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::thread;
@@ -18,6 +19,7 @@ use crate::follow::{Follower, complaints, log};
 use crate::load::Loaded;
 use crate::origin::{Origin, Port};
 use crate::paint::Paint;
+use crate::prices;
 use crate::server::{Part, Server, ServerOptions};
 use crate::signals::Signals;
 use crate::watch::Watch;
@@ -25,6 +27,8 @@ use crate::watch::Watch;
 /// What is to be served, and how.
 pub(crate) struct Start {
     pub(crate) origin: Origin,
+    /// Files of prices.
+    pub(crate) prices: Vec<PathBuf>,
     /// Of Gateways that name none.
     pub(crate) default_address: IpAddr,
     /// Instead of those of the listeners.
@@ -44,6 +48,7 @@ pub(crate) fn run(arguments: &RunArguments, began: Instant, paint: Paint) -> Res
     };
     let start = Start {
         origin: Origin::choose(arguments)?,
+        prices: arguments.requests.prices.clone(),
         default_address: arguments.address,
         port: arguments.port,
         options: ServerOptions {
@@ -63,13 +68,15 @@ pub(crate) fn run(arguments: &RunArguments, began: Instant, paint: Paint) -> Res
 /// # Errors
 /// When there is nothing to serve, or it cannot be served.
 pub(crate) fn serve(start: Start, began: Instant, paint: Paint) -> Result<ExitCode> {
-    let Start { origin, default_address, port, options, drain_timeout } = start;
+    let Start { origin, prices, default_address, port, options, drain_timeout } = start;
     // Before the files are read, so that no change falls between.
     let watch = match &origin {
         Origin::Paths(paths) => Some(Watch::new(paths.clone())),
-        Origin::Environment(_) => None,
+        Origin::Environment(_) if prices.is_empty() => None,
+        Origin::Environment(_) => Some(Watch::new(Vec::new())),
     };
     let mut loaded = origin.load(default_address);
+    prices::take_in(&prices, &mut loaded);
     let port = Port::choose(port, default_address, &loaded.bundle)?;
     let configuration = port.compile(&mut loaded);
     show(&loaded, paint)?;
@@ -89,7 +96,7 @@ pub(crate) fn serve(start: Start, began: Instant, paint: Paint) -> Result<ExitCo
     let following = watch.map(|mut watch| {
         watch.follow(loaded.files);
         let server = Arc::clone(&server);
-        Follower { watch, origin, default_address, port, known, server }.start()
+        Follower { watch, origin, prices, default_address, port, known, server }.start()
     });
     let code = runtime.block_on(until_signal(&server, signals, drain_timeout));
     if let Some(following) = following {

@@ -32,5 +32,6 @@ pub use response::{Chance, Receive, ResponseHead, status_fault};
 pub use routed::{ClientRequest, Routed};
 pub use stages::UpstreamRequest;
 pub use step::{Answer, Need, Offered, Step};
+pub use tollgate_config::bundle::CostError;
 pub use tollgate_dialect::error_dialect;
 pub use tollgate_policy::claim::Admission;

@@ -12,7 +12,7 @@ pub(crate) fn merge(route: &[LlmRequestCost], global: &[LlmRequestCost]) -> Vec<
 }
 
 /// Checks the costs in field `path` of `object`.
-// Data planes with dynamic metadata publish them; the embedded one has nobody who would read them, so it computes none.
+// Data planes with dynamic metadata publish them; on the embedded one, only limits read them.
 pub(crate) fn check(object: &ObjectId, path: &str, costs: &[LlmRequestCost], findings: &mut Findings) {
     for (at, cost) in costs.iter().enumerate() {
         let path = format!("{path}[{at}]");

@@ -74,6 +74,8 @@ struct Answer<'a> {
     usage: Option<UsageFields>,
     #[serde(rename = "tollgate.usage_source")]
     usage_source: UsageSource,
+    #[serde(rename = "tollgate.cost_usd", skip_serializing_if = "Option::is_none")]
+    cost_usd: Option<f64>,
     #[serde(rename = "tollgate.backend")]
     backend: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -112,6 +114,8 @@ struct Tried<'a> {
     input_tokens: u64,
     output_tokens: u64,
     usage_source: UsageSource,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cost_usd: Option<f64>,
 }
 
 #[derive(Debug, Serialize)]
@@ -172,6 +176,7 @@ impl<'a> Answer<'a> {
             provider: record.provider,
             usage: (record.usage_source != UsageSource::None).then_some(fields),
             usage_source: record.usage_source,
+            cost_usd: record.cost_nanodollars.map(dollars),
             backend: record.backend.as_ref(),
             time_to_first_token_ms: record.time_to_first_token.map(milliseconds),
             time_per_output_token_ms: record.time_per_output_token.map(milliseconds),
@@ -191,6 +196,7 @@ impl<'a> Tried<'a> {
             input_tokens: record.usage.input_tokens,
             output_tokens: record.usage.output_tokens,
             usage_source: record.usage_source,
+            cost_usd: record.cost_nanodollars.map(dollars),
         }
     }
 }
@@ -218,6 +224,11 @@ fn is_zero<N: Default + PartialEq>(count: &N) -> bool {
 /// With three digits after the point.
 fn milliseconds(duration: Duration) -> f64 {
     duration.as_micros() as f64 / 1000.0
+}
+
+/// Of the doubles, that nearest to the amount: it is written with the digits of the amount, up to nine million dollars.
+fn dollars(nanodollars: u64) -> f64 {
+    nanodollars as f64 / 1e9
 }
 
 /// The first `bytes_max` bytes of `text`, or fewer where that would cut a letter in two.

@@ -66,6 +66,10 @@ pub(crate) struct Families {
     pub(crate) retries: Family<Labels, Counter>,
     pub(crate) fallbacks: Family<FallbackLabels, Counter>,
     pub(crate) losses: Family<LossLabels, Counter>,
+    pub(crate) cost: Family<Labels, Counter>,
+    pub(crate) unpriced: Family<Labels, Counter>,
+    pub(crate) cost_errors: Family<Labels, Counter>,
+    pub(crate) contradictions: Family<Labels, Counter>,
     pub(crate) ejections: Family<Labels, Counter>,
     pub(crate) in_flight: Gauge,
     pub(crate) panics: Counter,
@@ -81,6 +85,7 @@ impl Families {
         let families = Self::new();
         families.register_gen_ai(registry);
         families.register_traffic(registry);
+        families.register_costs(registry);
         families.register_gateway(registry);
         let build = Info::new(vec![("version", version)]);
         registry.register("tollgate_build", "The program that serves this page", build);
@@ -99,6 +104,10 @@ impl Families {
             retries: Family::default(),
             fallbacks: Family::default(),
             losses: Family::default(),
+            cost: Family::default(),
+            unpriced: Family::default(),
+            cost_errors: Family::default(),
+            contradictions: Family::default(),
             ejections: Family::default(),
             in_flight: Gauge::default(),
             panics: Counter::default(),
@@ -155,6 +164,17 @@ impl Families {
         registry.register("tollgate_requests_in_flight", "Requests being served now", self.in_flight.clone());
         let help = "Times a backend was left out for a while because it failed";
         registry.register("tollgate_backend_ejections", help, self.ejections.clone());
+    }
+
+    fn register_costs(&self, registry: &mut Registry) {
+        let help = "What attempts cost, in billionths of a dollar, as far as their models have a price";
+        registry.register("tollgate_cost_nanodollars", help, self.cost.clone());
+        let help = "Attempts that used tokens of a model without a known price";
+        registry.register("tollgate_unpriced_attempts", help, self.unpriced.clone());
+        let help = "Numbers to publish that could not be computed: all tokens stood in for them";
+        registry.register("tollgate_cost_errors", help, self.cost_errors.clone());
+        let help = "Usages of providers in which a part is larger than its whole";
+        registry.register("tollgate_usage_contradictions", help, self.contradictions.clone());
     }
 
     fn register_gateway(&self, registry: &mut Registry) {

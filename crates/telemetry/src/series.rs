@@ -27,6 +27,9 @@ const OTHER_ERROR: &str = "_OTHER";
 /// Label sets per distinct model name before all models become [`OTHER`].
 const SETS_PER_NAME: usize = 4;
 
+/// Most nanodollars that one attempt counts for: what a double still holds exactly.
+const COST_MAX: u64 = 1 << 53;
+
 /// Locks that the table is spread over.
 const SHARDS: usize = 16;
 
@@ -62,6 +65,8 @@ struct Series {
     attempts: Counter,
     duration: Histogram,
     tokens: [OnceLock<Histogram>; 5],
+    cost: OnceLock<Counter>,
+    unpriced: OnceLock<Counter>,
     time_to_first_token: OnceLock<Histogram>,
     time_per_output_token: OnceLock<Histogram>,
 }
@@ -242,6 +247,8 @@ impl Series {
             duration: families.request_duration.get_or_create_owned(&key.duration_labels()),
             labels: key.labels(),
             tokens: Default::default(),
+            cost: OnceLock::new(),
+            unpriced: OnceLock::new(),
             time_to_first_token: OnceLock::new(),
             time_per_output_token: OnceLock::new(),
         }
@@ -252,6 +259,7 @@ impl Series {
         self.duration.observe(record.duration.as_secs_f64());
         if record.usage_source != UsageSource::None {
             self.observe_tokens(families, &record.usage);
+            self.observe_cost(families, record.cost_nanodollars);
         }
         let times = [
             (&families.time_to_first_token, &self.time_to_first_token, record.time_to_first_token),
@@ -277,6 +285,21 @@ impl Series {
             if tokens > 0 {
                 let create = || self.tokens_of(&families.token_usage, token_type);
                 slot.get_or_init(create).observe(tokens as f64);
+            }
+        }
+    }
+
+    fn observe_cost(&self, families: &Families, cost_nanodollars: Option<u64>) {
+        match cost_nanodollars {
+            Some(cost) => {
+                let create = || families.cost.get_or_create_owned(&self.labels);
+                self.cost.get_or_init(create).inc_by(cost.min(COST_MAX));
+            }
+            None => {
+                let [_, request_model, _] = &self.names.models;
+                let labels = vec![label("model", request_model)];
+                let create = || families.unpriced.get_or_create_owned(&labels);
+                self.unpriced.get_or_init(create).inc();
             }
         }
     }

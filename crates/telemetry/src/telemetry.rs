@@ -8,7 +8,7 @@ use prometheus_client::collector::Collector;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use tollgate_exchange::{Journal, Opening, Outcome, Record, Summary};
-use tollgate_terms::BackendName;
+use tollgate_terms::{BackendName, UsageSource};
 
 use crate::access_log::{AccessLog, Writer};
 use crate::families::Families;
@@ -110,6 +110,7 @@ impl Telemetry {
         for record in &summary.attempts {
             self.series.observe(&self.families, record);
             self.count_losses(record);
+            self.count_doubts(record);
             if let Some(before) = before {
                 self.count_retry(before, record);
             }
@@ -193,6 +194,20 @@ impl Telemetry {
                 backend_dialect: record.backend_dialect.label(),
             };
             self.families.losses.get_or_create(&labels).inc();
+        }
+    }
+
+    /// Counts what is wrong with the numbers of an attempt. An estimate is made of parts that were told at different times.
+    fn count_doubts(&self, record: &Record) {
+        for error in &record.cost_errors {
+            self.families.cost_errors.get_or_create(&vec![("reason", error.label().into())]).inc();
+        }
+        if record.usage_source == UsageSource::ProviderFinal {
+            for contradiction in record.usage.contradictions() {
+                let provider = ("provider", record.provider.into());
+                let kind = ("contradiction", contradiction.label().into());
+                self.families.contradictions.get_or_create(&vec![provider, kind]).inc();
+            }
         }
     }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tollgate_chat::{Effect, Loss, LossKind};
-use tollgate_exchange::{Outcome, Record, Summary};
+use tollgate_exchange::{CostError, Outcome, Record, Summary};
 use tollgate_telemetry::{AccessLog, Options, Reload, Telemetry};
 use tollgate_terms::{BackendName, Delivery, Dialect, ModelName, Operation, RouteName, Usage, UsageSource};
 
@@ -39,8 +39,8 @@ fn record() -> Record {
         usage: Usage { input_tokens: 20, output_tokens: 5, cached_input_tokens: 16, ..Usage::default() },
         usage_source: UsageSource::ProviderFinal,
         charges: Vec::new(),
+        cost_nanodollars: Some(4_800),
         cost_errors: Vec::new(),
-        cost_nanodollars: None,
         losses: Vec::new(),
         duration: Duration::from_millis(125),
         time_to_first_token: None,
@@ -83,6 +83,7 @@ fn fallback() -> Summary {
         served_model: None,
         usage: Usage::default(),
         usage_source: UsageSource::None,
+        cost_nanodollars: None,
         delivered: false,
         ..record()
     };
@@ -94,6 +95,8 @@ fn fallback() -> Summary {
         delivery: Delivery::Stream,
         upstream_model: model("claude"),
         served_model: Some(model("claude")),
+        usage: Usage { input_tokens: 20, output_tokens: 5, cached_input_tokens: 21, ..Usage::default() },
+        cost_nanodollars: Some(1_234_567_891),
         losses: vec![Loss { pointer: "/seed".to_owned(), kind: LossKind::Sampling, effect: Effect::Meaning }],
         time_to_first_token: Some(Duration::from_micros(42_500)),
         time_per_output_token: Some(Duration::from_millis(12)),
@@ -123,6 +126,8 @@ fn abandoned() -> Summary {
         fault: Some("client_gone"),
         usage: Usage { input_tokens: 300, output_tokens: 7, ..Usage::default() },
         usage_source: UsageSource::Estimated,
+        cost_nanodollars: None,
+        cost_errors: vec![CostError::Negative],
         time_to_first_token: Some(Duration::from_millis(90)),
         ..record()
     };

@@ -17,4 +17,4 @@ pub use name::{BackendName, ModelName, ModelNameError, RouteName};
 pub use operation::{Delivery, Dialect, Operation, StreamFraming};
 pub use principal::Principal;
 pub use secret::Secret;
-pub use usage::{Usage, UsageSource};
+pub use usage::{Contradiction, Usage, UsageSource};

@@ -286,6 +286,9 @@ pub(crate) struct RequestArguments {
         default_value = "stdout"
     )]
     pub(crate) access_log: String,
+    /// File of prices over those that come with the program; of several, separated by commas, the last wins
+    #[arg(long, value_name = "FILE", env = "TOLLGATE_PRICES", hide_env_values = true, value_delimiter = ',')]
+    pub(crate) prices: Vec<PathBuf>,
     /// Threads that serve requests [default: one for each core]
     #[arg(long, value_name = "N", env = "TOLLGATE_WORKERS", hide_env_values = true)]
     pub(crate) workers: Option<NonZeroUsize>,

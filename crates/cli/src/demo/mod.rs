@@ -21,6 +21,7 @@ use crate::arguments::DemoArguments;
 use crate::load;
 use crate::origin::free_port;
 use crate::paint::{Paint, Tint};
+use crate::prices;
 use crate::server::{Configuration, Part, Server, ServerOptions};
 use crate::signals::Signals;
 use scenario::{Scenario, scenarios};
@@ -54,6 +55,8 @@ struct Line {
     input_tokens: Option<u64>,
     #[serde(rename = "gen_ai.usage.output_tokens")]
     output_tokens: Option<u64>,
+    #[serde(rename = "tollgate.cost_usd")]
+    cost_usd: Option<f64>,
     time_to_first_token_ms: Option<f64>,
     #[serde(rename = "tollgate.outcome")]
     outcome: String,
@@ -140,12 +143,14 @@ fn port(arguments: &DemoArguments) -> Result<u16> {
 
 fn configuration(manifests: &str) -> Result<Configuration> {
     let mut loaded = load::text("demo", manifests, LOCAL);
+    prices::take_in(&[], &mut loaded);
     let (snapshot, diagnostics) = Snapshot::compile(std::mem::take(&mut loaded.bundle));
     loaded.add(diagnostics);
     if let Some(finding) = loaded.findings.first() {
         bail!("the demo's own configuration: {finding}");
     }
-    Ok(Configuration { snapshot: Arc::new(snapshot), secrets: loaded.secrets, findings: Vec::new() })
+    let snapshot = Arc::new(snapshot.with_prices(loaded.prices));
+    Ok(Configuration { snapshot, secrets: loaded.secrets, findings: Vec::new() })
 }
 
 #[expect(clippy::disallowed_methods, reason = "the demo is the client here, and measures as clients do")]
@@ -184,6 +189,7 @@ impl Row {
         };
         let time =
             |ms: Option<f64>| Cell::from(ms.map_or_else(|| "—".to_owned(), |ms| format!("{ms:.1} ms")));
+        let cost = Cell::from(line.cost_usd.map_or_else(|| "—".to_owned(), |cost| format!("${cost:.6}")));
         let backend = line.backend.as_deref().map(short).map(str::to_owned);
         vec![
             Cell { text: self.name.to_owned(), tint: Some(Tint::Strong) },
@@ -192,8 +198,7 @@ impl Row {
             text(&line.served_model),
             number(line.input_tokens),
             number(line.output_tokens),
-            // No prices are configured yet.
-            text(&None),
+            cost,
             time(line.time_to_first_token_ms),
             time(Some(self.took.as_secs_f64() * 1000.0)),
             self.outcome(),
