@@ -5,8 +5,9 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, Seek, SeekFrom, Write};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::entry::AttemptId;
@@ -16,11 +17,16 @@ use crate::status::Status;
 /// Most bytes that are kept while they cannot be written.
 const BACKLOG_BYTES_MAX: usize = 8 << 20;
 
+/// How often a thread looks whether another one has written its frame, before it sleeps.
+const GLANCES: u32 = 400;
+
 /// Where frames are added.
 #[derive(Debug)]
 pub(crate) struct Appender {
     queue: Mutex<Queue>,
     tail: Mutex<Tail>,
+    /// How many frames were ever taken out of the queue and written.
+    written: AtomicU64,
     status: Arc<Status>,
 }
 
@@ -47,6 +53,8 @@ struct Tail {
     /// Length from which the next segment is made.
     full_at: u64,
     segment_bytes: u64,
+    /// Whether a part of a frame may stand behind `at`.
+    is_torn: bool,
     /// Segments that are full, until the disk was asked to keep them.
     full: Vec<Arc<File>>,
 }
@@ -85,10 +93,11 @@ impl Appender {
             behind: 0,
             full_at: segment_bytes,
             segment_bytes,
+            is_torn: false,
             full: Vec::new(),
         };
         let queue = Queue { open, ..Queue::default() };
-        Self { queue: Mutex::new(queue), tail: Mutex::new(tail), status }
+        Self { queue: Mutex::new(queue), tail: Mutex::new(tail), written: AtomicU64::new(0), status }
     }
 
     /// Adds a frame. When this returns the kernel has it, or the disk is in trouble.
@@ -103,9 +112,25 @@ impl Appender {
             }
             queue.sequence
         };
-        let mut tail = lock(&self.tail);
+        // A write takes a microsecond: to sleep until it is done would take longer.
+        for _ in 0..GLANCES {
+            if self.written.load(Ordering::Acquire) >= own {
+                return;
+            }
+            if let Ok(mut tail) = self.tail.try_lock() {
+                self.write_until(own, &mut tail);
+                return;
+            }
+            std::hint::spin_loop();
+        }
+        self.write_until(own, &mut lock(&self.tail));
+    }
+
+    /// Writes what is queued, unless somebody has done it as far as `own`.
+    fn write_until(&self, own: u64, tail: &mut Tail) {
         if tail.sequence < own {
-            self.write(&mut tail);
+            self.write(tail);
+            self.written.store(tail.sequence, Ordering::Release);
         }
     }
 
@@ -162,17 +187,27 @@ impl Appender {
 impl Tail {
     /// Writes what is to be written; returns how much that was.
     fn write_backlog(&mut self) -> io::Result<u64> {
+        if self.is_torn {
+            self.mend()?;
+        }
         let length = self.backlog.len() as u64;
         if let Err(error) = (&*self.file).write_all(&self.backlog) {
-            // A part of a frame would make all behind it unreadable.
-            self.file.set_len(self.at.offset)?;
-            io::Seek::seek(&mut &*self.file, io::SeekFrom::Start(self.at.offset))?;
+            self.is_torn = true;
+            self.mend()?;
             return Err(error);
         }
         self.at.offset += length;
         self.backlog.clear();
         self.behind = 0;
         Ok(length)
+    }
+
+    /// Cuts away a part of a frame, which would make all behind it unreadable.
+    fn mend(&mut self) -> io::Result<()> {
+        self.file.set_len(self.at.offset)?;
+        (&*self.file).seek(SeekFrom::Start(self.at.offset))?;
+        self.is_torn = false;
+        Ok(())
     }
 
     /// Gives up what is too much to keep; returns how many entries that were.
@@ -199,4 +234,47 @@ impl Tail {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn appender(file: File, status: &Arc<Status>) -> Appender {
+        let at = Position { segment: 1, offset: 0 };
+        Appender::new("/nowhere".into(), file, at, 1 << 20, Arc::clone(status), HashMap::new())
+    }
+
+    fn id(attempt: u32) -> AttemptId {
+        AttemptId { request_id: "r".into(), attempt }
+    }
+
+    #[test]
+    fn a_full_disk_is_counted_and_what_is_too_much_is_given_up() {
+        let status = Arc::new(Status::default());
+        let file = File::options().write(true).open("/dev/full").expect("a full disk");
+        let appender = appender(file, &status);
+        for number in 0..20 {
+            appender.append(vec![1; 1 << 20], Change::Ends(id(number)));
+        }
+        assert_eq!((status.write.failures(), status.write.fails()), (20, true));
+        assert!((9..20).contains(&status.lost.get()), "{}", status.lost.get());
+        assert_eq!(status.bytes.get(), 0);
+    }
+
+    #[test]
+    fn what_could_not_be_written_is_written_later_and_in_order() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("segment");
+        let status = Arc::new(Status::default());
+        std::fs::write(&path, b"").expect("a file");
+        // A file that is not open to write stands for a disk that does not take anything.
+        let appender = appender(File::open(&path).expect("a file"), &status);
+        appender.append(b"one".to_vec(), Change::Ends(id(1)));
+        appender.append(b"two".to_vec(), Change::Ends(id(2)));
+        lock(&appender.tail).file = Arc::new(File::options().write(true).open(&path).expect("a file"));
+        appender.retry();
+        assert_eq!(std::fs::read(&path).expect("a file"), b"onetwo");
+        assert_eq!((status.write.fails(), status.lost.get(), status.bytes.get()), (false, 0, 6));
+    }
 }

@@ -54,3 +54,30 @@ impl Collector for LedgerMetrics {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use prometheus_client::registry::Registry;
+
+    use super::*;
+
+    #[test]
+    fn tells_what_was_taken_in_and_what_failed() {
+        let status = Arc::new(Status::default());
+        status.opened.add(3);
+        status.lost.add(1);
+        status.index.failed("the database cannot be filled", &"it is away");
+        let mut registry = Registry::default();
+        registry.register_collector(Box::new(LedgerMetrics(status)));
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).expect("text");
+        for line in [
+            "tollgate_ledger_entries_total{kind=\"opened\"} 3",
+            "tollgate_ledger_lost_entries_total 1",
+            "tollgate_ledger_errors_total{what=\"index\"} 1",
+            "tollgate_ledger_failing{what=\"index\"} 1",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line}\n{text}");
+        }
+    }
+}

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::Result;
 
 use super::bounded::Bounded;
-use super::{clients, envoy};
+use super::{clients, envoy, postgres};
 
 /// One step. Its limit holds for all its commands together, and assumes two cores and nothing built yet.
 pub(super) struct Step {
@@ -25,6 +25,12 @@ pub(super) const STEPS: &[Step] = &[
     Step { name: "tidy", about: "the rules of the tree hold", limit: minutes(2), run: tidy },
     Step { name: "clippy", about: "no lint has anything to say", limit: minutes(10), run: clippy },
     Step { name: "unit", about: "unit, golden and property tests", limit: minutes(15), run: unit },
+    Step {
+        name: "postgres",
+        about: "the ledger fills a real PostgreSQL",
+        limit: minutes(5),
+        run: postgres::test,
+    },
     Step {
         name: "envoy",
         about: "a real Envoy takes what it would be programmed with",
@@ -100,7 +106,9 @@ fn parts_with_envoy(bounded: &mut Bounded) -> Result<()> {
     bounded.tell("TOLLGATE_FLIPS", "1000".into());
     // What takes time is under load, and two of them are what two cores carry.
     let tests = ["test", "--package", "tollgate-cli", "--features", "envoy-tests", "--test", "load"];
-    bounded.run("cargo", &[&tests[..], &["--", "--nocapture", "--test-threads", "2"]].concat())
+    bounded.run("cargo", &[&tests[..], &["--", "--nocapture", "--test-threads", "2"]].concat())?;
+    envoy::be_the_data_plane(bounded)?;
+    bounded.run("cargo", &["test", "--package", "tollgate-cli", "--test", "ledger"])
 }
 
 fn python_on_envoy(bounded: &mut Bounded) -> Result<()> {
