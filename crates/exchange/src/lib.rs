@@ -7,6 +7,7 @@
 //! a vendor: what is said belongs to `dialect`, where it is said to `host`.
 
 mod attempt;
+mod entry;
 mod exchange;
 mod explain;
 mod headers;
@@ -20,6 +21,7 @@ mod step;
 mod stream;
 
 pub use attempt::{Attempt, Ending};
+pub use entry::Told;
 pub use exchange::{Arrival, BodyFraming, BodyPlan, End, Exchange, RequestHead};
 pub use passage::{Passage, PassedRequest};
 pub use record::{Outcome, Record, Summary};
@@ -29,3 +31,4 @@ pub use routed::{ClientRequest, Routed};
 pub use stages::UpstreamRequest;
 pub use step::{Answer, Need, Offered, Step};
 pub use tollgate_dialect::error_dialect;
+pub use tollgate_policy::authorize;

@@ -1,9 +1,10 @@
 //! Saying no, and saying what broke: every answer that the gateway itself gives.
 
 use bytes::Bytes;
-use http::header::{ACCEPT_ENCODING, ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{ACCEPT_ENCODING, ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use tollgate_dialect::{ErrorBody, Invalid, InvalidKind, encode_error};
+use tollgate_policy::authorize::{Denied, Wanted};
 use tollgate_terms::{BackendFault, ClientFault, Dialect, Fault, GatewayFault};
 
 use crate::exchange::{HEAD_BYTES_MAX, HEADERS_MAX};
@@ -111,6 +112,8 @@ pub enum Refusal {
         /// As named.
         coding: String,
     },
+    /// The caller is not let in.
+    Denied(Denied),
     /// Every attempt failed; this was the last fault.
     Failed(Fault),
 }
@@ -123,6 +126,7 @@ impl Refusal {
         let (code, param) = match self {
             Self::Invalid(invalid) => (invalid.code, invalid.param.as_deref()),
             Self::NoRoute { .. } => (Some("model_not_found"), Some("model")),
+            Self::Denied(Denied::Unproved) => (Some("invalid_api_key"), None),
             _ => (None, None),
         };
         let error = ErrorBody {
@@ -148,7 +152,11 @@ impl Refusal {
             Self::ContentCoding { .. } => {
                 headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
             }
-            Self::Failed(Fault::Gateway(
+            Self::Denied(Denied::Unproved) => {
+                headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            }
+            Self::Denied(Denied::KeysMissing(_))
+            | Self::Failed(Fault::Gateway(
                 GatewayFault::Credential | GatewayFault::Overloaded | GatewayFault::Behind,
             )) => {
                 headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
@@ -190,6 +198,11 @@ impl Refusal {
             Self::NotServed { .. } => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Misconfigured { .. } => StatusCode::INTERNAL_SERVER_ERROR,
             Self::MissingCredential | Self::HalfCredential => StatusCode::UNAUTHORIZED,
+            Self::Denied(denied) => match denied {
+                Denied::Unproved => StatusCode::UNAUTHORIZED,
+                Denied::Forbidden => StatusCode::FORBIDDEN,
+                Denied::KeysMissing(_) => StatusCode::SERVICE_UNAVAILABLE,
+            },
             Self::Failed(fault) => fault_status(fault, dialect),
         }
     }
@@ -214,6 +227,11 @@ impl Refusal {
             Self::NotServed { .. } => "UnprocessableEntity",
             Self::Misconfigured { .. } => "InternalServerError",
             Self::MissingCredential | Self::HalfCredential => "Unauthorized",
+            Self::Denied(denied) => match denied {
+                Denied::Unproved => "Unauthorized",
+                Denied::Forbidden => "Forbidden",
+                Denied::KeysMissing(_) => "ServiceUnavailable",
+            },
             Self::Failed(Fault::Gateway(GatewayFault::Internal)) => "InternalServerError",
             Self::Failed(Fault::Gateway(
                 GatewayFault::Credential
@@ -247,7 +265,20 @@ impl Refusal {
             Self::AmbiguousLength => "ambiguous_length",
             Self::HeadTooLarge => "head_too_large",
             Self::ContentCoding { .. } => "content_coding",
+            Self::Denied(denied) => match denied {
+                Denied::Unproved => "unauthenticated",
+                Denied::Forbidden => "forbidden",
+                Denied::KeysMissing(_) => "keys_missing",
+            },
             Self::Failed(fault) => fault.label(),
+        }
+    }
+
+    /// Keys that should be fetched now, if it says no for lack of them.
+    pub(crate) fn wanted(&self) -> Option<&Wanted> {
+        match self {
+            Self::Denied(Denied::KeysMissing(wanted)) => Some(wanted),
+            _ => None,
         }
     }
 
@@ -288,6 +319,14 @@ impl Refusal {
             ),
             Self::ContentCoding { coding } => {
                 format!("request bodies are taken as they are, without the content-encoding {coding:?}")
+            }
+            // The same whatever was wrong: who guesses learns nothing.
+            Self::Denied(Denied::Unproved) => {
+                "invalid API key or token: a valid one is needed to use this gateway".to_owned()
+            }
+            Self::Denied(Denied::Forbidden) => "you may not use this".to_owned(),
+            Self::Denied(Denied::KeysMissing(_)) => {
+                "the keys that tokens are verified by are not available; try again".to_owned()
             }
             Self::Failed(fault) => fault_message(fault),
         }

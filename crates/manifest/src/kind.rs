@@ -158,7 +158,7 @@ macro_rules! deprecated {
 }
 
 /// The kinds that are read.
-pub(crate) static KINDS: [Kind; 19] = [
+pub(crate) static KINDS: [Kind; 20] = [
     Kind::new(GATEWAY_API, "GatewayClass", STABLE, with_spec::<gateway_api::GatewayClassSpec>, |document| {
         decoded(document, Object::GatewayClass)
     })
@@ -248,6 +248,13 @@ pub(crate) static KINDS: [Kind; 19] = [
         with_spec::<envoy_gateway::ClientTrafficPolicySpec>,
         |document| decoded(document, Object::ClientTrafficPolicy),
     ),
+    Kind::new(
+        ENVOY_GATEWAY,
+        "SecurityPolicy",
+        V1ALPHA1,
+        with_spec::<envoy_gateway::SecurityPolicySpec>,
+        |document| decoded(document, Object::SecurityPolicy),
+    ),
     Kind::new(CORE, "Secret", &["v1"], flat::<SecretText>, secret),
     Kind::new(CORE, "ConfigMap", &["v1"], flat::<ConfigMapText>, config_map),
     Kind::new(CORE, "Namespace", &["v1"], namespace_body, namespace).in_cluster(),
@@ -262,7 +269,6 @@ pub(crate) const NOT_SERVED: &[(&str, &str)] = &[
     (ENVOY_GATEWAY, "EnvoyPatchPolicy"),
     (ENVOY_GATEWAY, "EnvoyExtensionPolicy"),
     (ENVOY_GATEWAY, "HTTPRouteFilter"),
-    (ENVOY_GATEWAY, "SecurityPolicy"),
     ("inference.networking.k8s.io", "InferencePool"),
     ("inference.networking.x-k8s.io", "InferencePool"),
     ("inference.networking.x-k8s.io", "InferenceModel"),

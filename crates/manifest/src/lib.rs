@@ -41,11 +41,14 @@ pub use ai_gateway::{
 };
 pub use crd::crds;
 pub use envoy_gateway::{
-    AppProtocol, BackOffPolicy, BackendConnection, BackendEndpoint, BackendSpec, BackendTls,
-    BackendTrafficPolicySpec, BackendType, CircuitBreaker, ClientConnection, ClientTimeout,
-    ClientTrafficPolicySpec, ConnectionLimit, FqdnEndpoint, HealthCheck, HttpClientTimeout, HttpTimeout,
-    IpEndpoint, PassiveHealthCheck, PerEndpointCircuitBreakers, PerRetryPolicy, RequestBuffer, Retry,
-    RetryOn, RetryTrigger, TargetSelector, TcpClientTimeout, TcpTimeout, Timeout, UnixSocket,
+    ApiKeyAuth, AppProtocol, Authorization, AuthorizationAction, AuthorizationHeader, AuthorizationOperation,
+    AuthorizationPrincipal, AuthorizationRule, BackOffPolicy, BackendConnection, BackendEndpoint,
+    BackendSpec, BackendTls, BackendTrafficPolicySpec, BackendType, CircuitBreaker, ClaimToHeader,
+    ClientConnection, ClientTimeout, ClientTrafficPolicySpec, ConnectionLimit, ExtractFrom, FqdnEndpoint,
+    HealthCheck, HttpClientTimeout, HttpTimeout, IpEndpoint, JwtAuth, JwtClaim, JwtClaimValueType,
+    JwtExtractor, JwtHeader, JwtPrincipal, JwtProvider, LocalJwks, LocalJwksType, PassiveHealthCheck,
+    PerEndpointCircuitBreakers, PerRetryPolicy, RemoteJwks, RequestBuffer, Retry, RetryOn, RetryTrigger,
+    SecurityPolicySpec, TargetSelector, TcpClientTimeout, TcpTimeout, Timeout, UnixSocket,
 };
 pub use finding::{Finding, Severity};
 pub use gateway_api::{
@@ -63,7 +66,7 @@ pub use kubernetes::{ConfigMap, DEFAULT_NAMESPACE, Metadata, NamespaceSpec, Secr
 pub use object::{
     AiGatewayRoute, AiServiceBackend, Backend, BackendSecurityPolicy, BackendTlsPolicy, BackendTrafficPolicy,
     ClientTrafficPolicy, Gateway, GatewayClass, GatewayConfig, HttpRoute, Namespace, Object, ReferenceGrant,
-    Resource, Unread,
+    Resource, SecurityPolicy, Unread,
 };
 pub use parse::{Parsed, Source, parse};
 pub use position::{Located, Position};

@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 use crate::ai_gateway::{
     AiGatewayRouteSpec, AiServiceBackendSpec, BackendSecurityPolicySpec, GatewayConfigSpec,
 };
-use crate::envoy_gateway::{BackendSpec, BackendTrafficPolicySpec, ClientTrafficPolicySpec};
+use crate::envoy_gateway::{
+    BackendSpec, BackendTrafficPolicySpec, ClientTrafficPolicySpec, SecurityPolicySpec,
+};
 use crate::gateway_api::{
     BackendTlsPolicySpec, GatewayClassSpec, GatewaySpec, HttpRouteSpec, PolicyTargetReference,
     ReferenceGrantSpec,
@@ -47,6 +49,8 @@ pub type BackendTlsPolicy = Resource<BackendTlsPolicySpec>;
 pub type BackendTrafficPolicy = Resource<BackendTrafficPolicySpec>;
 /// Bounds towards clients.
 pub type ClientTrafficPolicy = Resource<ClientTrafficPolicySpec>;
+/// What callers have to prove.
+pub type SecurityPolicy = Resource<SecurityPolicySpec>;
 /// A namespace and its labels.
 pub type Namespace = Resource<NamespaceSpec>;
 
@@ -95,6 +99,8 @@ pub enum Object {
     BackendTrafficPolicy(BackendTrafficPolicy),
     /// Bounds towards clients.
     ClientTrafficPolicy(ClientTrafficPolicy),
+    /// What callers have to prove.
+    SecurityPolicy(SecurityPolicy),
     /// Texts that nobody may see.
     Secret(Secret),
     /// Texts that are no secret.
@@ -124,6 +130,7 @@ impl Object {
             Object::BackendTlsPolicy(_) => "BackendTLSPolicy",
             Object::BackendTrafficPolicy(_) => "BackendTrafficPolicy",
             Object::ClientTrafficPolicy(_) => "ClientTrafficPolicy",
+            Object::SecurityPolicy(_) => "SecurityPolicy",
             Object::Secret(_) => "Secret",
             Object::ConfigMap(_) => "ConfigMap",
             Object::Namespace(_) => "Namespace",
@@ -146,6 +153,7 @@ impl Object {
             Object::BackendTlsPolicy(object) => &object.metadata,
             Object::BackendTrafficPolicy(object) => &object.metadata,
             Object::ClientTrafficPolicy(object) => &object.metadata,
+            Object::SecurityPolicy(object) => &object.metadata,
             Object::Secret(object) => &object.metadata,
             Object::ConfigMap(object) => &object.metadata,
             Object::Namespace(object) => &object.metadata,

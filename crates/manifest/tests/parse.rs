@@ -37,6 +37,7 @@ fn json(object: &Object) -> Value {
         Object::BackendTlsPolicy(object) => serde_json::to_value(object),
         Object::BackendTrafficPolicy(object) => serde_json::to_value(object),
         Object::ClientTrafficPolicy(object) => serde_json::to_value(object),
+        Object::SecurityPolicy(object) => serde_json::to_value(object),
         Object::ConfigMap(object) => serde_json::to_value(object),
         Object::Namespace(object) => serde_json::to_value(object),
         Object::Secret(secret) => {

@@ -6,6 +6,7 @@
 mod backend;
 mod backend_traffic_policy;
 mod client_traffic_policy;
+mod security_policy;
 
 pub use backend::{
     AppProtocol, BackendEndpoint, BackendSpec, BackendTls, BackendType, FqdnEndpoint, IpEndpoint, UnixSocket,
@@ -18,4 +19,10 @@ pub use backend_traffic_policy::{
 pub use client_traffic_policy::{
     ClientConnection, ClientTimeout, ClientTrafficPolicySpec, ConnectionLimit, HttpClientTimeout,
     TcpClientTimeout,
+};
+pub use security_policy::{
+    ApiKeyAuth, Authorization, AuthorizationAction, AuthorizationHeader, AuthorizationOperation,
+    AuthorizationPrincipal, AuthorizationRule, ClaimToHeader, ExtractFrom, JwtAuth, JwtClaim,
+    JwtClaimValueType, JwtExtractor, JwtHeader, JwtPrincipal, JwtProvider, LocalJwks, LocalJwksType,
+    RemoteJwks, SecurityPolicySpec,
 };
