@@ -38,7 +38,12 @@ pub(crate) fn compile(bundle: &Bundle, diagnostics: &mut Vec<Diagnostic>) -> Acc
     let compile = |(name, access): (&String, &Access)| {
         let compiled = CompiledAccess::compile(name, access).map(Arc::new).map_err(|(path, message)| {
             let object = format!("SecurityPolicy {name}");
-            diagnostics.push(Diagnostic { object, path, severity: Severity::Error, message: message.clone() });
+            diagnostics.push(Diagnostic {
+                object,
+                path,
+                severity: Severity::Error,
+                message: message.clone(),
+            });
             format!("SecurityPolicy \"{name}\": {message}")
         });
         (name.clone(), compiled)
@@ -129,7 +134,10 @@ fn expression(text: &str) -> Result<Program, String> {
         let first = errors.errors.first().map(|error| error.msg.as_str()).unwrap_or_default();
         // What could have stood there instead is nearly every token of the language.
         let first = first.split_once(" expecting ").map_or(first, |(first, _)| first);
-        format!("is not CEL: {}", first.lines().next().unwrap_or_default().trim_start_matches("Syntax error: "))
+        format!(
+            "is not CEL: {}",
+            first.lines().next().unwrap_or_default().trim_start_matches("Syntax error: ")
+        )
     })?;
     if !BINDING.iter().any(|call| text.contains(call)) {
         let references = program.references();

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use tollgate_terms::RouteName;
 
+use crate::access::{Accesses, Entry};
 use crate::bundle::{
     self, HeaderEdit, HeaderMatch, PathMatch, PathRewrite, PlainAction, PlainMatch, PlainRoute, PlainRule,
     QueryMatch, Redirect, TextMatch, Timeouts,
 };
-use crate::access::{Accesses, Entry};
 use crate::condition::{self, Condition, Expected, MODEL_HEADER, Test};
 use crate::mutation::{header_name, header_value, is_gateway_owned};
 use crate::rule::Backends;

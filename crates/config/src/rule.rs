@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use tollgate_terms::{ModelName, RouteName};
 
-use crate::bundle::{self, Cost, OnLoss, Retry, Timeouts};
 use crate::access::{Accesses, Entry};
+use crate::bundle::{self, Cost, OnLoss, Retry, Timeouts};
 use crate::mutation::CompiledMutation;
 use crate::{Bundle, Diagnostic, Severity};
 

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use http::{HeaderMap, HeaderName};
 use tollgate_terms::ModelName;
 
-use crate::bundle::{Bundle, HeaderMatch, Listener, Match, Route, Rule};
 use crate::access::{self, Entry};
+use crate::bundle::{Bundle, HeaderMatch, Listener, Match, Route, Rule};
 use crate::condition::{self, Condition};
 use crate::plain::{self, PlainAlternative, PlainRequest};
 use crate::rule::{CompiledRule, RuleCompiler};

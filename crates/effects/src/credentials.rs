@@ -13,8 +13,8 @@ use tollgate_exchange::authorize::{Keyring, Wanted};
 use tollgate_exchange::{Answer, Offered};
 use tollgate_terms::Secret;
 
-use crate::live::{Found, Keeper, Live, Surroundings};
 use crate::callers::Callers;
+use crate::live::{Found, Keeper, Live, Surroundings};
 use crate::{Awaited, Secrets};
 
 use prepare::Preparing;

@@ -134,7 +134,9 @@ fn caller<'a>(head: &'a RequestHead, arrival: &Arrival) -> Caller<'a> {
 /// Of several reasons, what may pass comes before what will not.
 fn first(denied: &mut Option<Denied>, error: Denied) {
     match (&denied, &error) {
-        (None, _) | (Some(Denied::Unproved | Denied::Forbidden), Denied::KeysMissing(_)) => *denied = Some(error),
+        (None, _) | (Some(Denied::Unproved | Denied::Forbidden), Denied::KeysMissing(_)) => {
+            *denied = Some(error)
+        }
         (Some(Denied::Unproved), Denied::Forbidden) => *denied = Some(error),
         (Some(_), _) => {}
     }

@@ -398,9 +398,14 @@ fn admit(
     match head.body {
         BodyFraming::Absent => Err(Refusal::LengthRequired),
         BodyFraming::Sized(bytes) if bytes > bytes_max => Err(Refusal::BodyTooLarge { bytes_max }),
-        BodyFraming::Sized(_) | BodyFraming::Unsized => {
-            Ok(AwaitBody { snapshot: Arc::clone(snapshot), dialect, operation, told, bytes_max, granted: None })
-        }
+        BodyFraming::Sized(_) | BodyFraming::Unsized => Ok(AwaitBody {
+            snapshot: Arc::clone(snapshot),
+            dialect,
+            operation,
+            told,
+            bytes_max,
+            granted: None,
+        }),
     }
 }
 

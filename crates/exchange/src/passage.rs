@@ -7,11 +7,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, COOKIE, EXPECT, HOST, LOCATION};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
-use tollgate_config::{Entry, Snapshot};
 use tollgate_config::bundle::{Backend, Listener, Redirect, Timeouts};
 use tollgate_config::plain::{
     CompiledAction, CompiledForward, CompiledPlainRule, PlainAlternative, PlainRequest,
 };
+use tollgate_config::{Entry, Snapshot};
 use tollgate_policy::authorize::{Granted, Wanted};
 use tollgate_terms::{Dialect, Principal, RouteName};
 
@@ -138,9 +138,11 @@ pub(crate) fn decide(snapshot: &Snapshot, head: &mut RequestHead, arrival: &Arri
                 .ok_or_else(|| misconfigured("its redirect leads nowhere"))
                 .and_then(Err)
         }
-        (None, CompiledAction::Forward(forward)) => passage(&alternative, forward, head, (host, &granted), listener)
-            .map(Box::new)
-            .ok_or_else(|| Refusal::BadHost.reply(dialect, request_id)),
+        (None, CompiledAction::Forward(forward)) => {
+            passage(&alternative, forward, head, (host, &granted), listener)
+                .map(Box::new)
+                .ok_or_else(|| Refusal::BadHost.reply(dialect, request_id))
+        }
     };
     Some(Decided { route, dialect, principal, wanted: None, outcome })
 }

@@ -21,6 +21,7 @@ pub(crate) const AI_BACKEND: Kind = Kind { group: AI_GATEWAY, name: "AIServiceBa
 pub(crate) const AI_SECURITY: Kind = Kind { group: AI_GATEWAY, name: "BackendSecurityPolicy" };
 pub(crate) const BACKEND_TLS: Kind = Kind { group: GATEWAY_API, name: "BackendTLSPolicy" };
 pub(crate) const BACKEND_TRAFFIC: Kind = Kind { group: ENVOY_GATEWAY, name: "BackendTrafficPolicy" };
+pub(crate) const SECURITY: Kind = Kind { group: ENVOY_GATEWAY, name: "SecurityPolicy" };
 pub(crate) const CLIENT_TRAFFIC: Kind = Kind { group: ENVOY_GATEWAY, name: "ClientTrafficPolicy" };
 pub(crate) const INFERENCE_POOL: Kind = Kind { group: "inference.networking.k8s.io", name: "InferencePool" };
 pub(crate) const GATEWAY_CLASS: Kind = Kind { group: GATEWAY_API, name: "GatewayClass" };

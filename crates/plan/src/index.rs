@@ -6,7 +6,7 @@ use tollgate_manifest::{
     AiGatewayRouteSpec, AiServiceBackendSpec, BackendSecurityPolicySpec, BackendSpec, BackendTlsPolicySpec,
     BackendTrafficPolicySpec, ClientTrafficPolicySpec, ConfigMap, GatewayClassSpec, GatewayConfigSpec,
     GatewaySpec, HttpRouteSpec, Metadata, NamespaceSpec, Object, ReferenceGrantSpec, Resource, Secret,
-    Unread,
+    SecurityPolicySpec, Unread,
 };
 
 use crate::findings::{Findings, ObjectId};
@@ -93,6 +93,7 @@ pub(crate) struct Index<'a> {
     pub(crate) backends: Items<'a, BackendSpec>,
     pub(crate) backend_traffic_policies: Items<'a, BackendTrafficPolicySpec>,
     pub(crate) client_traffic_policies: Items<'a, ClientTrafficPolicySpec>,
+    pub(crate) security_policies: Items<'a, SecurityPolicySpec>,
     pub(crate) namespaces: Items<'a, NamespaceSpec>,
     pub(crate) config_maps: Items<'a, ConfigMap>,
     pub(crate) secrets: Items<'a, Secret>,
@@ -183,6 +184,7 @@ impl<'a> Index<'a> {
             Object::ClientTrafficPolicy(it) => {
                 put(&mut self.client_traffic_policies, "ClientTrafficPolicy", it, findings);
             }
+            Object::SecurityPolicy(it) => put(&mut self.security_policies, "SecurityPolicy", it, findings),
             Object::Namespace(it) => put(&mut self.namespaces, "Namespace", it, findings),
             Object::ConfigMap(it) => self.config_maps.add("ConfigMap", &it.metadata, it, findings),
             Object::Secret(it) => self.secrets.add("Secret", &it.metadata, it, findings),

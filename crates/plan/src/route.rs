@@ -11,6 +11,7 @@ use tollgate_manifest::{
 };
 use tollgate_terms::{BackendName, ModelName, RouteName};
 
+use crate::access::AccessPolicies;
 use crate::attach::Attachment;
 use crate::backend::{Backends, PlannedBackend};
 use crate::backend_traffic::{Traffic, TrafficPolicies, Upstream};
@@ -34,6 +35,7 @@ pub(crate) struct Routes<'a> {
     pub(crate) attachment: Attachment<'a, 'a>,
     pub(crate) backends: &'a Backends,
     pub(crate) traffic: &'a TrafficPolicies<'a>,
+    pub(crate) access: &'a AccessPolicies<'a>,
 }
 
 /// Backends that some rule sends to, as they stand in the bundle.
@@ -80,7 +82,12 @@ impl<'a> Routes<'a> {
     fn defaults(&self, listener: &PlannedListener<'a>) -> Defaults<'a> {
         let Some(origin) = listener.origin.as_ref() else { return Defaults::default() };
         let costs = origin.config.map_or(&[][..], |config| &config.spec.global_llm_request_costs);
-        Defaults { policy: self.traffic.of_listener(origin), costs, broken: listener.broken.clone() }
+        Defaults {
+            policy: self.traffic.of_listener(origin),
+            access: self.access.of_listener(origin),
+            costs,
+            broken: listener.broken.clone(),
+        }
     }
 
     fn route(
@@ -114,7 +121,8 @@ impl<'a> Routes<'a> {
     ) -> bundle::Rule {
         check_rule(&route.id, at, rule, findings);
         let held = self.traffic.of_rule(&route.id, rule.name.as_deref(), &defaults.policy);
-        let unserved = defaults.broken.clone().or_else(|| held.as_ref().err().cloned());
+        let asked = self.access.of_rule(&route.id, rule.name.as_deref(), &defaults.access);
+        let unserved = defaults.broken.clone().or_else(|| held.as_ref().err().cloned()).or(asked.broken);
         let traffic = held.unwrap_or_default();
         let mut targets = Vec::new();
         let mut first_mistake = None;
@@ -144,6 +152,7 @@ impl<'a> Routes<'a> {
             models_created_at: rule
                 .models_created_at
                 .map_or_else(|| route.created_at(), |at| at.unix_seconds()),
+            access: asked.access,
             broken,
         }
     }
@@ -215,6 +224,8 @@ impl<'a> Routes<'a> {
 pub(crate) struct Defaults<'a> {
     /// Its BackendTrafficPolicy, or why none of the routes without one of their own can be served.
     pub(crate) policy: Result<Option<&'a ObjectId>, String>,
+    /// Its SecurityPolicy, in the same way.
+    pub(crate) access: Result<Option<&'a ObjectId>, String>,
     costs: &'a [tollgate_manifest::LlmRequestCost],
     /// Why no route can be served.
     pub(crate) broken: Option<String>,
@@ -222,7 +233,7 @@ pub(crate) struct Defaults<'a> {
 
 impl Default for Defaults<'_> {
     fn default() -> Self {
-        Self { policy: Ok(None), costs: &[], broken: None }
+        Self { policy: Ok(None), access: Ok(None), costs: &[], broken: None }
     }
 }
 

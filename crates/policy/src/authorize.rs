@@ -137,7 +137,9 @@ fn token_of<'a>(
 ) -> Result<Option<(usize, Proved<'a>)>, Denied> {
     let mut denied = None;
     for (at, provider) in jwt.providers.iter().enumerate() {
-        let Some(shown) = provider.places.iter().find_map(|place| place::find(place, caller)) else { continue };
+        let Some(shown) = provider.places.iter().find_map(|place| place::find(place, caller)) else {
+            continue;
+        };
         let set = keys.and_then(|keys| keys.sets.get(at));
         let verified = shown
             .map_err(|place::Twice| token::Unfit::Bad)

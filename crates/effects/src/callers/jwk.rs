@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+use aws_lc_rs::hmac;
 use aws_lc_rs::rsa::PublicKeyComponents;
 use aws_lc_rs::signature::{self, UnparsedPublicKey, VerificationAlgorithm};
-use aws_lc_rs::hmac;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Deserialize;
@@ -81,8 +81,12 @@ impl Written {
                 let n = bytes(&self.n)?;
                 (Material::Rsa(PublicKeyComponents { n, e }), &[Rs256, Rs384, Rs512, Ps256, Ps384, Ps512])
             }
-            ("EC", Some("P-256")) => (Material::Point(point(&bytes(&self.x)?, &bytes(&self.y)?, 32)?), &[Es256]),
-            ("EC", Some("P-384")) => (Material::Point(point(&bytes(&self.x)?, &bytes(&self.y)?, 48)?), &[Es384]),
+            ("EC", Some("P-256")) => {
+                (Material::Point(point(&bytes(&self.x)?, &bytes(&self.y)?, 32)?), &[Es256])
+            }
+            ("EC", Some("P-384")) => {
+                (Material::Point(point(&bytes(&self.x)?, &bytes(&self.y)?, 48)?), &[Es384])
+            }
             ("OKP", Some("Ed25519")) => {
                 (Material::Point(bytes(&self.x).filter(|x| x.len() == 32)?), &[EdDsa])
             }

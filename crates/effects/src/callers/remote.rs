@@ -31,7 +31,8 @@ impl RemoteKeys {
     pub(super) fn start(runtime: &Handle, client: Client, uri: String, refresh: Duration) -> Self {
         let (sender, state) = watch::channel(KeySet { keys: None, asked_at_s: Some(now_s()) });
         let wanted = Arc::new(Notify::new());
-        let fetching = Fetching { client, uri, refresh, state: sender, wanted: Arc::clone(&wanted), failures: 0 };
+        let fetching =
+            Fetching { client, uri, refresh, state: sender, wanted: Arc::clone(&wanted), failures: 0 };
         let task = runtime.spawn(fetching.run()).abort_handle();
         Self { state, wanted, task }
     }
@@ -72,7 +73,8 @@ impl Fetching {
                     self.failures = 0;
                     self.state.send_replace(keys);
                     // Up to a fifth earlier, so that many gateways do not ask at once.
-                    self.refresh.mul_f64(0.9 - 0.1 * f64::from(rand::random::<u16>()) / f64::from(u16::MAX))
+                    let share = 0.9 - 0.1 * f64::from(rand::random::<u16>()) / f64::from(u16::MAX);
+                    self.refresh.mul_f64(share).max(PAUSE_MIN)
                 }
                 Err(error) => {
                     self.failures = self.failures.saturating_add(1);
@@ -93,7 +95,7 @@ impl Fetching {
         if self.failures > 0 {
             return tokio::time::sleep(wait).await;
         }
-        tokio::time::sleep(PAUSE_MIN.min(wait)).await;
+        tokio::time::sleep(PAUSE_MIN).await;
         tokio::select! {
             () = tokio::time::sleep(wait.saturating_sub(PAUSE_MIN)) => {}
             () = self.wanted.notified() => {}
@@ -102,8 +104,10 @@ impl Fetching {
 
     async fn fetch(&self) -> Result<KeySet, IssueError> {
         let text = key_set(&self.client, &self.uri).await?;
-        let keys = jwk::parse(&text, Shared::Refused)
-            .map_err(|reason| IssueError::Unreadable { service: self.uri.clone(), reason: reason.to_owned() })?;
+        let keys = jwk::parse(&text, Shared::Refused).map_err(|reason| IssueError::Unreadable {
+            service: self.uri.clone(),
+            reason: reason.to_owned(),
+        })?;
         Ok(KeySet { keys: Some(keys), asked_at_s: Some(now_s()) })
     }
 }

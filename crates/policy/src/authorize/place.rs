@@ -25,10 +25,13 @@ pub(super) fn find<'a>(place: &Place, caller: &Caller<'a>) -> Option<Result<Cow<
             let value = if prefix.is_empty() { value } else { without_prefix(value, prefix)? };
             Some(Ok(Cow::Borrowed(value)))
         }
-        Place::Query(name) => only(parameters(caller.query).filter(|(key, _)| key == name).map(|(_, value)| value)),
+        Place::Query(name) => {
+            only(parameters(caller.query).filter(|(key, _)| key == name).map(|(_, value)| value))
+        }
         Place::Cookie(name) => {
             let cookies = caller.headers.get_all(COOKIE).iter().filter_map(|line| line.to_str().ok());
-            let pairs = cookies.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
+            let pairs =
+                cookies.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
             only(pairs.filter(|(key, _)| key == name).map(|(_, value)| Cow::Borrowed(value)))
         }
     }
@@ -103,7 +106,8 @@ mod tests {
 
     fn found(place: &Place, query: &str, headers: &HeaderMap) -> Option<Result<String, ()>> {
         let method = Method::GET;
-        let caller = Caller { method: &method, path: "/", query: Some(query), headers, address: None, now_s: 0 };
+        let caller =
+            Caller { method: &method, path: "/", query: Some(query), headers, address: None, now_s: 0 };
         find(place, &caller).map(|found| found.map(Cow::into_owned).map_err(|Twice| ()))
     }
 

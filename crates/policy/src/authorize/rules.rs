@@ -39,8 +39,12 @@ fn is_for(rule: &AccessRule, caller: &Caller<'_>, proved: Option<&Proved<'_>>) -
         || caller.address.is_some_and(|address| rule.networks.iter().any(|network| covers(network, address)));
     let has_method =
         rule.methods.is_empty() || rule.methods.iter().any(|method| method == caller.method.as_str());
-    let has_token = rule.token.as_ref().is_none_or(|wanted| proved.is_some_and(|proved| is_like(proved, wanted)));
-    is_near && has_method && has_token && rule.headers.iter().all(|(name, values)| has_header(caller, name, values))
+    let has_token =
+        rule.token.as_ref().is_none_or(|wanted| proved.is_some_and(|proved| is_like(proved, wanted)));
+    is_near
+        && has_method
+        && has_token
+        && rule.headers.iter().all(|(name, values)| has_header(caller, name, values))
 }
 
 /// Whether a header has one of `values` as all of its value. Lines of one name are one value (RFC 9110 section 5.3).
@@ -140,7 +144,8 @@ fn evaluate(
         claims: proved.map_or(&none, |proved| &proved.claims),
         provider: proved.map_or("", |proved| proved.provider),
     };
-    let source = SeenSource { address: caller.address.map(|address| address.to_string()).unwrap_or_default() };
+    let source =
+        SeenSource { address: caller.address.map(|address| address.to_string()).unwrap_or_default() };
     let mut context = Context::default();
     context.add_variable("request", request).map_err(drop)?;
     context.add_variable("principal", seen).map_err(drop)?;

@@ -120,9 +120,8 @@ pub(super) fn verify(
         return Err(if may_ask { Unfit::KeyMissing } else { Unfit::Bad });
     }
     let mut fitting = named.filter(|key| key.algorithms.contains(&signed.algorithm)).take(KEYS_TRIED_MAX);
-    let verifies = |key: &Key| {
-        key.verifier.verifies(signed.algorithm, signed.message.as_bytes(), &signed.signature)
-    };
+    let verifies =
+        |key: &Key| key.verifier.verifies(signed.algorithm, signed.message.as_bytes(), &signed.signature);
     if fitting.any(verifies) { Ok(claims) } else { Err(Unfit::Bad) }
 }
 
@@ -163,7 +162,13 @@ impl<'a> Signed<'a> {
         };
         let algorithm = Algorithm::called(header.get("alg")?.as_str()?)?;
         let signature = signature?;
-        (is_token && !signature.is_empty()).then_some(Self { algorithm, key_id, message, signature, payload: payload? })
+        (is_token && !signature.is_empty()).then_some(Self {
+            algorithm,
+            key_id,
+            message,
+            signature,
+            payload: payload?,
+        })
     }
 
     /// The claims, if they are those of a token for us and for now.
