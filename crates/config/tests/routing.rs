@@ -32,6 +32,7 @@ fn rule(name: &str, matches: &[&[HeaderMatch]]) -> Rule {
         retry: Retry::default(),
         models_owned_by: name.to_owned(),
         models_created_at: 7,
+        access: None,
         broken: None,
     }
 }
