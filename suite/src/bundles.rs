@@ -37,6 +37,7 @@ pub fn rule(backends: &[&str]) -> Rule {
         limits: Vec::new(),
         models_owned_by: "tests".to_owned(),
         models_created_at: 0,
+        access: None,
         broken: None,
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! It is plain data, so it can be printed, compared and sent to another process.
 
+mod access;
 mod credential;
 mod limit;
 mod plain;
@@ -19,6 +20,10 @@ pub use tollgate_host::{
 use tollgate_terms::{BackendName, ModelName, RouteName};
 
 pub use crate::cost_expression::{CostError, CostExpression, CostFacts};
+pub use access::{
+    Access, AccessRule, ApiClient, ApiKeys, Authorization, Jwt, JwtProvider, KeySource, Permission, Place,
+    PrincipalClaims, TokenCondition,
+};
 pub use credential::{
     AwsSource, AzureIdentity, AzureSource, ClientId, Credential, CredentialSource, GoogleFederation,
     GoogleSource, OidcClient,
@@ -48,6 +53,9 @@ pub struct Bundle {
     /// Secrets of credentials whose values are kept elsewhere, by `namespace/name`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub remote_secrets: BTreeMap<String, RemoteSecret>,
+    /// What callers have to prove, by the `namespace/name` of the SecurityPolicy that says so.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub access: BTreeMap<String, Access>,
 }
 
 /// A value inside a Kubernetes Secret or ConfigMap.
@@ -174,6 +182,9 @@ pub struct Rule {
     pub models_owned_by: String,
     /// `created` of its models in the model list, Unix seconds.
     pub models_created_at: i64,
+    /// What callers have to prove, by its name in the bundle; `None` lets everybody in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub access: Option<String>,
     /// Set when the rule cannot be served as written (a missing backend, a denied grant, an invalid policy): it
     /// answers 500 with this reason and never falls through to another rule.
     pub broken: Option<String>,

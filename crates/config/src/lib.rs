@@ -6,6 +6,7 @@
 //!
 //! [`SecretRef`]: bundle::SecretRef
 
+mod access;
 pub mod bundle;
 mod condition;
 mod cost_expression;
@@ -19,6 +20,7 @@ mod rule;
 mod snapshot;
 mod table;
 
+pub use access::{CompiledAccess, Entry, check_access_expression};
 pub use bundle::Bundle;
 pub use condition::{Condition, Expected, MODEL_HEADER, can_hold, check_regular_expression};
 pub use diagnostic::{Diagnostic, Severity};

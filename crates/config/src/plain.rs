@@ -6,6 +6,7 @@ use std::sync::Arc;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use tollgate_terms::RouteName;
 
+use crate::access::{Accesses, Entry};
 use crate::bundle::{
     self, HeaderEdit, HeaderMatch, PathMatch, PathRewrite, PlainAction, PlainMatch, PlainRoute, PlainRule,
     QueryMatch, Redirect, TextMatch, Timeouts,
@@ -43,6 +44,8 @@ pub struct CompiledPlainRule {
     pub action: CompiledAction,
     /// Bounds in time.
     pub timeouts: Timeouts,
+    /// Whom it lets in.
+    pub entry: Entry,
     /// Set when the rule cannot be served: it answers 500 with this reason.
     pub broken: Option<String>,
 }
@@ -264,14 +267,14 @@ impl QueryCondition {
 /// Compiles a route into the alternatives of all its rules.
 pub(crate) fn compile(
     route: &PlainRoute,
-    backends: &Backends<'_>,
+    known: (&Backends<'_>, &Accesses),
     diagnostics: &mut Vec<Diagnostic>,
 ) -> Vec<PlainAlternative> {
     let mut alternatives = Vec::new();
     for (index, rule) in route.rules.iter().enumerate() {
         let mut findings = Vec::new();
         let matches = compile_matches(&rule.matches, &mut findings);
-        let compiled = Arc::new(compile_rule(route, index, rule, backends, &mut findings));
+        let compiled = Arc::new(compile_rule(route, index, rule, known, &mut findings));
         alternatives.extend(matches.into_iter().map(|(place, (path, method, headers, query))| {
             let rule = Arc::clone(&compiled);
             PlainAlternative { path, method, headers, query, created_at: route.created_at, place, rule }
@@ -365,7 +368,7 @@ fn compile_rule(
     route: &PlainRoute,
     index: usize,
     rule: &PlainRule,
-    backends: &Backends<'_>,
+    (backends, accesses): (&Backends<'_>, &Accesses),
     findings: &mut Findings,
 ) -> CompiledPlainRule {
     let mut broken = rule.broken.clone();
@@ -406,6 +409,16 @@ fn compile_rule(
             CompiledAction::Forward(forward)
         }
     };
-    let (name, timeouts) = (route.name.clone(), rule.timeouts.clone());
-    CompiledPlainRule { route: name, index, request_headers, response_headers, action, timeouts, broken }
+    // What is wrong with it is told already.
+    let (entry, closed) = Entry::find(accesses, rule.access.as_deref());
+    CompiledPlainRule {
+        route: route.name.clone(),
+        index,
+        request_headers,
+        response_headers,
+        action,
+        timeouts: rule.timeouts.clone(),
+        entry,
+        broken: broken.or(closed),
+    }
 }

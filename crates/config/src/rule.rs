@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tollgate_terms::{ModelName, RouteName};
 
+use crate::access::{Accesses, Entry};
 use crate::bundle::{self, Cost, OnLoss, Retry, Timeouts};
 use crate::limit::CompiledLimit;
 use crate::mutation::CompiledMutation;
@@ -30,6 +31,8 @@ pub struct CompiledRule {
     pub costs: Vec<Cost>,
     /// What to do when a translation cannot say all of a request.
     pub on_loss: OnLoss,
+    /// Whom it lets in.
+    pub entry: Entry,
     /// Set when the rule cannot be served: it answers 500 with this reason.
     pub broken: Option<String>,
 }
@@ -59,17 +62,18 @@ pub(crate) type Backends<'a> = std::collections::HashMap<&'a str, Arc<bundle::Ba
 /// Compiles rules, numbering targets across all of them and sharing backends.
 pub(crate) struct RuleCompiler<'a> {
     pub(crate) backends: Backends<'a>,
+    pub(crate) accesses: Accesses,
     next_target_id: u32,
 }
 
 impl<'a> RuleCompiler<'a> {
-    pub(crate) fn new(bundle: &'a Bundle) -> Self {
+    pub(crate) fn new(bundle: &'a Bundle, accesses: Accesses) -> Self {
         let backends = bundle
             .backends
             .iter()
             .map(|(name, backend)| (name.as_ref(), Arc::new(backend.clone())))
             .collect();
-        Self { backends, next_target_id: 0 }
+        Self { backends, accesses, next_target_id: 0 }
     }
 
     /// Compiles rule `index` of `route`. `broken` says what is already known to be wrong with it.
@@ -106,6 +110,8 @@ impl<'a> RuleCompiler<'a> {
             Vec::new()
         });
         targets.sort_by_key(|target| target.priority);
+        // What is wrong with it is told already.
+        let (entry, closed) = Entry::find(&self.accesses, rule.access.as_deref());
         CompiledRule {
             route: route.name.clone(),
             index,
@@ -116,7 +122,8 @@ impl<'a> RuleCompiler<'a> {
             limits,
             costs: route.costs.clone(),
             on_loss: route.on_loss,
-            broken,
+            entry,
+            broken: broken.or(closed),
         }
     }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use http::{HeaderMap, HeaderName};
 use tollgate_terms::ModelName;
 
+use crate::access::{self, Entry};
 use crate::bundle::{Bundle, HeaderMatch, Listener, Match, Route, Rule};
 use crate::condition::{self, Condition};
 use crate::plain::{self, PlainAlternative, PlainRequest};
@@ -42,7 +43,7 @@ impl Snapshot {
             let tables = HostTables::default();
             listeners.entry(listener.name.clone()).or_insert(CompiledListener { index, tables });
         }
-        let mut rules = RuleCompiler::new(&bundle);
+        let mut rules = RuleCompiler::new(&bundle, access::compile(&bundle, &mut diagnostics));
         let mut attach = |names: &[String], own: &[String], add: &dyn Fn(&mut HostTables, Option<&str>)| {
             for name in names {
                 let Some(listener) = listeners.get_mut(name) else { continue };
@@ -59,7 +60,7 @@ impl Snapshot {
             });
         }
         for route in &bundle.plain_routes {
-            let alternatives = plain::compile(route, &rules.backends, &mut diagnostics);
+            let alternatives = plain::compile(route, (&rules.backends, &rules.accesses), &mut diagnostics);
             let alternatives: Vec<_> = alternatives.into_iter().map(Arc::new).collect();
             attach(&route.listeners, &route.hostnames, &|tables, hostname| {
                 alternatives
@@ -116,6 +117,11 @@ impl Snapshot {
         model: &ModelName,
     ) -> Option<&Arc<CompiledRule>> {
         self.listeners.get(listener)?.tables.route(host, headers, model)
+    }
+
+    /// Whom the rules for models at `host` let in, each sort once; rules that let nobody in are left out.
+    pub fn entries(&self, listener: &str, host: &str) -> &[Entry] {
+        self.listeners.get(listener).map_or(&[], |listener| listener.tables.entries(host))
     }
 
     /// Whether any request to `host` is for a model: then the paths of their APIs are.

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use http::HeaderMap;
 use tollgate_terms::ModelName;
 
+use crate::access::Entry;
 use crate::condition::Condition;
 use crate::hostname;
 use crate::plain::{PlainAlternative, PlainRequest};
@@ -24,6 +25,8 @@ pub struct ListedModel {
     pub owned_by: String,
     /// When it was made available, Unix seconds.
     pub created_s: u64,
+    /// The name of what callers have to prove who may ask for it, if anything.
+    pub access: Option<Arc<str>>,
 }
 
 /// The alternatives that serve one host name of a listener: when it is the most specific name that covers a host, they alone do.
@@ -72,6 +75,7 @@ struct RuleTable {
     by_model: HashMap<String, Vec<usize>>,
     scanned: Vec<usize>,
     models: Vec<ListedModel>,
+    entries: Vec<Entry>,
     /// After `sort` in order of precedence too.
     plain: Vec<Arc<PlainAlternative>>,
 }
@@ -126,6 +130,10 @@ impl HostTables {
         &self.table(host).models
     }
 
+    pub(crate) fn entries(&self, host: &str) -> &[Entry] {
+        &self.table(host).entries
+    }
+
     pub(crate) fn has_models(&self, host: &str) -> bool {
         !self.table(host).alternatives.is_empty()
     }
@@ -163,6 +171,12 @@ impl RuleTable {
             }
         }
         self.list_models();
+        for entry in self.alternatives.iter().map(|alternative| &alternative.rule.entry) {
+            let is_known = self.entries.iter().any(|known| known.is_same(entry));
+            if !is_known && !matches!(entry, Entry::Closed) {
+                self.entries.push(entry.clone());
+            }
+        }
     }
 
     /// Lists each model once, as the alternative of highest precedence describes it, in the order of precedence.
@@ -172,12 +186,14 @@ impl RuleTable {
             let Some(id) = alternative.exact_model().and_then(|model| ModelName::parse(model).ok()) else {
                 continue;
             };
-            if seen.insert(id.clone()) {
+            let entry = &alternative.rule.entry;
+            if seen.insert(id.clone()) && !matches!(entry, Entry::Closed) {
                 let listing = &alternative.listing;
                 self.models.push(ListedModel {
                     id,
                     owned_by: listing.owned_by.clone(),
                     created_s: listing.created_s,
+                    access: entry.access().map(|access| Arc::clone(&access.name)),
                 });
             }
         }

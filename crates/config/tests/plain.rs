@@ -44,6 +44,7 @@ fn rule(matches: &[PlainMatch]) -> PlainRule {
         response_headers: HeaderEdit::default(),
         action: PlainAction::Forward(Forward::default()),
         timeouts: Timeouts::default(),
+        access: None,
         broken: None,
     }
 }

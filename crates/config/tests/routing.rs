@@ -33,6 +33,7 @@ fn rule(name: &str, matches: &[&[HeaderMatch]]) -> Rule {
         limits: Vec::new(),
         models_owned_by: name.to_owned(),
         models_created_at: 7,
+        access: None,
         broken: None,
     }
 }

@@ -9,9 +9,11 @@ use std::sync::Arc;
 
 use tollgate_config::Bundle;
 use tollgate_config::bundle::{Backend, CredentialSource, Proof};
+use tollgate_exchange::authorize::{Keyring, Wanted};
 use tollgate_exchange::{Answer, Offered};
 use tollgate_terms::Secret;
 
+use crate::callers::Callers;
 use crate::live::{Found, Keeper, Live, Surroundings};
 use crate::{Awaited, Secrets};
 
@@ -26,6 +28,8 @@ struct Inner {
     held: BTreeMap<CredentialSource, Held>,
     /// Once there was something to fetch.
     fetcher: Option<Fetcher>,
+    /// The keys of callers.
+    callers: Callers,
 }
 
 /// What is held of one source.
@@ -47,9 +51,9 @@ struct Lent {
 
 /// Who fetches, and with what.
 #[derive(Clone)]
-struct Fetcher {
-    keeper: Arc<Keeper>,
-    around: Surroundings,
+pub(crate) struct Fetcher {
+    pub(crate) keeper: Arc<Keeper>,
+    pub(crate) around: Surroundings,
 }
 
 /// What there is of a credential.
@@ -80,8 +84,13 @@ impl Credentials {
         let sources = credentials.filter_map(|credential| credential.configured.as_ref());
         let mut preparing = Preparing { bundle, secrets, before, held: BTreeMap::new(), fetcher };
         sources.for_each(|source| preparing.add(source));
-        let Preparing { held, fetcher, .. } = preparing;
-        let credentials = Self(Arc::new(Inner { held, fetcher }));
+        let Preparing { held, mut fetcher, .. } = preparing;
+        let known = before.map(|before| &before.0.callers);
+        let callers = Callers::new(bundle, secrets, known, || {
+            fetcher = fetcher.take().or_else(Fetcher::of_process);
+            fetcher.clone()
+        });
+        let credentials = Self(Arc::new(Inner { held, fetcher, callers }));
         if let Some(before) = before {
             before.retire_all_but(&credentials);
         }
@@ -104,6 +113,16 @@ impl Credentials {
                 lent.live.retire();
             }
         }
+    }
+
+    /// The keys by which callers prove who they are, as they are now.
+    pub fn keyring(&self) -> Arc<Keyring> {
+        self.0.callers.keyring()
+    }
+
+    /// Has keys of callers fetched soon that an exchange has missed.
+    pub fn want(&self, wanted: &Wanted) {
+        self.0.callers.want(wanted);
     }
 
     /// What proves the gateway to `backend`. `offered` are the parts of what the request brought in the headers that its credential

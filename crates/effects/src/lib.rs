@@ -7,6 +7,7 @@
 #[cfg(test)]
 extern crate self as tollgate_effects;
 
+mod callers;
 mod clock;
 mod credentials;
 mod dispatch;

@@ -19,7 +19,7 @@ use tollgate_config::bundle::Proof;
 use crate::clock;
 
 pub(crate) use keeper::{Fetch, Keeper};
-pub(crate) use renewal::ENDLESS;
+pub(crate) use renewal::{ENDLESS, backoff};
 pub(crate) use surroundings::Surroundings;
 
 /// How long a request waits for a credential. An Envoy waits 10 seconds for its processor.

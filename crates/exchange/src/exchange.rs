@@ -6,12 +6,14 @@ use std::time::Instant;
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, UPGRADE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
-use tollgate_config::Snapshot;
+use tollgate_config::{Entry, ListedModel, Snapshot};
 use tollgate_dialect::{Endpoint, Invalid, PathFacts, Prefixes};
+use tollgate_policy::authorize::{Granted, Keyring, Wanted};
 use tollgate_terms::{
     BackendName, Delivery, Dialect, Fault, GatewayFault, ModelName, Operation, Principal, RouteName,
 };
 
+use crate::entry::{self, Told};
 use crate::explain::Explain;
 use crate::headers;
 use crate::passage::{self, Decided, Passage};
@@ -34,6 +36,8 @@ pub struct Arrival {
     pub at: Instant,
     /// The same moment, milliseconds since the Unix epoch.
     pub at_unix_ms: u64,
+    /// The keys of callers that are good at that moment.
+    pub keyring: Arc<Keyring>,
 }
 
 /// The head of a request, as a data plane parsed it.
@@ -106,6 +110,10 @@ pub struct Exchange {
     head: RequestHead,
     /// Who calls, as far as it is known.
     principal: Arc<Principal>,
+    /// What a data plane that routes by itself has to change before it does.
+    told: Told,
+    /// Keys that this exchange has missed.
+    wanted: Option<Wanted>,
     state: State,
     request_body_bytes: u64,
 }
@@ -140,6 +148,8 @@ struct AwaitBody {
     /// What the path tells of the request.
     told: Option<PathFacts>,
     bytes_max: u64,
+    /// What the caller was let in with; `None` while that depends on the rule.
+    granted: Option<Granted>,
 }
 
 impl Exchange {
@@ -152,23 +162,38 @@ impl Exchange {
         mut head: RequestHead,
         arrival: Arrival,
     ) -> (Self, Result<BodyPlan, LocalReply>) {
-        let opened = open(snapshot, &mut head, &arrival.request_id);
+        let host = head.host.as_deref().unwrap_or_default();
+        let entries = snapshot.entries(&head.listener, host);
+        let remove = entry::take_owned_out(entries, &mut head.headers);
+        let mut told = Told { remove, set: Vec::new() };
+        let opened = open(snapshot, &mut head, &arrival);
+        let (mut principal, mut wanted) = (Arc::default(), None);
         let dialect = || tollgate_dialect::error_dialect(&head.path, &head.headers);
         let (state, plan) = match opened {
             Ok(Opened::Await(await_body)) => {
                 let plan = BodyPlan::Whole { bytes_max: await_body.bytes_max };
+                if let Some(granted) = &await_body.granted {
+                    principal = Arc::clone(&granted.principal);
+                    told.set.clone_from(&granted.headers);
+                    entry::tell(granted, &mut head.headers);
+                }
                 (State::AwaitBody(await_body), Ok(plan))
             }
-            Ok(Opened::Plain(Decided { route, dialect, outcome })) => {
+            Ok(Opened::Plain(Decided { route, dialect, principal: caller, wanted: keys, outcome })) => {
+                (principal, wanted) = (caller, keys);
                 (State::Plain { route, backend: None, dialect }, outcome.map(BodyPlan::Pass))
             }
-            Ok(Opened::Reply(reply)) => (State::Answered { dialect: dialect() }, Err(reply)),
+            Ok(Opened::Reply(reply, caller)) => {
+                principal = caller;
+                (State::Answered { dialect: dialect() }, Err(reply))
+            }
             Err(refusal) => {
                 let dialect = dialect();
+                wanted = refusal.wanted().cloned();
                 (State::Answered { dialect }, Err(refusal.reply(dialect, &arrival.request_id)))
             }
         };
-        (Self { arrival, head, principal: Arc::default(), state, request_body_bytes: 0 }, plan)
+        (Self { arrival, head, principal, told, wanted, state, request_body_bytes: 0 }, plan)
     }
 
     /// An exchange about a head that its data plane could not read: all that can be done is to say so, which the reply does.
@@ -178,7 +203,8 @@ impl Exchange {
         let dialect = tollgate_dialect::error_dialect(&head.path, &head.headers);
         let reply = refusal.reply(dialect, &arrival.request_id);
         let state = State::Answered { dialect };
-        (Self { arrival, head, principal: Arc::default(), state, request_body_bytes: 0 }, reply)
+        let (principal, told) = (Arc::default(), Told::default());
+        (Self { arrival, head, principal, told, wanted: None, state, request_body_bytes: 0 }, reply)
     }
 
     /// Takes the whole request body and routes the request.
@@ -194,10 +220,14 @@ impl Exchange {
         };
         match routed {
             Ok((routed, client)) => {
+                self.principal = Arc::clone(&routed.principal);
                 self.state = State::Routed(Arc::clone(&routed));
                 Ok((routed, client))
             }
-            Err(refusal) => Err(Box::new(self.refuse(&refusal))),
+            Err(refusal) => {
+                self.wanted = refusal.wanted().cloned();
+                Err(Box::new(self.refuse(&refusal)))
+            }
         }
     }
 
@@ -219,6 +249,16 @@ impl Exchange {
     /// The id of the exchange.
     pub fn request_id(&self) -> &Arc<str> {
         &self.arrival.request_id
+    }
+
+    /// Keys that should be fetched now, since this exchange was refused for lack of them. Told once.
+    pub fn take_wanted_keys(&mut self) -> Option<Wanted> {
+        self.wanted.take()
+    }
+
+    /// What a data plane that routes by itself has to change in the head before it does.
+    pub fn told(&self) -> &Told {
+        &self.told
     }
 
     /// When the exchange began.
@@ -295,10 +335,10 @@ impl Exchange {
 enum Opened {
     Await(AwaitBody),
     Plain(Decided),
-    Reply(LocalReply),
+    Reply(LocalReply, Arc<Principal>),
 }
 
-fn open(snapshot: &Arc<Snapshot>, head: &mut RequestHead, request_id: &str) -> Result<Opened, Refusal> {
+fn open(snapshot: &Arc<Snapshot>, head: &mut RequestHead, arrival: &Arrival) -> Result<Opened, Refusal> {
     if is_too_large(head) {
         return Err(Refusal::HeadTooLarge);
     }
@@ -308,20 +348,22 @@ fn open(snapshot: &Arc<Snapshot>, head: &mut RequestHead, request_id: &str) -> R
     }
     let endpoint = tollgate_dialect::endpoint(&head.path, &head.headers, &Prefixes::default());
     if (endpoint.is_none() || !snapshot.has_models(&head.listener, host))
-        && let Some(decided) = passage::decide(snapshot, head, request_id)
+        && let Some(decided) = passage::decide(snapshot, head, arrival)
     {
         return Ok(Opened::Plain(decided));
     }
     match endpoint.ok_or_else(|| Refusal::UnknownPath { path: head.path.clone() })? {
         Endpoint::Operation { dialect, operation, told } => {
-            let await_body = admit(snapshot, head, dialect, operation, told)?;
+            let mut await_body = admit(snapshot, head, dialect, operation, told)?;
+            let entries = snapshot.entries(&head.listener, head.host.as_deref().unwrap_or_default());
+            await_body.granted = entry::enter_any(entries, head, arrival).map_err(Refusal::Denied)?;
             Ok(Opened::Await(await_body))
         }
         Endpoint::Models { dialect, id } => {
             if !matches!(head.method, Method::GET | Method::HEAD) {
                 return Err(Refusal::MethodNotAllowed { allow: "GET, HEAD" });
             }
-            models(snapshot, head, dialect, id.as_deref(), request_id).map(Opened::Reply)
+            models(snapshot, head, dialect, id.as_deref(), arrival)
         }
     }
 }
@@ -356,9 +398,14 @@ fn admit(
     match head.body {
         BodyFraming::Absent => Err(Refusal::LengthRequired),
         BodyFraming::Sized(bytes) if bytes > bytes_max => Err(Refusal::BodyTooLarge { bytes_max }),
-        BodyFraming::Sized(_) | BodyFraming::Unsized => {
-            Ok(AwaitBody { snapshot: Arc::clone(snapshot), dialect, operation, told, bytes_max })
-        }
+        BodyFraming::Sized(_) | BodyFraming::Unsized => Ok(AwaitBody {
+            snapshot: Arc::clone(snapshot),
+            dialect,
+            operation,
+            told,
+            bytes_max,
+            granted: None,
+        }),
     }
 }
 
@@ -372,11 +419,10 @@ fn models(
     head: &RequestHead,
     dialect: Dialect,
     id: Option<&str>,
-    request_id: &str,
-) -> Result<LocalReply, Refusal> {
-    let host = head.host.as_deref().unwrap_or_default();
-    let listed = snapshot.models(&head.listener, host);
-    let entries = listed.iter().map(|model| tollgate_dialect::ModelEntry {
+    arrival: &Arrival,
+) -> Result<Opened, Refusal> {
+    let visible = entry::visible(snapshot, head, arrival).map_err(Refusal::Denied)?;
+    let entries = visible.models.iter().map(|model| tollgate_dialect::ModelEntry {
         id: model.id.as_ref(),
         owned_by: &model.owned_by,
         created_s: model.created_s,
@@ -386,16 +432,18 @@ fn models(
         Some(id) => {
             let entry = entries.into_iter().find(|entry| entry.id == id).ok_or_else(|| Refusal::NoRoute {
                 model: id.to_owned(),
-                known: known_models(snapshot, &head.listener, host),
+                known: known_models(&visible.models),
             })?;
             tollgate_dialect::encode_model(dialect, &entry)
         }
     };
-    Ok(LocalReply { status: StatusCode::OK, headers: reply_headers(dialect, request_id), body, reason: None })
+    let headers = reply_headers(dialect, &arrival.request_id);
+    let reply = LocalReply { status: StatusCode::OK, headers, body, reason: None };
+    Ok(Opened::Reply(reply, visible.principal))
 }
 
-fn known_models(snapshot: &Snapshot, listener: &str, host: &str) -> Vec<String> {
-    snapshot.models(listener, host).iter().map(|model| model.id.to_string()).collect()
+fn known_models(models: &[&ListedModel]) -> Vec<String> {
+    models.iter().map(|model| model.id.to_string()).collect()
 }
 
 fn route(
@@ -404,7 +452,7 @@ fn route(
     arrival: &Arrival,
     body: Bytes,
 ) -> Result<(Arc<Routed>, ClientRequest), Refusal> {
-    let AwaitBody { snapshot, dialect, operation, told, bytes_max } = await_body;
+    let AwaitBody { snapshot, dialect, operation, told, bytes_max, granted } = await_body;
     if body.len() as u64 > bytes_max {
         return Err(Refusal::BodyTooLarge { bytes_max });
     }
@@ -414,11 +462,21 @@ fn route(
     let host = head.host.as_deref().unwrap_or_default();
     let rule = snapshot
         .route(&head.listener, host, &head.headers, &facts.model)
-        .ok_or_else(|| no_route(&snapshot, head, host, &facts.model))?;
+        .ok_or_else(|| no_route(&snapshot, head, arrival, &facts.model))?;
+    let (granted, is_told) = match granted {
+        Some(granted) => (granted, true),
+        None => (entry::enter(&rule.entry, head, arrival).map_err(Refusal::Denied)?, false),
+    };
     if let Some(reason) = &rule.broken {
         return Err(Refusal::Misconfigured { reason: reason.clone() });
     }
     let mut request_headers = std::mem::take(&mut head.headers);
+    if let Entry::Asked(access) = &rule.entry {
+        entry::take_credentials_out(access, None, &mut request_headers);
+        if !is_told {
+            entry::tell(&granted, &mut request_headers);
+        }
+    }
     let credentials = headers::take_secrets(&mut request_headers, snapshot.credential_headers());
     let routed = Routed {
         request_id: Arc::clone(&arrival.request_id),
@@ -432,7 +490,7 @@ fn route(
         vectors: facts.vectors,
         explain: Explain::of(&request_headers, rule.on_loss),
         client_address: head.client_address.parse().ok(),
-        principal: Arc::default(),
+        principal: granted.principal,
         rule: Arc::clone(rule),
         prices: Arc::clone(snapshot.prices()),
     };
@@ -447,6 +505,8 @@ fn route(
     Ok((Arc::new(routed), client))
 }
 
-fn no_route(snapshot: &Snapshot, head: &RequestHead, host: &str, model: &ModelName) -> Refusal {
-    Refusal::NoRoute { model: model.to_string(), known: known_models(snapshot, &head.listener, host) }
+fn no_route(snapshot: &Snapshot, head: &RequestHead, arrival: &Arrival, model: &ModelName) -> Refusal {
+    let visible = entry::visible(snapshot, head, arrival);
+    let known = visible.map(|visible| known_models(&visible.models)).unwrap_or_default();
+    Refusal::NoRoute { model: model.to_string(), known }
 }

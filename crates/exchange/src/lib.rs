@@ -8,6 +8,7 @@
 
 mod attempt;
 mod charge;
+mod entry;
 mod exchange;
 mod explain;
 mod headers;
@@ -23,6 +24,7 @@ mod stream;
 
 pub use attempt::{Attempt, Ending};
 pub use charge::Charge;
+pub use entry::Told;
 pub use exchange::{Arrival, BodyFraming, BodyPlan, End, Exchange, RequestHead};
 pub use journal::{Journal, Opening, Reserved};
 pub use passage::{Passage, PassedRequest};
@@ -34,4 +36,5 @@ pub use stages::UpstreamRequest;
 pub use step::{Answer, Need, Offered, Step};
 pub use tollgate_config::bundle::CostError;
 pub use tollgate_dialect::error_dialect;
+pub use tollgate_policy::authorize;
 pub use tollgate_policy::claim::Admission;

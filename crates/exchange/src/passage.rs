@@ -7,14 +7,16 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, COOKIE, EXPECT, HOST, LOCATION};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
-use tollgate_config::Snapshot;
 use tollgate_config::bundle::{Backend, Listener, Redirect, Timeouts};
 use tollgate_config::plain::{
     CompiledAction, CompiledForward, CompiledPlainRule, PlainAlternative, PlainRequest,
 };
-use tollgate_terms::{Dialect, RouteName};
+use tollgate_config::{Entry, Snapshot};
+use tollgate_policy::authorize::{Granted, Wanted};
+use tollgate_terms::{Dialect, Principal, RouteName};
 
-use crate::exchange::RequestHead;
+use crate::entry;
+use crate::exchange::{Arrival, RequestHead};
 use crate::headers;
 use crate::refusal::{LocalReply, Refusal};
 use crate::response::ResponseHead;
@@ -48,6 +50,10 @@ pub(crate) struct Decided {
     pub(crate) route: RouteName,
     /// The dialect in which failures are told.
     pub(crate) dialect: Dialect,
+    /// Who calls, as far as that was asked.
+    pub(crate) principal: Arc<Principal>,
+    /// Keys that should be fetched now, if it was refused for lack of them.
+    pub(crate) wanted: Option<Wanted>,
     /// The way to a backend, or the reply instead.
     pub(crate) outcome: Result<Box<Passage>, LocalReply>,
 }
@@ -100,7 +106,8 @@ impl Passage {
 }
 
 /// Finds the plain rule that takes a request, and what it makes of it. A passage takes the headers out of `head`.
-pub(crate) fn decide(snapshot: &Snapshot, head: &mut RequestHead, request_id: &str) -> Option<Decided> {
+pub(crate) fn decide(snapshot: &Snapshot, head: &mut RequestHead, arrival: &Arrival) -> Option<Decided> {
+    let request_id = &arrival.request_id;
     let host = &head.host.clone()?;
     let dialect = tollgate_dialect::error_dialect(&head.path, &head.headers);
     let RequestHead { method, path, query, headers, .. } = &*head;
@@ -110,6 +117,20 @@ pub(crate) fn decide(snapshot: &Snapshot, head: &mut RequestHead, request_id: &s
     let rule = alternative.rule();
     let misconfigured =
         |reason: &str| Refusal::Misconfigured { reason: reason.to_owned() }.reply(dialect, request_id);
+    let route = rule.route.clone();
+    let entered = match &rule.entry {
+        Entry::Asked(_) => entry::enter(&rule.entry, head, arrival),
+        // Of a closed one, the rule says why.
+        Entry::Open | Entry::Closed => Ok(Granted::default()),
+    };
+    let granted = match entered.map_err(Refusal::Denied) {
+        Ok(granted) => granted,
+        Err(refusal) => {
+            let (wanted, outcome) = (refusal.wanted().cloned(), Err(refusal.reply(dialect, request_id)));
+            return Some(Decided { route, dialect, principal: Arc::default(), wanted, outcome });
+        }
+    };
+    let principal = Arc::clone(&granted.principal);
     let outcome = match (&rule.broken, &rule.action) {
         (Some(reason), _) => Err(misconfigured(reason)),
         (None, CompiledAction::Redirect(redirect)) => {
@@ -117,11 +138,13 @@ pub(crate) fn decide(snapshot: &Snapshot, head: &mut RequestHead, request_id: &s
                 .ok_or_else(|| misconfigured("its redirect leads nowhere"))
                 .and_then(Err)
         }
-        (None, CompiledAction::Forward(forward)) => passage(&alternative, forward, head, host, listener)
-            .map(Box::new)
-            .ok_or_else(|| Refusal::BadHost.reply(dialect, request_id)),
+        (None, CompiledAction::Forward(forward)) => {
+            passage(&alternative, forward, head, (host, &granted), listener)
+                .map(Box::new)
+                .ok_or_else(|| Refusal::BadHost.reply(dialect, request_id))
+        }
     };
-    Some(Decided { route: rule.route.clone(), dialect, outcome })
+    Some(Decided { route, dialect, principal, wanted: None, outcome })
 }
 
 /// `None` when the host is none that can be written in a header.
@@ -129,7 +152,7 @@ fn passage(
     alternative: &PlainAlternative,
     forward: &CompiledForward,
     head: &mut RequestHead,
-    host: &str,
+    (host, granted): (&str, &Granted),
     listener: &Listener,
 ) -> Option<Passage> {
     let path = match &forward.path {
@@ -148,6 +171,11 @@ fn passage(
     join_cookies(&mut headers);
     forwarded(&mut headers, &head.client_address, listener);
     let rule = Arc::clone(alternative.rule());
+    if let Entry::Asked(access) = &rule.entry {
+        entry::take_owned_out(std::slice::from_ref(&rule.entry), &mut headers);
+        head.query = entry::take_credentials_out(access, head.query.as_deref(), &mut headers);
+        entry::tell(granted, &mut headers);
+    }
     rule.request_headers.apply(&mut headers);
     let request = PassedRequest { method: head.method.clone(), path: with_query(path, head), host, headers };
     Some(Passage { rule, request })

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{ACCEPT_ENCODING, ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{ACCEPT_ENCODING, ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use tollgate_dialect::{ErrorBody, Invalid, InvalidKind, encode_error};
+use tollgate_policy::authorize::{Denied, Wanted};
 use tollgate_policy::quota::Standing;
 use tollgate_terms::{BackendFault, ClientFault, Dialect, Fault, GatewayFault};
 
@@ -119,6 +120,8 @@ pub enum Refusal {
     },
     /// A limit has nothing left for the request.
     Exceeded(Exceeded),
+    /// The caller is not let in.
+    Denied(Denied),
     /// Every attempt failed; this was the last fault.
     Failed(Fault),
 }
@@ -143,6 +146,7 @@ impl Refusal {
             Self::Invalid(invalid) => (invalid.code, invalid.param.as_deref()),
             Self::NoRoute { .. } => (Some("model_not_found"), Some("model")),
             Self::Exceeded(_) => (Some("rate_limit_exceeded"), None),
+            Self::Denied(Denied::Unproved) => (Some("invalid_api_key"), None),
             _ => (None, None),
         };
         let error = ErrorBody {
@@ -173,7 +177,11 @@ impl Refusal {
                 headers.insert(RETRY_AFTER, wait.max(1).into());
                 charge::write_standing(standing, &mut headers);
             }
-            Self::Failed(Fault::Gateway(
+            Self::Denied(Denied::Unproved) => {
+                headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            }
+            Self::Denied(Denied::KeysMissing(_))
+            | Self::Failed(Fault::Gateway(
                 GatewayFault::Credential
                 | GatewayFault::Overloaded
                 | GatewayFault::Behind
@@ -216,6 +224,11 @@ impl Refusal {
             Self::Misconfigured { .. } => StatusCode::INTERNAL_SERVER_ERROR,
             Self::MissingCredential | Self::HalfCredential => StatusCode::UNAUTHORIZED,
             Self::Exceeded(_) => StatusCode::TOO_MANY_REQUESTS,
+            Self::Denied(denied) => match denied {
+                Denied::Unproved => StatusCode::UNAUTHORIZED,
+                Denied::Forbidden => StatusCode::FORBIDDEN,
+                Denied::KeysMissing(_) => StatusCode::SERVICE_UNAVAILABLE,
+            },
             Self::Failed(fault) => fault_status(fault, dialect),
         }
     }
@@ -241,6 +254,11 @@ impl Refusal {
             Self::Misconfigured { .. } => "InternalServerError",
             Self::MissingCredential | Self::HalfCredential => "Unauthorized",
             Self::Exceeded(_) => "TooManyRequests",
+            Self::Denied(denied) => match denied {
+                Denied::Unproved => "Unauthorized",
+                Denied::Forbidden => "Forbidden",
+                Denied::KeysMissing(_) => "ServiceUnavailable",
+            },
             Self::Failed(Fault::Gateway(GatewayFault::Internal)) => "InternalServerError",
             Self::Failed(Fault::Gateway(
                 GatewayFault::Credential
@@ -276,7 +294,20 @@ impl Refusal {
             Self::HeadTooLarge => "head_too_large",
             Self::ContentCoding { .. } => "content_coding",
             Self::Exceeded(_) => "limit_exceeded",
+            Self::Denied(denied) => match denied {
+                Denied::Unproved => "unauthenticated",
+                Denied::Forbidden => "forbidden",
+                Denied::KeysMissing(_) => "keys_missing",
+            },
             Self::Failed(fault) => fault.label(),
+        }
+    }
+
+    /// Keys that should be fetched now, if it says no for lack of them.
+    pub(crate) fn wanted(&self) -> Option<&Wanted> {
+        match self {
+            Self::Denied(Denied::KeysMissing(wanted)) => Some(wanted),
+            _ => None,
         }
     }
 
@@ -319,6 +350,14 @@ impl Refusal {
                 format!("request bodies are taken as they are, without the content-encoding {coding:?}")
             }
             Self::Exceeded(exceeded) => exceeded.message(),
+            // The same whatever was wrong: who guesses learns nothing.
+            Self::Denied(Denied::Unproved) => {
+                "invalid API key or token: a valid one is needed to use this gateway".to_owned()
+            }
+            Self::Denied(Denied::Forbidden) => "you may not use this".to_owned(),
+            Self::Denied(Denied::KeysMissing(_)) => {
+                "the keys that tokens are verified by are not available; try again".to_owned()
+            }
             Self::Failed(fault) => fault_message(fault),
         }
     }

@@ -41,6 +41,7 @@ fn rule(action: PlainAction) -> PlainRule {
         response_headers: HeaderEdit::default(),
         action,
         timeouts: Timeouts::default(),
+        access: None,
         broken: None,
     }
 }
@@ -91,7 +92,8 @@ fn begin(
         client_address: "192.0.2.1".to_owned(),
         body: BodyFraming::Absent,
     };
-    let arrival = Arrival { request_id: "r".into(), at: Instant::now(), at_unix_ms: 0 };
+    let arrival =
+        Arrival { request_id: "r".into(), at: Instant::now(), at_unix_ms: 0, keyring: Arc::default() };
     Exchange::new(snapshot, head, arrival)
 }
 

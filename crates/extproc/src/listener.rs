@@ -89,22 +89,26 @@ impl ListenerSide {
         // Envoy joins the values of a header that comes twice.
         let has_two_hosts = head.authority.as_deref().is_some_and(|authority| authority.contains(','));
         let head = request_head(head, sent.end_of_stream, Arc::clone(&self.listener));
-        let arrival = Arrival {
-            request_id: tollgate_effects::request_id(),
-            at: clock::now(),
-            at_unix_ms: clock::unix_ms(),
-        };
         let (unreadable, serving) = match named {
             Named::Unknown { newest } => (Some(BEHIND), newest),
             Named::Known(serving) => (has_two_hosts.then_some(Refusal::BadHost), serving),
         };
-        let (exchange, plan) = match unreadable {
+        let arrival = Arrival {
+            request_id: tollgate_effects::request_id(),
+            at: clock::now(),
+            at_unix_ms: clock::unix_ms(),
+            keyring: serving.credentials.keyring(),
+        };
+        let (mut exchange, plan) = match unreadable {
             Some(refusal) => {
                 let (exchange, reply) = Exchange::unread(head, arrival, &refusal);
                 (exchange, Err(reply))
             }
             None => Exchange::new(&serving.snapshot, head, arrival),
         };
+        if let Some(wanted) = exchange.take_wanted_keys() {
+            serving.credentials.want(&wanted);
+        }
         let running = self.running.insert(Running::new(exchange, serving, &self.shared));
         match plan {
             Err(reply) => Ok(answer(running, &reply)),
@@ -131,7 +135,12 @@ impl ListenerSide {
                 let _ = running.routed.set(routed);
                 Ok(onward.answer(phase))
             }
-            Some(Err(reply)) => Ok(answer(running, &reply)),
+            Some(Err(reply)) => {
+                if let Some(wanted) = running.exchange(|exchange| exchange.take_wanted_keys()).flatten() {
+                    running.serving.credentials.want(&wanted);
+                }
+                Ok(answer(running, &reply))
+            }
             None => Err(Status::internal("the exchange is over")),
         }
     }
@@ -215,6 +224,15 @@ fn onward(running: &Running, routed: &Routed, phase: Phase) -> Onward {
     let metadata = (phase == Phase::RequestHeaders).then(|| identity(running)).flatten();
     let mut headers = HeaderMutation::default();
     set(&mut headers, names::MODEL, routed.model().as_str());
+    running.exchange(|exchange| {
+        let told = exchange.told();
+        let is_set = |name: &HeaderName| told.set.iter().any(|(set, _)| set == name);
+        let removed = told.remove.iter().filter(|name| !is_set(name));
+        headers.remove_headers.extend(removed.map(|name| name.as_str().to_owned()));
+        for (name, value) in &told.set {
+            set(&mut headers, name.as_str(), value.as_bytes());
+        }
+    });
     Onward { headers, metadata, clear_route_cache: true, ..Onward::default() }
 }
 

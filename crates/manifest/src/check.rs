@@ -152,11 +152,19 @@ fn check_unknown(member: &Member, schema: &Schema, path: Path<'_>, findings: &mu
         findings.warning(member.key_position, path, "is not served and has no effect");
         return;
     }
+    if schema.refused.contains(key) {
+        findings.error(
+            member.key_position,
+            path,
+            "is not served, and cannot be left out: it decides who is let in",
+        );
+        return;
+    }
     if let Some(instead) = schema.removed.get(key) {
         findings.error(member.key_position, path, format!("exists no longer; {instead}"));
         return;
     }
-    let known = schema.properties.keys().chain(&schema.not_served).map(String::as_str);
+    let known = schema.properties.keys().chain(&schema.not_served).chain(&schema.refused).map(String::as_str);
     findings.error(member.key_position, path, format!("unknown field{}", hint(key, known)));
 }
 

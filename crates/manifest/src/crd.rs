@@ -143,6 +143,7 @@ fn for_kubernetes(schema: &mut Value) {
     let Some(schema) = schema.as_object_mut() else { return };
     schema.shift_remove("x-tollgate-removed");
     schema.shift_remove("x-tollgate-ignored");
+    schema.shift_remove("x-tollgate-refused");
     let not_served = schema.shift_remove("x-tollgate-not-served");
     if let Some(Value::Object(properties)) = schema.get_mut("properties") {
         properties.values_mut().for_each(for_kubernetes);

@@ -160,7 +160,7 @@ macro_rules! deprecated {
 }
 
 /// The kinds that are read.
-pub(crate) static KINDS: [Kind; 21] = [
+pub(crate) static KINDS: [Kind; 22] = [
     Kind::new(GATEWAY_API, "GatewayClass", STABLE, with_spec::<gateway_api::GatewayClassSpec>, |document| {
         decoded(document, Object::GatewayClass)
     })
@@ -256,6 +256,13 @@ pub(crate) static KINDS: [Kind; 21] = [
     Kind::new(TOLLGATE, "Budget", V1ALPHA1, with_spec::<tollgate::BudgetSpec>, |document| {
         decoded(document, Object::Budget)
     }),
+    Kind::new(
+        ENVOY_GATEWAY,
+        "SecurityPolicy",
+        V1ALPHA1,
+        with_spec::<envoy_gateway::SecurityPolicySpec>,
+        |document| decoded(document, Object::SecurityPolicy),
+    ),
     Kind::new(CORE, "Secret", &["v1"], flat::<SecretText>, secret),
     Kind::new(CORE, "ConfigMap", &["v1"], flat::<ConfigMapText>, config_map),
     Kind::new(CORE, "Namespace", &["v1"], namespace_body, namespace).in_cluster(),
@@ -269,7 +276,6 @@ pub(crate) const NOT_SERVED: &[(&str, &str)] = &[
     (ENVOY_GATEWAY, "EnvoyPatchPolicy"),
     (ENVOY_GATEWAY, "EnvoyExtensionPolicy"),
     (ENVOY_GATEWAY, "HTTPRouteFilter"),
-    (ENVOY_GATEWAY, "SecurityPolicy"),
     ("inference.networking.k8s.io", "InferencePool"),
     ("inference.networking.x-k8s.io", "InferencePool"),
     ("inference.networking.x-k8s.io", "InferenceModel"),

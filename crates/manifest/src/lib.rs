@@ -43,14 +43,18 @@ pub use ai_gateway::{
 };
 pub use crd::crds;
 pub use envoy_gateway::{
-    AppProtocol, BackOffPolicy, BackendConnection, BackendEndpoint, BackendSpec, BackendTls,
-    BackendTrafficPolicySpec, BackendType, CircuitBreaker, ClientConnection, ClientTimeout,
-    ClientTrafficPolicySpec, ConnectionLimit, FqdnEndpoint, GlobalRateLimit, HealthCheck, HttpClientTimeout,
-    HttpTimeout, IpEndpoint, LocalRateLimit, PassiveHealthCheck, PerEndpointCircuitBreakers, PerRetryPolicy,
-    RateLimitCost, RateLimitCostFrom, RateLimitCostMetadata, RateLimitCostSpecifier, RateLimitHeaderMatch,
+    ApiKeyAuth, AppProtocol, Authorization, AuthorizationAction, AuthorizationHeader, AuthorizationOperation,
+    AuthorizationPrincipal, AuthorizationRule, BackOffPolicy, BackendConnection, BackendEndpoint,
+    BackendSpec, BackendTls, BackendTrafficPolicySpec, BackendType, CircuitBreaker, ClaimToHeader,
+    ClientConnection, ClientTimeout, ClientTrafficPolicySpec, ConnectionLimit, ExtractFrom, FqdnEndpoint,
+    GlobalRateLimit, HealthCheck, HttpClientTimeout, HttpTimeout, IpEndpoint, JwtAuth, JwtClaim,
+    JwtClaimValueType, JwtExtractor, JwtHeader, JwtPrincipal, JwtProvider, LocalJwks, LocalJwksType,
+    LocalRateLimit, PassiveHealthCheck, PerEndpointCircuitBreakers, PerRetryPolicy, RateLimitCost,
+    RateLimitCostFrom, RateLimitCostMetadata, RateLimitCostSpecifier, RateLimitHeaderMatch,
     RateLimitHeaderMatchType, RateLimitRule, RateLimitSelectCondition, RateLimitSpec, RateLimitType,
-    RateLimitUnit, RateLimitValue, RequestBuffer, Retry, RetryOn, RetryTrigger, SourceMatch, SourceMatchType,
-    TargetSelector, TcpClientTimeout, TcpTimeout, Timeout, UnixSocket,
+    RateLimitUnit, RateLimitValue, RemoteJwks, RequestBuffer, Retry, RetryOn, RetryTrigger,
+    SecurityPolicySpec, SourceMatch, SourceMatchType, TargetSelector, TcpClientTimeout, TcpTimeout, Timeout,
+    UnixSocket,
 };
 pub use finding::{Finding, Severity};
 pub use gateway_api::{
@@ -68,7 +72,7 @@ pub use kubernetes::{ConfigMap, DEFAULT_NAMESPACE, Metadata, NamespaceSpec, Secr
 pub use object::{
     AiGatewayRoute, AiServiceBackend, Backend, BackendSecurityPolicy, BackendTlsPolicy, BackendTrafficPolicy,
     Budget, ClientTrafficPolicy, Gateway, GatewayClass, GatewayConfig, HttpRoute, Namespace, Object,
-    QuotaPolicy, ReferenceGrant, Resource, Unread,
+    QuotaPolicy, ReferenceGrant, Resource, SecurityPolicy, Unread,
 };
 pub use parse::{Parsed, Source, parse};
 pub use position::{Located, Position};

@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 use crate::ai_gateway::{
     AiGatewayRouteSpec, AiServiceBackendSpec, BackendSecurityPolicySpec, GatewayConfigSpec, QuotaPolicySpec,
 };
-use crate::envoy_gateway::{BackendSpec, BackendTrafficPolicySpec, ClientTrafficPolicySpec};
+use crate::envoy_gateway::{
+    BackendSpec, BackendTrafficPolicySpec, ClientTrafficPolicySpec, SecurityPolicySpec,
+};
 use crate::gateway_api::{
     BackendTlsPolicySpec, GatewayClassSpec, GatewaySpec, HttpRouteSpec, PolicyTargetReference,
     ReferenceGrantSpec,
@@ -52,6 +54,8 @@ pub type QuotaPolicy = Resource<QuotaPolicySpec>;
 pub type Budget = Resource<BudgetSpec>;
 /// Bounds towards clients.
 pub type ClientTrafficPolicy = Resource<ClientTrafficPolicySpec>;
+/// What callers have to prove.
+pub type SecurityPolicy = Resource<SecurityPolicySpec>;
 /// A namespace and its labels.
 pub type Namespace = Resource<NamespaceSpec>;
 
@@ -104,6 +108,8 @@ pub enum Object {
     Budget(Budget),
     /// Bounds towards clients.
     ClientTrafficPolicy(ClientTrafficPolicy),
+    /// What callers have to prove.
+    SecurityPolicy(SecurityPolicy),
     /// Texts that nobody may see.
     Secret(Secret),
     /// Texts that are no secret.
@@ -135,6 +141,7 @@ impl Object {
             Object::QuotaPolicy(_) => "QuotaPolicy",
             Object::Budget(_) => "Budget",
             Object::ClientTrafficPolicy(_) => "ClientTrafficPolicy",
+            Object::SecurityPolicy(_) => "SecurityPolicy",
             Object::Secret(_) => "Secret",
             Object::ConfigMap(_) => "ConfigMap",
             Object::Namespace(_) => "Namespace",
@@ -159,6 +166,7 @@ impl Object {
             Object::QuotaPolicy(object) => &object.metadata,
             Object::Budget(object) => &object.metadata,
             Object::ClientTrafficPolicy(object) => &object.metadata,
+            Object::SecurityPolicy(object) => &object.metadata,
             Object::Secret(object) => &object.metadata,
             Object::ConfigMap(object) => &object.metadata,
             Object::Namespace(object) => &object.metadata,

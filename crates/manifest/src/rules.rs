@@ -2,7 +2,8 @@
 //!
 //! These functions make the values of `#[schemars(extend(...))]`, so a rule stands beside the type it is about:
 //! `x-kubernetes-validations` has CEL rules, each with the message that is shown when it does not hold;
-//! `x-tollgate-not-served` the fields that the upstream API has and Tollgate does not serve; `x-tollgate-ignored`
+//! `x-tollgate-not-served` the fields that the upstream API has and Tollgate does not serve; `x-tollgate-refused`
+//! those of them that cannot be left out without letting somebody in; `x-tollgate-ignored`
 //! those that have no effect here and need no word either; `x-tollgate-removed` those of older versions, each with
 //! what to write instead.
 

@@ -51,6 +51,8 @@ pub(crate) struct Schema {
 
     #[serde(rename = "x-tollgate-not-served")]
     pub(crate) not_served: Vec<String>,
+    #[serde(rename = "x-tollgate-refused")]
+    pub(crate) refused: Vec<String>,
     #[serde(rename = "x-tollgate-ignored")]
     pub(crate) ignored: Vec<String>,
     #[serde(rename = "x-tollgate-removed")]

@@ -39,6 +39,7 @@ fn json(object: &Object) -> Value {
         Object::QuotaPolicy(object) => serde_json::to_value(object),
         Object::Budget(object) => serde_json::to_value(object),
         Object::ClientTrafficPolicy(object) => serde_json::to_value(object),
+        Object::SecurityPolicy(object) => serde_json::to_value(object),
         Object::ConfigMap(object) => serde_json::to_value(object),
         Object::Namespace(object) => serde_json::to_value(object),
         Object::Secret(secret) => {

@@ -25,6 +25,7 @@ pub(crate) const BACKEND_TLS: Kind = Kind { group: GATEWAY_API, name: "BackendTL
 pub(crate) const BACKEND_TRAFFIC: Kind = Kind { group: ENVOY_GATEWAY, name: "BackendTrafficPolicy" };
 pub(crate) const QUOTA: Kind = Kind { group: AI_GATEWAY, name: "QuotaPolicy" };
 pub(crate) const BUDGET: Kind = Kind { group: TOLLGATE, name: "Budget" };
+pub(crate) const SECURITY: Kind = Kind { group: ENVOY_GATEWAY, name: "SecurityPolicy" };
 pub(crate) const CLIENT_TRAFFIC: Kind = Kind { group: ENVOY_GATEWAY, name: "ClientTrafficPolicy" };
 pub(crate) const INFERENCE_POOL: Kind = Kind { group: "inference.networking.k8s.io", name: "InferencePool" };
 pub(crate) const GATEWAY_CLASS: Kind = Kind { group: GATEWAY_API, name: "GatewayClass" };

@@ -6,7 +6,7 @@ use tollgate_manifest::{
     AiGatewayRouteSpec, AiServiceBackendSpec, BackendSecurityPolicySpec, BackendSpec, BackendTlsPolicySpec,
     BackendTrafficPolicySpec, BudgetSpec, ClientTrafficPolicySpec, ConfigMap, GatewayClassSpec,
     GatewayConfigSpec, GatewaySpec, HttpRouteSpec, Metadata, NamespaceSpec, Object, QuotaPolicySpec,
-    ReferenceGrantSpec, Resource, Secret, Unread,
+    ReferenceGrantSpec, Resource, Secret, SecurityPolicySpec, Unread,
 };
 
 use crate::findings::{Findings, ObjectId};
@@ -95,6 +95,7 @@ pub(crate) struct Index<'a> {
     pub(crate) quota_policies: Items<'a, QuotaPolicySpec>,
     pub(crate) budgets: Items<'a, BudgetSpec>,
     pub(crate) client_traffic_policies: Items<'a, ClientTrafficPolicySpec>,
+    pub(crate) security_policies: Items<'a, SecurityPolicySpec>,
     pub(crate) namespaces: Items<'a, NamespaceSpec>,
     pub(crate) config_maps: Items<'a, ConfigMap>,
     pub(crate) secrets: Items<'a, Secret>,
@@ -187,6 +188,7 @@ impl<'a> Index<'a> {
             }
             Object::QuotaPolicy(it) => put(&mut self.quota_policies, "QuotaPolicy", it, findings),
             Object::Budget(it) => put(&mut self.budgets, "Budget", it, findings),
+            Object::SecurityPolicy(it) => put(&mut self.security_policies, "SecurityPolicy", it, findings),
             Object::Namespace(it) => put(&mut self.namespaces, "Namespace", it, findings),
             Object::ConfigMap(it) => self.config_maps.add("ConfigMap", &it.metadata, it, findings),
             Object::Secret(it) => self.secrets.add("Secret", &it.metadata, it, findings),

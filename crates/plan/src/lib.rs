@@ -4,6 +4,7 @@
 //! named in a diagnostic; its neighbours serve on. This crate reads no file and no variable itself: those of the environment come to
 //! [`environment()`] as plain data.
 
+mod access;
 mod attach;
 mod backend;
 mod backend_traffic;
@@ -41,6 +42,7 @@ use tollgate_config::{Bundle, Diagnostic};
 pub use environment::{Environment, EnvironmentError, environment};
 pub use world::{Unusable, World, secrets};
 
+use access::AccessPolicies;
 use attach::Attachment;
 use backend::PlainBackends;
 use backend_traffic::TrafficPolicies;
@@ -77,16 +79,25 @@ pub fn plan(world: &World) -> Plan {
     let backends = backend::backends(&index, &quotas, &mut findings);
     let traffic = TrafficPolicies::resolve(&index, &mut findings);
     let budgets = Budgets::resolve(&index, &mut findings);
+    let access = AccessPolicies::resolve(&index, &mut findings);
     let attachment = Attachment::new(&index, &listeners.planned);
-    let planner =
-        Routes { index: &index, attachment, backends: &backends, traffic: &traffic, budgets: &budgets };
+    let planner = Routes {
+        index: &index,
+        attachment,
+        backends: &backends,
+        traffic: &traffic,
+        budgets: &budgets,
+        access: &access,
+    };
     let (routes, mut used) = planner.plan(&mut findings);
     let plain_routes = PlainRoutes { planner: &planner, backends: PlainBackends::new(&index) };
     let plain_routes = plain_routes.plan(&mut used, &mut findings);
     let remote_secrets = used.values().map(|(backend, _)| backend);
     let remote_secrets = remote_secret::remote_secrets(&index, remote_secrets, &mut findings);
     let backends = used.into_iter().map(|(name, (backend, _))| (name, backend)).collect();
-    let bundle = Bundle { listeners: listeners.bundle, routes, plain_routes, backends, remote_secrets };
+    let access = access.into_bundle(&routes, &plain_routes);
+    let bundle =
+        Bundle { listeners: listeners.bundle, routes, plain_routes, backends, remote_secrets, access };
     let unresolved = findings.take_unresolved();
     Plan { bundle, diagnostics: findings.into_diagnostics(), unresolved }
 }

@@ -75,7 +75,8 @@ impl PlainRoutes<'_, '_> {
     ) -> PlainRule {
         let path = format!("spec.rules[{at}]");
         let held = self.planner.traffic.of_rule(&route.id, rule.name.as_deref(), &defaults.policy);
-        let unserved = defaults.broken.clone().or_else(|| held.as_ref().err().cloned());
+        let asked = self.planner.access.of_rule(&route.id, rule.name.as_deref(), &defaults.access);
+        let unserved = defaults.broken.clone().or_else(|| held.as_ref().err().cloned()).or(asked.broken);
         let traffic = held.unwrap_or_default();
         check_traffic(route, &path, &traffic, findings);
         check_matches(route, &path, rule, findings);
@@ -91,6 +92,7 @@ impl PlainRoutes<'_, '_> {
             request_headers: filters.request_headers,
             response_headers: filters.response_headers,
             timeouts: timeouts(rule.timeouts.as_ref(), None, &traffic),
+            access: asked.access,
             broken,
         }
     }

@@ -11,6 +11,7 @@ use tollgate_manifest::{
 };
 use tollgate_terms::{BackendName, ModelName, RouteName};
 
+use crate::access::AccessPolicies;
 use crate::attach::Attachment;
 use crate::backend::{Backends, PlannedBackend};
 use crate::backend_traffic::{Traffic, TrafficPolicies, Upstream};
@@ -37,6 +38,7 @@ pub(crate) struct Routes<'a> {
     pub(crate) backends: &'a Backends,
     pub(crate) traffic: &'a TrafficPolicies<'a>,
     pub(crate) budgets: &'a Budgets<'a>,
+    pub(crate) access: &'a AccessPolicies<'a>,
 }
 
 /// Backends that some rule sends to, as they stand in the bundle.
@@ -86,6 +88,7 @@ impl<'a> Routes<'a> {
         Defaults {
             policy: self.traffic.of_listener(origin),
             budgets: self.budgets.of_listener(origin),
+            access: self.access.of_listener(origin),
             costs,
             broken: listener.broken.clone(),
         }
@@ -130,7 +133,8 @@ impl<'a> Routes<'a> {
             let budgets = self.budgets.of_rule(&route.id, rule.name.as_deref(), &defaults.budgets);
             limits.and_then(|limits| Ok([limits, budgets?].concat()))
         });
-        let broken = defaults.broken.clone().or_else(|| held.as_ref().err().cloned());
+        let asked = self.access.of_rule(&route.id, rule.name.as_deref(), &defaults.access);
+        let broken = defaults.broken.clone().or_else(|| held.as_ref().err().cloned()).or(asked.broken);
         let unserved = broken.or_else(|| limits.as_ref().err().cloned());
         let traffic = held.unwrap_or_default();
         let mut targets = Vec::new();
@@ -162,6 +166,7 @@ impl<'a> Routes<'a> {
             models_created_at: rule
                 .models_created_at
                 .map_or_else(|| route.created_at(), |at| at.unix_seconds()),
+            access: asked.access,
             broken,
         }
     }
@@ -235,6 +240,8 @@ pub(crate) struct Defaults<'a> {
     pub(crate) policy: Result<Option<&'a ObjectId>, String>,
     /// Its Budgets, or why no route can be served.
     pub(crate) budgets: budget::Holding<'a>,
+    /// Its SecurityPolicy, in the same way.
+    pub(crate) access: Result<Option<&'a ObjectId>, String>,
     costs: &'a [tollgate_manifest::LlmRequestCost],
     /// Why no route can be served.
     pub(crate) broken: Option<String>,
@@ -242,7 +249,7 @@ pub(crate) struct Defaults<'a> {
 
 impl Default for Defaults<'_> {
     fn default() -> Self {
-        Self { policy: Ok(None), budgets: Ok(Vec::new()), costs: &[], broken: None }
+        Self { policy: Ok(None), budgets: Ok(Vec::new()), access: Ok(None), costs: &[], broken: None }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Decisions, one file each, as pure arithmetic: whom to try next, whether to try again, who is unhealthy, what an
-//! untold usage was, what still fits into a limit. Time and chance are parameters.
+//! untold usage was, what still fits into a limit, who is let in. Time and chance are parameters.
 
+pub mod authorize;
 pub mod claim;
 pub mod cost;
 pub mod estimate;

@@ -88,7 +88,8 @@ pub(crate) fn refuse_head(
     refusal: &Refusal,
     asked: Option<(Method, String)>,
 ) -> Response<AnswerBody> {
-    let (serving, arrival) = (worker.serving(), arrival(request_id()));
+    let serving = worker.serving();
+    let arrival = arrival(&serving, request_id());
     let unknown = || (Method::from_bytes(UNKNOWN_METHOD).unwrap_or_default(), String::new());
     let (method, path) = asked.unwrap_or_else(unknown);
     let head = RequestHead {
@@ -130,10 +131,12 @@ async fn serve(
     body: &mut impl RequestBody,
     request_id: Arc<str>,
 ) -> Option<Response<AnswerBody>> {
-    let (serving, arrival) = (worker.serving(), arrival(request_id));
+    let serving = worker.serving();
+    let arrival = arrival(&serving, request_id);
     let head = head(&serving.doors, client, request.into_parts().0, body);
     let framing = head.body;
-    let (exchange, plan) = Exchange::new(&serving.snapshot, head, arrival);
+    let (mut exchange, plan) = Exchange::new(&serving.snapshot, head, arrival);
+    fetch_wanted(&mut exchange, &serving);
     let mut running = running(worker, client, exchange, serving);
     let bytes_max = match plan {
         Ok(BodyPlan::Whole { bytes_max }) => bytes_max,
@@ -146,7 +149,12 @@ async fn serve(
             let Some(exchange) = running.exchange() else { return Some(internal_error()) };
             let routed = match exchange.on_request_body(whole) {
                 Ok(routed) => routed,
-                Err(reply) => return Some(local(running, *reply)),
+                Err(reply) => {
+                    if let Some(wanted) = exchange.take_wanted_keys() {
+                        running.serving.credentials.want(&wanted);
+                    }
+                    return Some(local(running, *reply));
+                }
             };
             return tokio::select! {
                 biased;
@@ -161,8 +169,16 @@ async fn serve(
     Some(refuse(running, &refusal))
 }
 
-fn arrival(request_id: Arc<str>) -> Arrival {
-    Arrival { request_id, at: clock::now(), at_unix_ms: clock::unix_ms() }
+fn arrival(serving: &Serving, request_id: Arc<str>) -> Arrival {
+    let keyring = serving.credentials.keyring();
+    Arrival { request_id, at: clock::now(), at_unix_ms: clock::unix_ms(), keyring }
+}
+
+/// Has the keys fetched that `exchange` has missed.
+fn fetch_wanted(exchange: &mut Exchange, serving: &Serving) {
+    if let Some(wanted) = exchange.take_wanted_keys() {
+        serving.credentials.want(&wanted);
+    }
 }
 
 fn running(worker: &Worker, client: &Client, exchange: Exchange, serving: Arc<Serving>) -> Running {

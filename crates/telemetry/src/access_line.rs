@@ -1,6 +1,7 @@
 //! One exchange as one line of the access log. Field names are those of Envoy AI Gateway's own access log where it
 //! has one; what is ours begins with `tollgate.`.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -43,6 +44,14 @@ pub(crate) struct Line<'a> {
     /// That of a plain rule; the answer tells its own.
     #[serde(rename = "tollgate.backend", skip_serializing_if = "Option::is_none")]
     passed_to: Option<&'a str>,
+    #[serde(rename = "tollgate.user", skip_serializing_if = "Option::is_none")]
+    user: Option<&'a str>,
+    #[serde(rename = "tollgate.team", skip_serializing_if = "Option::is_none")]
+    team: Option<&'a str>,
+    #[serde(rename = "tollgate.application", skip_serializing_if = "Option::is_none")]
+    application: Option<&'a str>,
+    #[serde(rename = "tollgate.key_id", skip_serializing_if = "Option::is_none")]
+    key_id: Option<&'a str>,
     #[serde(rename = "tollgate.listener")]
     listener: &'a str,
     #[serde(rename = "tollgate.route", skip_serializing_if = "Option::is_none")]
@@ -147,6 +156,10 @@ impl<'a> Line<'a> {
             original_model: summary.requested_model.as_ref().map(|model| model.as_str()),
             answer: deciding.map(Answer::new),
             passed_to: summary.passed_to.as_ref().map(AsRef::as_ref),
+            user: caller(&summary.principal.user),
+            team: caller(&summary.principal.team),
+            application: caller(&summary.principal.application),
+            key_id: caller(&summary.principal.key_id),
             listener: &summary.listener,
             route: summary.route.as_ref().map(AsRef::as_ref),
             outcome: summary.outcome.label(),
@@ -205,6 +218,11 @@ impl<'a> LossEntry<'a> {
     fn new(loss: &'a Loss) -> Self {
         Self { kind: loss.kind.label(), effect: loss.effect, pointer: cut(&loss.pointer, POINTER_BYTES_MAX) }
     }
+}
+
+/// Something of who called, as issuers and clients write it.
+fn caller(text: &Option<Arc<str>>) -> Option<&str> {
+    text.as_deref().map(|text| cut(text, TEXT_BYTES_MAX))
 }
 
 /// Every attempt, unless there was one and all went well.

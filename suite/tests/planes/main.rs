@@ -7,6 +7,7 @@
     reason = "a test may end at once, and measures time"
 )]
 
+mod access;
 mod clouds;
 mod credentials;
 mod failures;

@@ -26,6 +26,7 @@ fn under(prefix: &str, path: Option<PathRewrite>) -> PlainRule {
         response_headers: HeaderEdit::default(),
         action: PlainAction::Forward(Forward { targets, path, ..Forward::default() }),
         timeouts: Timeouts { request: Some(PATIENCE), ..Timeouts::default() },
+        access: None,
         broken: None,
     }
 }

@@ -26,6 +26,7 @@ fn to(backends: &[&str]) -> PlainRule {
         response_headers: HeaderEdit::default(),
         action: PlainAction::Forward(Forward { targets, ..Forward::default() }),
         timeouts: Timeouts { request: Some(PATIENCE), ..Timeouts::default() },
+        access: None,
         broken: None,
     }
 }

@@ -35,6 +35,9 @@ pub struct PlainRule {
     pub action: PlainAction,
     /// Bounds in time.
     pub timeouts: Timeouts,
+    /// What callers have to prove, by its name in the bundle; `None` lets everybody in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub access: Option<String>,
     /// Set when the rule cannot be served as written: it answers 500 with this reason and never falls through to another rule.
     pub broken: Option<String>,
 }

@@ -129,7 +129,7 @@ impl Asked {
 }
 
 impl Fetcher {
-    fn of_process() -> Option<Self> {
+    pub(super) fn of_process() -> Option<Self> {
         let around = Surroundings::of_process();
         let around =
             around.inspect_err(|error| tracing::error!(%error, "no credential can be fetched")).ok()?;

@@ -10,6 +10,7 @@ mod file;
 mod form;
 mod http;
 mod jwt;
+mod key_set;
 mod moment;
 mod request;
 
@@ -26,6 +27,7 @@ pub use answer::ServiceAnswer;
 pub use environment::Environment;
 pub use error::IssueError;
 pub use http::Client;
+pub use key_set::key_set;
 pub use moment::read_moment;
 
 /// Something that was issued, and how long it is good for.

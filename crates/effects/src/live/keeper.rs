@@ -50,6 +50,11 @@ impl Keeper {
         Ok(Self { runtime: handle, _end: end })
     }
 
+    /// What runs in the thread.
+    pub(crate) fn runtime(&self) -> &Handle {
+        &self.runtime
+    }
+
     /// Keeps what `fetch` fetches from the moment on that it is first needed. `name` is for the log. What has no end is fetched again
     /// after `endless`.
     pub(crate) fn keep(&self, name: String, endless: Duration, fetch: Fetch) -> Live {

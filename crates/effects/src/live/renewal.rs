@@ -30,7 +30,7 @@ pub(super) fn renewal(now: SystemTime, end: Option<SystemTime>, endless: Duratio
 }
 
 /// How long to wait after `failures` fetches in a row that failed. `roll` is a uniformly random number: up to a half less.
-pub(super) fn backoff(failures: u32, roll: u32) -> Duration {
+pub(crate) fn backoff(failures: u32, roll: u32) -> Duration {
     let doublings = failures.saturating_sub(1).min(16);
     let wait = WAIT_MIN.saturating_mul(1 << doublings).min(BACKOFF_MAX);
     jittered(wait, 2, roll)

@@ -32,6 +32,7 @@ pub(crate) fn snapshot() -> Arc<Snapshot> {
         retry: Retry::default(),
         models_owned_by: String::new(),
         models_created_at: 0,
+        access: None,
         broken: None,
     };
     let route = Route {

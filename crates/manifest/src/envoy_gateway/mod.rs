@@ -7,6 +7,7 @@ mod backend;
 mod backend_traffic_policy;
 mod client_traffic_policy;
 mod rate_limit;
+mod security_policy;
 
 pub use backend::{
     AppProtocol, BackendEndpoint, BackendSpec, BackendTls, BackendType, FqdnEndpoint, IpEndpoint, UnixSocket,
@@ -25,4 +26,10 @@ pub use rate_limit::{
     RateLimitCostSpecifier, RateLimitHeaderMatch, RateLimitHeaderMatchType, RateLimitRule,
     RateLimitSelectCondition, RateLimitSpec, RateLimitType, RateLimitUnit, RateLimitValue, SourceMatch,
     SourceMatchType,
+};
+pub use security_policy::{
+    ApiKeyAuth, Authorization, AuthorizationAction, AuthorizationHeader, AuthorizationOperation,
+    AuthorizationPrincipal, AuthorizationRule, ClaimToHeader, ExtractFrom, JwtAuth, JwtClaim,
+    JwtClaimValueType, JwtExtractor, JwtHeader, JwtPrincipal, JwtProvider, LocalJwks, LocalJwksType,
+    RemoteJwks, SecurityPolicySpec,
 };

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue};
 use serde_json::{Value, json};
+use tollgate_config::Entry;
 use tollgate_config::bundle::{Listener, PathRewrite, Redirect, Timeouts};
 use tollgate_config::plain::{
     CompiledAction, CompiledEdit, CompiledForward, CompiledPlainRule, ExpectedPath, PlainAlternative,
@@ -16,6 +17,9 @@ use super::{names, processor, retry, route};
 /// The filter of listeners that plain routes configure. No filter of a cluster has its name: it would take their configuration as well.
 const WORDS_FILTER: &str = "envoy.filters.http.header_mutation/words";
 const WORDS_PER_ROUTE: &str = "envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute";
+
+/// Why a plain rule is not served that not everybody may use.
+pub(super) const NOT_ASKED: &str = "the Envoy data plane does not serve a SecurityPolicy over an HTTPRoute";
 
 /// Parts of all requests by which a share of them is told to Envoy.
 const PARTS: u64 = 1_000_000;
@@ -37,6 +41,10 @@ pub(super) fn routes(
     };
     if let Some(reason) = &rule.broken {
         return vec![route("direct_response", route::misconfigured(reason))];
+    }
+    // Nobody would ask who calls.
+    if let Entry::Asked(_) | Entry::Closed = &rule.entry {
+        return vec![route("direct_response", route::misconfigured(NOT_ASKED))];
     }
     let forward = match &rule.action {
         CompiledAction::Redirect(redirect) => {

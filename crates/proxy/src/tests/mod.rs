@@ -184,6 +184,7 @@ fn bundle(port: u16, backend: SocketAddr, stream_idle: Option<Duration>) -> Bund
         retry: Retry::default(),
         models_owned_by: String::new(),
         models_created_at: 0,
+        access: None,
         broken: None,
     };
     let route = Route {

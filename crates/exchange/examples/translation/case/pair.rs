@@ -126,7 +126,7 @@ impl Pair {
     pub(crate) fn ask(&self, head: RequestHead, body: Bytes, delivery: Delivery) -> Result<Asked, String> {
         let Way::Exchange(snapshot) = &self.way else { return self.translate_request(&body, delivery) };
         let now = Instant::now();
-        let arrival = Arrival { request_id: "r".into(), at: now, at_unix_ms: 0 };
+        let arrival = Arrival { request_id: "r".into(), at: now, at_unix_ms: 0, keyring: Arc::default() };
         let (mut exchange, plan) = Exchange::new(snapshot, head, arrival);
         if !matches!(plan, Ok(BodyPlan::Whole { .. })) {
             return Err(format!("{plan:?}"));

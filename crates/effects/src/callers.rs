@@ -1,0 +1,140 @@
+//! The keys of callers: hashes of API keys, and the key sets of those who issue tokens.
+
+mod jwk;
+mod remote;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use tollgate_config::Bundle;
+use tollgate_config::bundle::{Access, KeySource};
+use tollgate_exchange::authorize::{ApiKeyHash, KeySet, Keyring, PolicyKeys, Wanted};
+
+use crate::Secrets;
+use crate::credentials::Fetcher;
+use jwk::Shared;
+use remote::RemoteKeys;
+
+/// The keys of callers of one configuration, kept up to date.
+#[derive(Default)]
+pub(crate) struct Callers {
+    keyring: Arc<ArcSwap<Keyring>>,
+    /// Those that are fetched, by where they are.
+    remote: BTreeMap<KeySource, Arc<RemoteKeys>>,
+    /// Where the keys of a provider are: by policy and place.
+    sources: BTreeMap<(Arc<str>, usize), KeySource>,
+}
+
+impl Callers {
+    /// Prepares the keys of `bundle`. What was fetched for the configuration `before` is taken over. `fetcher` fetches the rest.
+    pub(crate) fn new(
+        bundle: &Bundle,
+        secrets: &Secrets,
+        before: Option<&Self>,
+        mut fetcher: impl FnMut() -> Option<Fetcher>,
+    ) -> Self {
+        let mut callers = Self::default();
+        let mut keyring = Keyring::new(rand::random());
+        for (name, access) in &bundle.access {
+            let name: Arc<str> = name.as_str().into();
+            let mut sets = Vec::new();
+            for (at, provider) in access.jwt.iter().flat_map(|jwt| &jwt.providers).enumerate() {
+                callers.sources.insert((Arc::clone(&name), at), provider.keys.clone());
+                sets.push(match &provider.keys {
+                    KeySource::Written(text) => fixed(&name, text.as_bytes(), Shared::Refused),
+                    KeySource::Secret(reference) => {
+                        let text = secrets.get(reference).map(|value| value.expose().as_bytes());
+                        fixed(&name, text.unwrap_or_default(), Shared::Taken)
+                    }
+                    KeySource::Remote { .. } => callers.fetched(&provider.keys, before, &mut fetcher),
+                });
+            }
+            let mut keys = PolicyKeys::new(sets);
+            add_clients(&keyring, &mut keys, (&name, access), secrets);
+            keyring.add_policy(name, keys);
+        }
+        callers.keyring.store(Arc::new(keyring));
+        callers.follow(&mut fetcher);
+        callers
+    }
+
+    /// The keys that are good now.
+    pub(crate) fn keyring(&self) -> Arc<Keyring> {
+        self.keyring.load_full()
+    }
+
+    /// Has keys fetched soon that somebody has missed.
+    pub(crate) fn want(&self, wanted: &Wanted) {
+        let source = self.sources.get(&(Arc::clone(&wanted.access), wanted.provider));
+        if let Some(remote) = source.and_then(|source| self.remote.get(source)) {
+            remote.want();
+        }
+    }
+
+    fn fetched(
+        &mut self,
+        source: &KeySource,
+        before: Option<&Self>,
+        fetcher: &mut impl FnMut() -> Option<Fetcher>,
+    ) -> KeySet {
+        let KeySource::Remote { uri, refresh } = source else { return KeySet::default() };
+        let known = self.remote.get(source).or_else(|| before?.remote.get(source)).cloned();
+        let start = || {
+            let Fetcher { keeper, around } = fetcher()?;
+            let started = RemoteKeys::start(keeper.runtime(), around.client, uri.clone(), *refresh);
+            Some(Arc::new(started))
+        };
+        let Some(remote) = known.or_else(start) else { return KeySet::default() };
+        let set = remote.state.borrow().clone();
+        self.remote.insert(source.clone(), remote);
+        set
+    }
+
+    /// Takes in what is fetched from now on, as long as this is there.
+    fn follow(&self, fetcher: &mut impl FnMut() -> Option<Fetcher>) {
+        for ((name, provider), source) in &self.sources {
+            let Some(remote) = self.remote.get(source) else { continue };
+            let Some(Fetcher { keeper, .. }) = fetcher() else { continue };
+            let (keyring, mut state) = (Arc::downgrade(&self.keyring), remote.state.clone());
+            let (name, provider) = (Arc::clone(name), *provider);
+            // What has come since the keyring was made is taken in at once.
+            state.mark_changed();
+            keeper.runtime().spawn(async move {
+                while state.changed().await.is_ok() {
+                    let Some(keyring) = keyring.upgrade() else { return };
+                    let set = state.borrow_and_update().clone();
+                    keyring.rcu(|keyring| {
+                        let mut keyring = Keyring::clone(keyring);
+                        keyring.set(&name, provider, set.clone());
+                        keyring
+                    });
+                }
+            });
+        }
+    }
+}
+
+/// A key set that does not change. What is wrong with it was told when it was planned.
+fn fixed(name: &str, text: &[u8], shared: Shared) -> KeySet {
+    let keys = jwk::parse(text, shared);
+    let keys = keys.inspect_err(|reason| tracing::error!(policy = name, reason, "no token can be verified"));
+    KeySet { keys: Some(keys.unwrap_or_default()), asked_at_s: None }
+}
+
+fn add_clients(keyring: &Keyring, keys: &mut PolicyKeys, (name, access): (&str, &Access), secrets: &Secrets) {
+    for client in access.api_keys.iter().flat_map(|api_keys| &api_keys.clients) {
+        let value = secrets.get(&client.key).map(|value| ApiKeyHash::parse(value.expose()));
+        match value.unwrap_or(Err("is not there")) {
+            Ok(hash) => keyring.add_client(keys, hash, Arc::new(client.principal.clone())),
+            Err(reason) => tracing::error!(policy = name, client = client.key.key, reason, "no API key"),
+        }
+    }
+}
+
+impl fmt::Debug for Callers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.sources.keys()).finish()
+    }
+}

@@ -1,0 +1,117 @@
+//! Key sets that are fetched: again and again, ahead of their end, and early when somebody misses a key.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::sync::{Notify, watch};
+use tokio::task::AbortHandle;
+use tollgate_exchange::authorize::KeySet;
+
+use super::jwk::{self, Shared};
+use crate::clock;
+use crate::issue::{Client, IssueError, key_set};
+use crate::live::backoff;
+
+/// How long a fetch may take.
+const FETCH_MAX: Duration = Duration::from_secs(10);
+
+/// However often keys are missed, they are not fetched more often.
+const PAUSE_MIN: Duration = Duration::from_secs(5);
+
+/// A key set at an address. Dropping it ends the fetching.
+pub(super) struct RemoteKeys {
+    pub(super) state: watch::Receiver<KeySet>,
+    wanted: Arc<Notify>,
+    task: AbortHandle,
+}
+
+impl RemoteKeys {
+    /// Begins to fetch.
+    pub(super) fn start(runtime: &Handle, client: Client, uri: String, refresh: Duration) -> Self {
+        let (sender, state) = watch::channel(KeySet { keys: None, asked_at_s: Some(now_s()) });
+        let wanted = Arc::new(Notify::new());
+        let fetching =
+            Fetching { client, uri, refresh, state: sender, wanted: Arc::clone(&wanted), failures: 0 };
+        let task = runtime.spawn(fetching.run()).abort_handle();
+        Self { state, wanted, task }
+    }
+
+    /// Has them fetched soon.
+    pub(super) fn want(&self) {
+        self.wanted.notify_one();
+    }
+}
+
+impl Drop for RemoteKeys {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// The task of one key set.
+struct Fetching {
+    client: Client,
+    uri: String,
+    refresh: Duration,
+    state: watch::Sender<KeySet>,
+    wanted: Arc<Notify>,
+    /// In a row.
+    failures: u32,
+}
+
+impl Fetching {
+    async fn run(mut self) {
+        loop {
+            let fetched = tokio::time::timeout(FETCH_MAX, self.fetch()).await;
+            let fetched = fetched.unwrap_or_else(|_| Err(IssueError::TooSlow { service: self.uri.clone() }));
+            let wait = match fetched {
+                Ok(keys) => {
+                    if self.failures > 0 {
+                        tracing::info!(uri = self.uri, "the keys of an issuer can be had again");
+                    }
+                    self.failures = 0;
+                    self.state.send_replace(keys);
+                    // Up to a fifth earlier, so that many gateways do not ask at once.
+                    let share = 0.9 - 0.1 * f64::from(rand::random::<u16>()) / f64::from(u16::MAX);
+                    self.refresh.mul_f64(share).max(PAUSE_MIN)
+                }
+                Err(error) => {
+                    self.failures = self.failures.saturating_add(1);
+                    if self.failures == 1 {
+                        let reason = error.to_string();
+                        tracing::warn!(uri = self.uri, reason, "the keys of an issuer cannot be had");
+                    }
+                    // Those that are known serve on.
+                    self.state.send_modify(|keys| keys.asked_at_s = Some(now_s()));
+                    backoff(self.failures, rand::random())
+                }
+            };
+            self.rest(wait).await;
+        }
+    }
+
+    async fn rest(&self, wait: Duration) {
+        if self.failures > 0 {
+            return tokio::time::sleep(wait).await;
+        }
+        tokio::time::sleep(PAUSE_MIN).await;
+        tokio::select! {
+            () = tokio::time::sleep(wait.saturating_sub(PAUSE_MIN)) => {}
+            () = self.wanted.notified() => {}
+        }
+    }
+
+    async fn fetch(&self) -> Result<KeySet, IssueError> {
+        let text = key_set(&self.client, &self.uri).await?;
+        let keys = jwk::parse(&text, Shared::Refused).map_err(|reason| IssueError::Unreadable {
+            service: self.uri.clone(),
+            reason: reason.to_owned(),
+        })?;
+        Ok(KeySet { keys: Some(keys), asked_at_s: Some(now_s()) })
+    }
+}
+
+fn now_s() -> u64 {
+    clock::now().duration_since(std::time::SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
+}

@@ -1,0 +1,198 @@
+//! The keys that are good at one moment: of API keys only hashes, of issuers what verifies their tokens.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::{Digest, Sha256};
+use tollgate_terms::Principal;
+
+use super::token::{Algorithm, Verifier};
+
+/// What stands before the hash of a key that was hashed by whoever wrote it down.
+const HASHED: &str = "sha256:";
+
+/// Every key that is good. Cheap to clone.
+#[derive(Clone, Default)]
+pub struct Keyring {
+    /// Keeps apart what one process holds from what another does: hashes that leak are of no use elsewhere.
+    salt: [u8; 32],
+    policies: HashMap<Arc<str>, Arc<PolicyKeys>>,
+}
+
+/// The keys of one policy.
+#[derive(Clone, Default)]
+pub struct PolicyKeys {
+    /// Clients by the keyed hash of their key's hash.
+    clients: HashMap<[u8; 32], Arc<Principal>>,
+    /// The keys of each of its providers.
+    pub sets: Vec<KeySet>,
+}
+
+/// The SHA-256 of an API key.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct ApiKeyHash([u8; 32]);
+
+/// The keys of one issuer, as they are known.
+#[derive(Debug, Clone, Default)]
+pub struct KeySet {
+    /// The keys; `None` while they are not here.
+    pub keys: Option<Arc<[Key]>>,
+    /// When they were last asked for, seconds since the Unix epoch; `None` if nobody has to be asked for them.
+    pub asked_at_s: Option<u64>,
+}
+
+/// One key of an issuer.
+#[derive(Clone)]
+pub struct Key {
+    /// Its id, `kid`.
+    pub id: Option<String>,
+    /// The algorithms for which it may be used.
+    pub algorithms: Vec<Algorithm>,
+    /// What tells whether it has made a signature.
+    pub verifier: Arc<dyn Verifier>,
+}
+
+impl ApiKeyHash {
+    /// Reads the value of a Secret: a key, or `sha256:` and the hexadecimal digits of its hash. White space around it does not count.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn parse(value: &str) -> Result<Self, &'static str> {
+        let value = value.trim();
+        match value.strip_prefix(HASHED) {
+            None if value.is_empty() => Err("is empty"),
+            None => Ok(Self(Sha256::digest(value).into())),
+            Some(digits) => {
+                hexadecimal(digits).map(Self).ok_or("expected 64 hexadecimal digits behind \"sha256:\"")
+            }
+        }
+    }
+}
+
+impl PolicyKeys {
+    /// The keys of a policy, whose providers have `sets`.
+    pub fn new(sets: Vec<KeySet>) -> Self {
+        Self { clients: HashMap::new(), sets }
+    }
+}
+
+impl Keyring {
+    /// An empty one. `salt` is to be known to this process alone.
+    pub fn new(salt: [u8; 32]) -> Self {
+        Self { salt, policies: HashMap::new() }
+    }
+
+    /// Adds a client to `keys`. Of two clients with one key the first counts.
+    pub fn add_client(&self, keys: &mut PolicyKeys, hash: ApiKeyHash, client: Arc<Principal>) {
+        keys.clients.entry(self.place(hash)).or_insert(client);
+    }
+
+    /// Adds the keys of the policy called `name`.
+    pub fn add_policy(&mut self, name: Arc<str>, keys: PolicyKeys) {
+        self.policies.insert(name, Arc::new(keys));
+    }
+
+    /// Takes new keys of one provider of the policy called `name`.
+    pub fn set(&mut self, name: &str, provider: usize, set: KeySet) {
+        if let Some(keys) = self.policies.get_mut(name)
+            && let Some(place) = Arc::make_mut(keys).sets.get_mut(provider)
+        {
+            *place = set;
+        }
+    }
+
+    /// The keys of the policy called `name`.
+    pub(super) fn of(&self, name: &str) -> Option<&PolicyKeys> {
+        self.policies.get(name).map(Arc::as_ref)
+    }
+
+    /// The client with this key. How long that takes does not depend on how near the key is to another: what is compared are keyed
+    /// hashes, which nobody outside can aim at.
+    pub(super) fn client(&self, keys: &PolicyKeys, key: &str) -> Option<Arc<Principal>> {
+        let place = self.place(ApiKeyHash(Sha256::digest(key).into()));
+        let (known, client) = keys.clients.get_key_value(&place)?;
+        is_same(known, &place).then(|| Arc::clone(client))
+    }
+
+    fn place(&self, hash: ApiKeyHash) -> [u8; 32] {
+        // An HMAC takes a key of any length.
+        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&self.salt) else { return hash.0 };
+        mac.update(&hash.0);
+        mac.finalize().into_bytes().into()
+    }
+}
+
+/// Compares without an early end.
+fn is_same(a: &[u8; 32], b: &[u8; 32]) -> bool {
+    a.iter().zip(b).fold(0, |differences, (a, b)| differences | (a ^ b)) == 0
+}
+
+fn hexadecimal(digits: &str) -> Option<[u8; 32]> {
+    let digits = digits.as_bytes();
+    if digits.len() != 64 {
+        return None;
+    }
+    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    let mut bytes = [0; 32];
+    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+        *byte = digit(*pair.first()?)? << 4 | digit(*pair.get(1)?)?;
+    }
+    Some(bytes)
+}
+
+/// Tells whose keys there are, never what they are.
+impl fmt::Debug for Keyring {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.policies.keys()).finish()
+    }
+}
+
+impl fmt::Debug for PolicyKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PolicyKeys").field("clients", &self.clients.len()).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Key")
+            .field("id", &self.id)
+            .field("algorithms", &self.algorithms)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn client(name: &str) -> Arc<Principal> {
+        Arc::new(Principal { user: Some(name.into()), ..Principal::default() })
+    }
+
+    #[test]
+    fn a_key_is_found_by_itself_and_by_nothing_near_it() {
+        let keyring = Keyring::new([7; 32]);
+        let mut keys = PolicyKeys::default();
+        let hash = |value| ApiKeyHash::parse(value).ok().unwrap();
+        keyring.add_client(&mut keys, hash("  sk-plain\n"), client("plain"));
+        let hashed = "sha256:2BB80D537B1DA3E38BD30361AA855686BDE0EACD7162FEF6A25FE97BF527A25B";
+        keyring.add_client(&mut keys, hash(hashed), client("hashed"));
+        keyring.add_client(&mut keys, hash("secret"), client("second"));
+        let found = |key| keyring.client(&keys, key).and_then(|client| client.user.clone());
+        assert_eq!(found("sk-plain").as_deref(), Some("plain"));
+        assert_eq!(found("secret").as_deref(), Some("hashed"));
+        for key in ["", "sk-plai", "sk-plain2", "SK-PLAIN", hashed, &hashed.to_ascii_lowercase()] {
+            assert_eq!(found(key), None, "{key}");
+        }
+    }
+
+    #[test]
+    fn values_that_are_no_keys_are_told() {
+        for value in ["", " \n", "sha256:", "sha256:12", &format!("sha256:{}", "g".repeat(64))] {
+            assert!(ApiKeyHash::parse(value).is_err(), "{value}");
+        }
+    }
+}
