@@ -102,6 +102,10 @@ impl Appender {
 
     /// Adds a frame. When this returns the kernel has it, or the disk is in trouble.
     pub(crate) fn append(&self, frame: Vec<u8>, change: Change) {
+        if frame.is_empty() {
+            // Longer than any frame may be.
+            self.status.lost.add(1);
+        }
         let own = {
             let mut queue = lock(&self.queue);
             queue.bytes.extend_from_slice(&frame);
