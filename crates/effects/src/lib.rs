@@ -10,6 +10,7 @@ extern crate self as tollgate_effects;
 mod callers;
 mod clock;
 mod credentials;
+mod detour;
 mod dispatch;
 pub mod issue;
 mod live;
@@ -20,6 +21,7 @@ mod secrets;
 mod source;
 
 pub use credentials::Credentials;
+pub use detour::ask;
 pub use dispatch::{Arrived, Awaiting, Dispatched, Sources, Tried, Undispatched};
 pub(crate) use live::Awaited;
 pub use metrics::CredentialMetrics;

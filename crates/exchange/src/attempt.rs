@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 use http::header::CONTENT_ENCODING;
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use tollgate_chat::Loss;
 use tollgate_config::bundle::{CostFacts, Proof, Unsigned};
 use tollgate_config::{CompiledRule, CompiledTarget};
@@ -27,6 +27,9 @@ use crate::routed::{ClientRequest, Routed};
 use crate::stages::{DISPATCH, Draft, UpstreamRequest, run};
 use crate::step::{Answer, Need, Offered, Step};
 use crate::stream::{EventStream, FRAME_BYTES_MAX, Path};
+
+/// The model that a request was led to because a budget had nothing left.
+const LED_TO: HeaderName = HeaderName::from_static("x-tollgate-rerouted-to");
 
 /// Why a request cannot be signed.
 const ONE_HOST: &str = "requests are signed for one host, and the backend has several";
@@ -401,7 +404,7 @@ impl Attempt {
             client_dialect: routed.dialect,
             backend_dialect: self.backend_dialect,
             delivery: routed.delivery,
-            requested_model: routed.model.clone(),
+            requested_model: routed.requested_model().clone(),
             upstream_model: routed.upstream_model(target).clone(),
             reserved: self.charging.reserved(),
         })
@@ -450,7 +453,7 @@ impl Attempt {
             client_dialect: routed.dialect,
             backend_dialect: self.backend_dialect,
             delivery: routed.delivery,
-            requested_model: routed.model.clone(),
+            requested_model: routed.requested_model().clone(),
             upstream_model: routed.upstream_model(target).clone(),
             served_model: self.observer.served_model().cloned(),
             outcome: fault.as_ref().map_or(Outcome::Complete, Outcome::of),
@@ -515,6 +518,11 @@ impl Attempt {
         }
         self.routed.explain.write(&self.losses, &mut headers);
         self.charging.write(&mut headers);
+        if self.routed.detoured.is_some()
+            && let Ok(model) = HeaderValue::from_str(self.routed.model.as_str())
+        {
+            headers.insert(LED_TO, model);
+        }
         ResponseHead { status: client_status(incoming.status, self.routed.dialect), headers }
     }
 
@@ -559,7 +567,7 @@ impl Attempt {
 
     fn answer_context(&self) -> AnswerContext {
         AnswerContext {
-            requested_model: self.routed.model.clone(),
+            requested_model: self.routed.requested_model().clone(),
             created_s: self.started_at_unix_ms / 1000,
             fallback_id: self.answer_id.as_deref().unwrap_or(&self.routed.request_id).to_owned(),
             usage_wanted: self.routed.delivery == Delivery::Whole || self.routed.usage_wanted,

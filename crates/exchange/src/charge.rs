@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde::Serialize;
-use tollgate_config::bundle::{CostFacts, Enforcement, Measure, OnStoreFailure};
+use tollgate_config::bundle::{CostFacts, Enforcement, Measure, OnExceeded, OnStoreFailure, Window};
 use tollgate_config::{CompiledLimit, CompiledTarget, Subject};
 use tollgate_policy::claim::{self, Admission};
 use tollgate_policy::quota::{Claim, Standing};
 use tollgate_policy::{cost, price};
-use tollgate_terms::{GatewayFault, Operation, Usage};
+use tollgate_terms::{GatewayFault, ModelName, Operation, Usage};
 
 use crate::journal::Reserved;
 use crate::refusal::Exceeded;
@@ -92,7 +92,9 @@ impl Charging {
             .into_iter()
             .map(|(limit, owner, counter)| {
                 let most = limit.limit.measure.as_ref().map_or(0, |measure| most.of(measure));
-                let claim = claim::claim(limit, counter, admission, most);
+                let mut claim = claim::claim(limit, counter, admission, most);
+                let detoured = routed.detoured.as_ref();
+                claim.shadow |= detoured.is_some_and(|detoured| detoured.limits.contains(&limit.name));
                 Claimed { claim, admission, limit: Arc::clone(limit), owner }
             })
             .collect();
@@ -136,6 +138,15 @@ impl Charging {
     pub(crate) fn unchecked(&self) -> Result<(), GatewayFault> {
         let closed = |claimed: &Claimed| claimed.limit.limit.on_store_failure == OnStoreFailure::Closed;
         if self.claimed.iter().any(closed) { Err(GatewayFault::LimitStore) } else { Ok(()) }
+    }
+
+    /// The claims on limits that lead to another model when nothing is left, each with the name of the limit and that model.
+    pub(crate) fn leading_elsewhere(self) -> impl Iterator<Item = (Claim, (Arc<str>, ModelName))> {
+        self.claimed.into_iter().filter_map(|claimed| {
+            let OnExceeded::Reroute(model) = &claimed.limit.limit.on_exceeded else { return None };
+            let bounds_flight = *claimed.limit.window == Window::InFlight;
+            (!bounds_flight).then(|| (claimed.claim, (Arc::clone(&claimed.limit.name), model.clone())))
+        })
     }
 
     /// What was taken before the attempt.

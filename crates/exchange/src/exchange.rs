@@ -13,6 +13,7 @@ use tollgate_terms::{
     BackendName, Delivery, Dialect, Fault, GatewayFault, ModelName, Operation, Principal, RouteName,
 };
 
+use crate::detour::Detoured;
 use crate::entry::{self, Told};
 use crate::explain::Explain;
 use crate::headers;
@@ -106,6 +107,7 @@ pub struct End {
 /// One client request and its answer.
 #[derive(Debug)]
 pub struct Exchange {
+    snapshot: Option<Arc<Snapshot>>,
     arrival: Arrival,
     head: RequestHead,
     /// Who calls, as far as it is known.
@@ -193,7 +195,8 @@ impl Exchange {
                 (State::Answered { dialect }, Err(refusal.reply(dialect, &arrival.request_id)))
             }
         };
-        (Self { arrival, head, principal, told, wanted, state, request_body_bytes: 0 }, plan)
+        let snapshot = Some(Arc::clone(snapshot));
+        (Self { snapshot, arrival, head, principal, told, wanted, state, request_body_bytes: 0 }, plan)
     }
 
     /// An exchange about a head that its data plane could not read: all that can be done is to say so, which the reply does.
@@ -204,7 +207,8 @@ impl Exchange {
         let reply = refusal.reply(dialect, &arrival.request_id);
         let state = State::Answered { dialect };
         let (principal, told) = (Arc::default(), Told::default());
-        (Self { arrival, head, principal, told, wanted: None, state, request_body_bytes: 0 }, reply)
+        let snapshot = None;
+        (Self { snapshot, arrival, head, principal, told, wanted: None, state, request_body_bytes: 0 }, reply)
     }
 
     /// Takes the whole request body and routes the request.
@@ -228,6 +232,31 @@ impl Exchange {
                 self.wanted = refusal.wanted().cloned();
                 Err(Box::new(self.refuse(&refusal)))
             }
+        }
+    }
+
+    /// Routes the request of `routed` as if it had asked for `model`.
+    ///
+    /// # Errors
+    /// The reply to give instead of calling a backend.
+    pub(crate) fn route_anew(
+        &mut self,
+        routed: &Routed,
+        client: &ClientRequest,
+        model: &ModelName,
+        detoured: Detoured,
+    ) -> Result<Arc<Routed>, Box<LocalReply>> {
+        let snapshot = self.snapshot.as_deref().ok_or(Refusal::BodyBroken);
+        let led = snapshot.and_then(|snapshot| {
+            led_to(snapshot, (&self.head, &self.arrival), (routed, client), model, detoured)
+        });
+        match led {
+            Ok(led) => {
+                let led = Arc::new(led);
+                self.state = State::Routed(Arc::clone(&led));
+                Ok(led)
+            }
+            Err(refusal) => Err(Box::new(self.refuse(&refusal))),
         }
     }
 
@@ -297,7 +326,7 @@ impl Exchange {
             State::Routed(routed) => (
                 Some(routed.operation),
                 Some(routed.dialect),
-                Some(routed.model.clone()),
+                Some(routed.requested_model().clone()),
                 Some(routed.rule.route.clone()),
             ),
             State::Plain { route, backend, .. } => {
@@ -484,6 +513,7 @@ fn route(
         dialect,
         operation,
         model: facts.model.clone(),
+        detoured: None,
         delivery: facts.delivery,
         usage_wanted: facts.usage_wanted,
         prompt_bytes: facts.prompt_bytes,
@@ -496,13 +526,50 @@ fn route(
     };
     let method = head.method.clone();
     let client = ClientRequest { method, headers: request_headers, credentials, body, facts };
+    check_targets(&routed)?;
+    Ok((Arc::new(routed), client))
+}
+
+/// Whether there is a backend that can serve the request.
+fn check_targets(routed: &Routed) -> Result<(), Refusal> {
     if !routed.rule.targets.iter().any(|target| target.weight > 0) {
         return Err(Refusal::Misconfigured { reason: "no backend has a weight".to_owned() });
     }
     if !routed.rule.targets.iter().any(|target| routed.is_served_by(target)) {
-        return Err(Refusal::NotServed { operation: operation.metric_name(dialect) });
+        return Err(Refusal::NotServed { operation: routed.operation.metric_name(routed.dialect) });
     }
-    Ok((Arc::new(routed), client))
+    Ok(())
+}
+
+/// The request of `routed` as if it had asked for `model`.
+fn led_to(
+    snapshot: &Snapshot,
+    (head, arrival): (&RequestHead, &Arrival),
+    (routed, client): (&Routed, &ClientRequest),
+    model: &ModelName,
+    detoured: Detoured,
+) -> Result<Routed, Refusal> {
+    let host = head.host.as_deref().unwrap_or_default();
+    let rule = snapshot
+        .route(&head.listener, host, &client.headers, model)
+        .ok_or_else(|| no_route(snapshot, head, arrival, model))?;
+    if let Some(reason) = &rule.broken {
+        return Err(Refusal::Misconfigured { reason: reason.clone() });
+    }
+    // What the caller has shown is gone by now, and was looked at by another policy.
+    if !rule.entry.is_same(&routed.rule.entry) {
+        let reason = format!("the rule of {:?} asks other things of its callers", model.as_str());
+        return Err(Refusal::Misconfigured { reason });
+    }
+    let led = Routed {
+        model: model.clone(),
+        detoured: Some(detoured),
+        explain: Explain::of(&client.headers, rule.on_loss),
+        rule: Arc::clone(rule),
+        ..routed.clone()
+    };
+    check_targets(&led)?;
+    Ok(led)
 }
 
 fn no_route(snapshot: &Snapshot, head: &RequestHead, arrival: &Arrival, model: &ModelName) -> Refusal {

@@ -8,6 +8,7 @@
 
 mod attempt;
 mod charge;
+mod detour;
 mod entry;
 mod exchange;
 mod explain;
@@ -24,6 +25,7 @@ mod stream;
 
 pub use attempt::{Attempt, Ending};
 pub use charge::Charge;
+pub use detour::Detour;
 pub use entry::Told;
 pub use exchange::{Arrival, BodyFraming, BodyPlan, End, Exchange, RequestHead};
 pub use journal::{Journal, Opening, Reserved};

@@ -15,17 +15,21 @@ use tollgate_config::{CompiledRule, CompiledTarget};
 use tollgate_dialect::{Facts, VectorEncoding};
 use tollgate_terms::{Delivery, Dialect, ModelName, Operation, Principal, Usage};
 
+use crate::detour::Detoured;
 use crate::explain::Explain;
 use crate::step::Offered;
 
 /// What is known of a request, and the rule that takes it. It holds nothing of the client's own bytes.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Routed {
     pub(crate) request_id: Arc<str>,
     pub(crate) arrived: Instant,
     pub(crate) dialect: Dialect,
     pub(crate) operation: Operation,
+    /// The model asked for, or that which it was led to instead.
     pub(crate) model: ModelName,
+    /// What led it there.
+    pub(crate) detoured: Option<Detoured>,
     pub(crate) delivery: Delivery,
     /// Whether the client asked for the usage of a stream.
     pub(crate) usage_wanted: bool,
@@ -67,9 +71,14 @@ impl Routed {
         &self.rule
     }
 
-    /// The model that the client asks for.
+    /// The model by which the request is routed: that which the client asks for, unless a budget leads it elsewhere.
     pub fn model(&self) -> &ModelName {
         &self.model
+    }
+
+    /// The model that the client asks for.
+    pub(crate) fn requested_model(&self) -> &ModelName {
+        self.detoured.as_ref().map_or(&self.model, |detoured| &detoured.asked)
     }
 
     /// What `target` costs: the model that it says it served, where that is known, else the one that it is asked for.

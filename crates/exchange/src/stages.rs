@@ -132,8 +132,10 @@ fn speak(draft: &mut Draft<'_>) -> Result<(), Refusal> {
         draft.asks_usage = routed.delivery == Delivery::Stream && !routed.usage_wanted;
         let host: Vec<Edit> = host_edits(&draft.envelope).into_iter().chain(draft.bound()).collect();
         let keeps_model = !draft.envelope.remove.contains(&"model");
+        let led_to = routed.detoured.as_ref().map(|_| &routed.model);
+        let model = draft.target.model_override.as_ref().or(led_to);
         let edits = SpliceEdits {
-            model: draft.target.model_override.as_ref().filter(|_| keeps_model),
+            model: model.filter(|_| keeps_model),
             ask_usage: draft.asks_usage,
             host: &host,
             body_set: &draft.target.mutation.body_set,

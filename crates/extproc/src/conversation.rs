@@ -72,6 +72,9 @@ impl Conversation {
             self.silence = None;
             attempt.break_off(Fault::Backend(BackendFault::IdleTimeout), &mut self.answers);
         }
+        if let Side::Listener(listener) = &mut self.side {
+            return listener.poll(context, &mut self.answers);
+        }
         let Side::Attempt(attempt) = &mut self.side else { return Ok(()) };
         if attempt.poll(context, &mut self.answers)?.is_ready() {
             self.listen();

@@ -1,7 +1,9 @@
 //! The stream of a listener: a request is refused, answered, or routed, and its client's status is noted.
 
 use std::collections::VecDeque;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::header::CONTENT_LENGTH;
@@ -11,7 +13,9 @@ use tollgate_envoy::processing::processing_request::Request;
 use tollgate_envoy::processing::{
     HeaderMutation, HeaderValue, HttpHeaders, ProcessingRequest, ProcessingResponse,
 };
-use tollgate_exchange::{Arrival, BodyFraming, BodyPlan, Exchange, LocalReply, Refusal, RequestHead, Routed};
+use tollgate_exchange::{
+    Arrival, BodyFraming, BodyPlan, ClientRequest, Detour, Exchange, LocalReply, Refusal, RequestHead, Routed,
+};
 use tollgate_terms::{BackendFault, Fault, GatewayFault};
 use tonic::Status;
 
@@ -38,13 +42,15 @@ pub(crate) struct ListenerSide {
     named: Option<Named>,
     listener: Arc<str>,
     running: Option<Arc<Running>>,
+    /// While a budget is asked which model the request goes to.
+    led: Option<Led>,
     /// Whether the head of the response is on its way to the client.
     has_response: bool,
 }
 
 impl ListenerSide {
     pub(crate) fn new(shared: Arc<Shared>, named: Named, listener: Arc<str>) -> Self {
-        Self { shared, named: Some(named), listener, running: None, has_response: false }
+        Self { shared, named: Some(named), listener, running: None, led: None, has_response: false }
     }
 
     /// Answers one message.
@@ -53,11 +59,36 @@ impl ListenerSide {
         message: ProcessingRequest,
         answers: &mut VecDeque<ProcessingResponse>,
     ) -> Result<(), Status> {
-        answers.push_back(match message.request {
+        answers.extend(match message.request {
             Some(Request::RequestHeaders(head)) => self.on_head(head)?,
             Some(Request::RequestBody(body)) => self.on_body(body.body, Phase::RequestBody)?,
-            Some(Request::ResponseHeaders(head)) => self.on_response(head),
+            Some(Request::ResponseHeaders(head)) => Some(self.on_response(head)),
             _ => return Ok(()),
+        });
+        Ok(())
+    }
+
+    /// Goes on once it is known which model the request goes to.
+    pub(crate) fn poll(
+        &mut self,
+        context: &mut Context<'_>,
+        answers: &mut VecDeque<ProcessingResponse>,
+    ) -> Result<(), Status> {
+        let Some(led) = &mut self.led else { return Ok(()) };
+        let Poll::Ready(at) = led.asking.as_mut().poll(context) else { return Ok(()) };
+        let (Some(running), Some(Led { detour, request, phase, .. })) = (&self.running, self.led.take())
+        else {
+            return Ok(());
+        };
+        let request = match at {
+            None => Ok(request),
+            Some(at) => running
+                .exchange(|exchange| exchange.take_detour(request, &detour, at))
+                .ok_or_else(|| Status::internal("the exchange is over"))?,
+        };
+        answers.push_back(match request {
+            Ok(request) => send_on(running, request, phase),
+            Err(reply) => answer(running, &reply),
         });
         Ok(())
     }
@@ -79,11 +110,11 @@ impl ListenerSide {
         answers.push_back(immediate(&reply));
     }
 
-    fn on_head(&mut self, sent: HttpHeaders) -> Result<ProcessingResponse, Status> {
+    fn on_head(&mut self, sent: HttpHeaders) -> Result<Option<ProcessingResponse>, Status> {
         let named = self.named.take().ok_or_else(|| Status::failed_precondition("two heads"))?;
         let raw = sent.headers.map(|sent| sent.headers).unwrap_or_default();
         if texts(&raw, [names::PROBE]) == [Some(&*self.shared.probe)] {
-            return Ok(empty());
+            return Ok(Some(empty()));
         }
         let head = Head::read(&raw);
         // Envoy joins the values of a header that comes twice.
@@ -111,35 +142,35 @@ impl ListenerSide {
         }
         let running = self.running.insert(Running::new(exchange, serving, &self.shared));
         match plan {
-            Err(reply) => Ok(answer(running, &reply)),
+            Err(reply) => Ok(Some(answer(running, &reply))),
             // Envoy serves plain rules by itself, and has found none.
             Ok(BodyPlan::Pass(_)) => match running.exchange(|exchange| exchange.not_found()) {
-                Some(reply) => Ok(answer(running, &reply)),
+                Some(reply) => Ok(Some(answer(running, &reply))),
                 None => Err(Status::internal("the exchange is over")),
             },
             Ok(_) if sent.end_of_stream => self.on_body(Bytes::new(), Phase::RequestHeaders),
             Ok(_) => {
                 let metadata = identity(running);
-                Ok(Onward { metadata, ..Onward::default() }.answer(Phase::RequestHeaders))
+                Ok(Some(Onward { metadata, ..Onward::default() }.answer(Phase::RequestHeaders)))
             }
         }
     }
 
-    fn on_body(&mut self, body: Bytes, phase: Phase) -> Result<ProcessingResponse, Status> {
+    fn on_body(&mut self, body: Bytes, phase: Phase) -> Result<Option<ProcessingResponse>, Status> {
         let running =
             self.running.as_ref().ok_or_else(|| Status::failed_precondition("a body without a head"))?;
         match running.exchange(|exchange| exchange.on_request_body(body)) {
-            Some(Ok(routed)) => {
-                let onward = onward(running, &routed.0, phase);
-                // Can only be set already if Envoy sent two bodies; the first one counts.
-                let _ = running.routed.set(routed);
-                Ok(onward.answer(phase))
+            Some(Ok(request)) => {
+                let detour = running.exchange(|exchange| exchange.detour(&request.0, &request.1)).flatten();
+                let Some(detour) = detour else { return Ok(Some(send_on(running, request, phase))) };
+                self.led = Some(Led::new(detour, request, phase, &self.shared));
+                Ok(None)
             }
             Some(Err(reply)) => {
                 if let Some(wanted) = running.exchange(|exchange| exchange.take_wanted_keys()).flatten() {
                     running.serving.credentials.want(&wanted);
                 }
-                Ok(answer(running, &reply))
+                Ok(Some(answer(running, &reply)))
             }
             None => Err(Status::internal("the exchange is over")),
         }
@@ -157,6 +188,31 @@ impl ListenerSide {
         let headers = HeaderMutation { remove_headers, ..Default::default() };
         Onward { headers, ..Onward::default() }.answer(Phase::ResponseHeaders)
     }
+}
+
+/// A request of which a budget is asked to which model it goes.
+struct Led {
+    detour: Arc<Detour>,
+    request: (Arc<Routed>, ClientRequest),
+    phase: Phase,
+    asking: Pin<Box<dyn Future<Output = Option<usize>> + Send>>,
+}
+
+impl Led {
+    fn new(detour: Detour, request: (Arc<Routed>, ClientRequest), phase: Phase, shared: &Shared) -> Self {
+        let detour = Arc::new(detour);
+        let (asked, quotas) = (Arc::clone(&detour), shared.quotas().clone());
+        let asking = Box::pin(async move { tollgate_effects::ask(&asked, &quotas).await });
+        Self { detour, request, phase, asking }
+    }
+}
+
+/// Sends a routed request on its way, and keeps it for its attempts.
+fn send_on(running: &Running, request: (Arc<Routed>, ClientRequest), phase: Phase) -> ProcessingResponse {
+    let onward = onward(running, &request.0, phase);
+    // Can only be set already if Envoy sent two bodies; the first one counts.
+    let _ = running.routed.set(request);
+    onward.answer(phase)
 }
 
 /// Notes what the client gets, and who says it.

@@ -176,6 +176,11 @@ impl Shared {
         Sources { credentials: &serving.credentials, quotas: &self.quotas }
     }
 
+    /// What is left of limits.
+    pub(crate) fn quotas(&self) -> &Quotas {
+        &self.quotas
+    }
+
     fn serving(&self, id: &str) -> Option<Arc<Serving>> {
         self.kept.load().all().find(|serving| serving.id == id).cloned()
     }

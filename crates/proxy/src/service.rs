@@ -13,7 +13,8 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Versio
 use http_body::Body;
 use hyper::body::Incoming;
 use tollgate_exchange::{
-    Arrival, BodyFraming, BodyPlan, Exchange, LocalReply, Outcome, Refusal, RequestHead,
+    Arrival, BodyFraming, BodyPlan, ClientRequest, Exchange, LocalReply, Outcome, Refusal, RequestHead,
+    Routed,
 };
 use tollgate_terms::{Dialect, Fault, GatewayFault};
 
@@ -156,6 +157,10 @@ async fn serve(
                     return Some(local(running, *reply));
                 }
             };
+            let routed = match lead(worker, exchange, routed).await {
+                Ok(routed) => routed,
+                Err(reply) => return Some(local(running, *reply)),
+            };
             return tokio::select! {
                 biased;
                 response = dispatch::dispatch(worker, running, routed) => Some(response),
@@ -167,6 +172,19 @@ async fn serve(
         Err(_) => Refusal::BodyTimeout,
     };
     Some(refuse(running, &refusal))
+}
+
+/// Leads a request to another model if a budget wants that.
+async fn lead(
+    worker: &Worker,
+    exchange: &mut Exchange,
+    (routed, client): (Arc<Routed>, ClientRequest),
+) -> Result<(Arc<Routed>, ClientRequest), Box<LocalReply>> {
+    let Some(detour) = exchange.detour(&routed, &client) else { return Ok((routed, client)) };
+    match tollgate_effects::ask(&detour, &worker.quotas).await {
+        Some(at) => exchange.take_detour((routed, client), &detour, at),
+        None => Ok((routed, client)),
+    }
 }
 
 fn arrival(serving: &Serving, request_id: Arc<str>) -> Arrival {

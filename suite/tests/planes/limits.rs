@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tollgate_config::bundle::{
-    Backend, CostExpression, CostKind, Enforcement, Limit, LimitStore, Measure, OnExceeded, OnStoreFailure,
-    Rule, Schema, Selector, TextMatch, Window,
+    Backend, CostExpression, CostKind, Enforcement, HeaderMatch, Limit, LimitStore, Match, Measure,
+    OnExceeded, OnStoreFailure, Rule, Schema, Selector, TextMatch, Window,
 };
+use tollgate_effects::Secrets;
 use tollgate_suite::{
-    Act, CHAT, STREAM, ScriptedBackend, Tested, backend, body, chat_request, completion, header, is_envoy,
-    json, openai, rule, sized, status,
+    Act, CHAT, STREAM, ScriptedBackend, Tested, backend, body, bundle, chat_request, completion, free_port,
+    header, is_envoy, json, openai, rule, sized, status,
 };
 use tollgate_terms::ModelName;
 
@@ -257,6 +258,7 @@ fn buckets_of_one_quota_allow_together_what_any_of_them_allows() {
 #[test]
 fn a_stream_that_its_client_leaves_is_charged() {
     use std::io::{Read, Write};
+    use tollgate_effects::Secrets;
     use tollgate_suite::{chunk, delta, stream_head};
     let words = "word ".repeat(40);
     let script = vec![
@@ -280,4 +282,42 @@ fn a_stream_that_its_client_leaves_is_charged() {
     let line = &tested.log_lines(1)[0];
     assert!(line["gen_ai.usage.output_tokens"].as_u64().expect("tokens") >= 40, "{line}");
     assert_eq!(status(&tested.chat(CHAT)), 429);
+}
+
+/// A budget that is used up leads to a cheaper model, which is said to the client.
+#[test]
+fn a_budget_that_is_used_up_may_lead_to_another_model() {
+    let (large, small) = (good(), good());
+    let model = |name: &str| ModelName::parse(name).expect("a name");
+    let for_model = |name: &str, backend: &str, limits: Vec<Limit>| Rule {
+        matches: vec![Match {
+            headers: vec![HeaderMatch {
+                name: "x-ai-eg-model".to_owned(),
+                value: TextMatch::Exact(name.to_owned()),
+            }],
+        }],
+        limits,
+        ..rule(&[backend])
+    };
+    let leads = Limit { on_exceeded: OnExceeded::Reroute(model("small")), ..limit("budget", 17, total()) };
+    let mut configuration = bundle(
+        free_port(),
+        for_model("m", "a", vec![leads.clone()]),
+        vec![openai("a", large.address), openai("b", small.address)],
+    );
+    configuration.routes[0].rules.push(for_model("small", "b", vec![leads]));
+    let tested = Tested::start_bundle(configuration, Secrets::default());
+    let first = tested.chat(CHAT);
+    assert_eq!((status(&first), header(&first, "x-tollgate-rerouted-to")), (200, None), "{first}");
+    large.request();
+    tested.log_lines(1);
+    for _ in 0..2 {
+        let led = tested.chat(CHAT);
+        assert_eq!((status(&led), header(&led, "x-tollgate-rerouted-to")), (200, Some("small")), "{led}");
+        let asked: serde_json::Value = serde_json::from_str(&body(&small.request())).expect("JSON");
+        assert_eq!(asked["model"], "small", "{asked}");
+    }
+    let line = &tested.log_lines(3)[2];
+    assert_eq!(line["gen_ai.original.model"], "m", "{line}");
+    assert_eq!(line["gen_ai.request.model"], "small", "{line}");
 }

@@ -1,0 +1,19 @@
+//! Whether a budget has something left for a request, or leads it to another model.
+
+use tollgate_exchange::Detour;
+
+use crate::clock;
+use crate::quota::{Quotas, Reserved, Reserving};
+
+/// Asks for a detour: which of its claims does not fit, if one does not. Where nobody knows, the request keeps its way.
+pub async fn ask(detour: &Detour, quotas: &Quotas) -> Option<usize> {
+    let reserving = quotas.reserve(std::sync::Arc::clone(&detour.id), detour.claims.clone(), clock::now());
+    match reserving {
+        Reserving::Now(Reserved::Granted(reservation)) => {
+            reservation.settle(&vec![0; detour.claims.len()], clock::now());
+            None
+        }
+        Reserving::Now(Reserved::Refused(refused)) => Some(refused.at),
+        Reserving::Now(Reserved::Failed(_)) => None,
+    }
+}
