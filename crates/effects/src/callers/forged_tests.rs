@@ -92,7 +92,8 @@ fn guard(keys: KeySource, secrets: &Secrets) -> (Arc<CompiledAccess>, Arc<Keyrin
         claim_headers: Vec::new(),
         names: PrincipalClaims { user: vec!["sub".to_owned()], ..PrincipalClaims::default() },
     };
-    let access = Access { jwt: Some(Jwt { optional: false, providers: vec![provider] }), ..Access::default() };
+    let access =
+        Access { jwt: Some(Jwt { optional: false, providers: vec![provider] }), ..Access::default() };
     let rule = Rule {
         name: None,
         matches: Vec::new(),
