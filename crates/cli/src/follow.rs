@@ -7,6 +7,7 @@ use std::thread;
 
 use tollgate_config::Severity;
 
+use crate::anonymous::Anonymous;
 use crate::finding::{Finding, Tally};
 use crate::origin::{Origin, Port};
 use crate::server::Server;
@@ -26,6 +27,7 @@ pub(crate) struct Follower {
     pub(crate) watch: Watch,
     pub(crate) origin: Origin,
     pub(crate) default_address: IpAddr,
+    pub(crate) anonymous: Anonymous,
     pub(crate) port: Port,
     /// Errors that the served configuration has already.
     pub(crate) known: BTreeSet<Complaint>,
@@ -70,6 +72,11 @@ impl Follower {
             log(&configuration.findings);
             let findings = Tally::of(&configuration.findings);
             tracing::error!(%findings, "the new configuration is refused; the one before is still served");
+            self.server.refused();
+            return;
+        }
+        if let Err(reason) = self.anonymous.check(configuration.snapshot.bundle()) {
+            tracing::error!(reason, "the new configuration is refused; the one before is still served");
             self.server.refused();
             return;
         }

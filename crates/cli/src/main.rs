@@ -1,5 +1,6 @@
 //! The `tollgate` binary: reads the command line, does what it says, and tells how it went by its exit code.
 
+mod anonymous;
 mod arguments;
 mod bound;
 mod certificates;

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use tollgate_telemetry::AccessLog;
 
+use crate::anonymous::Anonymous;
 use crate::arguments::{ControlArguments, ExtprocArguments};
 use crate::origin::Origin;
 use crate::paint::Paint;
@@ -31,6 +32,7 @@ pub(crate) fn control(arguments: &ControlArguments, began: Instant, paint: Paint
     let start = Start {
         origin: Origin::Paths(arguments.paths.clone()),
         default_address: arguments.address,
+        anonymous: Anonymous::new(arguments.allow_anonymous),
         port: None,
         options: ServerOptions {
             admin_address: arguments.admin_address,
@@ -53,6 +55,7 @@ pub(crate) fn extproc(arguments: &ExtprocArguments, began: Instant, paint: Paint
         origin: Origin::Paths(arguments.paths.clone()),
         // Where Envoys listen is nothing to it.
         default_address: Ipv4Addr::LOCALHOST.into(),
+        anonymous: Anonymous::Allowed,
         port: None,
         options: ServerOptions {
             admin_address: arguments.admin_address,
