@@ -14,4 +14,5 @@ mod failures;
 mod passage;
 mod plain;
 mod refusals;
+mod tokens;
 mod transport;
