@@ -8,6 +8,7 @@ use std::thread;
 
 use tollgate_config::Severity;
 
+use crate::anonymous::Anonymous;
 use crate::finding::{Finding, Tally};
 use crate::origin::{Origin, Port};
 use crate::prices;
@@ -30,6 +31,7 @@ pub(crate) struct Follower {
     /// Files of prices.
     pub(crate) prices: Vec<PathBuf>,
     pub(crate) default_address: IpAddr,
+    pub(crate) anonymous: Anonymous,
     pub(crate) port: Port,
     /// Errors that the served configuration has already.
     pub(crate) known: BTreeSet<Complaint>,
@@ -75,6 +77,11 @@ impl Follower {
             log(&configuration.findings);
             let findings = Tally::of(&configuration.findings);
             tracing::error!(%findings, "the new configuration is refused; the one before is still served");
+            self.server.refused();
+            return;
+        }
+        if let Err(reason) = self.anonymous.check(configuration.snapshot.bundle()) {
+            tracing::error!(reason, "the new configuration is refused; the one before is still served");
             self.server.refused();
             return;
         }

@@ -1,6 +1,7 @@
 //! The `tollgate` binary: reads the command line, does what it says, and tells how it went by its exit code.
 
 mod account;
+mod anonymous;
 mod arguments;
 mod bound;
 mod certificates;

@@ -9,6 +9,7 @@ use anyhow::Result;
 use tollgate_telemetry::AccessLog;
 
 use crate::account::Place;
+use crate::anonymous::Anonymous;
 use crate::arguments::{ControlArguments, ExtprocArguments};
 use crate::origin::Origin;
 use crate::paint::Paint;
@@ -33,6 +34,7 @@ pub(crate) fn control(arguments: &ControlArguments, began: Instant, paint: Paint
         origin: Origin::Paths(arguments.paths.clone()),
         prices: Vec::new(),
         default_address: arguments.address,
+        anonymous: Anonymous::new(arguments.allow_anonymous),
         port: None,
         options: ServerOptions {
             admin_address: arguments.admin_address,
@@ -57,6 +59,7 @@ pub(crate) fn extproc(arguments: &ExtprocArguments, began: Instant, paint: Paint
         prices: arguments.requests.prices.clone(),
         // Where Envoys listen is nothing to it.
         default_address: Ipv4Addr::LOCALHOST.into(),
+        anonymous: Anonymous::Allowed,
         port: None,
         options: ServerOptions {
             admin_address: arguments.admin_address,

@@ -14,6 +14,7 @@ use tollgate_config::Bundle;
 use tollgate_telemetry::AccessLog;
 
 use crate::account::Place;
+use crate::anonymous::Anonymous;
 use crate::arguments::{Plane, RunArguments};
 use crate::follow::{Follower, complaints, log};
 use crate::load::Loaded;
@@ -31,6 +32,7 @@ pub(crate) struct Start {
     pub(crate) prices: Vec<PathBuf>,
     /// Of Gateways that name none.
     pub(crate) default_address: IpAddr,
+    pub(crate) anonymous: Anonymous,
     /// Instead of those of the listeners.
     pub(crate) port: Option<u16>,
     pub(crate) options: ServerOptions,
@@ -50,6 +52,7 @@ pub(crate) fn run(arguments: &RunArguments, began: Instant, paint: Paint) -> Res
         origin: Origin::choose(arguments)?,
         prices: arguments.requests.prices.clone(),
         default_address: arguments.address,
+        anonymous: Anonymous::new(arguments.allow_anonymous),
         port: arguments.port,
         options: ServerOptions {
             admin_address: arguments.admin_address,
@@ -68,7 +71,7 @@ pub(crate) fn run(arguments: &RunArguments, began: Instant, paint: Paint) -> Res
 /// # Errors
 /// When there is nothing to serve, or it cannot be served.
 pub(crate) fn serve(start: Start, began: Instant, paint: Paint) -> Result<ExitCode> {
-    let Start { origin, prices, default_address, port, options, drain_timeout } = start;
+    let Start { origin, prices, default_address, anonymous, port, options, drain_timeout } = start;
     // Before the files are read, so that no change falls between.
     let watch = match &origin {
         Origin::Paths(paths) => Some(Watch::new(paths.clone())),
@@ -86,6 +89,9 @@ pub(crate) fn serve(start: Start, began: Instant, paint: Paint) -> Result<ExitCo
     if configuration.snapshot.bundle().listeners.is_empty() {
         bail!("nothing is served: expected a Gateway with a listener");
     }
+    if let Err(reason) = anonymous.check(configuration.snapshot.bundle()) {
+        bail!("nothing is served: {reason}");
+    }
     let known = complaints(&configuration.findings);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let _inside = runtime.enter();
@@ -96,7 +102,7 @@ pub(crate) fn serve(start: Start, began: Instant, paint: Paint) -> Result<ExitCo
     let following = watch.map(|mut watch| {
         watch.follow(loaded.files);
         let server = Arc::clone(&server);
-        Follower { watch, origin, prices, default_address, port, known, server }.start()
+        Follower { watch, origin, prices, default_address, anonymous, port, known, server }.start()
     });
     let code = runtime.block_on(until_signal(&server, signals, drain_timeout));
     if let Some(following) = following {

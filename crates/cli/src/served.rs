@@ -64,6 +64,13 @@ pub(crate) fn redacted(bundle: &Bundle) -> Bundle {
             REDACTED.clone_into(value);
         }
     }
+    // Some tell callers apart by what only they can say.
+    let authorizations = bundle.access.values_mut().filter_map(|access| access.authorization.as_mut());
+    for rule in authorizations.flat_map(|authorization| &mut authorization.rules) {
+        for (_, values) in &mut rule.headers {
+            values.iter_mut().for_each(|value| REDACTED.clone_into(value));
+        }
+    }
     for rule in bundle.plain_routes.iter_mut().flat_map(|route| &mut route.rules) {
         for edit in [&mut rule.request_headers, &mut rule.response_headers] {
             for (_, value) in edit.set.iter_mut().chain(&mut edit.add) {

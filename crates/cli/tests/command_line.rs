@@ -177,6 +177,13 @@ fn parts_are_not_on_the_network_without_tls() {
 }
 
 #[test]
+fn strangers_on_other_machines_are_served_only_where_somebody_says_so() {
+    compare("run_anonymous.txt", &["run", "--address", "0.0.0.0", "manifests/good.yaml"]);
+    let control = ["controlplane", "--listen", "unix:absent/xds.sock", "--address", "0.0.0.0"];
+    compare("controlplane_anonymous.txt", &[&control[..], &["manifests/good.yaml"]].concat());
+}
+
+#[test]
 fn every_shell_gets_a_completion_script() {
     for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
         let output = tollgate(&["completions", shell]);

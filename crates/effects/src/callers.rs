@@ -138,3 +138,6 @@ impl fmt::Debug for Callers {
         f.debug_set().entries(self.sources.keys()).finish()
     }
 }
+
+#[cfg(test)]
+mod forged_tests;

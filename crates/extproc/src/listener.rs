@@ -1,6 +1,7 @@
 //! The stream of a listener: a request is refused, answered, or routed, and its client's status is noted.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -8,11 +9,11 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http::header::CONTENT_LENGTH;
 use http::{HeaderName, Method};
-use tollgate_envoy::Struct;
 use tollgate_envoy::processing::processing_request::Request;
 use tollgate_envoy::processing::{
     HeaderMutation, HeaderValue, HttpHeaders, ProcessingRequest, ProcessingResponse,
 };
+use tollgate_envoy::{Struct, value::Kind};
 use tollgate_exchange::{
     Arrival, BodyFraming, BodyPlan, ClientRequest, Detour, Exchange, LocalReply, Refusal, RequestHead, Routed,
 };
@@ -60,7 +61,7 @@ impl ListenerSide {
         answers: &mut VecDeque<ProcessingResponse>,
     ) -> Result<(), Status> {
         answers.extend(match message.request {
-            Some(Request::RequestHeaders(head)) => self.on_head(head)?,
+            Some(Request::RequestHeaders(head)) => self.on_head(head, source(&message.attributes))?,
             Some(Request::RequestBody(body)) => self.on_body(body.body, Phase::RequestBody)?,
             Some(Request::ResponseHeaders(head)) => Some(self.on_response(head)),
             _ => return Ok(()),
@@ -110,7 +111,11 @@ impl ListenerSide {
         answers.push_back(immediate(&reply));
     }
 
-    fn on_head(&mut self, sent: HttpHeaders) -> Result<Option<ProcessingResponse>, Status> {
+    fn on_head(
+        &mut self,
+        sent: HttpHeaders,
+        source: Option<String>,
+    ) -> Result<Option<ProcessingResponse>, Status> {
         let named = self.named.take().ok_or_else(|| Status::failed_precondition("two heads"))?;
         let raw = sent.headers.map(|sent| sent.headers).unwrap_or_default();
         if texts(&raw, [names::PROBE]) == [Some(&*self.shared.probe)] {
@@ -119,7 +124,8 @@ impl ListenerSide {
         let head = Head::read(&raw);
         // Envoy joins the values of a header that comes twice.
         let has_two_hosts = head.authority.as_deref().is_some_and(|authority| authority.contains(','));
-        let head = request_head(head, sent.end_of_stream, Arc::clone(&self.listener));
+        let mut head = request_head(head, sent.end_of_stream, Arc::clone(&self.listener));
+        head.client_address = source.unwrap_or(head.client_address);
         let (unreadable, serving) = match named {
             Named::Unknown { newest } => (Some(BEHIND), newest),
             Named::Known(serving) => (has_two_hosts.then_some(Refusal::BadHost), serving),
@@ -319,6 +325,13 @@ fn request_head(sent: Head, has_ended: bool, listener: Arc<str>) -> RequestHead 
         client_address,
         body,
     }
+}
+
+/// The address that the connection of the client comes from.
+fn source(attributes: &HashMap<String, Struct>) -> Option<String> {
+    let told = attributes.values().find_map(|attributes| attributes.fields.get(names::SOURCE_ADDRESS))?;
+    let Some(Kind::StringValue(address)) = &told.kind else { return None };
+    Some(address.parse::<SocketAddr>().ok()?.ip().to_string())
 }
 
 /// The address that Envoy saw, which it has added as the last one.

@@ -84,6 +84,7 @@ impl<'a> AccessPolicies<'a> {
             Err(reason) => return Asked { access: Some(UNKNOWN.to_owned()), broken: Some(reason) },
         };
         match self.resolved.get(policy) {
+            Some(Ok(access)) if *access == Access::default() => Asked { access: None, broken: None },
             Some(Ok(_)) => Asked { access: Some(full_name(policy)), broken: None },
             Some(Err(reason)) => {
                 Asked { access: Some(full_name(policy)), broken: Some(format!("{policy}: {reason}")) }
@@ -132,7 +133,10 @@ impl<'a, 'f> Policy<'a, 'f> {
     fn access(mut self) -> Result<Access, String> {
         let spec = self.item.spec;
         if spec.api_key_auth.is_none() && spec.jwt.is_none() && spec.authorization.is_none() {
-            self.mistake("spec", "expected apiKeyAuth, jwt or authorization: nothing else is served");
+            self.warning(
+                "spec",
+                "has no effect: it lets everybody in, also where the Gateway's own policy would not",
+            );
         }
         let access = Access {
             api_keys: spec.api_key_auth.as_ref().map(|written| self.api_keys(written)),

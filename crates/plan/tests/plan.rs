@@ -28,6 +28,10 @@ fn outcome(file: &str, text: String) -> String {
                 Value::Null => json!({ "to": backends, "retries": rule["retry"]["retries_max"] }),
                 broken => json!({ "broken": broken }),
             };
+            let shown = match &rule["access"] {
+                Value::Null => shown,
+                access => json!({ "under": access, "serves": shown }),
+            };
             let (name, through) = (&route["name"], &route["listeners"]);
             lines.push(format!("rule: {{route: {name}, at: {at}, through: {through}, serves: {shown}}}"));
             lines.extend(list(&rule["limits"]).into_iter().map(|limit| format!("  limit: {limit}")));
@@ -47,6 +51,12 @@ fn outcome(file: &str, text: String) -> String {
     }
     let remote = bundle["remote_secrets"].as_object().cloned().unwrap_or_default();
     lines.extend(remote.iter().map(|(name, secret)| format!("remote secret: {{{name:?}: {secret}}}")));
+    let access = bundle["access"].as_object().cloned().unwrap_or_default();
+    for (name, parts) in access {
+        let parts = parts.as_object().cloned().unwrap_or_default();
+        let parts = parts.iter().filter(|(_, part)| !part.is_null());
+        lines.extend(parts.map(|(part, said)| format!("access: {{{name:?}: {{{part}: {said}}}}}")));
+    }
     lines.join("\n") + "\n"
 }
 

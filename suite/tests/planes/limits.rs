@@ -258,7 +258,6 @@ fn buckets_of_one_quota_allow_together_what_any_of_them_allows() {
 #[test]
 fn a_stream_that_its_client_leaves_is_charged() {
     use std::io::{Read, Write};
-    use tollgate_effects::Secrets;
     use tollgate_suite::{chunk, delta, stream_head};
     let words = "word ".repeat(40);
     let script = vec![

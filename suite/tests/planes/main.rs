@@ -15,4 +15,5 @@ mod limits;
 mod passage;
 mod plain;
 mod refusals;
+mod tokens;
 mod transport;

@@ -208,6 +208,14 @@ pub(crate) struct RunArguments {
     /// Address to listen on for clients; 0.0.0.0 lets other machines in
     #[arg(long, env = "TOLLGATE_ADDRESS", hide_env_values = true, default_value = "127.0.0.1")]
     pub(crate) address: IpAddr,
+    /// Let everybody in where other machines reach and no SecurityPolicy asks who calls
+    #[arg(
+        long,
+        env = "TOLLGATE_ALLOW_ANONYMOUS",
+        hide_env_values = true,
+        value_parser = clap::builder::FalseyValueParser::new()
+    )]
+    pub(crate) allow_anonymous: bool,
     /// Port to listen on, instead of the one that the listeners name; 0 takes a free one
     #[arg(long, env = "TOLLGATE_PORT", hide_env_values = true)]
     pub(crate) port: Option<u16>,

@@ -155,6 +155,14 @@ pub(crate) struct ControlArguments {
     /// Address on which Envoys listen for clients; 0.0.0.0 lets other machines in
     #[arg(long, env = "TOLLGATE_ADDRESS", hide_env_values = true, default_value = "127.0.0.1")]
     pub(crate) address: IpAddr,
+    /// Let everybody in where other machines reach and no SecurityPolicy asks who calls
+    #[arg(
+        long,
+        env = "TOLLGATE_ALLOW_ANONYMOUS",
+        hide_env_values = true,
+        value_parser = clap::builder::FalseyValueParser::new()
+    )]
+    pub(crate) allow_anonymous: bool,
     /// Address for operators: /metrics, /healthz, /readyz, /config, /xds
     #[arg(long, value_name = "ADDRESS:PORT", env = "TOLLGATE_ADMIN_ADDRESS", hide_env_values = true, default_value = CONTROL_ADMIN_ADDRESS)]
     pub(crate) admin_address: SocketAddr,

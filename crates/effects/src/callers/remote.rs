@@ -17,7 +17,7 @@ use crate::live::backoff;
 const FETCH_MAX: Duration = Duration::from_secs(10);
 
 /// However often keys are missed, they are not fetched more often.
-const PAUSE_MIN: Duration = Duration::from_secs(5);
+const PAUSE_MIN: Duration = Duration::from_secs(1);
 
 /// A key set at an address. Dropping it ends the fetching.
 pub(super) struct RemoteKeys {

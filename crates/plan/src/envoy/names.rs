@@ -16,6 +16,9 @@ pub const RETRY_HEADER: &str = "x-tollgate-retry";
 /// Initial metadata of the ext_proc call of a listener: the id of the snapshot that the request was routed by.
 pub const SNAPSHOT_METADATA: &str = "x-tollgate-snapshot";
 
+/// The attribute of requests that tells the processor where a client is: address and port.
+pub const SOURCE_ADDRESS: &str = "source.address";
+
 /// Initial metadata of the ext_proc call of a listener: the listener's name in the bundle.
 pub const LISTENER_METADATA: &str = "x-tollgate-listener";
 

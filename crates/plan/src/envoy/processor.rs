@@ -6,7 +6,7 @@ use super::form::{self, extension, typed};
 use super::names::{
     ATTEMPT_CALL, ATTEMPT_FILTER, ATTEMPT_HEADER, ATTEMPT_IDENTITY, CALL_METADATA, CONTENT_LENGTH,
     EXCHANGE_CALL, EXCHANGE_FILTER, LISTENER_METADATA, METADATA_NAMESPACE, PROCESSOR_CLUSTER,
-    SNAPSHOT_METADATA,
+    SNAPSHOT_METADATA, SOURCE_ADDRESS,
 };
 use super::{Place, Resource, cluster_at};
 
@@ -45,7 +45,9 @@ pub(super) fn of_listener() -> Value {
         "response_body_mode": "NONE",
         "response_trailer_mode": "SKIP",
     });
-    let fields = filter(EXCHANGE_CALL, mode);
+    let mut fields = filter(EXCHANGE_CALL, mode);
+    // Of a client on its own machine, Envoy tells another address in x-forwarded-for.
+    form::set(&mut fields, "request_attributes", json!([SOURCE_ADDRESS]));
     extension(EXCHANGE_FILTER, FILTER, fields)
 }
 

@@ -195,4 +195,38 @@ mod tests {
             assert!(ApiKeyHash::parse(value).is_err(), "{value}");
         }
     }
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "time is what is tested")]
+    fn a_near_miss_takes_as_long_as_a_far_one() {
+        let keyring = Keyring::new([7; 32]);
+        let mut keys = PolicyKeys::default();
+        let good = "k".repeat(64);
+        for number in 0..100 {
+            let hash = ApiKeyHash::parse(&format!("{number}{good}")).ok().unwrap();
+            keyring.add_client(&mut keys, hash, client("other"));
+        }
+        keyring.add_client(&mut keys, ApiKeyHash::parse(&good).ok().unwrap(), client("good"));
+        let near = format!("{}x", &good[..63]);
+        let far = "x".repeat(64);
+        let took = |key: &str| {
+            let began = std::time::Instant::now();
+            for _ in 0..20 {
+                assert!(keyring.client(&keys, std::hint::black_box(key)).is_none());
+            }
+            began.elapsed().as_nanos()
+        };
+        let (mut near_took, mut far_took) = (Vec::new(), Vec::new());
+        // In turns, so that what else the machine does falls on both.
+        for _ in 0..1000 {
+            near_took.push(took(&near));
+            far_took.push(took(&far));
+        }
+        let median = |mut times: Vec<u128>| {
+            times.sort_unstable();
+            times[times.len() / 2]
+        };
+        let (near, far) = (median(near_took), median(far_took));
+        assert!(near.abs_diff(far) * 10 < far * 2, "near {near} ns, far {far} ns");
+    }
 }

@@ -1,0 +1,181 @@
+//! Tokens: who calls by what they say, and by which keys they are verified.
+
+use std::time::{Duration, Instant};
+
+use aws_lc_rs::hmac;
+use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use tollgate_config::bundle::{
+    Access, AccessRule, Jwt, JwtProvider, KeySource, Permission, Place, PrincipalClaims, TokenCondition,
+};
+use tollgate_effects::Secrets;
+use tollgate_suite::{Act, PATIENCE, ScriptedBackend, Tested, free_port, header, sized, status};
+
+use crate::access::{allowing, bare, chat_with, good, guarded, reference, secrets};
+
+const SHARED: &[u8; 32] = b"0123456789abcdef0123456789abcdef";
+
+fn encode(bytes: &[u8]) -> String {
+    URL_SAFE_NO_PAD.encode(bytes)
+}
+
+fn signed(claims: &serde_json::Value, algorithm: &str, kid: &str, sign: impl Fn(&[u8]) -> Vec<u8>) -> String {
+    let header = serde_json::json!({ "alg": algorithm, "typ": "JWT", "kid": kid }).to_string();
+    let message = format!("{}.{}", encode(header.as_bytes()), encode(claims.to_string().as_bytes()));
+    let signature = sign(message.as_bytes());
+    format!("{message}.{}", encode(&signature))
+}
+
+fn token(claims: &serde_json::Value, kid: &str) -> String {
+    let key = hmac::Key::new(hmac::HMAC_SHA256, SHARED);
+    signed(claims, "HS256", kid, |message| hmac::sign(&key, message).as_ref().to_vec())
+}
+
+fn now_s() -> u64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::SystemTime::UNIX_EPOCH);
+    now.expect("a time").as_secs()
+}
+
+fn claims() -> serde_json::Value {
+    serde_json::json!({
+        "iss": "https://issuer", "aud": ["gateway"], "exp": now_s() + 600, "sub": "carol", "azp": "notebook",
+        "org": { "team": "search" }, "groups": ["eng", "ops"], "scope": "chat embed", "level": 3,
+    })
+}
+
+fn provider(keys: KeySource) -> JwtProvider {
+    let list = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+    JwtProvider {
+        name: "issuer".to_owned(),
+        issuer: Some("https://issuer".to_owned()),
+        audiences: vec!["gateway".to_owned()],
+        keys,
+        places: vec![Place::Header { name: "authorization".to_owned(), prefix: "Bearer ".to_owned() }],
+        claim_headers: vec![("x-team".to_owned(), "org.team".to_owned())],
+        names: PrincipalClaims {
+            user: list(&["sub"]),
+            team: list(&["org.team"]),
+            application: list(&["azp"]),
+        },
+    }
+}
+
+fn tokens(keys: KeySource) -> Access {
+    Access { jwt: Some(Jwt { optional: false, providers: vec![provider(keys)] }), ..Access::default() }
+}
+
+fn local() -> (KeySource, Secrets) {
+    let set = serde_json::json!({ "keys": [{ "kty": "oct", "kid": "1", "k": encode(SHARED) }] }).to_string();
+    (KeySource::Secret(reference("jwks")), secrets(&[("jwks", &set)]))
+}
+
+#[test]
+fn a_token_tells_who_calls_and_what_backends_may_know() {
+    let (keys, secrets) = local();
+    let backend = good();
+    let condition = TokenCondition {
+        provider: "issuer".to_owned(),
+        claims: vec![
+            ("groups".to_owned(), vec!["none".to_owned(), "ops".to_owned()]),
+            ("org.team".to_owned(), vec!["search".to_owned()]),
+        ],
+        scopes: vec!["chat".to_owned()],
+    };
+    let cel = "jwt.claims.org.team == 'search' && jwt.claims.level >= 3 && 'eng' in jwt.claims.groups";
+    let rule = AccessRule { token: Some(condition), cel: Some(cel.to_owned()), ..bare(Permission::Allow) };
+    let access = Access { authorization: allowing(vec![rule]), ..tokens(keys) };
+    let tested = Tested::start_bundle(guarded(&backend, access), secrets);
+    let bearer = |claims: &serde_json::Value| format!("Bearer {}", token(claims, "1"));
+    let good = bearer(&claims());
+    let response = tested.send(&chat_with(&[("authorization", &good), ("x-team", "forged")]));
+    assert_eq!(status(&response), 200, "{response}");
+    let asked = backend.request();
+    assert_eq!(header(&asked, "x-team"), Some("search"), "{asked}");
+    assert_eq!(header(&asked, "authorization"), None, "{asked}");
+    let line = &tested.log_lines(1)[0];
+    assert_eq!(line["tollgate.user"], "carol");
+    assert_eq!(line["tollgate.team"], "search");
+    assert_eq!(line["tollgate.application"], "notebook");
+    assert_eq!(line["tollgate.key_id"], "https://issuer");
+    for (member, value, expected) in [
+        ("scope", serde_json::json!("embed"), 403),
+        ("groups", serde_json::json!(["eng"]), 403),
+        ("level", serde_json::json!(2), 403),
+        ("level", serde_json::Value::Null, 403),
+        ("exp", serde_json::json!(now_s() - 61), 401),
+        ("aud", serde_json::json!("other"), 401),
+    ] {
+        let mut claims = claims();
+        claims[member] = value;
+        let response = tested.send(&chat_with(&[("authorization", &bearer(&claims))]));
+        assert_eq!(status(&response), expected, "{member} {response}");
+    }
+    assert_eq!(status(&tested.send(&chat_with(&[]))), 401);
+    assert!(backend.requests.try_recv().is_err());
+}
+
+#[test]
+fn without_the_keys_of_an_issuer_nobody_is_told_that_a_token_is_bad() {
+    let backend = good();
+    let keys = KeySource::Remote {
+        uri: format!("http://127.0.0.1:{}/jwks", free_port()),
+        refresh: Duration::from_secs(300),
+    };
+    let tested = Tested::start_bundle(guarded(&backend, tokens(keys)), Secrets::default());
+    let good = format!("Bearer {}", token(&claims(), "1"));
+    let response = tested.send(&chat_with(&[("authorization", &good)]));
+    assert_eq!(status(&response), 503, "{response}");
+    assert_eq!(header(&response, "retry-after"), Some("1"), "{response}");
+    assert_eq!(status(&tested.send(&chat_with(&[("authorization", "Bearer a.b.c")]))), 401);
+    assert_eq!(status(&tested.send(&chat_with(&[]))), 401);
+}
+
+fn published(keys: &[(&str, &Ed25519KeyPair)]) -> Vec<Act> {
+    let jwk = |(kid, key): &(&str, &Ed25519KeyPair)| {
+        let x = encode(key.public_key().as_ref());
+        serde_json::json!({ "kty": "OKP", "crv": "Ed25519", "kid": kid, "x": x })
+    };
+    let set = serde_json::json!({ "keys": keys.iter().map(jwk).collect::<Vec<_>>() }).to_string();
+    vec![Act::Write(sized(200, "application/json", "connection: close\r\n", &set)), Act::Close]
+}
+
+#[test]
+fn keys_that_an_issuer_changes_are_fetched_when_they_are_missed_and_old_ones_serve_while_it_is_gone() {
+    let [old, new] = [(); 2].map(|()| Ed25519KeyPair::generate().expect("a key"));
+    let issuer = ScriptedBackend::start(vec![
+        published(&[("old", &old)]),
+        published(&[("old", &old), ("new", &new)]),
+        vec![Act::Write(sized(500, "text/plain", "connection: close\r\n", "gone")), Act::Close],
+    ]);
+    let backend = good();
+    let uri = format!("http://{}/jwks", issuer.address);
+    let keys = KeySource::Remote { uri, refresh: Duration::from_secs(300) };
+    let tested = Tested::start_bundle(guarded(&backend, tokens(keys)), Secrets::default());
+    let by = |key: &Ed25519KeyPair, kid: &str| {
+        let token = signed(&claims(), "EdDSA", kid, |message| key.sign(message).as_ref().to_vec());
+        status(&tested.send(&chat_with(&[("authorization", &format!("Bearer {token}"))])))
+    };
+    let until = |wanted: &dyn Fn() -> u16, before: &[u16]| {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            match wanted() {
+                200 => return,
+                other => assert!(before.contains(&other) && Instant::now() < end, "{other}"),
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    };
+    until(&|| by(&old, "old"), &[503]);
+    assert_eq!(by(&new, "old"), 401);
+    // Missed too soon after they were fetched, it is a bad token; then, for a moment, it may be a good one.
+    until(&|| by(&new, "new"), &[401, 503]);
+    assert_eq!(by(&old, "old"), 200);
+    // A stranger's key makes nobody ask the issuer more than once in a while.
+    let asked = issuer.requests.try_iter().count();
+    for number in 0..50 {
+        assert!([401, 503].contains(&by(&new, &format!("unknown{number}"))));
+    }
+    assert!(issuer.requests.try_iter().count() <= 1 && asked <= 3, "{asked}");
+    assert_eq!((by(&old, "old"), by(&new, "new")), (200, 200));
+}
