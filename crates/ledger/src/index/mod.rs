@@ -55,7 +55,7 @@ pub enum IndexError {
     #[error("SQLite: {0}")]
     Sqlite(#[from] rusqlite::Error),
     /// PostgreSQL, or the way there.
-    #[error("PostgreSQL: {}", chain(.0))]
+    #[error("PostgreSQL: {0}")]
     Postgres(#[from] ::postgres::Error),
     /// What the ledger says cannot be read.
     #[error("{0}")]
@@ -63,17 +63,6 @@ pub enum IndexError {
     /// TLS cannot be had.
     #[error("TLS: {0}")]
     Tls(#[from] rustls::Error),
-}
-
-/// An error of PostgreSQL says only at which step it came; the cause is behind it.
-fn chain(error: &::postgres::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }
 
 /// A connection to the database.
