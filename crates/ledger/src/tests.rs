@@ -213,6 +213,36 @@ fn old_segments_go_once_they_are_in_the_table() {
     assert_eq!(usage(folder.path(), &[]).total.attempts, 100);
 }
 
+/// The table may have been told of entries that the disk never kept.
+#[test]
+fn entries_behind_the_place_that_the_table_remembers_are_not_passed_over() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let options = Options { index: Some(crate::IndexPlace::Sqlite), ..options() };
+    let fill = |numbers: std::ops::Range<u32>| {
+        let ledger = Ledger::open(folder.path(), &options).expect("a ledger");
+        numbers.for_each(|number| ledger.settled(&record(number)));
+        ledger.close(Duration::from_secs(10));
+    };
+    fill(0..4);
+    cut(folder.path(), 1500);
+    fill(4..8);
+    assert_eq!(usage(folder.path(), &[]).total.attempts, 8);
+}
+
+#[test]
+fn a_ledger_that_nobody_has_is_caught_up_with() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let ledger = Ledger::open(folder.path(), &options()).expect("a ledger");
+    (0..100).for_each(|number| ledger.settled(&record(number)));
+    crate::catch_up(folder.path()).expect("nothing to do");
+    assert!(!folder.path().join("attempts.sqlite").exists());
+    drop(ledger);
+    for _ in 0..2 {
+        crate::catch_up(folder.path()).expect("caught up");
+        assert_eq!(usage(folder.path(), &[]).total.attempts, 100);
+    }
+}
+
 #[test]
 fn several_threads_write_at_one_time() {
     let folder = tempfile::tempdir().expect("a folder");

@@ -14,7 +14,7 @@ use std::time::Duration;
 use ::postgres::Client;
 use rusqlite::Connection;
 
-use crate::folder::Folder;
+use crate::folder;
 use crate::follow::{Batch, Follower};
 use crate::segment::Position;
 use crate::status::Status;
@@ -108,24 +108,27 @@ fn file(folder: &Path) -> PathBuf {
 }
 
 /// Fills the table in the folder of a ledger that no process has, such as one whose gateway was killed a moment ago. Attempts that ran
-/// then are still missing: the next gateway settles them.
+/// then are still missing: the next gateway settles them, and may start meanwhile. What both fill is there once.
 ///
 /// # Errors
 /// When the ledger cannot be read, or the table not filled.
 pub fn catch_up(folder: &Path) -> Result<(), IndexError> {
-    // Whoever has it fills it as well. Who may not write there reads what is in the table.
-    let Ok(folder) = Folder::take(folder) else { return Ok(()) };
-    let follower = Follower::new(folder.path.clone());
-    let mut store = Store::open(&IndexPlace::Sqlite, &folder.path)?;
+    // Whoever has it fills it as well.
+    if folder::is_in_use(folder)? {
+        return Ok(());
+    }
+    let gateway = folder::gateway_id(folder)?;
+    let follower = Follower::new(folder.to_owned());
+    let mut store = Store::open(&IndexPlace::Sqlite, folder)?;
     let limit = Position { segment: u64::MAX, offset: 0 };
-    let mut at = store.position(&folder.gateway)?;
+    let mut at = store.position(&gateway)?;
     loop {
         let batch = follower.batch(at, limit)?;
         // What is torn off at the end is left to who cuts it away.
         if batch.to == at || batch.damaged > 0 {
             return Ok(());
         }
-        store.add(&folder.gateway, &batch)?;
+        store.add(&gateway, &batch)?;
         at = batch.to;
     }
 }
@@ -139,10 +142,12 @@ pub(crate) struct Filler {
     pub(crate) kept: Arc<Kept>,
     pub(crate) status: Arc<Status>,
     pub(crate) retention: Duration,
+    /// How far the ledger went when it was opened, until that was compared with the database.
+    pub(crate) opened_at: Option<Position>,
 }
 
 /// Fills until the ledger is closed and all of it is there. A database that is away is tried again.
-pub(crate) fn fill(filler: Filler) {
+pub(crate) fn fill(mut filler: Filler) {
     let mut store = None;
     let mut at = Position::default();
     let mut wait = RETRY_MIN;
@@ -173,15 +178,20 @@ pub(crate) fn fill(filler: Filler) {
 
 impl Filler {
     /// Fills as far as `limit`; returns how far it came.
-    fn advance(&self, store: &mut Option<Store>, limit: Position) -> Result<Position, IndexError> {
+    fn advance(&mut self, store: &mut Option<Store>, limit: Position) -> Result<Position, IndexError> {
         let mut open = match store.take() {
             Some(store) => store,
             None => Store::open(&self.place, self.follower.folder())?,
         };
         let mut at = open.position(&self.gateway)?;
+        if let Some(opened_at) = self.opened_at.filter(|opened_at| at > *opened_at) {
+            // A machine that lost its power has lost entries that the database has. What came since would be passed over.
+            at = Position { offset: 0, ..opened_at };
+        }
         loop {
             let batch = self.follower.batch(at, limit)?;
             if batch.to == at {
+                self.opened_at = None;
                 *store = Some(open);
                 return Ok(at);
             }
