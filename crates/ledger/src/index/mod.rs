@@ -29,6 +29,9 @@ const IDLE: Duration = Duration::from_secs(1);
 const RETRY_MIN: Duration = Duration::from_millis(200);
 const RETRY_MAX: Duration = Duration::from_secs(10);
 
+/// How far the thread that fills steps back.
+const NICENESS: i32 = 10;
+
 /// Where the table is.
 #[derive(Clone, PartialEq, Eq)]
 pub enum IndexPlace {
@@ -148,6 +151,10 @@ pub(crate) struct Filler {
 
 /// Fills until the ledger is closed and all of it is there. A database that is away is tried again.
 pub(crate) fn fill(mut filler: Filler) {
+    // Requests come first; what is behind under load is made up for after it. Linux has a priority for each thread.
+    if let Err(error) = rustix::process::setpriority_process(None, NICENESS) {
+        tracing::debug!(%error, "the thread that fills the database has the priority of all others");
+    }
     let mut store = None;
     let mut at = Position::default();
     let mut wait = RETRY_MIN;
