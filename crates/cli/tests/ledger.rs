@@ -7,6 +7,8 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -40,17 +42,7 @@ impl Gateway {
 
     /// Sends a chat, and returns the connection for its answer.
     fn ask(&self, content: &str, more: &str) -> TcpStream {
-        let mut stream = TcpStream::connect(&self.client).expect("a listener");
-        let body = format!(
-            "{{\"model\":\"llama\",\"messages\":[{{\"role\":\"user\",\"content\":\"{content}\"}}]{more}}}"
-        );
-        let length = body.len();
-        let head = format!(
-            "POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
-             content-length: {length}\r\nconnection: close\r\n\r\n"
-        );
-        stream.write_all(format!("{head}{body}").as_bytes()).expect("written");
-        stream
+        ask(&self.client, content, more).expect("a listener")
     }
 
     /// What `/usage` says, once so many attempts are in it.
@@ -95,53 +87,106 @@ fn command(ledger: &Path, file: &Path) -> Command {
     command
 }
 
+fn ask(address: &str, content: &str, more: &str) -> std::io::Result<TcpStream> {
+    let mut stream = TcpStream::connect(address)?;
+    let body = format!(
+        "{{\"model\":\"llama\",\"messages\":[{{\"role\":\"user\",\"content\":\"{content}\"}}]{more}}}"
+    );
+    let length = body.len();
+    let head = format!(
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
+         content-length: {length}\r\nconnection: close\r\n\r\n"
+    );
+    stream.write_all(format!("{head}{body}").as_bytes())?;
+    Ok(stream)
+}
+
 fn whole(mut stream: TcpStream) -> String {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).expect("an answer");
     answer
 }
 
-/// A model server: who asks for a stream gets its first event and nothing more. Returns its port.
-fn backend() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let port = listener.local_addr().expect("an address").port();
-    thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            thread::spawn(move || answer(stream));
-        }
-    });
-    port
+/// A model server: a stream of a request that says `hang` stays at its first event. Counts whole requests that it gets.
+struct Backend {
+    port: u16,
+    asked: Arc<AtomicU64>,
 }
 
-fn answer(mut stream: TcpStream) {
-    let mut input = BufReader::new(stream.try_clone().expect("a connection"));
+impl Backend {
+    fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        let asked = Arc::new(AtomicU64::new(0));
+        let counted = Arc::clone(&asked);
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let counted = Arc::clone(&counted);
+                // A broken connection concerns the gateway.
+                thread::spawn(move || serve(stream, &counted).ok());
+            }
+        });
+        Self { port, asked }
+    }
+
+    /// A configuration that sends everything here.
+    fn write(&self, file: &Path) {
+        let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/manifests/good.yaml");
+        let manifest = fs::read_to_string(manifest).expect("a file");
+        fs::write(file, manifest.replace("port: 8000", &format!("port: {}", self.port))).expect("a file");
+    }
+
+    fn asked(&self) -> u64 {
+        self.asked.load(Ordering::SeqCst)
+    }
+}
+
+fn serve(mut stream: TcpStream, asked: &AtomicU64) -> std::io::Result<()> {
+    let mut input = BufReader::new(stream.try_clone()?);
     loop {
         let (mut line, mut length) = (String::new(), 0);
         while line != "\r\n" {
             line.clear();
-            if input.read_line(&mut line).unwrap_or(0) == 0 {
-                return;
+            if input.read_line(&mut line)? == 0 {
+                return Ok(());
             }
             if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
                 length = value.trim().parse().unwrap_or(0);
             }
         }
         let mut body = vec![0; length];
-        input.read_exact(&mut body).expect("a body");
-        let written = if String::from_utf8_lossy(&body).contains("\"stream\"") {
-            let event = r#"data: {"id":"a","object":"chat.completion.chunk","created":1,"model":"m-1","choices":[{"index":0,"delta":{"content":"hello"},"finish_reason":null}]}"#;
-            let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n";
-            stream.write_all(format!("{head}{event}\n\n").as_bytes())
-        } else {
-            let body = r#"{"id":"a","object":"chat.completion","created":1,"model":"m-1","choices":[{"index":0,"message":{"role":"assistant","content":"hi"},"finish_reason":"stop"}],"usage":{"prompt_tokens":5,"completion_tokens":7,"total_tokens":12}}"#;
-            let length = body.len();
+        input.read_exact(&mut body)?;
+        asked.fetch_add(1, Ordering::SeqCst);
+        let body = String::from_utf8_lossy(&body);
+        if !body.contains("\"stream\"") {
             let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n";
-            stream.write_all(format!("{head}content-length: {length}\r\n\r\n{body}").as_bytes())
-        };
-        if written.is_err() {
-            return;
+            let length = DOCUMENT.len();
+            stream.write_all(format!("{head}content-length: {length}\r\n\r\n{DOCUMENT}").as_bytes())?;
+            continue;
         }
+        stream
+            .write_all(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n")?;
+        stream.write_all(format!("data: {}\n\n", event("null", "")).as_bytes())?;
+        if body.contains("hang") {
+            continue;
+        }
+        for _ in 0..5 {
+            thread::sleep(Duration::from_millis(5));
+            stream.write_all(format!("data: {}\n\n", event("null", "")).as_bytes())?;
+        }
+        let usage = r#","usage":{"prompt_tokens":5,"completion_tokens":7,"total_tokens":12}"#;
+        let last = event("\"stop\"", usage);
+        return stream.write_all(format!("data: {last}\n\ndata: [DONE]\n\n").as_bytes());
     }
+}
+
+const DOCUMENT: &str = r#"{"id":"a","object":"chat.completion","created":1,"model":"m-1","choices":[{"index":0,"message":{"role":"assistant","content":"hi"},"finish_reason":"stop"}],"usage":{"prompt_tokens":5,"completion_tokens":7,"total_tokens":12}}"#;
+
+fn event(end: &str, more: &str) -> String {
+    format!(
+        "{{\"id\":\"a\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"m-1\",\"choices\":[{{\"index\":0,\
+         \"delta\":{{\"content\":\"hello\"}},\"finish_reason\":{end}}}]{more}}}"
+    )
 }
 
 fn usage(ledger: &Path, arguments: &[&str]) -> Output {
@@ -158,13 +203,11 @@ fn text(output: &Output) -> String {
 fn a_gateway_that_is_killed_forgets_nothing() {
     let folder = tempfile::tempdir().expect("a folder");
     let (ledger, file) = (folder.path().join("ledger"), folder.path().join("gateway.yaml"));
-    let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/manifests/good.yaml");
-    let manifest = fs::read_to_string(manifest).expect("a file");
-    fs::write(&file, manifest.replace("port: 8000", &format!("port: {}", backend()))).expect("a file");
+    Backend::start().write(&file);
 
     let gateway = Gateway::start(&ledger, &file);
     assert!(whole(gateway.ask("a", "")).contains("\"completion_tokens\":7"));
-    let mut streaming = gateway.ask("b", ",\"stream\":true");
+    let mut streaming = gateway.ask("hang", ",\"stream\":true");
     let mut first = [0; 300];
     streaming.read_exact(&mut first).expect("the beginning of a stream");
 
@@ -188,7 +231,7 @@ fn a_gateway_that_is_killed_forgets_nothing() {
         (&"orphaned".into(), &"llama".into())
     );
     // Its client leaves: what it has got by then counts.
-    let mut streaming = gateway.ask("c", ",\"stream\":true");
+    let mut streaming = gateway.ask("hang", ",\"stream\":true");
     streaming.read_exact(&mut first).expect("the beginning of a stream");
     drop(streaming);
     gateway.usage("", 3);
@@ -205,4 +248,81 @@ fn without_a_ledger_there_is_no_usage() {
     let ledger = folder.path().join("ledger");
     assert_eq!(usage(&ledger, &[]).status.code(), Some(1));
     assert!(!ledger.exists());
+}
+
+/// Clients that ask all the time; each tells how many whole answers it has got.
+struct Clients {
+    ends: Arc<AtomicBool>,
+    threads: Vec<thread::JoinHandle<u64>>,
+}
+
+impl Clients {
+    fn start(address: &str) -> Self {
+        let ends = Arc::new(AtomicBool::new(false));
+        let client = |number: usize| {
+            let (ends, address) = (Arc::clone(&ends), address.to_owned());
+            // Of three, two stream.
+            let more = if number.is_multiple_of(3) { "" } else { ",\"stream\":true" };
+            thread::spawn(move || {
+                let mut whole = 0;
+                while !ends.load(Ordering::Relaxed) {
+                    let Ok(mut stream) = ask(&address, "a", more) else { break };
+                    let mut answer = String::new();
+                    let read = stream.read_to_string(&mut answer);
+                    // A stream is whole when its framing is: after the last event it may still break.
+                    let end = if more.is_empty() { "}}" } else { "\r\n0\r\n\r\n" };
+                    whole += u64::from(read.is_ok() && answer.ends_with(end));
+                }
+                whole
+            })
+        };
+        let threads = (0..CLIENTS).map(client).collect();
+        Self { ends, threads }
+    }
+
+    fn end(self) -> u64 {
+        self.ends.store(true, Ordering::Relaxed);
+        self.threads.into_iter().map(|thread| thread.join().expect("a client")).sum()
+    }
+}
+
+const CLIENTS: usize = 50;
+const KILLS: u64 = 20;
+
+/// ACC-07, in short: what clients got and what the backend was asked is in the ledger, and what is uncertain is no more than what ran.
+#[test]
+fn gateways_that_are_killed_under_load_forget_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (ledger, file) = (folder.path().join("ledger"), folder.path().join("gateway.yaml"));
+    let backend = Backend::start();
+    backend.write(&file);
+    let mut answered = 0;
+    for round in 0..KILLS {
+        let gateway = Gateway::start(&ledger, &file);
+        let clients = Clients::start(&gateway.client);
+        thread::sleep(Duration::from_millis(100 + round * 7));
+        gateway.end("-KILL");
+        answered += clients.end();
+    }
+    // Settles what the last one has left.
+    Gateway::start(&ledger, &file).end("-TERM");
+    let report = text(&usage(&ledger, &["--by", "outcome", "--format", "json"]));
+    let report: Value = serde_json::from_str(&report).expect("JSON");
+    let number = |row: &Value, name: &str| row[name].as_u64().expect("a number");
+    let row = |outcome: &str| {
+        report["rows"].as_array().expect("rows").iter().find(|row| row["outcome"] == outcome).cloned()
+    };
+    let complete = row("complete").expect("whole answers");
+    let orphaned = row("orphaned").map_or(0, |row| number(&row, "attempts"));
+    let attempts = number(&report["total"], "attempts");
+    println!("{KILLS} kills: backend asked {}, clients got {answered}, ledger {report}", backend.asked());
+    assert!(answered > KILLS, "too slow to tell anything");
+    assert!(number(&complete, "attempts") >= answered);
+    assert!(attempts >= backend.asked() && attempts - backend.asked() <= orphaned);
+    assert!(orphaned <= KILLS * CLIENTS as u64);
+    // To the token.
+    assert_eq!(number(&complete, "input_tokens"), 5 * number(&complete, "attempts"));
+    assert_eq!(number(&complete, "output_tokens"), 7 * number(&complete, "attempts"));
+    // One attempt for each request, none of them twice.
+    assert_eq!(number(&report["total"], "requests"), attempts);
 }

@@ -41,7 +41,6 @@ pub enum Entry {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Opened {
     /// What is known of it already.
-    #[serde(flatten)]
     pub facts: Facts,
     /// What was taken of limits for it, by their names.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -85,7 +84,6 @@ pub struct Facts {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Settled {
     /// What was known of it from its beginning.
-    #[serde(flatten)]
     pub facts: Facts,
     /// The model that the backend says it served.
     #[serde(default, skip_serializing_if = "Option::is_none")]

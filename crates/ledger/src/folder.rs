@@ -2,11 +2,17 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Names of files beside the segments.
 const LOCK: &str = "lock";
 const GATEWAY_ID: &str = "gateway-id";
+
+/// How often a folder that is in use is looked at again, and the pause before.
+const LOOKS: u32 = 10;
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// Why a folder cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -32,21 +38,33 @@ impl Folder {
     /// Takes the folder, which is made where it is not there.
     pub(crate) fn take(path: &Path) -> Result<Self, FolderError> {
         let failed = |error| FolderError::Io(path.to_owned(), error);
-        fs::create_dir_all(path).map_err(failed)?;
+        // It tells who has used what, which is nobody else's business.
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
         let mut options = OpenOptions::new();
         let lock = options.create(true).write(true).truncate(false).open(path.join(LOCK)).map_err(failed)?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(FolderError::InUse(path.to_owned())),
-            Err(TryLockError::Error(error)) => return Err(failed(error)),
+        let mut looks = 0;
+        loop {
+            match lock.try_lock() {
+                Ok(()) => break,
+                // It may be somebody who only looks whether it is in use.
+                Err(TryLockError::WouldBlock) if looks < LOOKS => looks += 1,
+                Err(TryLockError::WouldBlock) => return Err(FolderError::InUse(path.to_owned())),
+                Err(TryLockError::Error(error)) => return Err(failed(error)),
+            }
+            std::thread::sleep(PAUSE);
         }
         let gateway = gateway_id(path).map_err(failed)?;
         Ok(Self { path: path.to_owned(), gateway, _lock: lock })
     }
 }
 
+/// Whether a process writes to it.
+pub(crate) fn is_in_use(path: &Path) -> io::Result<bool> {
+    Ok(matches!(File::open(path.join(LOCK))?.try_lock_shared(), Err(TryLockError::WouldBlock)))
+}
+
 /// The id of the folder, which is made up at its first use.
-fn gateway_id(path: &Path) -> io::Result<String> {
+pub(crate) fn gateway_id(path: &Path) -> io::Result<String> {
     let file = path.join(GATEWAY_ID);
     match fs::read_to_string(&file) {
         Ok(id) if !id.trim().is_empty() => return Ok(id.trim().to_owned()),

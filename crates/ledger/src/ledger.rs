@@ -93,7 +93,7 @@ impl Ledger {
             duplicates: replay.duplicates,
         };
         tell(&replayed);
-        let threads = start(folder, options, &appender, &status).map_err(failed)?;
+        let threads = start((folder, at), options, &appender, &status).map_err(failed)?;
         Ok(Self { appender, status, replayed, threads: Mutex::new(Some(threads)) })
     }
 
@@ -179,7 +179,7 @@ fn tell(replayed: &Replayed) {
 }
 
 fn start(
-    folder: Folder,
+    (folder, opened_at): (Folder, Position),
     options: &Options,
     appender: &Arc<Appender>,
     status: &Arc<Status>,
@@ -195,6 +195,7 @@ fn start(
                 kept: Arc::clone(&kept),
                 status: Arc::clone(status),
                 retention: options.retention,
+                opened_at: Some(opened_at),
             };
             let (done, is_done) = mpsc::channel::<()>();
             let thread = thread::Builder::new().name("ledger-index".to_owned()).spawn(move || {

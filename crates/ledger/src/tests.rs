@@ -108,14 +108,14 @@ fn a_record_is_told_whole() {
     let settled = crate::Settled::from(&record(10));
     let text = serde_json::to_string(&settled).expect("JSON");
     assert_eq!(serde_json::from_str::<crate::Settled>(&text).ok().as_ref(), Some(&settled));
-    let expected = r#"{"request_id":"request-5","attempt":1,"started_at_ms":1795600600000,"principal":{"team":"team-1"},"route":"default/ai","backend":"default/b0","provider":"a","operation":"chat","client_dialect":"openai_chat","backend_dialect":"openai_chat","streamed":true,"requested_model":"asked","upstream_model":"sent","served_model":"served","outcome":"complete","upstream_status":200,"usage":{"input":10,"output":1,"total":11},"usage_source":"provider_final","cost_nanodollars":10,"duration_us":5000,"time_to_first_token_us":1000,"delivered":true}"#;
+    let expected = r#"{"facts":{"request_id":"request-5","attempt":1,"started_at_ms":1795600600000,"principal":{"team":"team-1"},"route":"default/ai","backend":"default/b0","provider":"a","operation":"chat","client_dialect":"openai_chat","backend_dialect":"openai_chat","streamed":true,"requested_model":"asked","upstream_model":"sent"},"served_model":"served","outcome":"complete","upstream_status":200,"usage":{"input":10,"output":1,"total":11},"usage_source":"provider_final","cost_nanodollars":10,"duration_us":5000,"time_to_first_token_us":1000,"delivered":true}"#;
     assert_eq!(text, expected);
 }
 
 /// What an older gateway has written is read, and what a later one has written too.
 #[test]
 fn members_that_are_missing_or_new_do_no_harm() {
-    let old = r#"{"request_id":"r","attempt":1,"started_at_ms":0,"route":"a/b","backend":"a/c","provider":"p","operation":"chat","client_dialect":"x","backend_dialect":"y","requested_model":"m","upstream_model":"n","outcome":"complete","later":[1]}"#;
+    let old = r#"{"facts":{"request_id":"r","attempt":1,"started_at_ms":0,"route":"a/b","backend":"a/c","provider":"p","operation":"chat","client_dialect":"x","backend_dialect":"y","requested_model":"m","upstream_model":"n","newer":{}},"outcome":"complete","later":[1]}"#;
     let settled: crate::Settled = serde_json::from_str(old).expect("an entry");
     assert_eq!((settled.usage_source.as_ref(), settled.cost_nanodollars), ("none", None));
 }
@@ -211,6 +211,36 @@ fn old_segments_go_once_they_are_in_the_table() {
     ledger.close(Duration::from_secs(10));
     assert_eq!(segment::numbers(folder.path()).expect("segments").len(), 1);
     assert_eq!(usage(folder.path(), &[]).total.attempts, 100);
+}
+
+/// The table may have been told of entries that the disk never kept.
+#[test]
+fn entries_behind_the_place_that_the_table_remembers_are_not_passed_over() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let options = Options { index: Some(crate::IndexPlace::Sqlite), ..options() };
+    let fill = |numbers: std::ops::Range<u32>| {
+        let ledger = Ledger::open(folder.path(), &options).expect("a ledger");
+        numbers.for_each(|number| ledger.settled(&record(number)));
+        ledger.close(Duration::from_secs(10));
+    };
+    fill(0..4);
+    cut(folder.path(), 1500);
+    fill(4..8);
+    assert_eq!(usage(folder.path(), &[]).total.attempts, 8);
+}
+
+#[test]
+fn a_ledger_that_nobody_has_is_caught_up_with() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let ledger = Ledger::open(folder.path(), &options()).expect("a ledger");
+    (0..100).for_each(|number| ledger.settled(&record(number)));
+    crate::catch_up(folder.path()).expect("nothing to do");
+    assert!(!folder.path().join("attempts.sqlite").exists());
+    drop(ledger);
+    for _ in 0..2 {
+        crate::catch_up(folder.path()).expect("caught up");
+        assert_eq!(usage(folder.path(), &[]).total.attempts, 100);
+    }
 }
 
 #[test]

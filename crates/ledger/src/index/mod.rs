@@ -14,7 +14,7 @@ use std::time::Duration;
 use ::postgres::Client;
 use rusqlite::Connection;
 
-use crate::folder::Folder;
+use crate::folder;
 use crate::follow::{Batch, Follower};
 use crate::segment::Position;
 use crate::status::Status;
@@ -28,6 +28,9 @@ const IDLE: Duration = Duration::from_secs(1);
 /// Waits after failures: doubled each time.
 const RETRY_MIN: Duration = Duration::from_millis(200);
 const RETRY_MAX: Duration = Duration::from_secs(10);
+
+/// How far the thread that fills steps back.
+const NICENESS: i32 = 10;
 
 /// Where the table is.
 #[derive(Clone, PartialEq, Eq)]
@@ -55,7 +58,7 @@ pub enum IndexError {
     #[error("SQLite: {0}")]
     Sqlite(#[from] rusqlite::Error),
     /// PostgreSQL, or the way there.
-    #[error("PostgreSQL: {}", chain(.0))]
+    #[error("PostgreSQL: {0}")]
     Postgres(#[from] ::postgres::Error),
     /// What the ledger says cannot be read.
     #[error("{0}")]
@@ -63,17 +66,6 @@ pub enum IndexError {
     /// TLS cannot be had.
     #[error("TLS: {0}")]
     Tls(#[from] rustls::Error),
-}
-
-/// An error of PostgreSQL says only at which step it came; the cause is behind it.
-fn chain(error: &::postgres::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }
 
 /// A connection to the database.
@@ -119,24 +111,27 @@ fn file(folder: &Path) -> PathBuf {
 }
 
 /// Fills the table in the folder of a ledger that no process has, such as one whose gateway was killed a moment ago. Attempts that ran
-/// then are still missing: the next gateway settles them.
+/// then are still missing: the next gateway settles them, and may start meanwhile. What both fill is there once.
 ///
 /// # Errors
 /// When the ledger cannot be read, or the table not filled.
 pub fn catch_up(folder: &Path) -> Result<(), IndexError> {
-    // Whoever has it fills it as well. Who may not write there reads what is in the table.
-    let Ok(folder) = Folder::take(folder) else { return Ok(()) };
-    let follower = Follower::new(folder.path.clone());
-    let mut store = Store::open(&IndexPlace::Sqlite, &folder.path)?;
+    // Whoever has it fills it as well.
+    if folder::is_in_use(folder)? {
+        return Ok(());
+    }
+    let gateway = folder::gateway_id(folder)?;
+    let follower = Follower::new(folder.to_owned());
+    let mut store = Store::open(&IndexPlace::Sqlite, folder)?;
     let limit = Position { segment: u64::MAX, offset: 0 };
-    let mut at = store.position(&folder.gateway)?;
+    let mut at = store.position(&gateway)?;
     loop {
         let batch = follower.batch(at, limit)?;
         // What is torn off at the end is left to who cuts it away.
         if batch.to == at || batch.damaged > 0 {
             return Ok(());
         }
-        store.add(&folder.gateway, &batch)?;
+        store.add(&gateway, &batch)?;
         at = batch.to;
     }
 }
@@ -150,10 +145,16 @@ pub(crate) struct Filler {
     pub(crate) kept: Arc<Kept>,
     pub(crate) status: Arc<Status>,
     pub(crate) retention: Duration,
+    /// How far the ledger went when it was opened, until that was compared with the database.
+    pub(crate) opened_at: Option<Position>,
 }
 
 /// Fills until the ledger is closed and all of it is there. A database that is away is tried again.
-pub(crate) fn fill(filler: Filler) {
+pub(crate) fn fill(mut filler: Filler) {
+    // Requests come first; what is behind under load is made up for after it. Linux has a priority for each thread.
+    if let Err(error) = rustix::process::setpriority_process(None, NICENESS) {
+        tracing::debug!(%error, "the thread that fills the database has the priority of all others");
+    }
     let mut store = None;
     let mut at = Position::default();
     let mut wait = RETRY_MIN;
@@ -184,15 +185,20 @@ pub(crate) fn fill(filler: Filler) {
 
 impl Filler {
     /// Fills as far as `limit`; returns how far it came.
-    fn advance(&self, store: &mut Option<Store>, limit: Position) -> Result<Position, IndexError> {
+    fn advance(&mut self, store: &mut Option<Store>, limit: Position) -> Result<Position, IndexError> {
         let mut open = match store.take() {
             Some(store) => store,
             None => Store::open(&self.place, self.follower.folder())?,
         };
         let mut at = open.position(&self.gateway)?;
+        if let Some(opened_at) = self.opened_at.filter(|opened_at| at > *opened_at) {
+            // A machine that lost its power has lost entries that the database has. What came since would be passed over.
+            at = Position { offset: 0, ..opened_at };
+        }
         loop {
             let batch = self.follower.batch(at, limit)?;
             if batch.to == at {
+                self.opened_at = None;
                 *store = Some(open);
                 return Ok(at);
             }
