@@ -8,6 +8,7 @@
 )]
 
 mod clouds;
+mod costs;
 mod credentials;
 mod failures;
 mod passage;
