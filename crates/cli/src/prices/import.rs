@@ -31,15 +31,16 @@ const OTHERWISE: [(&str, &str); 5] = [
     ("xai", "x-ai"),
 ];
 
-/// A catalog in our format: the text itself if it is one, else made from that of somebody else.
+/// A catalog in our format: the text itself if it is one, else made from that of somebody else, as it holds on the day `today` and
+/// later.
 ///
 /// # Errors
 /// When it is in no format that is known.
-pub(super) fn import(text: &str, shipped: &Catalog) -> Result<String> {
+pub(super) fn import(text: &str, shipped: &Catalog, today: &str) -> Result<String> {
     let written: Value = serde_json::from_str(text).context("is no JSON")?;
     let (source, providers) = match &written {
         Value::Object(members) if members.contains_key("format") => return Ok(text.to_owned()),
-        Value::Array(providers) => ("genai-prices", genai_prices(providers, shipped)?),
+        Value::Array(providers) => ("genai-prices", genai_prices(providers, shipped, today)?),
         Value::Object(providers) => ("models.dev", models_dev(providers, shipped)?),
         _ => bail!("is no catalog of prices"),
     };
@@ -54,7 +55,7 @@ fn is_known(shipped: &Catalog, id: &str) -> bool {
     shipped.models().any(|(provider, _)| provider == id)
 }
 
-fn genai_prices(providers: &[Value], shipped: &Catalog) -> Result<Vec<Value>> {
+fn genai_prices(providers: &[Value], shipped: &Catalog, today: &str) -> Result<Vec<Value>> {
     let mut found = Vec::new();
     for provider in providers {
         let id = provider["id"].as_str().context("a provider has no id")?;
@@ -64,7 +65,7 @@ fn genai_prices(providers: &[Value], shipped: &Catalog) -> Result<Vec<Value>> {
         let models =
             provider["models"].as_array().with_context(|| format!("provider {id:?} has no models"))?;
         let model = |written: &Value| {
-            genai_model(written).with_context(|| format!("provider {id:?}, model {}", written["id"]))
+            genai_model(written, today).with_context(|| format!("provider {id:?}, model {}", written["id"]))
         };
         let models = models.iter().map(model).collect::<Result<Vec<_>>>()?;
         found.push(json!({"id": id, "models": models}));
@@ -73,14 +74,17 @@ fn genai_prices(providers: &[Value], shipped: &Catalog) -> Result<Vec<Value>> {
 }
 
 /// A model of genai-prices. One without a price that is of use hides those below it all the same.
-fn genai_model(written: &Value) -> Result<Value> {
+fn genai_model(written: &Value, today: &str) -> Result<Value> {
     let mut model = json!({"id": written["id"], "match": [pattern(&written["match"])?], "price": null});
     let whole = [json!({"prices": written["prices"]})];
     let prices = written["prices"].as_array().map_or(&whole[..], Vec::as_slice);
     let (mut base, mut changes) = (None, Vec::new());
     for entry in prices {
         let Some(price) = genai_price(&entry["prices"])? else { return Ok(model) };
-        match when(&entry["constraint"])? {
+        let begun = |change: &Map<String, Value>| {
+            change.get("from").and_then(Value::as_str).is_some_and(|day| day <= today)
+        };
+        match when(&entry["constraint"])?.filter(|change| !begun(change)) {
             // The first is what holds when nothing else does; what holds always hides what was before.
             None => (base, changes) = (Some(price), Vec::new()),
             Some(mut change) => {
@@ -258,7 +262,7 @@ mod tests {
 
     fn imported(text: &str) -> Value {
         let shipped = Catalog::shipped().expect("a catalog");
-        let ours = import(text, &shipped).expect("imported");
+        let ours = import(text, &shipped, "2026-11-25").expect("imported");
         Catalog::parse(&ours).expect("a catalog of ours");
         serde_json::from_str(&ours).expect("JSON")
     }
@@ -286,13 +290,14 @@ mod tests {
              "prices": {"input_mtok": {"base": 1.5, "tiers": [{"start": 200000, "price": 3}]}, "output_mtok": 6, "requests_kcount": 5}},
             {"id": "b", "match": {"contains": "b"}, "prices": [
                 {"prices": {"input_mtok": 1, "output_mtok": 2}},
+                {"constraint": {"start_date": "2026-11-25"}, "prices": {"input_mtok": 1.2, "output_mtok": 2}},
                 {"constraint": {"start_date": "2026-12-01"}, "prices": {"input_mtok": 2, "output_mtok": 4}},
                 {"constraint": {"start_time": "16:30:00Z", "end_time": "00:30:00Z"}, "prices": {"input_mtok": 0.5, "output_mtok": 1}}]},
             {"id": "c", "match": {"equals": "c"}, "prices": {"input_mtok": 1, "output_audio_mtok": 2}}]}]"#;
         let expected = json!([{"id": "deepseek", "models": [
             {"id": "a", "match": [{"any": [{"equals": "a"}, {"all": [{"starts_with": "a-"}, {"not": {"regex": "^(?:.*-tts)"}}]}]}],
              "price": {"input": "1.5", "output": "6", "request": "0.005000000000", "tiers": [{"input": "3", "over": 200_000}]}},
-            {"id": "b", "match": [{"contains": "b"}], "price": {"input": "1", "output": "2"}, "changes": [
+            {"id": "b", "match": [{"contains": "b"}], "price": {"input": "1.2", "output": "2"}, "changes": [
                 {"from": "2026-12-01", "price": {"input": "2", "output": "4"}},
                 {"daily": {"from": "16:30", "to": "00:30"}, "price": {"input": "0.5", "output": "1"}}]},
             {"id": "c", "match": [{"equals": "c"}], "price": null}]}]);
@@ -313,7 +318,7 @@ mod tests {
     fn what_is_no_catalog_is_refused() {
         let shipped = Catalog::shipped().expect("a catalog");
         for text in ["", "1", "{}", "[]", "[{}]", r#"[{"id": "openai"}]"#] {
-            assert!(import(text, &shipped).is_err(), "{text}");
+            assert!(import(text, &shipped, "2026-11-25").is_err(), "{text}");
         }
     }
 }

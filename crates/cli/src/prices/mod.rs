@@ -7,6 +7,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use anyhow::{Context, Result, anyhow, bail};
 use tollgate_config::prices::{Catalog, CatalogError};
@@ -41,7 +42,7 @@ fn update(file: &Path, prices: &[PathBuf], dry_run: bool, paint: Paint) -> Resul
     };
     let name = || file.display().to_string();
     let text = sources::text_of(file).with_context(name)?;
-    let ours = import::import(&text, &load(&[]).map_err(first)?).with_context(name)?;
+    let ours = import::import(&text, &load(&[]).map_err(first)?, &today()).with_context(name)?;
     let new = load(&[])
         .map_err(first)?
         .overlaid(Catalog::parse(&ours).map_err(|error| anyhow!("{}: {error}", name()))?);
@@ -51,6 +52,12 @@ fn update(file: &Path, prices: &[PathBuf], dry_run: bool, paint: Paint) -> Resul
         replace(place, &ours).with_context(|| place.display().to_string())?;
     }
     Ok(show::difference(&old, &new, paint))
+}
+
+#[expect(clippy::disallowed_methods, reason = "the command line reads the clock for those who must not")]
+fn today() -> String {
+    let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    show::day(since_epoch.as_secs() / 86_400)
 }
 
 /// Writes a file whole: whoever reads it finds the one before or this one.
@@ -85,7 +92,6 @@ pub(crate) fn load(files: &[PathBuf]) -> Result<Catalog, Vec<Finding>> {
 
 /// Gives prices to what was loaded. Files of prices belong to the configuration: a mistake in one is one in it.
 pub(crate) fn take_in(files: &[PathBuf], loaded: &mut Loaded) {
-    loaded.files.extend(files.iter().cloned());
     match load(files) {
         Ok(catalog) => loaded.prices = Arc::new(catalog),
         Err(findings) => {

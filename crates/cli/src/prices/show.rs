@@ -1,6 +1,6 @@
 //! Prices for people: what a model costs, and what is different in another catalog.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tollgate_config::prices::{Catalog, Change, Price, PricedModel, Rates, TokenRates, When};
 
@@ -9,10 +9,20 @@ use crate::finding::counted;
 use crate::paint::{Paint, Tint};
 
 /// The prices of what `model` means, or of all models, as a table; `None` if nobody knows the model.
-pub(super) fn prices(catalog: &Catalog, model: Option<&str>, paint: Paint) -> Option<String> {
+pub(super) fn prices<'a>(catalog: &'a Catalog, model: Option<&'a str>, paint: Paint) -> Option<String> {
+    let mut seen = BTreeSet::new();
     let rows: Vec<_> = match model {
-        Some(model) => catalog.meant(model).flat_map(|(provider, model)| rows(provider, model)).collect(),
-        None => catalog.models().flat_map(|(provider, model)| rows(provider, model)).collect(),
+        // Of providers of one name, the first counts.
+        Some(model) => catalog
+            .meant(model)
+            .filter(|(provider, _)| seen.insert((*provider, "")))
+            .flat_map(|(provider, model)| rows(provider, model))
+            .collect(),
+        None => catalog
+            .models()
+            .filter(|(provider, model)| seen.insert((*provider, model.id.as_str())))
+            .flat_map(|(provider, model)| rows(provider, model))
+            .collect(),
     };
     if rows.is_empty() {
         return None;
@@ -134,7 +144,7 @@ fn decimal(number: u64, digits: u32) -> String {
 }
 
 /// The date of a day since 1970-01-01, by the algorithm for the proleptic Gregorian calendar of which years begin in March.
-fn day(days: u64) -> String {
+pub(super) fn day(days: u64) -> String {
     let shifted = days + 719_468;
     let (era, of_era) = (shifted / 146_097, shifted % 146_097);
     let year = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
