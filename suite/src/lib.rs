@@ -24,6 +24,7 @@ use std::time::{Duration, Instant};
 
 use tollgate_config::Snapshot;
 use tollgate_config::bundle::{Backend, Bundle, Rule};
+use tollgate_config::prices::Catalog;
 use tollgate_effects::Secrets;
 use tollgate_telemetry::{AccessLog, Telemetry};
 
@@ -67,11 +68,21 @@ impl Tested {
 
     /// Any configuration.
     pub fn start_bundle(bundle: Bundle, secrets: Secrets) -> Self {
+        Self::start_snapshot(compiled(bundle), secrets)
+    }
+
+    /// A configuration with a catalog of prices.
+    pub fn start_priced(bundle: Bundle, prices: &str) -> Self {
+        let (snapshot, _) = Snapshot::compile(bundle);
+        let prices = Catalog::parse(prices).expect("a catalog");
+        Self::start_snapshot(Arc::new(snapshot.with_prices(Arc::new(prices))), Secrets::default())
+    }
+
+    fn start_snapshot(snapshot: Arc<Snapshot>, secrets: Secrets) -> Self {
         let log = tempfile::tempdir().expect("a folder");
         let mut options = tollgate_telemetry::Options::new("test");
         options.access_log = AccessLog::File(log.path().join("access.log"));
         let telemetry = Arc::new(Telemetry::new(options).expect("telemetry"));
-        let snapshot = compiled(bundle);
         let plane = Plane::start(snapshot, secrets, Arc::clone(&telemetry));
         let address = plane.addresses()[0];
         Self { address, plane, telemetry, log }

@@ -31,7 +31,7 @@ pub(crate) struct Loaded {
     pub(crate) sources: Vec<Source>,
     /// How many objects there are in them.
     pub(crate) objects: usize,
-    /// Files that Secrets take values from, and those of prices.
+    /// Files that Secrets take values from.
     pub(crate) files: BTreeSet<PathBuf>,
     /// What models cost; nothing is known unless somebody puts it here.
     pub(crate) prices: Arc<Catalog>,

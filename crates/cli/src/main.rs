@@ -67,6 +67,7 @@ fn act(arguments: Arguments, began: Instant, errors: Paint) -> Result<ExitCode> 
         Command::Controlplane(arguments) => parts::control(&arguments, began, errors),
         Command::Extproc(arguments) => parts::extproc(&arguments, began, errors),
         Command::Demo(arguments) => demo::run(&arguments, output),
+        Command::Prices(arguments) => prices::run(&arguments, output),
         Command::Bound(arguments) => bound::run(&arguments),
         Command::Crds => print(&crds()),
         Command::Healthcheck(arguments) => {

@@ -74,9 +74,9 @@ pub(crate) fn serve(start: Start, began: Instant, paint: Paint) -> Result<ExitCo
     let Start { origin, prices, default_address, anonymous, port, options, drain_timeout } = start;
     // Before the files are read, so that no change falls between.
     let watch = match &origin {
-        Origin::Paths(paths) => Some(Watch::new(paths.clone())),
+        Origin::Paths(paths) => Some(Watch::new([&paths[..], &prices].concat())),
         Origin::Environment(_) if prices.is_empty() => None,
-        Origin::Environment(_) => Some(Watch::new(Vec::new())),
+        Origin::Environment(_) => Some(Watch::new(prices.clone())),
     };
     let mut loaded = origin.load(default_address);
     prices::take_in(&prices, &mut loaded);

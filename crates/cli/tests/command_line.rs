@@ -50,7 +50,7 @@ fn compare(name: &str, arguments: &[&str]) {
 fn help_is_what_a_newcomer_reads_first() {
     compare("help.txt", &["--help"]);
     let commands =
-        ["run", "check", "plan", "controlplane", "extproc", "demo", "crds", "usage", "healthcheck"];
+        ["run", "check", "plan", "controlplane", "extproc", "demo", "prices", "crds", "usage", "healthcheck"];
     for command in commands.into_iter().chain(["version", "completions"]) {
         compare(&format!("help_{command}.txt"), &[command, "--help"]);
     }
@@ -111,6 +111,31 @@ fn check_is_coloured_only_when_wanted() {
     let escapes = |arguments: &[&str]| tollgate(arguments).stdout.contains(&0x1b);
     assert!(!escapes(&["check", "manifests/bad.yaml"]));
     assert!(escapes(&["--color", "always", "check", "manifests/bad.yaml"]));
+}
+
+#[test]
+fn prices_are_shown_and_taken() {
+    compare("prices_show.txt", &["prices", "show", "--prices", "manifests/prices.json", "small"]);
+    compare("prices_unknown.txt", &["prices", "show", "nobody-knows-this-model"]);
+    compare("prices_bad.txt", &["prices", "show", "--prices", "manifests/prices_bad.json"]);
+    let folder = tempfile::tempdir().expect("a folder");
+    let place = folder.path().join("prices.json");
+    let place = place.to_str().expect("UTF-8");
+    let update = |file: &str, more: &[&str]| {
+        let file = format!("manifests/{file}");
+        let update = [&["prices", "update", "--prices", place, &file], more].concat();
+        shown(&tollgate(&update))
+    };
+    let added = update("prices.json", &["--dry-run"]);
+    assert!(
+        added.contains("+ local small: 0.5 in, 1.5 out, more for long prompts; 22:00 to 06:00 UTC 0.25"),
+        "{added}"
+    );
+    assert!(added.contains("1 model added, 1 changed, 0 removed"), "{added}");
+    assert!(!folder.path().join("prices.json").exists());
+    assert_eq!(update("prices.json", &[]), added);
+    assert!(update("prices_bad.json", &[]).contains("exit code 1"));
+    assert!(update("prices.json", &[]).contains("0 models added, 0 changed, 0 removed"));
 }
 
 #[test]

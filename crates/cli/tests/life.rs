@@ -23,9 +23,13 @@ impl Running {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("gateway.yaml");
         fs::copy(manifest("good.yaml"), &file).expect("a file");
+        let prices = folder.path().join("prices.json");
+        fs::copy(manifest("prices.json"), &prices).expect("a file");
         let mut process = Command::new(env!("CARGO_BIN_EXE_tollgate"))
             .args(["run", "--port", "0", "--admin-address", "127.0.0.1:0", "--access-log", "off"])
             .args(["--workers", "1", "--drain-timeout", "5s"])
+            .arg("--prices")
+            .arg(&prices)
             .arg(&file)
             .env_clear()
             .stdin(Stdio::null())
@@ -124,6 +128,19 @@ fn a_bad_change_is_refused_and_the_last_good_one_serves_on() {
     assert!(get(&gateway.client_address, "/v1/models").contains("\"llama\""));
     let text = fs::read_to_string(manifest("good.yaml")).expect("a file");
     fs::write(gateway.file(), text.replace("llama", "qwen")).expect("a file");
+    gateway.wait_for("/config", "\"version\": 2");
+    gateway.wait_for("/metrics", "tollgate_config_last_reload_successful 1");
+}
+
+#[test]
+fn prices_are_followed_as_the_configuration_is() {
+    let gateway = Running::start();
+    let prices = gateway.folder.path().join("prices.json");
+    let text = fs::read_to_string(&prices).expect("a file");
+    fs::copy(manifest("prices_bad.json"), &prices).expect("a file");
+    gateway.wait_for("/metrics", "tollgate_config_reloads_total{result=\"refused\"} 1");
+    gateway.wait_for("/config", "\"version\": 1");
+    fs::write(&prices, text.replace("0.5", "0.6")).expect("a file");
     gateway.wait_for("/config", "\"version\": 2");
     gateway.wait_for("/metrics", "tollgate_config_last_reload_successful 1");
 }

@@ -167,6 +167,12 @@ impl Catalog {
             .flat_map(|provider| provider.models.iter().map(|model| (provider.id.as_str(), model)))
     }
 
+    /// What each provider means by `model`, with the provider's id.
+    pub fn meant(&self, model: &str) -> impl Iterator<Item = (&str, &PricedModel)> {
+        let model = lower(model).into_owned();
+        self.providers.iter().filter_map(move |provider| Some((provider.id.as_str(), provider.own(&model)?)))
+    }
+
     /// The price of `model` at `provider`, which is a `gen_ai.provider.name`; `None` if it is not known.
     pub fn price(&self, provider: &str, model: &str) -> Option<&Price> {
         let model = lower(model);

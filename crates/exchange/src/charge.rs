@@ -265,7 +265,9 @@ impl<'a> Most<'a> {
         match measure {
             Measure::Money => {
                 let price = self.routed.price(self.target, None);
-                price.map_or(0, |price| price::upper_bound(price, self.input_tokens, self.output_tokens))
+                let at = self.routed.arrived_at_unix_ms;
+                let bound = |price| price::upper_bound(price, self.input_tokens, self.output_tokens, at);
+                price.map_or(0, bound)
             }
             Measure::Tokens(kind) => {
                 // An expression may weigh the parts as it likes: the dearest way to use all of it counts.

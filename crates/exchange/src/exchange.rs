@@ -510,6 +510,7 @@ fn route(
     let routed = Routed {
         request_id: Arc::clone(&arrival.request_id),
         arrived: arrival.at,
+        arrived_at_unix_ms: arrival.at_unix_ms,
         dialect,
         operation,
         model: facts.model.clone(),

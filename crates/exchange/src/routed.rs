@@ -24,6 +24,7 @@ use crate::step::Offered;
 pub struct Routed {
     pub(crate) request_id: Arc<str>,
     pub(crate) arrived: Instant,
+    pub(crate) arrived_at_unix_ms: u64,
     pub(crate) dialect: Dialect,
     pub(crate) operation: Operation,
     /// The model asked for, or that which it was led to instead.

@@ -109,7 +109,11 @@ fn cost(snapshot: &Arc<Snapshot>, path: &str, headers: &HeaderMap, body: &Bytes)
     for target in 0..2 {
         let Ok((routed, client)) = &routed else { break };
         let attempt = Attempt::new(routed, target, 1, Instant::now(), 0);
-        kept.extend(attempt.map(|mut attempt| (attempt.on_dispatch(client), attempt)));
+        kept.extend(
+            attempt.map(|mut attempt| {
+                (attempt.on_dispatch(client, tollgate_exchange::Admission::First), attempt)
+            }),
+        );
     }
     ALLOCATOR.peak_usage() - before
 }

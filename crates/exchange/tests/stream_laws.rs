@@ -337,7 +337,7 @@ fn attempt(client: Speaks, sent: &Sent) -> Attempt {
     plan.expect("a body is wanted");
     let (routed, request): (Arc<Routed>, _) = exchange.on_request_body(body.into()).expect("a route");
     let mut attempt = Attempt::new(&routed, sent.backend as usize, 1, *NOW, 0).expect("a target");
-    assert!(matches!(attempt.on_dispatch(&request), Step::Forward(_)));
+    assert!(matches!(attempt.on_dispatch(&request, tollgate_exchange::Admission::First), Step::Forward(_)));
     let mut headers = HeaderMap::new();
     headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     let coding = sent.coding.map(HeaderValue::from_static);

@@ -59,3 +59,20 @@ impl Members {
         Some(Struct { fields: BTreeMap::from([(names::METADATA.to_owned(), members)]) })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// ACC-11: Envoy's rate limit service adds in 32 bits.
+    #[test]
+    fn acc_11_numbers_are_published_up_to_a_thousand_million() {
+        for (number, published) in
+            [(0, 0.0), (7, 7.0), (1_000_000_000, 1e9), (1_000_000_001, 1e9), (u64::MAX, 1e9)]
+        {
+            let mut members = Members::default();
+            members.add_number("k", number);
+            assert_eq!(members.0["k"].kind, Some(Kind::NumberValue(published)));
+        }
+    }
+}

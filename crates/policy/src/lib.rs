@@ -1,5 +1,5 @@
 //! Decisions, one file each, as pure arithmetic: whom to try next, whether to try again, who is unhealthy, what an
-//! untold usage was, what still fits into a limit, who is let in. Time and chance are parameters.
+//! untold usage was and costs, what still fits into a limit, who is let in. Time and chance are parameters.
 
 pub mod authorize;
 pub mod claim;

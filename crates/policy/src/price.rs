@@ -1,6 +1,6 @@
 //! What a usage costs by a price, and what it can cost at most. Exact: picodollars in 128 bits, rounded up once, to billionths of a dollar.
 
-use tollgate_config::prices::{Price, Rates, TokenRates, When};
+use tollgate_config::prices::{Change, Price, Rates, TokenRates, When};
 use tollgate_terms::Usage;
 
 const PICODOLLARS_IN_NANODOLLAR: u128 = 1000;
@@ -27,9 +27,14 @@ pub fn cost(price: &Price, usage: &Usage, at_unix_ms: u64) -> u64 {
     ])
 }
 
-/// What a request of at most so many tokens costs at most, at any time from now on, in nanodollars: never less than its [`cost`].
-pub fn upper_bound(price: &Price, input_tokens: u64, output_tokens_max: u64) -> u64 {
-    let all = std::iter::once(&price.base).chain(price.changes.iter().map(|change| &change.rates));
+/// What a request of at most so many tokens costs at most, at a moment or later, in nanodollars: never less than its [`cost`].
+pub fn upper_bound(price: &Price, input_tokens: u64, output_tokens_max: u64, at_unix_ms: u64) -> u64 {
+    // What stands before a change that holds for good never holds again.
+    let is_for_good = |change: &Change| matches!(change.when, When::From(from) if from <= at_unix_ms / 1000);
+    let newest = price.changes.iter().rposition(is_for_good);
+    let base = Some(&price.base).filter(|_| newest.is_none());
+    let changes = price.changes.iter().skip(newest.unwrap_or_default()).map(|change| &change.rates);
+    let all = base.into_iter().chain(changes);
     let bound = |rates: &Rates| {
         let reached = rates.tiers.iter().filter(|tier| input_tokens > tier.over).map(|tier| &tier.tokens);
         let tokens = || std::iter::once(&rates.tokens).chain(reached.clone());

@@ -173,6 +173,20 @@ fn rates_follow_tiers_parts_and_time() {
 }
 
 #[test]
+fn what_will_never_hold_again_bounds_nothing() {
+    let catalog = Catalog::parse(CONTRACT).expect("a catalog");
+    let price = catalog.price_at(&backend("a"), "tiny").expect("a price");
+    let request = 5_000_000;
+    assert_eq!(upper_bound(price, 10, 10, NOW), 10_000 + 30_000 + request);
+    // Rates to come are reckoned with.
+    assert_eq!(upper_bound(price, 1000, 1000, NOW), 9_000_000 + 9_000_000);
+    let small = Price { changes: price.changes[..1].to_vec(), base: price.base.clone() };
+    assert_eq!(upper_bound(&small, 10, 10, NOW), 10_000 + 30_000 + request);
+    assert_eq!(upper_bound(&small, 101, 10, NOW), 202_000 + 30_000 + request);
+    assert_eq!(upper_bound(price, 10, 10, 1_798_761_600_000), 180_000);
+}
+
+#[test]
 fn what_cannot_be_a_catalog_is_refused_with_its_reason() {
     let model = |model: &str| {
         format!(r#"{{"format": 1, "source": "a", "providers": [{{"id": "p", "models": [{model}]}}]}}"#)
@@ -236,11 +250,17 @@ fn tokens() -> impl Strategy<Value = [u64; 5]> {
 
 proptest! {
     #[test]
-    fn nothing_costs_more_than_its_upper_bound(price in price(), tokens in tokens(), more in any::<[u16; 2]>(), at in any::<u64>()) {
+    fn nothing_costs_more_than_its_upper_bound(
+        price in price(),
+        tokens in tokens(),
+        more in any::<[u16; 2]>(),
+        at in prop_oneof![any::<u64>(), 0_u64..1 << 43],
+        before in any::<u32>(),
+    ) {
         let usage = usage(tokens);
         let input = usage.input_tokens.saturating_add(u64::from(more[0]));
         let output = usage.output_tokens.saturating_add(u64::from(more[1]));
-        prop_assert!(cost(&price, &usage, at) <= upper_bound(&price, input, output));
+        prop_assert!(cost(&price, &usage, at) <= upper_bound(&price, input, output, at.saturating_sub(u64::from(before))));
     }
 
     #[test]

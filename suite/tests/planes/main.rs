@@ -9,6 +9,7 @@
 
 mod access;
 mod clouds;
+mod costs;
 mod credentials;
 mod failures;
 mod limits;

@@ -1,6 +1,7 @@
 //! What can be said on the command line, and the help for it.
 
 mod parts;
+mod prices;
 mod usage;
 
 use std::net::{IpAddr, SocketAddr};
@@ -14,6 +15,9 @@ use crate::bound::BoundArguments;
 use crate::paint::When;
 
 use parts::{CONTROL_EXAMPLES, CONTROL_HELP, EXTPROC_EXAMPLES, EXTPROC_HELP, PLAN_EXAMPLES, PLAN_HELP};
+use prices::PRICES_EXAMPLES;
+pub(crate) use prices::{PricesAction, PricesArguments};
+
 pub(crate) use parts::{
     ControlArguments, EnvoyArguments, ExtprocArguments, PlanArguments, PlanOutput, PlanTo, TlsArguments,
 };
@@ -178,6 +182,9 @@ pub(crate) enum Command {
     /// Show the gateway at work, without a key or a network
     #[command(long_about = DEMO_HELP, after_help = DEMO_EXIT)]
     Demo(DemoArguments),
+    /// Show what models cost, or take new prices
+    #[command(after_help = PRICES_EXAMPLES)]
+    Prices(PricesArguments),
     /// Print the custom resource definitions for Kubernetes
     Crds,
     /// Become another program, which ends with the one that started it

@@ -3,7 +3,7 @@
 mod client;
 mod mocks;
 mod scenario;
-mod table;
+pub(crate) mod table;
 
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};

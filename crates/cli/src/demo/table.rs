@@ -6,16 +6,16 @@ use crate::paint::{Paint, Tint};
 
 /// On which side a column's cells begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Align {
+pub(crate) enum Align {
     Left,
     Right,
 }
 
 /// A cell: its text, and its colour if it has one.
 #[derive(Debug, Clone)]
-pub(super) struct Cell {
-    pub(super) text: String,
-    pub(super) tint: Option<Tint>,
+pub(crate) struct Cell {
+    pub(crate) text: String,
+    pub(crate) tint: Option<Tint>,
 }
 
 impl From<String> for Cell {
@@ -25,7 +25,7 @@ impl From<String> for Cell {
 }
 
 /// The table with a heading. Rows that are shorter than the heading end early.
-pub(super) fn table(heading: &[(&str, Align)], rows: &[Vec<Cell>], paint: Paint) -> String {
+pub(crate) fn table(heading: &[(&str, Align)], rows: &[Vec<Cell>], paint: Paint) -> String {
     let widths: Vec<usize> = heading
         .iter()
         .enumerate()

@@ -30,6 +30,7 @@ pub(crate) fn snapshot() -> Arc<Snapshot> {
         targets: schemas.iter().map(|(name, _)| target(name)).collect(),
         timeouts: Timeouts::default(),
         retry: Retry::default(),
+        limits: Vec::new(),
         models_owned_by: String::new(),
         models_created_at: 0,
         access: None,
@@ -73,5 +74,6 @@ fn backend(name: &str, schema: Schema) -> Backend {
         ejection: None,
         connect_timeout: Duration::from_secs(1),
         http2_cleartext: false,
+        quotas: Vec::new(),
     }
 }

@@ -29,6 +29,7 @@ pub(crate) fn snapshot(schema: Schema) -> Arc<Snapshot> {
         targets: vec![target],
         timeouts: Timeouts::default(),
         retry: Retry::default(),
+        limits: Vec::new(),
         models_owned_by: String::new(),
         models_created_at: 0,
         access: None,
@@ -61,6 +62,7 @@ pub(crate) fn snapshot(schema: Schema) -> Arc<Snapshot> {
         ejection: None,
         connect_timeout: Duration::from_secs(1),
         http2_cleartext: false,
+        quotas: Vec::new(),
     };
     let (snapshot, _) = Snapshot::compile(Bundle {
         listeners: vec![listener],

@@ -134,7 +134,7 @@ impl Pair {
         let routed = exchange.on_request_body(body);
         let (routed, client) = routed.map_err(|reply| String::from_utf8_lossy(&reply.body).into_owned())?;
         let mut attempt = Attempt::new(&routed, 0, 1, now, 0).ok_or("the backend does not serve it")?;
-        match attempt.on_dispatch(&client) {
+        match attempt.on_dispatch(&client, tollgate_exchange::Admission::First) {
             Step::Forward(_) => Ok(Asked::Exchange(Box::new((exchange, client, attempt)))),
             step => Err(format!("{step:?}")),
         }

@@ -1,0 +1,62 @@
+//! What requests cost, in money and in numbers that routes publish: the same on every data plane.
+
+use tollgate_config::bundle::{Cost, CostExpression, CostKind};
+use tollgate_suite::{
+    Act, CHAT, STREAM, ScriptedBackend, Tested, body, bundle, chunk, completion, delta, free_port,
+    last_chunk, openai, rule, sized, status, stream_end, stream_head,
+};
+
+const PRICES: &str = r#"{"format": 1, "source": "a test", "providers": [{"id": "p", "names": ["openai"], "models": [
+    {"id": "m-1", "price": {"input": "1.5", "output": "6"}}]}]}"#;
+
+fn whole(model: &str) -> Vec<Act> {
+    vec![Act::Write(sized(200, "application/json", "", &completion().replace("m-1", model)))]
+}
+
+fn streamed() -> Vec<Act> {
+    vec![
+        Act::Write(stream_head()),
+        Act::Write(chunk(&delta("hello"))),
+        Act::Write(chunk(&stream_end())),
+        Act::Write(last_chunk()),
+    ]
+}
+
+fn serving(script: Vec<Vec<Act>>, costs: &[&str]) -> (ScriptedBackend, Tested) {
+    let backend = ScriptedBackend::start(script);
+    let mut bundle = bundle(free_port(), rule(&["b"]), vec![openai("b", backend.address)]);
+    let expressions = costs.iter().map(|text| CostExpression::compile(text).expect("CEL"));
+    bundle.routes[0].costs =
+        expressions.map(|expression| Cost { key: "k".to_owned(), kind: CostKind::Cel(expression) }).collect();
+    let tested = Tested::start_priced(bundle, PRICES);
+    (backend, tested)
+}
+
+#[test]
+fn an_attempt_costs_what_its_tokens_do() {
+    let (_backend, tested) = serving(vec![whole("m-1"), streamed(), whole("m-2")], &[]);
+    for request in [CHAT, STREAM, CHAT] {
+        assert_eq!(status(&tested.chat(request)), 200);
+    }
+    // 11 tokens of the prompt and 7 of the answer.
+    let costs: Vec<_> =
+        tested.log_lines(3).iter().map(|line| line["tollgate.cost_usd"].to_string()).collect();
+    assert_eq!(costs, ["0.0000585", "0.0000585", "null"]);
+    let metrics = tested.metrics();
+    let counted = metrics.lines().find(|line| line.starts_with("tollgate_cost_nanodollars_total{"));
+    assert!(counted.is_some_and(|line| line.ends_with(" 117000")), "{counted:?}");
+    let unpriced = metrics.lines().filter(|line| line.starts_with("tollgate_unpriced_attempts_total{"));
+    assert_eq!(unpriced.filter(|line| line.ends_with(" 1")).count(), 1, "{metrics}");
+}
+
+/// ACC-11: the answer is the same, and the mistake is counted once.
+#[test]
+fn acc_11_a_cost_that_cannot_be_computed_hurts_no_answer() {
+    let wrong = "input_tokens > 0u ? 1u / (input_tokens - 11u) : 0u";
+    let (_backend, tested) = serving(vec![whole("m-1"), streamed()], &[wrong, "total_tokens"]);
+    assert_eq!(body(&tested.chat(CHAT)), completion());
+    assert!(body(&tested.chat(STREAM)).ends_with("data: [DONE]\n\n"));
+    tested.log_lines(2);
+    let metrics = tested.metrics();
+    assert!(metrics.contains("tollgate_cost_errors_total{reason=\"unevaluable\"} 2\n"), "{metrics}");
+}
