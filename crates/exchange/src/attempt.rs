@@ -1,5 +1,8 @@
 //! One try at one backend: from the request that it gets to the record that remains.
 
+mod dispatch;
+mod record;
+
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -7,32 +10,26 @@ use bytes::{Bytes, BytesMut};
 use http::header::CONTENT_ENCODING;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use tollgate_chat::Loss;
-use tollgate_config::bundle::{CostFacts, Proof, Unsigned};
+use tollgate_config::bundle::CostFacts;
 use tollgate_config::{CompiledRule, CompiledTarget};
 use tollgate_dialect::{AnswerContext, BackendError, ErrorBody, Observer, Reframer, StreamTranslator};
-use tollgate_policy::claim::Admission;
-use tollgate_policy::{cost, estimate, price};
+use tollgate_policy::estimate;
 use tollgate_terms::{
-    BackendFault, ClientFault, Delivery, Dialect, Fault, GatewayFault, StreamFraming, Usage, UsageSource,
+    BackendFault, Delivery, Dialect, Fault, StreamFraming, Usage, UsageSource,
 };
 use tollgate_wire::inflate::{InflateError, Inflater};
 
 use crate::charge::Charging;
 use crate::headers;
-use crate::journal::Opening;
-use crate::record::{Outcome, Record};
 use crate::refusal::{LocalReply, Refusal, client_status, fault_message, reply_headers};
 use crate::response::{BodyKind, Chance, Incoming, Receive, ResponseHead, identify, status_fault};
 use crate::routed::{ClientRequest, Routed};
-use crate::stages::{DISPATCH, Draft, UpstreamRequest, run};
-use crate::step::{Answer, Need, Offered, Step};
+use crate::stages::UpstreamRequest;
+use crate::step::{Offered, Step};
 use crate::stream::{EventStream, FRAME_BYTES_MAX, Path};
 
 /// The model that a request was led to because a budget had nothing left.
 const LED_TO: HeaderName = HeaderName::from_static("x-tollgate-rerouted-to");
-
-/// Why a request cannot be signed.
-const ONE_HOST: &str = "requests are signed for one host, and the backend has several";
 
 /// One try at one backend.
 pub struct Attempt {
@@ -121,98 +118,6 @@ impl Attempt {
             unsent: Bytes::new(),
             routed: Arc::clone(routed),
         })
-    }
-
-    /// Builds the request to the backend, from the client's own. `admission` tells whether an attempt before it was let in.
-    pub fn on_dispatch(&mut self, client: &ClientRequest, admission: Admission) -> Step<UpstreamRequest> {
-        let routed = Arc::clone(&self.routed);
-        let Some(target) = routed.rule.targets.get(self.target) else { return self.internal() };
-        let charging = Charging::new(&routed, client, target, admission);
-        let mut draft = Draft::new(&routed, client, target, self.backend_dialect);
-        draft.answer_tokens_max = charging.answer_tokens_max();
-        for stage in DISPATCH {
-            if let Err(refusal) = run(stage, &mut draft) {
-                return Step::Reply(refusal.reply(routed.dialect, &routed.request_id));
-            }
-        }
-        self.asks_usage = draft.asks_usage;
-        self.losses = draft.losses;
-        let request = draft.request;
-        let credential = target.backend.credential.as_ref();
-        let offered = credential.map(|credential| offered(client, &credential.override_headers));
-        let claims = charging.claims();
-        self.charging = charging;
-        if claims.is_empty() {
-            return self.ask_credential(request, offered.unwrap_or_default());
-        }
-        self.state = State::AwaitQuota(request, offered.unwrap_or_default());
-        let id = format!("{}/{}", routed.request_id, self.number).into();
-        Step::Ask(Need::Quota { id, claims })
-    }
-
-    fn ask_credential(
-        &mut self,
-        request: UpstreamRequest,
-        offered: Vec<Option<Offered>>,
-    ) -> Step<UpstreamRequest> {
-        let backend = self.target().map(|target| Arc::clone(&target.backend));
-        match backend.filter(|backend| backend.credential.is_some()) {
-            None => {
-                self.state = State::AwaitHead;
-                Step::Forward(request)
-            }
-            Some(backend) => {
-                self.state = State::AwaitCredential(request);
-                Step::Ask(Need::Credential { backend, offered })
-            }
-        }
-    }
-
-    /// Goes on, or not, once it is known how the limits stand.
-    fn on_quota(
-        &mut self,
-        answer: Answer,
-        request: UpstreamRequest,
-        offered: Vec<Option<Offered>>,
-    ) -> Step<UpstreamRequest> {
-        match answer {
-            Answer::Granted(standings) => self.charging.granted(standings),
-            Answer::Unchecked => {
-                if let Err(fault) = self.charging.unchecked() {
-                    return self.refuse(&Refusal::Failed(Fault::Gateway(fault)));
-                }
-            }
-            Answer::Exceeded { at, standings } => {
-                let exceeded = self.charging.exceeded(at, &standings);
-                self.backend_is_used_up = self.charging.is_of_backend(at);
-                // It is charged nothing.
-                self.charging = Charging::default();
-                return exceeded
-                    .map_or_else(|| self.internal(), |exceeded| self.refuse(&Refusal::Exceeded(exceeded)));
-            }
-            _ => return self.internal(),
-        }
-        self.ask_credential(request, offered)
-    }
-
-    /// Takes the answer to what was asked.
-    pub fn supply(&mut self, answer: Answer) -> Step<UpstreamRequest> {
-        let mut request = match std::mem::replace(&mut self.state, State::AwaitHead) {
-            State::AwaitCredential(request) => request,
-            State::AwaitQuota(request, offered) => return self.on_quota(answer, request, offered),
-            _ => return self.internal(),
-        };
-        match answer {
-            Answer::Granted(_) | Answer::Exceeded { .. } | Answer::Unchecked => self.internal(),
-            Answer::Credential(None) => Step::Forward(request),
-            Answer::Credential(Some(proof)) => match self.show(&proof, &mut request) {
-                Ok(()) => Step::Forward(request),
-                Err(refusal) => self.refuse(&refusal),
-            },
-            Answer::MissingCredential => self.refuse(&Refusal::MissingCredential),
-            Answer::HalfCredential => self.refuse(&Refusal::HalfCredential),
-            Answer::UnavailableCredential => Step::Retry(Fault::Gateway(GatewayFault::Credential)),
-        }
     }
 
     /// Takes the head of the backend's response.
@@ -389,122 +294,8 @@ impl Attempt {
         self.observer.output_bytes()
     }
 
-    /// What is known of the attempt before it is dispatched, with what was reserved for it.
-    pub fn opening(&self) -> Option<Opening> {
-        let (routed, target) = (&self.routed, self.target()?);
-        Some(Opening {
-            request_id: Arc::clone(&routed.request_id),
-            attempt: self.number,
-            started_at_ms: self.started_at_unix_ms,
-            principal: Arc::clone(&routed.principal),
-            route: routed.rule.route.clone(),
-            backend: target.backend.name.clone(),
-            provider: target.backend.schema.provider_name(),
-            operation: routed.operation,
-            client_dialect: routed.dialect,
-            backend_dialect: self.backend_dialect,
-            delivery: routed.delivery,
-            requested_model: routed.requested_model().clone(),
-            upstream_model: routed.upstream_model(target).clone(),
-            reserved: self.charging.reserved(),
-        })
-    }
-
-    /// The fact sheet of the attempt, once it is over.
-    pub fn finish(mut self, ending: Ending, now: Instant) -> Option<Record> {
-        self.collect();
-        let routed = Arc::clone(&self.routed);
-        let target = routed.rule.targets.get(self.target)?;
-        // A backend whose client left it may well have read the prompt; one that failed has charged nothing.
-        let left = matches!(&ending, Ending::Broken(Fault::Client(_))) && self.upstream_status.is_none();
-        let answered = left || self.upstream_status.is_some_and(|status| status < 400);
-        let (usage, usage_source) = estimate::complete(
-            self.observer.usage(),
-            answered,
-            routed.prompt_bytes,
-            self.observer.output_bytes(),
-        );
-        let (delivered, fault) = match ending {
-            Ending::Delivered => (true, self.fault),
-            Ending::Broken(Fault::Client(ClientFault::Gone)) if self.observer.is_complete() => {
-                (true, self.fault)
-            }
-            Ending::Broken(fault) => (true, Some(fault)),
-            Ending::GivenUp(fault) => (false, Some(fault)),
-        };
-        let cost_nanodollars = routed
-            .price(target, self.observer.served_model())
-            .filter(|_| usage_source != UsageSource::None)
-            .map(|price| price::cost(price, &usage, self.started_at_unix_ms));
-        let facts = routed.cost_facts(target, &usage);
-        let time_per_output_token = self.token_times.and_then(|(first, last)| {
-            let gaps = u32::try_from(usage.output_tokens.checked_sub(1)?).ok()?;
-            last.saturating_duration_since(first).checked_div(gaps)
-        });
-        Some(Record {
-            request_id: Arc::clone(&routed.request_id),
-            attempt: self.number,
-            started_at_ms: self.started_at_unix_ms,
-            principal: Arc::clone(&routed.principal),
-            route: routed.rule.route.clone(),
-            backend: target.backend.name.clone(),
-            provider: target.backend.schema.provider_name(),
-            operation: routed.operation,
-            client_dialect: routed.dialect,
-            backend_dialect: self.backend_dialect,
-            delivery: routed.delivery,
-            requested_model: routed.requested_model().clone(),
-            upstream_model: routed.upstream_model(target).clone(),
-            served_model: self.observer.served_model().cloned(),
-            outcome: fault.as_ref().map_or(Outcome::Complete, Outcome::of),
-            fault: fault.as_ref().map(Fault::label),
-            upstream_status: self.upstream_status,
-            usage,
-            usage_source,
-            charges: self.charging.charges(&facts, cost_nanodollars),
-            cost_nanodollars,
-            cost_errors: cost::errors(&routed.rule.costs, &facts),
-            losses: self.losses,
-            duration: now.saturating_duration_since(self.started),
-            time_to_first_token: self
-                .token_times
-                .map(|(first, _)| first.saturating_duration_since(routed.arrived)),
-            time_per_output_token,
-            delivered,
-        })
-    }
-
-    /// Takes out of the stream what the record wants of it.
-    fn collect(&mut self) {
-        if let State::AwaitEvents(events) = &self.state {
-            self.losses.extend_from_slice(events.losses());
-            self.token_times = events.token_times();
-        }
-    }
-
     fn is_splice(&self) -> bool {
         self.backend_dialect == self.routed.dialect
-    }
-
-    fn show(&self, proof: &Proof, request: &mut UpstreamRequest) -> Result<(), Refusal> {
-        let target = self.target().ok_or(Refusal::MissingCredential)?;
-        let backend = &target.backend;
-        let credential = backend.credential.as_ref().ok_or(Refusal::MissingCredential)?;
-        let authority = if credential.kind.is_signature() {
-            backend.one_authority().ok_or_else(|| Refusal::Misconfigured { reason: ONE_HOST.to_owned() })?
-        } else {
-            String::new()
-        };
-        let unsigned = Unsigned {
-            method: &request.method,
-            authority: &authority,
-            path: &request.path,
-            body: &request.body,
-            service: backend.schema.signing_service(),
-            unix_s: self.started_at_unix_ms / 1000,
-        };
-        let shown = credential.kind.show(proof, unsigned, &mut request.headers);
-        shown.map_err(|_| Refusal::MissingCredential)
     }
 
     fn response_head(&self, incoming: &Incoming, mut headers: HeaderMap) -> ResponseHead {
@@ -611,16 +402,6 @@ impl Attempt {
             reason: Some("internal"),
         })
     }
-}
-
-/// What the request brought in the headers called `names`, from which the backend takes a credential.
-fn offered(client: &ClientRequest, names: &[String]) -> Vec<Option<Offered>> {
-    let offered = |name: &String| {
-        let mut credentials = client.credentials.iter();
-        let (_, offered) = credentials.find(|(header, _)| header.as_str().eq_ignore_ascii_case(name))?;
-        Some(offered.clone())
-    };
-    names.iter().map(offered).collect()
 }
 
 /// The body without its content coding.

@@ -29,6 +29,7 @@ fn backend(name: &str) -> (BackendName, Backend) {
         ejection: None,
         connect_timeout: Duration::from_secs(1),
         http2_cleartext: false,
+        quotas: Vec::new(),
     };
     (backend.name.clone(), backend)
 }
