@@ -93,7 +93,7 @@ async fn settled(quotas: &Quotas) {
     panic!("not settled");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn counts_what_it_should_have_counted() {
     let server = Server::new(&[]);
     let quotas = server.quotas().await;
