@@ -30,7 +30,7 @@ fn at(seconds: u64) -> SystemTime {
 }
 
 fn reserve(quotas: &Quotas, id: &str, claims: &[Claim], seconds: u64) -> Reserved {
-    quotas.reserve(id.into(), claims.to_vec(), at(seconds)).now().expect("memory does not wait")
+    quotas.reserve(id.into(), claims.to_vec(), at(seconds)).now().unwrap()
 }
 
 proptest! {

@@ -271,6 +271,22 @@ async fn answers_that_are_lost_do_not_count_twice() {
     assert_eq!((server.counted("a"), value(&quotas, TOKENS), value(&quotas, LOST)), (load.used, load.used, 0));
 }
 
+#[test]
+fn a_settlement_that_is_replayed_counts_once() {
+    let server = Server::new(&[]);
+    let script = include_str!("../../src/quota/redis/settle.lua");
+    std::thread::scope(|scope| {
+        for _ in 0..100 {
+            scope.spawn(|| {
+                let keys = ["3", "{t}:attempt:1", "{t}:fixed1:1:a", "{t}:fixed1:1:a"];
+                let arguments = ["60000", "0", "0", "40", "", "", "60000"];
+                server.ask(&[&["EVAL", script][..], &keys, &arguments].concat());
+            });
+        }
+    });
+    assert_eq!(server.counted("a"), 40);
+}
+
 #[tokio::test]
 async fn one_that_is_given_up_gives_back_what_it_has_taken() {
     let server = Server::new(&[]);
