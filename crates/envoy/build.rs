@@ -8,10 +8,11 @@ use prost::Message;
 use prost_types::FileDescriptorSet;
 
 /// The files whose messages and services are used as Rust types.
-const SERVICES: [&str; 3] = [
+const SERVICES: [&str; 4] = [
     "envoy/service/accesslog/v3/als.proto",
     "envoy/service/discovery/v3/ads.proto",
     "envoy/service/ext_proc/v3/external_processor.proto",
+    "envoy/service/ratelimit/v3/rls.proto",
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {

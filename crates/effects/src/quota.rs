@@ -1,23 +1,29 @@
 //! What is left of limits: takes claims from counters before a request is made, and puts them right when it is over.
 //!
-//! Whether something fits is decided by `tollgate_policy::quota`, for every store alike. Counters in memory answer at once; those that all gateways see are
-//! asked over the network, have a deadline, and may fail: what that means is the caller's decision.
+//! Whether something fits is decided by `tollgate_policy::quota`, for every store alike. Counters in memory answer at once; those that all
+//! gateways see are asked over the network, have a deadline, and may fail: what that means is the caller's decision.
 
 mod memory;
 mod metrics;
+mod redis;
 mod reservation;
 mod tally;
 
 use std::fmt;
+use std::pin::Pin;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
-use tollgate_policy::quota::{Claim, OnRefusal, Span};
+use tollgate_config::bundle::LimitStore;
+use tollgate_policy::quota::{Claim, Decision, OnRefusal, Span, Standing, storable};
 
 use memory::{Full, Memory};
+use redis::{Numbered, Shared};
+use reservation::Taken;
 use tally::Tally;
 
 pub use metrics::QuotaMetrics;
+pub use redis::{RedisPlace, RedisPlaceError, RedisSettings};
 pub use reservation::{Refused, Reservation, Unchecked};
 pub use tally::{StoreFailure, Unsettled};
 
@@ -30,7 +36,8 @@ pub struct Quotas(Arc<Inner>);
 
 struct Inner {
     memory: Memory,
-    tally: Tally,
+    shared: Option<Shared>,
+    tally: Arc<Tally>,
 }
 
 /// What became of claims.
@@ -51,16 +58,30 @@ pub enum Reserved {
 pub enum Reserving {
     /// To its end.
     Now(Reserved),
+    /// To a store that is being asked.
+    Later(Asked),
+}
+
+/// A store that is being asked, for at most its deadline. Where this is dropped, what was taken is given back.
+#[must_use]
+pub struct Asked(Pin<Box<dyn Future<Output = Reserved> + Send>>);
+
+impl Asked {
+    /// What became of the claims.
+    pub async fn reserved(self) -> Reserved {
+        self.0.await
+    }
 }
 
 impl Reserving {
     /// What became of the claims, if that is known without waiting.
     ///
     /// # Errors
-    /// If it is not, itself.
-    pub fn now(self) -> Result<Reserved, Self> {
+    /// If it is not, who is being asked.
+    pub fn now(self) -> Result<Reserved, Asked> {
         match self {
             Self::Now(reserved) => Ok(reserved),
+            Self::Later(asked) => Err(asked),
         }
     }
 
@@ -68,6 +89,7 @@ impl Reserving {
     pub async fn reserved(self) -> Reserved {
         match self {
             Self::Now(reserved) => reserved,
+            Self::Later(asked) => asked.reserved().await,
         }
     }
 }
@@ -81,10 +103,43 @@ impl Default for Quotas {
 impl Quotas {
     /// In the memory of this process, with at most so many counters.
     pub fn in_memory(counters_max: usize) -> Self {
-        Self(Arc::new(Inner { memory: Memory::new(counters_max), tally: Tally::default() }))
+        let tally = Arc::default();
+        Self(Arc::new(Inner { memory: Memory::new(counters_max), shared: None, tally }))
+    }
+
+    /// In a Redis, but for the claims that are for each gateway alone. Connects by and by: [`Quotas::up`] waits for that.
+    ///
+    /// # Errors
+    /// If the settings cannot be used.
+    pub fn in_redis(settings: &RedisSettings) -> Result<Self, RedisPlaceError> {
+        let tally = Arc::<Tally>::default();
+        let shared = Some(Shared::start(settings, Arc::clone(&tally))?);
+        Ok(Self(Arc::new(Inner { memory: Memory::new(COUNTERS_MAX), shared, tally })))
+    }
+
+    /// Waits for at most so long until the store can be asked, and says whether it can.
+    pub async fn up(&self, within: Duration) -> bool {
+        match &self.0.shared {
+            Some(shared) => tokio::time::timeout(within, shared.up()).await.is_ok(),
+            None => true,
+        }
+    }
+
+    /// Whether the store can be asked.
+    pub fn is_up(&self) -> bool {
+        self.0.shared.as_ref().is_none_or(Shared::is_up)
+    }
+
+    /// Waits for at most so long until all that was settled is in the store. What is not by then is told as lost, and nothing is taken up after.
+    pub async fn flush(&self, within: Duration) {
+        if let Some(shared) = &self.0.shared {
+            shared.settling.flush(within).await;
+        }
     }
 
     /// Takes what `claims` want to take, all or nothing, for the attempt of this `id`: no two attempts have the same.
+    ///
+    /// Claims of one group are refused together only where they have the same store.
     pub fn reserve(&self, id: Arc<str>, claims: Vec<Claim>, now: SystemTime) -> Reserving {
         self.ask(Some(id), claims, OnRefusal::Keep, now)
     }
@@ -92,6 +147,10 @@ impl Quotas {
     /// Counts `claims` for good: there is nothing to put right afterwards.
     pub fn count(&self, claims: Vec<Claim>, on_refusal: OnRefusal, now: SystemTime) -> Reserving {
         self.ask(None, claims, on_refusal, now)
+    }
+
+    fn is_shared(&self, claim: &Claim) -> bool {
+        self.0.shared.is_some() && claim.store == LimitStore::Shared
     }
 
     fn ask(
@@ -102,25 +161,140 @@ impl Quotas {
         now: SystemTime,
     ) -> Reserving {
         let spans: Vec<Span> = claims.iter().map(|claim| Span::of(&claim.window, now)).collect();
-        let decided = self.0.memory.reserve(&claims, &spans, on_refusal);
         let reservation = Reservation::new(self.clone(), id, claims, spans);
-        Reserving::Now(match decided {
-            Ok(decision) => match decision.refused {
-                None => Reserved::Granted(reservation.granted(decision.standings)),
-                Some(at) => Reserved::Refused(reservation.refused(at, decision.standings)),
-            },
-            Err(Full) => Reserved::Failed(self.failed(reservation, StoreFailure::Full)),
-        })
+        let asked = Asking { reservation, on_refusal, standings: Vec::new() };
+        if asked.reservation.claims().iter().any(|claim| self.is_shared(claim)) {
+            asked.both()
+        } else {
+            Reserving::Now(asked.local())
+        }
+    }
+}
+
+/// Claims on their way.
+struct Asking {
+    reservation: Reservation,
+    on_refusal: OnRefusal,
+    standings: Vec<Standing>,
+}
+
+impl Asking {
+    /// All of them are in memory.
+    fn local(mut self) -> Reserved {
+        let memory = &self.reservation.quotas().0.memory;
+        match memory.reserve(self.reservation.claims(), self.reservation.spans(), self.on_refusal) {
+            Ok(Decision { refused: None, standings }) => {
+                self.reservation.note_local(Taken::All);
+                Reserved::Granted(self.reservation.granted(standings))
+            }
+            Ok(Decision { refused: Some(at), standings }) => {
+                Reserved::Refused(self.reservation.refused(at, standings))
+            }
+            Err(Full) => Reserved::Failed(Unchecked::new(self.reservation, StoreFailure::Full)),
+        }
     }
 
-    fn failed(&self, reservation: Reservation, why: StoreFailure) -> Unchecked {
-        self.0.tally.failed(why);
-        Unchecked::new(reservation, why)
+    /// Some are in the shared store: those in memory are taken first, and given back if the others are refused.
+    fn both(mut self) -> Reserving {
+        self.standings =
+            self.reservation.claims().iter().zip(self.reservation.spans()).map(unknown).collect();
+        let local = self.part(LimitStore::Local);
+        if !local.places.is_empty() {
+            let memory = &self.reservation.quotas().0.memory;
+            match memory.reserve(&local.claims, &local.spans, self.on_refusal) {
+                Ok(decision) => match self.note(&local.places, decision) {
+                    None => self.reservation.note_local(Taken::All),
+                    Some(at) => return Reserving::Now(self.refused(at)),
+                },
+                Err(Full) => {
+                    return Reserving::Now(Reserved::Failed(Unchecked::new(
+                        self.reservation,
+                        StoreFailure::Full,
+                    )));
+                }
+            }
+        }
+        let connection = match &self.reservation.quotas().0.shared {
+            Some(shared) => shared.connection(),
+            None => Err(StoreFailure::Unreachable),
+        };
+        match connection {
+            Ok(connection) => Reserving::Later(Asked(Box::pin(self.shared(connection)))),
+            Err(why) => Reserving::Now(Reserved::Failed(Unchecked::new(self.reservation, why))),
+        }
     }
+
+    async fn shared(mut self, connection: Numbered) -> Reserved {
+        let part = self.part(LimitStore::Shared);
+        self.reservation.note_shared(Taken::Perhaps);
+        let quotas = self.reservation.quotas().clone();
+        let Some(shared) = &quotas.0.shared else {
+            return Reserved::Failed(Unchecked::new(self.reservation, StoreFailure::Unreachable));
+        };
+        let id = self.reservation.id();
+        match shared.reserve(&connection, id, &part.claims, &part.spans, self.on_refusal).await {
+            Ok(decision) => match self.note(&part.places, decision) {
+                None => {
+                    self.reservation.note_shared(Taken::All);
+                    Reserved::Granted(self.reservation.granted(self.standings))
+                }
+                Some(at) => {
+                    self.reservation.note_shared(Taken::Nothing);
+                    self.refused(at)
+                }
+            },
+            Err(why) => Reserved::Failed(Unchecked::new(self.reservation, why)),
+        }
+    }
+
+    fn refused(self, at: usize) -> Reserved {
+        Reserved::Refused(self.reservation.refused(at, self.standings))
+    }
+
+    fn part(&self, store: LimitStore) -> Part {
+        let (claims, spans) = (self.reservation.claims(), self.reservation.spans());
+        let mut part = Part { places: Vec::new(), claims: Vec::new(), spans: Vec::new() };
+        let all = claims.iter().zip(spans).enumerate();
+        for (at, (claim, span)) in all.filter(|(_, (claim, _))| claim.store == store) {
+            part.places.push(at);
+            part.claims.push(claim.clone());
+            part.spans.push(*span);
+        }
+        part
+    }
+
+    /// Notes how some of the claims stand, and which of all refuses.
+    fn note(&mut self, places: &[usize], decision: Decision) -> Option<usize> {
+        for (place, standing) in places.iter().zip(decision.standings) {
+            if let Some(slot) = self.standings.get_mut(*place) {
+                *slot = standing;
+            }
+        }
+        decision.refused.and_then(|at| places.get(at).copied())
+    }
+}
+
+/// The claims of one store, and which of all they are.
+struct Part {
+    places: Vec<usize>,
+    claims: Vec<Claim>,
+    spans: Vec<Span>,
+}
+
+/// How a claim stands that nobody has asked for.
+fn unknown((claim, span): (&Claim, &Span)) -> Standing {
+    let limit = storable(claim.limit);
+    Standing { limit, used: 0, remaining: limit, reset: span.reset(None), over: false }
 }
 
 impl fmt::Debug for Quotas {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str("Quotas(..)")
+    }
+}
+
+impl fmt::Debug for Asked {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("Asked(..)")
     }
 }

@@ -47,3 +47,11 @@ pub mod processing {
     pub use crate::services::envoy::service::ext_proc::v3::*;
     pub use crate::services::envoy::r#type::v3::{HttpStatus, StatusCode};
 }
+
+/// The rate limit service that Envoy asks whether a request is let in.
+pub mod limiting {
+    pub use crate::services::envoy::config::core::v3::HeaderValue;
+    pub use crate::services::envoy::extensions::common::ratelimit::v3::*;
+    pub use crate::services::envoy::service::ratelimit::v3::*;
+    pub use crate::services::envoy::r#type::v3::RateLimitUnit;
+}

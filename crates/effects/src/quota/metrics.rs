@@ -41,6 +41,11 @@ impl QuotaMetrics {
                 ConstCounter::new(tally.unsettled_of(why, unit)).encode(family.encode_family(&labels)?)?;
             }
         }
+        let help = "What was taken of limits, was not used, and could not be given back, by unit";
+        let mut family = encoder.encode_descriptor("tollgate_quota_kept", help, None, MetricType::Counter)?;
+        for (unit, name) in UNITS {
+            ConstCounter::new(tally.kept_of(unit)).encode(family.encode_family(&[("unit", name)])?)?;
+        }
         Ok(())
     }
 
@@ -64,9 +69,26 @@ impl QuotaMetrics {
     }
 
     fn gauges(&self, encoder: &mut DescriptorEncoder) -> fmt::Result {
-        let help = "Counters in the memory of this process";
-        let encoded = encoder.encode_descriptor("tollgate_quota_counters", help, None, MetricType::Gauge)?;
-        let count = self.0.0.memory.len();
-        ConstGauge::new(i64::try_from(count).unwrap_or(i64::MAX)).encode(encoded)
+        let inner = &self.0.0;
+        gauge(
+            encoder,
+            "tollgate_quota_counters",
+            "Counters in the memory of this process",
+            inner.memory.len(),
+        )?;
+        let Some(shared) = &inner.shared else { return Ok(()) };
+        let help = "Attempts that wait to be put right in the shared store";
+        gauge(encoder, "tollgate_quota_settlements_waiting", help, shared.settling.depth())?;
+        let help = "Whether the shared store is asked";
+        gauge(encoder, "tollgate_quota_store_up", help, usize::from(shared.is_up()))?;
+        let help = "How long the oldest of the attempts that wait to be put right has waited";
+        let name = "tollgate_quota_settlement_oldest_seconds";
+        let encoded = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        ConstGauge::new(shared.settling.oldest().as_secs_f64()).encode(encoded)
     }
+}
+
+fn gauge(encoder: &mut DescriptorEncoder, name: &str, help: &str, value: usize) -> fmt::Result {
+    let encoded = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+    ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX)).encode(encoded)
 }

@@ -4,9 +4,10 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use tollgate_policy::quota::{Claim, Correction, Span, Standing, correction};
+use tollgate_policy::quota::{Charge, Claim, Correction, Span, Standing, correction};
 
-use super::{Quotas, Unsettled};
+use super::redis::{Line, Settlement};
+use super::{Quotas, StoreFailure, Unsettled};
 use crate::clock;
 
 /// What was taken for one attempt. It is put right by [`Reservation::settle`].
@@ -20,18 +21,36 @@ pub struct Reservation {
     claims: Vec<Claim>,
     spans: Vec<Span>,
     standings: Vec<Standing>,
-    taken: Taken,
+    state: State,
 }
 
-/// Whether the claims of a reservation are taken.
+/// Whether there is something to put right.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// No.
+    Over,
+    /// Yes, in these stores.
+    Open { local: Taken, shared: Taken, on_drop: OnDrop },
+}
+
+/// Whether claims are taken in a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Taken {
-    /// They are not, and there is nothing to put right.
-    Over,
-    /// They are not, and what is used will be.
+    /// They are not.
     Nothing,
     /// They are.
     All,
+    /// The store was asked, and nobody knows whether it heard.
+    Perhaps,
+}
+
+/// What becomes of something that nobody settles.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum OnDrop {
+    /// The attempt was made: it stands as it was taken.
+    Stands,
+    /// It was not: it is given back.
+    GivesBack,
 }
 
 /// A request for which nothing is left.
@@ -45,32 +64,72 @@ pub struct Refused {
     pub standings: Vec<Standing>,
 }
 
-/// A request of which nobody knows whether something is left for it.
+/// A request of which nobody knows whether something is left for it. If it is dropped, it is not made.
 #[derive(Debug)]
 #[must_use]
 pub struct Unchecked {
     reservation: Reservation,
     /// Why.
-    pub why: super::StoreFailure,
+    pub why: StoreFailure,
 }
 
 impl Reservation {
-    /// Of claims that are not taken yet.
+    /// Of claims that are not taken yet. What is taken by and by is given back if nobody says what became of them.
     pub(super) fn new(quotas: Quotas, id: Option<Arc<str>>, claims: Vec<Claim>, spans: Vec<Span>) -> Self {
-        Self { quotas, id, claims, spans, standings: Vec::new(), taken: Taken::Over }
+        let state = match id {
+            Some(_) => {
+                State::Open { local: Taken::Nothing, shared: Taken::Nothing, on_drop: OnDrop::GivesBack }
+            }
+            None => State::Over,
+        };
+        Self { quotas, id, claims, spans, standings: Vec::new(), state }
     }
 
-    /// They are taken.
+    /// Their spans.
+    pub(super) fn spans(&self) -> &[Span] {
+        &self.spans
+    }
+
+    pub(super) fn id(&self) -> Option<&str> {
+        self.id.as_deref()
+    }
+
+    pub(super) fn quotas(&self) -> &Quotas {
+        &self.quotas
+    }
+
+    /// Notes what is taken in memory.
+    pub(super) fn note_local(&mut self, taken: Taken) {
+        if let State::Open { local, .. } = &mut self.state {
+            *local = taken;
+        }
+    }
+
+    /// Notes what is taken in the shared store.
+    pub(super) fn note_shared(&mut self, taken: Taken) {
+        if let State::Open { shared, .. } = &mut self.state {
+            *shared = taken;
+        }
+    }
+
+    /// The attempt may be made.
     pub(super) fn granted(mut self, standings: Vec<Standing>) -> Self {
-        self.taken = if self.id.is_some() { Taken::All } else { Taken::Over };
         self.standings = standings;
-        self
+        self.made()
     }
 
-    /// They are not.
+    /// It may not. What is taken in the one store is given back when the other has refused.
     pub(super) fn refused(mut self, at: usize, standings: Vec<Standing>) -> Refused {
-        self.taken = Taken::Over;
-        Refused { claims: std::mem::take(&mut self.claims), at, standings }
+        let claims = self.claims.clone();
+        self.give_back();
+        Refused { claims, at, standings }
+    }
+
+    fn made(mut self) -> Self {
+        if let State::Open { on_drop, .. } = &mut self.state {
+            *on_drop = OnDrop::Stands;
+        }
+        self
     }
 
     /// The claims.
@@ -91,36 +150,61 @@ impl Reservation {
         self.put_right(used, now);
     }
 
-    fn put_right(&mut self, used: &[u64], now: SystemTime) {
-        let taken = std::mem::replace(&mut self.taken, Taken::Over);
-        if taken == Taken::Over {
-            return;
+    fn give_back(&mut self) {
+        if matches!(self.state, State::Open { local: Taken::Nothing, shared: Taken::Nothing, .. }) {
+            self.state = State::Over;
         }
+        if self.state != State::Over {
+            self.put_right(&vec![0; self.claims.len()], clock::now());
+        }
+    }
+
+    fn put_right(&mut self, used: &[u64], now: SystemTime) {
+        let State::Open { local, shared, .. } = std::mem::replace(&mut self.state, State::Over) else {
+            return;
+        };
+        let Some(id) = self.id.take() else { return };
         let tally = &self.quotas.0.tally;
         let mut corrections: Vec<(&Claim, Correction, Span)> = Vec::with_capacity(self.claims.len());
+        let mut lines = Vec::new();
         for (at, (claim, then)) in self.claims.iter().zip(&self.spans).enumerate() {
             let actual = claim.actual(used.get(at).copied().unwrap_or(claim.take));
+            let taken = if self.quotas.is_shared(claim) { shared } else { local };
             let before = if taken == Taken::All { claim.take } else { 0 };
-            tally.settled(claim.unit, actual);
-            if actual == before {
+            // Of what perhaps is taken only the store knows what is right.
+            if actual == before && (taken != Taken::Perhaps || claim.take == 0) {
+                tally.settled(claim.unit, actual);
                 continue;
             }
             let now = then.moved_to(&claim.window, now);
-            corrections.extend(correction(claim, then, before, actual, &now).map(|it| (claim, it, now)));
+            if self.quotas.is_shared(claim) {
+                let charged = match claim.charge {
+                    Charge::Current => now,
+                    Charge::Taken => *then,
+                };
+                lines.push(Line { claim: claim.clone(), actual, then: *then, charged, now });
+            } else {
+                tally.settled(claim.unit, actual);
+                corrections.extend(correction(claim, then, before, actual, &now).map(|it| (claim, it, now)));
+            }
         }
-        if corrections.is_empty() {
-            return;
+        if !corrections.is_empty() {
+            for (claim, lost) in self.quotas.0.memory.correct(corrections.into_iter()) {
+                tally.unsettled(Unsettled::Full, claim.unit, lost);
+            }
         }
-        for (claim, lost) in self.quotas.0.memory.correct(corrections.into_iter()) {
-            tally.unsettled(Unsettled::Full, claim.unit, lost);
+        if let Some(store) = self.quotas.0.shared.as_ref().filter(|_| !lines.is_empty()) {
+            store.settling.push(Settlement::new(id, lines, shared == Taken::All));
         }
     }
 }
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        if self.taken != Taken::Over {
-            self.put_right(&[], clock::now());
+        match self.state {
+            State::Over => {}
+            State::Open { on_drop: OnDrop::Stands, .. } => self.put_right(&[], clock::now()),
+            State::Open { on_drop: OnDrop::GivesBack, .. } => self.give_back(),
         }
     }
 }
@@ -133,8 +217,8 @@ impl Refused {
 }
 
 impl Unchecked {
-    pub(super) fn new(mut reservation: Reservation, why: super::StoreFailure) -> Self {
-        reservation.taken = Taken::Over;
+    pub(super) fn new(reservation: Reservation, why: StoreFailure) -> Self {
+        reservation.quotas.0.tally.failed(why);
         Self { reservation, why }
     }
 
@@ -144,20 +228,15 @@ impl Unchecked {
     }
 
     /// Lets the request in all the same. What it uses is counted, as far as the store takes it by then.
-    pub fn admit(mut self) -> Reservation {
+    pub fn admit(self) -> Reservation {
         self.reservation.quotas.0.tally.unchecked();
-        if self.reservation.id.is_some() {
-            self.reservation.taken = Taken::Nothing;
-        }
-        self.reservation
+        self.reservation.made()
     }
 }
 
 impl fmt::Debug for Reservation {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.debug_struct("Reservation")
-            .field("id", &self.id)
-            .field("claims", &self.claims)
-            .finish_non_exhaustive()
+        let mut out = out.debug_struct("Reservation");
+        out.field("id", &self.id).field("claims", &self.claims).finish_non_exhaustive()
     }
 }

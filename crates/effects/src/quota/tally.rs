@@ -72,6 +72,7 @@ pub(super) const UNITS: [(Unit, &str); 3] =
 pub(super) struct Tally {
     settled: [AtomicU64; 3],
     unsettled: [[AtomicU64; 3]; 4],
+    kept: [AtomicU64; 3],
     failures: [AtomicU64; 5],
     unchecked: AtomicU64,
 }
@@ -85,6 +86,11 @@ impl Tally {
     /// So much is not counted that should be.
     pub(super) fn unsettled(&self, why: Unsettled, unit: Unit, amount: u64) {
         add(self.unsettled.get(why as usize).and_then(|units| units.get(unit as usize)), amount);
+    }
+
+    /// So much was not used and is counted all the same, since it could not be given back.
+    pub(super) fn kept(&self, unit: Unit, amount: u64) {
+        add(self.kept.get(unit as usize), amount);
     }
 
     /// The store did not answer whether something is left.
@@ -105,6 +111,11 @@ impl Tally {
     /// What was not settled.
     pub(super) fn unsettled_of(&self, why: Unsettled, unit: Unit) -> u64 {
         of(self.unsettled.get(why as usize).and_then(|units| units.get(unit as usize)))
+    }
+
+    /// What was not given back.
+    pub(super) fn kept_of(&self, unit: Unit) -> u64 {
+        of(self.kept.get(unit as usize))
     }
 
     /// How often the store did not answer.

@@ -1,7 +1,16 @@
 //! The counters of limits: each store against what it should have counted.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests may fail")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    reason = "helpers of tests may fail, measure, and say what they have measured"
+)]
 
 mod law;
 mod memory;
 mod metric;
 mod oracle;
+mod proxy;
+mod redis;
+mod server;

@@ -1,0 +1,108 @@
+//! A real Redis, which ends with the test.
+
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tollgate_effects::quota::{Quotas, RedisPlace, RedisSettings};
+
+/// A server on a port of its own.
+pub(crate) struct Server {
+    child: Child,
+    port: u16,
+    folder: TempDir,
+    arguments: Vec<String>,
+}
+
+/// A port that nobody has at the moment.
+pub(crate) fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+fn start(port: u16, folder: &Path, arguments: &[String]) -> Child {
+    Command::new("redis-server")
+        .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
+        .args(arguments)
+        .current_dir(folder)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap_or_else(|error| panic!("these tests need the program redis-server, of Debian's package of that name: {error}"))
+}
+
+impl Server {
+    /// Starts one, with more arguments.
+    pub(crate) fn new(arguments: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let port = free_port();
+        let arguments: Vec<String> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+        let child = start(port, folder.path(), &arguments);
+        let server = Self { child, port, folder, arguments };
+        server.wait();
+        server
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// What `redis-cli` says.
+    pub(crate) fn ask(&self, words: &[&str]) -> String {
+        let port = self.port.to_string();
+        let said = Command::new("redis-cli").args(["-p", &port]).args(words).output().unwrap();
+        String::from_utf8_lossy(&said.stdout).trim().to_owned()
+    }
+
+    /// The sum of all counters of one slot whose names end so.
+    pub(crate) fn counted(&self, end: &str) -> u64 {
+        let keys = self.ask(&["KEYS", &format!("*:{end}")]);
+        keys.lines().filter(|key| !key.is_empty()).map(|key| self.ask(&["GET", key]).parse::<u64>().unwrap()).sum()
+    }
+
+    fn wait(&self) {
+        for _ in 0..200 {
+            if self.ask(&["PING"]) == "PONG" {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(25));
+        }
+        panic!("no Redis");
+    }
+
+    /// Ends it at once, and starts it again with nothing in it.
+    pub(crate) fn restart(&mut self, pause: Duration) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        std::thread::sleep(pause);
+        self.child = start(self.port, self.folder.path(), &self.arguments);
+        self.wait();
+    }
+
+    /// Sends it a signal, such as `STOP`.
+    pub(crate) fn signal(&self, name: &str) {
+        let id = self.child.id().to_string();
+        assert!(Command::new("kill").args([&format!("-{name}"), &id]).status().unwrap().success());
+    }
+
+    /// A gateway that uses it, once it does.
+    pub(crate) async fn quotas(&self) -> Quotas {
+        quotas_at(self.port).await
+    }
+}
+
+/// A gateway that uses whatever is at a port.
+pub(crate) async fn quotas_at(port: u16) -> Quotas {
+    let place = RedisPlace::parse(&format!("redis://127.0.0.1:{port}")).unwrap();
+    let quotas = Quotas::in_redis(&RedisSettings::new(place)).unwrap();
+    assert!(quotas.up(Duration::from_secs(5)).await, "no connection");
+    quotas
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
