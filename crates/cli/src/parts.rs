@@ -32,7 +32,7 @@ pub(crate) fn control(arguments: &ControlArguments, began: Instant, paint: Paint
     let start = Start {
         origin: Origin::Paths(arguments.paths.clone()),
         default_address: arguments.address,
-        anonymous: Anonymous::new(arguments.allow_anonymous),
+        anonymous: if arguments.allow_anonymous { Anonymous::Allowed } else { Anonymous::Refused },
         port: None,
         options: ServerOptions {
             admin_address: arguments.admin_address,

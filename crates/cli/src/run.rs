@@ -46,7 +46,7 @@ pub(crate) fn run(arguments: &RunArguments, began: Instant, paint: Paint) -> Res
     let start = Start {
         origin: Origin::choose(arguments)?,
         default_address: arguments.address,
-        anonymous: Anonymous::new(arguments.allow_anonymous),
+        anonymous: if arguments.allow_anonymous { Anonymous::Allowed } else { Anonymous::Refused },
         port: arguments.port,
         options: ServerOptions {
             admin_address: arguments.admin_address,
