@@ -15,11 +15,6 @@ pub(crate) enum Anonymous {
 }
 
 impl Anonymous {
-    /// Allowed where the flag is given.
-    pub(crate) fn new(is_allowed: bool) -> Self {
-        if is_allowed { Self::Allowed } else { Self::Refused }
-    }
-
     /// Proves that `bundle` serves no stranger who may not be served.
     ///
     /// # Errors

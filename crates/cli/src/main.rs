@@ -7,6 +7,7 @@ mod bound;
 mod certificates;
 mod check;
 mod confidential;
+mod counters;
 mod demo;
 mod finding;
 mod follow;

@@ -11,6 +11,7 @@ use tollgate_telemetry::AccessLog;
 use crate::account::Place;
 use crate::anonymous::Anonymous;
 use crate::arguments::{ControlArguments, ExtprocArguments};
+use crate::counters::Counters;
 use crate::origin::Origin;
 use crate::paint::Paint;
 use crate::run::{Start, access_log, serve, workers};
@@ -34,12 +35,13 @@ pub(crate) fn control(arguments: &ControlArguments, began: Instant, paint: Paint
         origin: Origin::Paths(arguments.paths.clone()),
         prices: Vec::new(),
         default_address: arguments.address,
-        anonymous: Anonymous::new(arguments.allow_anonymous),
+        anonymous: if arguments.allow_anonymous { Anonymous::Allowed } else { Anonymous::Refused },
         port: None,
         options: ServerOptions {
             admin_address: arguments.admin_address,
             access_log: AccessLog::Off,
             workers: 1,
+            counters: Counters::default(),
             ledger: None,
             part,
         },
@@ -65,6 +67,7 @@ pub(crate) fn extproc(arguments: &ExtprocArguments, began: Instant, paint: Paint
             admin_address: arguments.admin_address,
             access_log: access_log(&arguments.requests.access_log),
             workers: workers(arguments.requests.workers),
+            counters: Counters::of(&arguments.requests.counters),
             ledger: Place::of(&arguments.requests.ledger),
             part: Part::Processor(arguments.listen.listen(&arguments.tls)?),
         },

@@ -16,6 +16,7 @@ use tollgate_telemetry::AccessLog;
 use crate::account::Place;
 use crate::anonymous::Anonymous;
 use crate::arguments::{Plane, RunArguments};
+use crate::counters::Counters;
 use crate::follow::{Follower, complaints, log};
 use crate::load::Loaded;
 use crate::origin::{Origin, Port};
@@ -52,12 +53,13 @@ pub(crate) fn run(arguments: &RunArguments, began: Instant, paint: Paint) -> Res
         origin: Origin::choose(arguments)?,
         prices: arguments.requests.prices.clone(),
         default_address: arguments.address,
-        anonymous: Anonymous::new(arguments.allow_anonymous),
+        anonymous: if arguments.allow_anonymous { Anonymous::Allowed } else { Anonymous::Refused },
         port: arguments.port,
         options: ServerOptions {
             admin_address: arguments.admin_address,
             access_log: access_log(&arguments.requests.access_log),
             workers: workers(arguments.requests.workers),
+            counters: Counters::of(&arguments.requests.counters),
             ledger: Place::of(&arguments.requests.ledger),
             part,
         },

@@ -20,6 +20,7 @@ use tollgate_proxy::{Gateway, Options};
 use tollgate_telemetry::{AccessLog, Reload, Telemetry};
 
 use crate::account::{Account, Place as LedgerPlace};
+use crate::counters::Counters;
 use crate::finding::Finding;
 use crate::served::Served;
 
@@ -32,6 +33,8 @@ pub(crate) struct ServerOptions {
     pub(crate) admin_address: SocketAddr,
     pub(crate) access_log: AccessLog,
     pub(crate) workers: usize,
+    /// Where the counters of limits are.
+    pub(crate) counters: Counters,
     /// Where attempts are recorded, if anywhere.
     pub(crate) ledger: Option<LedgerPlace>,
     pub(crate) part: Part,
@@ -78,6 +81,7 @@ pub(crate) struct Server {
     ready: Arc<AtomicBool>,
     served: Served,
     account: Account,
+    quotas: Quotas,
 }
 
 impl Server {
@@ -96,7 +100,7 @@ impl Server {
             Part::Embedded | Part::Processor(_) => None,
         };
         let account = Account::open(options.ledger.clone())?;
-        let quotas = Quotas::default();
+        let quotas = options.counters.open()?;
         let telemetry =
             telemetry.with(Box::new(CredentialMetrics)).with(Box::new(QuotaMetrics(quotas.clone())));
         let telemetry = account.join(telemetry);
@@ -115,7 +119,7 @@ impl Server {
         let working = Working::start(options, configuration, discovery, (Arc::clone(&telemetry), &quotas))?;
         telemetry.reloaded(Reload::Applied, since_epoch());
         ready.store(true, Ordering::Release);
-        Ok(Self { working, admin, telemetry, ready, served, account })
+        Ok(Self { working, admin, telemetry, ready, served, account, quotas })
     }
 
     /// Where clients connect; nowhere, if it is only a part.
@@ -187,6 +191,7 @@ impl Server {
             Working::Control(..) => true,
             Working::Processor(processing, _) => processing.stop(grace).await,
         };
+        self.quotas.flush(FLUSH).await;
         self.telemetry.flush(FLUSH);
         self.account.close();
         finished

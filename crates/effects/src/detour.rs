@@ -3,17 +3,17 @@
 use tollgate_exchange::Detour;
 
 use crate::clock;
-use crate::quota::{Quotas, Reserved, Reserving};
+use crate::quota::{Quotas, Reserved};
 
 /// Asks for a detour: which of its claims does not fit, if one does not. Where nobody knows, the request keeps its way.
 pub async fn ask(detour: &Detour, quotas: &Quotas) -> Option<usize> {
     let reserving = quotas.reserve(std::sync::Arc::clone(&detour.id), detour.claims.clone(), clock::now());
-    match reserving {
-        Reserving::Now(Reserved::Granted(reservation)) => {
+    match reserving.reserved().await {
+        Reserved::Granted(reservation) => {
             reservation.settle(&vec![0; detour.claims.len()], clock::now());
             None
         }
-        Reserving::Now(Reserved::Refused(refused)) => Some(refused.at),
-        Reserving::Now(Reserved::Failed(_)) => None,
+        Reserved::Refused(refused) => Some(refused.at),
+        Reserved::Failed(_) => None,
     }
 }

@@ -12,7 +12,7 @@ use tollgate_exchange::{
 use tollgate_terms::{Fault, GatewayFault};
 
 use crate::credentials::Sought;
-use crate::quota::{Quotas, Reservation, Reserved, Reserving};
+use crate::quota::{Asked, Quotas, Reservation, Reserved, Reserving};
 use crate::{Awaited, Credentials, clock};
 
 /// Where answers come from.
@@ -34,10 +34,21 @@ pub enum Dispatched {
 }
 
 /// What a dispatch waits for.
-pub struct Awaiting(Awaited);
+pub struct Awaiting(Waiting);
+
+enum Waiting {
+    Credential(Awaited),
+    Quota(Asked),
+}
 
 /// What a dispatch has waited for.
-pub struct Arrived(Option<Proof>);
+pub struct Arrived(Waited);
+
+enum Waited {
+    /// The credential, if it can be had.
+    Credential(Option<Proof>),
+    Quota(Reserved),
+}
 
 /// The backend of an attempt is not called.
 #[derive(Debug)]
@@ -101,11 +112,16 @@ impl Tried {
     /// When the backend must not be called.
     pub fn resume(
         &mut self,
-        Arrived(proof): Arrived,
+        Arrived(waited): Arrived,
         sources: Sources<'_>,
     ) -> Result<Dispatched, Undispatched> {
-        let answer = proof.map_or(Answer::UnavailableCredential, |proof| Answer::Credential(Some(proof)));
-        let step = self.attempt.supply(answer);
+        let step = match waited {
+            Waited::Credential(proof) => {
+                let missing = Answer::UnavailableCredential;
+                self.attempt.supply(proof.map_or(missing, |proof| Answer::Credential(Some(proof))))
+            }
+            Waited::Quota(reserved) => self.take(reserved),
+        };
         self.go_on(step, sources)
     }
 
@@ -140,12 +156,17 @@ impl Tried {
                 Step::Ask(Need::Quota { id, claims }) => {
                     match sources.quotas.reserve(id, claims, clock::now()) {
                         Reserving::Now(reserved) => self.take(reserved),
+                        Reserving::Later(asked) => {
+                            return Ok(Dispatched::Awaiting(Awaiting(Waiting::Quota(asked))));
+                        }
                     }
                 }
                 Step::Ask(Need::Credential { backend, offered }) => {
                     match sources.credentials.find(&backend, &offered) {
                         Sought::Known(answer) => self.attempt.supply(answer),
-                        Sought::Later(awaited) => return Ok(Dispatched::Awaiting(Awaiting(awaited))),
+                        Sought::Later(awaited) => {
+                            return Ok(Dispatched::Awaiting(Awaiting(Waiting::Credential(awaited))));
+                        }
                     }
                 }
             }
@@ -191,7 +212,10 @@ impl DerefMut for Tried {
 impl Awaiting {
     /// Waits for it, not without end.
     pub async fn arrived(self) -> Arrived {
-        Arrived(self.0.proof().await)
+        Arrived(match self.0 {
+            Waiting::Credential(awaited) => Waited::Credential(awaited.proof().await),
+            Waiting::Quota(asked) => Waited::Quota(asked.reserved().await),
+        })
     }
 }
 

@@ -14,9 +14,7 @@ use tollgate_config::bundle::CostFacts;
 use tollgate_config::{CompiledRule, CompiledTarget};
 use tollgate_dialect::{AnswerContext, BackendError, ErrorBody, Observer, Reframer, StreamTranslator};
 use tollgate_policy::estimate;
-use tollgate_terms::{
-    BackendFault, Delivery, Dialect, Fault, StreamFraming, Usage, UsageSource,
-};
+use tollgate_terms::{BackendFault, Delivery, Dialect, Fault, StreamFraming, Usage, UsageSource};
 use tollgate_wire::inflate::{InflateError, Inflater};
 
 use crate::charge::Charging;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::header::AUTHORIZATION;
+use http::header::{AUTHORIZATION, COOKIE};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use tollgate_config::{CompiledAccess, Entry, ListedModel, Snapshot};
 use tollgate_policy::authorize::{self, Caller, Denied, Granted};
@@ -19,6 +19,10 @@ pub struct Told {
     pub remove: Vec<HeaderName>,
     /// What it sets in them.
     pub set: Vec<(HeaderName, HeaderValue)>,
+    /// The path and query that are left of a request of a plain rule, if a key or token stood in the query.
+    pub path: Option<String>,
+    /// The policy by which a request of a plain rule was let in.
+    pub access: Option<Arc<str>>,
 }
 
 /// The models that a caller may ask for, and who it is.
@@ -105,6 +109,27 @@ pub(crate) fn take_owned_out(entries: &[Entry], headers: &mut HeaderMap) -> Vec<
 pub(crate) fn tell(granted: &Granted, headers: &mut HeaderMap) {
     for (name, value) in &granted.headers {
         headers.insert(name, value.clone());
+    }
+}
+
+/// What [`take_credentials_out`] and [`tell`] change in the head of a request of a plain rule, `headers` being those after it.
+pub(crate) fn told_of_plain(
+    access: &CompiledAccess,
+    granted: &Granted,
+    (path, before, after): (&str, Option<&str>, Option<&str>),
+    headers: &HeaderMap,
+) -> Told {
+    let read = access.credential_headers.iter().chain(&access.owned_headers).cloned();
+    let cookies = headers.get(COOKIE).map(|cookies| (COOKIE, cookies.clone()));
+    let path = (before != after).then(|| match after {
+        None => path.to_owned(),
+        Some(query) => format!("{path}?{query}"),
+    });
+    Told {
+        remove: read.chain([AUTHORIZATION, API_KEY, COOKIE]).collect(),
+        set: granted.headers.iter().cloned().chain(cookies).collect(),
+        path,
+        access: Some(Arc::clone(&access.name)),
     }
 }
 

@@ -167,7 +167,7 @@ impl Exchange {
         let host = head.host.as_deref().unwrap_or_default();
         let entries = snapshot.entries(&head.listener, host);
         let remove = entry::take_owned_out(entries, &mut head.headers);
-        let mut told = Told { remove, set: Vec::new() };
+        let mut told = Told { remove, ..Told::default() };
         let opened = open(snapshot, &mut head, &arrival);
         let (mut principal, mut wanted) = (Arc::default(), None);
         let dialect = || tollgate_dialect::error_dialect(&head.path, &head.headers);
@@ -183,6 +183,7 @@ impl Exchange {
             }
             Ok(Opened::Plain(Decided { route, dialect, principal: caller, wanted: keys, outcome })) => {
                 (principal, wanted) = (caller, keys);
+                told = outcome.as_ref().map(|passage| passage.told.clone()).unwrap_or_default();
                 (State::Plain { route, backend: None, dialect }, outcome.map(BodyPlan::Pass))
             }
             Ok(Opened::Reply(reply, caller)) => {

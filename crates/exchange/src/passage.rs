@@ -15,7 +15,7 @@ use tollgate_config::{Entry, Snapshot};
 use tollgate_policy::authorize::{Granted, Wanted};
 use tollgate_terms::{Dialect, Principal, RouteName};
 
-use crate::entry;
+use crate::entry::{self, Told};
 use crate::exchange::{Arrival, RequestHead};
 use crate::headers;
 use crate::refusal::{LocalReply, Refusal};
@@ -29,6 +29,8 @@ const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto")
 pub struct Passage {
     rule: Arc<CompiledPlainRule>,
     request: PassedRequest,
+    /// What of the request a data plane has to change that passes it on by itself.
+    pub(crate) told: Told,
 }
 
 /// The head of a request as its backend gets it.
@@ -171,14 +173,18 @@ fn passage(
     join_cookies(&mut headers);
     forwarded(&mut headers, &head.client_address, listener);
     let rule = Arc::clone(alternative.rule());
+    let mut told = Told::default();
     if let Entry::Asked(access) = &rule.entry {
         entry::take_owned_out(std::slice::from_ref(&rule.entry), &mut headers);
-        head.query = entry::take_credentials_out(access, head.query.as_deref(), &mut headers);
+        let query = entry::take_credentials_out(access, head.query.as_deref(), &mut headers);
         entry::tell(granted, &mut headers);
+        let queries = (head.path.as_str(), head.query.as_deref(), query.as_deref());
+        told = entry::told_of_plain(access, granted, queries, &headers);
+        head.query = query;
     }
     rule.request_headers.apply(&mut headers);
     let request = PassedRequest { method: head.method.clone(), path: with_query(path, head), host, headers };
-    Some(Passage { rule, request })
+    Some(Passage { rule, request, told })
 }
 
 /// `None` when it cannot be written in a header.

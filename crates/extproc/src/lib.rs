@@ -29,9 +29,10 @@ pub use serve::serve;
 pub mod names {
     pub use tollgate_config::MODEL_HEADER as MODEL;
     pub use tollgate_plan::envoy::{
-        ATTEMPT_HEADER as TRY, CONTENT_LENGTH, DIALECT, EXCHANGE, FAULT_HEADER as FAULT,
-        LISTENER_METADATA as LISTENER, METADATA_NAMESPACE as METADATA, PROBE_HEADER as PROBE, REPLY_DETAILS,
-        RETRY_HEADER as RETRY, SNAPSHOT_METADATA as SNAPSHOT, SOURCE_ADDRESS,
+        ACCESS_METADATA as ACCESS, ATTEMPT_HEADER as TRY, CONTENT_LENGTH, DIALECT, EXCHANGE,
+        FAULT_HEADER as FAULT, LISTENER_METADATA as LISTENER, METADATA_NAMESPACE as METADATA,
+        PROBE_HEADER as PROBE, REPLY_DETAILS, RETRY_HEADER as RETRY, SNAPSHOT_METADATA as SNAPSHOT,
+        SOURCE_ADDRESS,
     };
 
     /// Request header in which Envoy counts the tries, those included whose connection could not be made.

@@ -42,6 +42,8 @@ pub(crate) struct ListenerSide {
     /// Until there is a head.
     named: Option<Named>,
     listener: Arc<str>,
+    /// The policy over the plain rule to which Envoy sends the request.
+    access: Option<Arc<str>>,
     running: Option<Arc<Running>>,
     /// While a budget is asked which model the request goes to.
     led: Option<Led>,
@@ -50,8 +52,14 @@ pub(crate) struct ListenerSide {
 }
 
 impl ListenerSide {
-    pub(crate) fn new(shared: Arc<Shared>, named: Named, listener: Arc<str>) -> Self {
-        Self { shared, named: Some(named), listener, running: None, led: None, has_response: false }
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        named: Named,
+        listener: Arc<str>,
+        access: Option<Arc<str>>,
+    ) -> Self {
+        let named = Some(named);
+        Self { shared, named, listener, access, running: None, led: None, has_response: false }
     }
 
     /// Answers one message.
@@ -149,11 +157,19 @@ impl ListenerSide {
         let running = self.running.insert(Running::new(exchange, serving, &self.shared));
         match plan {
             Err(reply) => Ok(Some(answer(running, &reply))),
-            // Envoy serves plain rules by itself, and has found none.
-            Ok(BodyPlan::Pass(_)) => match running.exchange(|exchange| exchange.not_found()) {
-                Some(reply) => Ok(Some(answer(running, &reply))),
-                None => Err(Status::internal("the exchange is over")),
-            },
+            // Envoy passes it on by itself, by the rule that was meant: it must not be one that asks something else.
+            Ok(BodyPlan::Pass(_)) if self.access.is_some() && self.access == entered(running) => {
+                running.passed();
+                let (headers, metadata) = (told(running), identity(running));
+                Ok(Some(Onward { headers, metadata, ..Onward::default() }.answer(Phase::RequestHeaders)))
+            }
+            // Envoy serves plain rules by itself, and has found none, or one where none was meant.
+            Ok(plan) if self.access.is_some() || matches!(plan, BodyPlan::Pass(_)) => {
+                match running.exchange(|exchange| exchange.not_found()) {
+                    Some(reply) => Ok(Some(answer(running, &reply))),
+                    None => Err(Status::internal("the exchange is over")),
+                }
+            }
             Ok(_) if sent.end_of_stream => self.on_body(Bytes::new(), Phase::RequestHeaders),
             Ok(_) => {
                 let metadata = identity(running);
@@ -284,10 +300,24 @@ fn identity(running: &Running) -> Option<Struct> {
 /// Sends a routed request on its way to the routes.
 fn onward(running: &Running, routed: &Routed, phase: Phase) -> Onward {
     let metadata = (phase == Phase::RequestHeaders).then(|| identity(running)).flatten();
-    let mut headers = HeaderMutation::default();
+    let mut headers = told(running);
     set(&mut headers, names::MODEL, routed.model().as_str());
+    Onward { headers, metadata, clear_route_cache: true, ..Onward::default() }
+}
+
+/// The policy by which a request of a plain rule was let in.
+fn entered(running: &Running) -> Option<Arc<str>> {
+    running.exchange(|exchange| exchange.told().access.clone()).flatten()
+}
+
+/// What Envoy has to change in the head of a request before it goes on.
+fn told(running: &Running) -> HeaderMutation {
+    let mut headers = HeaderMutation::default();
     running.exchange(|exchange| {
         let told = exchange.told();
+        if let Some(path) = &told.path {
+            set(&mut headers, ":path", path);
+        }
         let is_set = |name: &HeaderName| told.set.iter().any(|(set, _)| set == name);
         let removed = told.remove.iter().filter(|name| !is_set(name));
         headers.remove_headers.extend(removed.map(|name| name.as_str().to_owned()));
@@ -295,7 +325,7 @@ fn onward(running: &Running, routed: &Routed, phase: Phase) -> Onward {
             set(&mut headers, name.as_str(), value.as_bytes());
         }
     });
-    Onward { headers, metadata, clear_route_cache: true, ..Onward::default() }
+    headers
 }
 
 fn request_head(sent: Head, has_ended: bool, listener: Arc<str>) -> RequestHead {

@@ -136,7 +136,8 @@ impl Processor {
             Some(id) => {
                 let named = self.shared.named(id).await;
                 let listener = text(names::LISTENER).unwrap_or_default().into();
-                Side::Listener(Box::new(ListenerSide::new(Arc::clone(&self.shared), named, listener)))
+                let access = text(names::ACCESS).map(Into::into);
+                Side::Listener(Box::new(ListenerSide::new(Arc::clone(&self.shared), named, listener, access)))
             }
             None => Side::Attempt(Box::new(AttemptSide::new(Arc::clone(&self.shared)))),
         }

@@ -55,6 +55,8 @@ struct State {
     verdict: Option<(Outcome, Option<&'static str>)>,
     /// Why Envoy answered by itself.
     fault: Option<Fault>,
+    /// Whether Envoy passes the request on by itself.
+    is_passed: bool,
 }
 
 /// An attempt that is over, and whose ending is not known yet.
@@ -135,6 +137,11 @@ impl Running {
         state.body_bytes = reply.body.len() as u64;
         let outcome = if reply.reason.is_some() { Outcome::Refused } else { Outcome::Complete };
         state.verdict.get_or_insert((outcome, reply.reason));
+    }
+
+    /// Notes that Envoy passes the request on by itself: what comes back is the answer.
+    pub(crate) fn passed(&self) {
+        self.state().is_passed = true;
     }
 
     /// Notes the status that the client gets.
@@ -291,6 +298,9 @@ impl State {
         let delivered = self.records.iter().rev().find(|record| record.delivered);
         if let Some(record) = delivered {
             return (record.outcome, record.fault);
+        }
+        if self.is_passed && self.status.is_some() && self.fault.is_none() {
+            return (Outcome::Complete, None);
         }
         let gone = Fault::Client(ClientFault::Gone);
         let fault = self.fault.as_ref().unwrap_or(&gone);

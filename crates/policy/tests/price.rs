@@ -41,6 +41,7 @@ fn backend(hostname: &str) -> Backend {
         ejection: None,
         connect_timeout: Duration::ZERO,
         http2_cleartext: false,
+        quotas: Vec::new(),
     }
 }
 

@@ -82,7 +82,7 @@ fn a_token_tells_who_calls_and_what_backends_may_know() {
         ],
         scopes: vec!["chat".to_owned()],
     };
-    let cel = "jwt.claims.org.team == 'search' && jwt.claims.level >= 3 && 'eng' in jwt.claims.groups";
+    let cel = "has(jwt.claims.level) && jwt.claims.org.team == 'search' && jwt.claims.level >= 3 && 'eng' in jwt.claims.groups";
     let rule = AccessRule { token: Some(condition), cel: Some(cel.to_owned()), ..bare(Permission::Allow) };
     let access = Access { authorization: allowing(vec![rule]), ..tokens(keys) };
     let tested = Tested::start_bundle(guarded(&backend, access), secrets);

@@ -1,5 +1,6 @@
 //! What can be said on the command line, and the help for it.
 
+mod counters;
 mod parts;
 mod prices;
 mod usage;
@@ -22,6 +23,7 @@ pub(crate) use parts::{
     ControlArguments, EnvoyArguments, ExtprocArguments, PlanArguments, PlanOutput, PlanTo, TlsArguments,
 };
 
+pub(crate) use counters::CounterArguments;
 pub(crate) use usage::{LedgerArguments, UsageArguments, UsageFormat};
 use usage::{USAGE_EXAMPLES, USAGE_HELP};
 
@@ -316,6 +318,8 @@ pub(crate) struct RequestArguments {
         value_parser = duration
     )]
     pub(crate) drain_timeout: Duration,
+    #[command(flatten)]
+    pub(crate) counters: CounterArguments,
     #[command(flatten)]
     pub(crate) ledger: LedgerArguments,
 }

@@ -18,6 +18,7 @@ use tollgate_config::Snapshot;
 use tollgate_telemetry::AccessLog;
 
 use crate::arguments::DemoArguments;
+use crate::counters::Counters;
 use crate::load;
 use crate::origin::free_port;
 use crate::paint::{Paint, Tint};
@@ -100,6 +101,7 @@ async fn show(arguments: &DemoArguments, paint: Paint) -> Result<ExitCode> {
     let options = ServerOptions {
         admin_address: SocketAddr::new(LOCAL, 0),
         access_log: AccessLog::Channel(sender),
+        counters: Counters::default(),
         ledger: None,
         workers: 1,
         part: Part::Embedded,

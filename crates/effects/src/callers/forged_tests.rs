@@ -100,6 +100,7 @@ fn guard(keys: KeySource, secrets: &Secrets) -> (Arc<CompiledAccess>, Arc<Keyrin
         targets: Vec::new(),
         timeouts: Default::default(),
         retry: Default::default(),
+        limits: Vec::new(),
         models_owned_by: String::new(),
         models_created_at: 0,
         access: Some("p".to_owned()),
@@ -231,27 +232,16 @@ fn good_tokens_are_taken() {
     }
 }
 
-/// Forged tokens and what is wrong with them, beside claims.
-fn forged() -> Vec<(&'static str, String)> {
+/// By an algorithm that is none, or not that of the key.
+fn by_algorithm() -> Vec<(&'static str, String)> {
     let c = claims();
-    let header = json!({ "alg": "RS256", "kid": "rsa" });
     let good = rs(&c);
     let parts: Vec<&str> = good.split('.').collect();
-    let (head, payload, signed) = (parts[0], parts[1], parts[2]);
+    let (payload, signed) = (parts[1], parts[2]);
     let unsigned =
         |alg: &str, end: &str| format!("{}.{payload}{end}", encode(json!({ "alg": alg }).to_string()));
     let by_public_key: Sign = |it| hs256(modulus(&KEYS.rsa), it);
     let by_public_der: Sign = |it| hs256(KEYS.rsa.public_key().as_ref(), it);
-    let by_other: Sign = |it| rsa_signed(&KEYS.other_rsa, &signature::RSA_PKCS1_SHA256, it);
-    let mut last = signed.to_owned();
-    // The last letter of 256 bytes has four bits that stand for nothing.
-    let letter = last.pop().expect("a letter");
-    last.push(match letter {
-        'A' => 'B',
-        'Q' => 'R',
-        'g' => 'h',
-        _ => 'x',
-    });
     vec![
         ("alg none", unsigned("none", ".")),
         ("alg None", unsigned("None", ".")),
@@ -268,6 +258,15 @@ fn forged() -> Vec<(&'static str, String)> {
         ("HMAC by the modulus", token(json!({ "alg": "HS256", "kid": "rsa" }), &c, by_public_key)),
         ("HMAC by the public key", token(json!({ "alg": "HS256", "kid": "rsa" }), &c, by_public_der)),
         ("HMAC by nothing", token(json!({ "alg": "HS256" }), &c, |it| hs256(b"", it))),
+    ]
+}
+
+/// By a key that is not the one, whatever the token says of it.
+fn by_key() -> Vec<(&'static str, String)> {
+    let c = claims();
+    let header = json!({ "alg": "RS256", "kid": "rsa" });
+    let by_other: Sign = |it| rsa_signed(&KEYS.other_rsa, &signature::RSA_PKCS1_SHA256, it);
+    vec![
         ("kid of another key", token(json!({ "alg": "RS256", "kid": "ec" }), &c, rs256)),
         ("kid unknown", token(json!({ "alg": "RS256", "kid": "x" }), &c, rs256)),
         ("kid a path", token(json!({ "alg": "HS256", "kid": "../../dev/null" }), &c, |it| hs256(b"", it))),
@@ -297,6 +296,24 @@ fn forged() -> Vec<(&'static str, String)> {
         ),
         ("ES384 by P-256", token(json!({ "alg": "ES384", "kid": "ec" }), &c, es256)),
         ("EdDSA of zeros", token(json!({ "alg": "EdDSA", "kid": "ed" }), &c, |_| vec![0; 64])),
+    ]
+}
+
+/// Whose parts are not those of one token.
+fn by_signature() -> Vec<(&'static str, String)> {
+    let good = rs(&claims());
+    let parts: Vec<&str> = good.split('.').collect();
+    let (head, payload, signed) = (parts[0], parts[1], parts[2]);
+    let mut last = signed.to_owned();
+    // The last letter of 256 bytes has four bits that stand for nothing.
+    let letter = last.pop().expect("a letter");
+    last.push(match letter {
+        'A' => 'B',
+        'Q' => 'R',
+        'g' => 'h',
+        _ => 'x',
+    });
+    vec![
         ("signature empty", format!("{head}.{payload}.")),
         ("signature cut", format!("{head}.{payload}.{}", &signed[..signed.len() - 4])),
         ("signature of another token", {
@@ -321,6 +338,16 @@ fn forged() -> Vec<(&'static str, String)> {
         ("nothing", String::new()),
         ("dots alone", "..".to_owned()),
         ("white space within", format!("{head} .{payload}.{signed}")),
+    ]
+}
+
+/// Whose header or payload is not to be understood, or in two ways.
+fn by_shape() -> Vec<(&'static str, String)> {
+    let c = claims();
+    let good = rs(&c);
+    let parts: Vec<&str> = good.split('.').collect();
+    let (payload, signed) = (parts[1], parts[2]);
+    vec![
         ("header no JSON", format!("{}.{payload}.{signed}", encode("alg"))),
         ("header a list", raw("[]", &c.to_string(), rs256)),
         ("alg twice", raw(r#"{"alg":"none","alg":"RS256","kid":"rsa"}"#, &c.to_string(), rs256)),
@@ -391,7 +418,7 @@ fn rs_text(payload: &str) -> String {
 #[test]
 fn no_forged_token_is_taken() {
     let guard = guard(KeySource::Written(key_set()), &Secrets::default());
-    let all = [forged(), unfit()].concat();
+    let all = [by_algorithm(), by_key(), by_signature(), by_shape(), unfit()].concat();
     assert!(all.len() >= 90, "{}", all.len());
     for (what, token) in all {
         assert_eq!(try_on(&guard, &token), Err(Denied::Unproved), "{what}: {token}");

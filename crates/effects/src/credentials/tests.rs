@@ -79,6 +79,7 @@ fn found(credential: &Credential, offered: &[Option<&str>]) -> String {
         Answer::MissingCredential => "missing".to_owned(),
         Answer::HalfCredential => "half".to_owned(),
         Answer::UnavailableCredential => "unavailable".to_owned(),
+        Answer::Granted(_) | Answer::Exceeded { .. } | Answer::Unchecked => "limits".to_owned(),
     }
 }
 

@@ -29,7 +29,9 @@ fn start(port: u16, folder: &Path, arguments: &[String]) -> Child {
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
-        .unwrap_or_else(|error| panic!("these tests need the program redis-server, of Debian's package of that name: {error}"))
+        .unwrap_or_else(|error| {
+            panic!("these tests need the program redis-server, of Debian's package of that name: {error}")
+        })
 }
 
 impl Server {
@@ -58,7 +60,10 @@ impl Server {
     /// The sum of all counters of one slot whose names end so.
     pub(crate) fn counted(&self, end: &str) -> u64 {
         let keys = self.ask(&["KEYS", &format!("*:{end}")]);
-        keys.lines().filter(|key| !key.is_empty()).map(|key| self.ask(&["GET", key]).parse::<u64>().unwrap()).sum()
+        keys.lines()
+            .filter(|key| !key.is_empty())
+            .map(|key| self.ask(&["GET", key]).parse::<u64>().unwrap())
+            .sum()
     }
 
     fn wait(&self) {

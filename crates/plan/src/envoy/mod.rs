@@ -26,13 +26,13 @@ use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::Value;
-use tollgate_config::bundle::{PlainRoute, SecretRef};
-use tollgate_config::{Bundle, Diagnostic, Severity, Snapshot};
+use tollgate_config::bundle::SecretRef;
+use tollgate_config::{Bundle, Diagnostic, Snapshot};
 
 pub use names::{
-    ATTEMPT_CALL, ATTEMPT_HEADER, CALL_METADATA, CONTENT_LENGTH, DIALECT, EXCHANGE, EXCHANGE_CALL,
-    FAULT_HEADER, HOST_METADATA, LISTENER_METADATA, METADATA_NAMESPACE, PROBE_HEADER, REPLY_DETAILS,
-    REQUEST_ID_HEADER, RETRY_HEADER, SNAPSHOT_METADATA, SOURCE_ADDRESS,
+    ACCESS_METADATA, ATTEMPT_CALL, ATTEMPT_HEADER, CALL_METADATA, CONTENT_LENGTH, DIALECT, EXCHANGE,
+    EXCHANGE_CALL, FAULT_HEADER, HOST_METADATA, LISTENER_METADATA, METADATA_NAMESPACE, PROBE_HEADER,
+    REPLY_DETAILS, REQUEST_ID_HEADER, RETRY_HEADER, SNAPSHOT_METADATA, SOURCE_ADDRESS,
 };
 pub use place::{Identity, Place, cluster_at};
 
@@ -133,24 +133,5 @@ pub fn resources(bundle: &Bundle, fleet: &Fleet) -> Resources {
     }
     resources.clusters.push(processor::cluster(&fleet.processor));
     clusters.finish(&mut resources);
-    resources.diagnostics.extend(unasked(bundle));
     resources
-}
-
-/// The plain rules that not everybody may use: the processor, which asks who calls, does not see their requests.
-fn unasked(bundle: &Bundle) -> impl Iterator<Item = Diagnostic> {
-    let rules = |route: &'_ PlainRoute| {
-        let rules = route.rules.iter().enumerate();
-        let asked = rules.filter(|(_, rule)| rule.access.is_some() && rule.broken.is_none());
-        let name = route.name.clone();
-        asked
-            .map(move |(at, _)| Diagnostic {
-                object: format!("HTTPRoute {name}"),
-                path: format!("spec.rules[{at}]"),
-                severity: Severity::Error,
-                message: format!("is answered 500: {}", plain::NOT_ASKED),
-            })
-            .collect::<Vec<_>>()
-    };
-    bundle.plain_routes.iter().flat_map(rules)
 }

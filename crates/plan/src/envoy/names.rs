@@ -19,6 +19,9 @@ pub const SNAPSHOT_METADATA: &str = "x-tollgate-snapshot";
 /// The attribute of requests that tells the processor where a client is: address and port.
 pub const SOURCE_ADDRESS: &str = "source.address";
 
+/// Initial metadata of the ext_proc call of a listener about a request of a plain rule: the policy that the rule is under.
+pub const ACCESS_METADATA: &str = "x-tollgate-access";
+
 /// Initial metadata of the ext_proc call of a listener: the listener's name in the bundle.
 pub const LISTENER_METADATA: &str = "x-tollgate-listener";
 

@@ -1,4 +1,4 @@
-//! Routes to plain rules. The processor has no part in them: Envoy edits, rewrites and redirects by itself.
+//! Routes to plain rules. The processor has no part in them but to ask who calls: Envoy edits, rewrites and redirects by itself.
 
 use std::sync::Arc;
 
@@ -12,14 +12,11 @@ use tollgate_config::plain::{
 
 use super::cluster::Clusters;
 use super::form::{extension, set, typed};
-use super::{names, processor, retry, route};
+use super::{Fleet, names, processor, retry, route};
 
 /// The filter of listeners that plain routes configure. No filter of a cluster has its name: it would take their configuration as well.
 const WORDS_FILTER: &str = "envoy.filters.http.header_mutation/words";
 const WORDS_PER_ROUTE: &str = "envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute";
-
-/// Why a plain rule is not served that not everybody may use.
-pub(super) const NOT_ASKED: &str = "the Envoy data plane does not serve a SecurityPolicy over an HTTPRoute";
 
 /// Parts of all requests by which a share of them is told to Envoy.
 const PARTS: u64 = 1_000_000;
@@ -27,24 +24,25 @@ const PARTS: u64 = 1_000_000;
 /// The routes of one alternative: what its rule does, and before it the share of requests that lead nowhere.
 pub(super) fn routes(
     alternative: &PlainAlternative,
-    listener: &Listener,
+    (fleet, listener): (&Fleet, &Listener),
     clusters: &mut Clusters,
 ) -> Vec<Value> {
     let rule = alternative.rule();
     let name = names::plain_rule(rule);
     let route = |member: &str, action: Value| {
         let mut route = json!({ "name": name, "match": matched(alternative), member: action });
-        let filters = [processor::off(), (WORDS_FILTER, typed(WORDS_PER_ROUTE, own_words()))];
+        let processor = match &rule.entry {
+            Entry::Asked(access) => processor::asking(&fleet.snapshot, &listener.name, &access.name),
+            // A closed one is broken, and an answer.
+            Entry::Open | Entry::Closed => processor::off(),
+        };
+        let filters = [processor, (WORDS_FILTER, typed(WORDS_PER_ROUTE, own_words()))];
         set(&mut route, "typed_per_filter_config", filters.into_iter().collect());
         set_edits(&mut route, rule);
         route
     };
     if let Some(reason) = &rule.broken {
         return vec![route("direct_response", route::misconfigured(reason))];
-    }
-    // Nobody would ask who calls.
-    if let Entry::Asked(_) | Entry::Closed = &rule.entry {
-        return vec![route("direct_response", route::misconfigured(NOT_ASKED))];
     }
     let forward = match &rule.action {
         CompiledAction::Redirect(redirect) => {

@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 
 use super::form::{self, extension, typed};
 use super::names::{
-    ATTEMPT_CALL, ATTEMPT_FILTER, ATTEMPT_HEADER, ATTEMPT_IDENTITY, CALL_METADATA, CONTENT_LENGTH,
-    EXCHANGE_CALL, EXCHANGE_FILTER, LISTENER_METADATA, METADATA_NAMESPACE, PROCESSOR_CLUSTER,
+    ACCESS_METADATA, ATTEMPT_CALL, ATTEMPT_FILTER, ATTEMPT_HEADER, ATTEMPT_IDENTITY, CALL_METADATA,
+    CONTENT_LENGTH, EXCHANGE_CALL, EXCHANGE_FILTER, LISTENER_METADATA, METADATA_NAMESPACE, PROCESSOR_CLUSTER,
     SNAPSHOT_METADATA, SOURCE_ADDRESS,
 };
 use super::{Place, Resource, cluster_at};
@@ -84,6 +84,25 @@ pub(super) fn of_cluster() -> Value {
 /// The last filter of every cluster.
 pub(super) fn codec() -> Value {
     extension("envoy.filters.http.upstream_codec", CODEC, json!({}))
+}
+
+/// What has the processor asked, for a route of a plain rule, who calls: it sees heads alone. `access` is the policy that the rule is under.
+pub(super) fn asking(snapshot: &str, listener: &str, access: &str) -> (&'static str, Value) {
+    let mode = json!({
+        "request_header_mode": "SEND",
+        "request_body_mode": "NONE",
+        "request_trailer_mode": "SKIP",
+        "response_header_mode": "SEND",
+        "response_body_mode": "NONE",
+        "response_trailer_mode": "SKIP",
+    });
+    let metadata = json!([
+        { "key": SNAPSHOT_METADATA, "value": snapshot },
+        { "key": LISTENER_METADATA, "value": listener },
+        { "key": ACCESS_METADATA, "value": access },
+    ]);
+    let overrides = json!({ "processing_mode": mode, "grpc_initial_metadata": metadata });
+    (EXCHANGE_FILTER, typed(PER_ROUTE, json!({ "overrides": overrides })))
 }
 
 /// What turns the processor off for a route: the filter, and its configuration there.

@@ -82,7 +82,8 @@ impl Hosts<'_> {
             routes.push(route::to_processor());
         }
         let plain = table.plain.iter();
-        routes.extend(plain.flat_map(|alternative| plain::routes(alternative, listener, self.clusters)));
+        let place = (self.fleet, listener);
+        routes.extend(plain.flat_map(|alternative| plain::routes(alternative, place, self.clusters)));
         routes.push(route::to_nothing());
         self.written.push(json!({
             "name": domain,

@@ -182,6 +182,7 @@ fn bundle(port: u16, backend: SocketAddr, stream_idle: Option<Duration>) -> Bund
         targets: vec![target],
         timeouts: Timeouts { stream_idle, ..Timeouts::default() },
         retry: Retry::default(),
+        limits: Vec::new(),
         models_owned_by: String::new(),
         models_created_at: 0,
         access: None,
@@ -214,6 +215,7 @@ fn bundle(port: u16, backend: SocketAddr, stream_idle: Option<Duration>) -> Bund
         ejection: None,
         connect_timeout: Duration::from_secs(1),
         http2_cleartext: false,
+        quotas: Vec::new(),
     };
     Bundle {
         listeners: vec![listener],

@@ -1,0 +1,57 @@
+//! The counters of limits of a gateway at work.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use tollgate_effects::quota::{Quotas, RedisPlace, RedisSettings};
+
+use crate::arguments::CounterArguments;
+
+/// Where the counters of limits are.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Counters(Option<Shared>);
+
+/// A Redis, as it is named on the command line.
+#[derive(Clone)]
+struct Shared {
+    url: String,
+    authorities: Option<PathBuf>,
+    deadline: Duration,
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // The address may have a password in it.
+        f.write_str("Shared(..)")
+    }
+}
+
+impl Counters {
+    /// What is said on the command line.
+    pub(crate) fn of(arguments: &CounterArguments) -> Self {
+        Self(arguments.redis.clone().map(|url| Shared {
+            url,
+            authorities: arguments.redis_ca.clone(),
+            deadline: arguments.redis_timeout,
+        }))
+    }
+
+    /// Opens them. A Redis that does not answer yet is connected to when it does.
+    ///
+    /// # Errors
+    /// When its address is none, or the certificates cannot be read.
+    pub(crate) fn open(&self) -> Result<Quotas> {
+        let Some(Shared { url, authorities, deadline }) = &self.0 else { return Ok(Quotas::default()) };
+        let authorities = authorities.as_ref().map(|file| {
+            std::fs::read(file).with_context(|| format!("cannot read the certificates {}", file.display()))
+        });
+        let place = RedisPlace::parse(url).context("--redis")?;
+        let settings = RedisSettings {
+            authorities: authorities.transpose()?,
+            deadline: *deadline,
+            ..RedisSettings::new(place)
+        };
+        Quotas::in_redis(&settings).context("--redis")
+    }
+}
