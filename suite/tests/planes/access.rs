@@ -10,8 +10,8 @@ use tollgate_config::bundle::{
 };
 use tollgate_effects::Secrets;
 use tollgate_suite::{
-    Act, CHAT, ScriptedBackend, Tested, body, bundle, chat_request, completion, free_port, header, is_envoy,
-    json, openai, rule, sized, status,
+    Act, CHAT, ScriptedBackend, Tested, body, bundle, chat_request, completion, free_port, header, json,
+    openai, rule, sized, status,
 };
 use tollgate_terms::{BackendName, Principal, RouteName, Secret};
 
