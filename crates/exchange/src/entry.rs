@@ -108,9 +108,10 @@ pub(crate) fn take_owned_out(entries: &[Entry], headers: &mut HeaderMap) -> Vec<
 /// The path and query of a request without the keys and tokens that are read at its host; `None` if there are none in them.
 pub(crate) fn path_left(entries: &[Entry], head: &RequestHead) -> Option<String> {
     let query = head.query.as_deref()?;
-    let left = entries.iter().filter_map(Entry::access).fold(Some(query.to_owned()), |left, access| {
-        authorize::take_credentials_out(access, left.as_deref(), &mut HeaderMap::new())
-    });
+    let mut left = Some(query.to_owned());
+    for access in entries.iter().filter_map(Entry::access) {
+        left = authorize::take_credentials_out(access, left.as_deref(), &mut HeaderMap::new());
+    }
     (left.as_deref() != Some(query)).then(|| with_query(&head.path, left.as_deref()))
 }
 
