@@ -95,6 +95,9 @@ pub(crate) fn serve(start: Start, began: Instant, paint: Paint) -> Result<ExitCo
         bail!("nothing is served: {reason}");
     }
     let known = complaints(&configuration.findings);
+    let files = std::mem::take(&mut loaded.files);
+    // The keys of callers stand in it, of which only hashes are to be kept.
+    drop(loaded);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let _inside = runtime.enter();
     let signals = Signals::take()?;
@@ -102,7 +105,7 @@ pub(crate) fn serve(start: Start, began: Instant, paint: Paint) -> Result<ExitCo
     let server = Arc::new(Server::start(options, configuration)?);
     tell_ready(&server, snapshot.bundle(), began)?;
     let following = watch.map(|mut watch| {
-        watch.follow(loaded.files);
+        watch.follow(files);
         let server = Arc::clone(&server);
         Follower { watch, origin, prices, default_address, anonymous, port, known, server }.start()
     });

@@ -19,7 +19,7 @@ pub struct Told {
     pub remove: Vec<HeaderName>,
     /// What it sets in them.
     pub set: Vec<(HeaderName, HeaderValue)>,
-    /// The path and query that are left of a request of a plain rule, if a key or token stood in the query.
+    /// The path and query that are left, if a key or token stood in the query.
     pub path: Option<String>,
     /// The policy by which a request of a plain rule was let in.
     pub access: Option<Arc<str>>,
@@ -105,6 +105,23 @@ pub(crate) fn take_owned_out(entries: &[Entry], headers: &mut HeaderMap) -> Vec<
     names
 }
 
+/// The path and query of a request without the keys and tokens that are read at its host; `None` if there are none in them.
+pub(crate) fn path_left(entries: &[Entry], head: &RequestHead) -> Option<String> {
+    let query = head.query.as_deref()?;
+    let mut left = Some(query.to_owned());
+    for access in entries.iter().filter_map(Entry::access) {
+        left = authorize::take_credentials_out(access, left.as_deref(), &mut HeaderMap::new());
+    }
+    (left.as_deref() != Some(query)).then(|| with_query(&head.path, left.as_deref()))
+}
+
+fn with_query(path: &str, query: Option<&str>) -> String {
+    match query {
+        None => path.to_owned(),
+        Some(query) => format!("{path}?{query}"),
+    }
+}
+
 /// Says to the backend who calls.
 pub(crate) fn tell(granted: &Granted, headers: &mut HeaderMap) {
     for (name, value) in &granted.headers {
@@ -121,10 +138,7 @@ pub(crate) fn told_of_plain(
 ) -> Told {
     let read = access.credential_headers.iter().chain(&access.owned_headers).cloned();
     let cookies = headers.get(COOKIE).map(|cookies| (COOKIE, cookies.clone()));
-    let path = (before != after).then(|| match after {
-        None => path.to_owned(),
-        Some(query) => format!("{path}?{query}"),
-    });
+    let path = (before != after).then(|| with_query(path, after));
     Told {
         remove: read.chain([AUTHORIZATION, API_KEY, COOKIE]).collect(),
         set: granted.headers.iter().cloned().chain(cookies).collect(),

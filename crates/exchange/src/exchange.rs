@@ -167,7 +167,8 @@ impl Exchange {
         let host = head.host.as_deref().unwrap_or_default();
         let entries = snapshot.entries(&head.listener, host);
         let remove = entry::take_owned_out(entries, &mut head.headers);
-        let mut told = Told { remove, ..Told::default() };
+        let path = entry::path_left(entries, &head);
+        let mut told = Told { remove, path, ..Told::default() };
         let opened = open(snapshot, &mut head, &arrival);
         let (mut principal, mut wanted) = (Arc::default(), None);
         let dialect = || tollgate_dialect::error_dialect(&head.path, &head.headers);

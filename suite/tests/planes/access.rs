@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use tollgate_config::bundle::{
     Access, AccessRule, ApiClient, ApiKeys, Authorization, Bundle, Forward, HeaderEdit, HeaderMatch, Match,
-    Network, Permission, Place, PlainAction, PlainRoute, PlainRule, PlainTarget, Rule, Schema, SecretRef,
-    TextMatch,
+    Network, Permission, Place, PlainAction, PlainRoute, PlainRule, PlainTarget, Redirect, Rule, Schema,
+    SecretRef, TextMatch,
 };
 use tollgate_effects::Secrets;
 use tollgate_suite::{
@@ -321,4 +321,42 @@ fn plain_rules_let_in_whom_their_policy_does_and_never_everybody() {
     let logged = tested.log_lines(4);
     assert_eq!(logged[2]["tollgate.user"], "alice");
     assert_eq!(logged[2]["tollgate.outcome"], "complete");
+}
+
+#[test]
+fn a_redirect_is_for_whom_its_policy_lets_in() {
+    let backend = good();
+    let mut bundle = guarded_plain(&backend);
+    let redirect = Redirect {
+        scheme: None,
+        hostname: Some("elsewhere".to_owned()),
+        port: None,
+        path: None,
+        status: 302,
+    };
+    bundle.plain_routes[0].rules =
+        vec![PlainRule { action: PlainAction::Redirect(redirect), ..plain("site") }];
+    let tested = Tested::start_bundle(bundle, secrets(&[("alice", "sk-alice")]));
+    assert_eq!(status(&tested.send(&get("/page", &[]))), 401);
+    let response = tested.send(&get("/page", &[("authorization", "Bearer sk-alice")]));
+    assert_eq!(status(&response), 302, "{response}");
+    assert!(
+        header(&response, "location").is_some_and(|location| location.contains("elsewhere")),
+        "{response}"
+    );
+}
+
+#[test]
+fn the_body_of_a_stranger_is_never_taken_for_a_request() {
+    let backend = good();
+    let tested =
+        Tested::start_bundle(guarded(&backend, api_keys(&["alice"])), secrets(&[("alice", "sk-alice")]));
+    let within = get("/v1/models", &[("authorization", "Bearer sk-alice")]);
+    let outer = format!(
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: gateway\r\nx-api-key: wrong\r\ncontent-length: {}\r\n\r\n{within}",
+        within.len()
+    );
+    let responses = tested.send(&format!("{outer}{}", get("/v1/models", &[])));
+    assert!(responses.starts_with("HTTP/1.1 401"), "{responses}");
+    assert!(!responses.contains("HTTP/1.1 200"), "{responses}");
 }

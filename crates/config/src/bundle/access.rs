@@ -160,17 +160,6 @@ pub struct TokenCondition {
 }
 
 impl Access {
-    /// The Secrets that it needs.
-    pub fn secrets(&self) -> Vec<&SecretRef> {
-        let clients = self.api_keys.iter().flat_map(|api_keys| &api_keys.clients);
-        let sets = self.jwt.iter().flat_map(|jwt| &jwt.providers);
-        let sets = sets.filter_map(|provider| match &provider.keys {
-            KeySource::Secret(secret) => Some(secret),
-            KeySource::Remote { .. } | KeySource::Written(_) => None,
-        });
-        clients.map(|client| &client.key).chain(sets).collect()
-    }
-
     /// Every place that it reads.
     pub fn places(&self) -> impl Iterator<Item = &Place> {
         let of_keys = self.api_keys.iter().flat_map(|api_keys| &api_keys.places);

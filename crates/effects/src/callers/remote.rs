@@ -11,7 +11,7 @@ use tollgate_exchange::authorize::KeySet;
 use super::jwk::{self, Shared};
 use crate::clock;
 use crate::issue::{Client, IssueError, key_set};
-use crate::live::backoff;
+use crate::live::{backoff, ledger};
 
 /// How long a fetch may take.
 const FETCH_MAX: Duration = Duration::from_secs(10);
@@ -64,13 +64,14 @@ impl Fetching {
     async fn run(mut self) {
         loop {
             let fetched = tokio::time::timeout(FETCH_MAX, self.fetch()).await;
-            let fetched = fetched.unwrap_or_else(|_| Err(IssueError::TooSlow { service: self.uri.clone() }));
+            let fetched = fetched.unwrap_or_else(|_| Err(IssueError::TooSlow { service: self.name() }));
             let wait = match fetched {
                 Ok(keys) => {
                     if self.failures > 0 {
-                        tracing::info!(uri = self.uri, "the keys of an issuer can be had again");
+                        tracing::info!(source = self.name(), "the keys of an issuer can be had again");
                     }
                     self.failures = 0;
+                    ledger::succeeded(&self.name(), None);
                     self.state.send_replace(keys);
                     // Up to a fifth earlier, so that many gateways do not ask at once.
                     let share = 0.9 - 0.1 * f64::from(rand::random::<u16>()) / f64::from(u16::MAX);
@@ -78,9 +79,10 @@ impl Fetching {
                 }
                 Err(error) => {
                     self.failures = self.failures.saturating_add(1);
+                    ledger::failed(&self.name());
                     if self.failures == 1 {
                         let reason = error.to_string();
-                        tracing::warn!(uri = self.uri, reason, "the keys of an issuer cannot be had");
+                        tracing::warn!(source = self.name(), reason, "the keys of an issuer cannot be had");
                     }
                     // Those that are known serve on.
                     self.state.send_modify(|keys| keys.asked_at_s = Some(now_s()));
@@ -89,6 +91,12 @@ impl Fetching {
             };
             self.rest(wait).await;
         }
+    }
+
+    /// What it is called in metrics.
+    fn name(&self) -> String {
+        // What stands in a query may be secret.
+        format!("key set {}", self.uri.split('?').next().unwrap_or_default())
     }
 
     async fn rest(&self, wait: Duration) {
@@ -104,10 +112,8 @@ impl Fetching {
 
     async fn fetch(&self) -> Result<KeySet, IssueError> {
         let text = key_set(&self.client, &self.uri).await?;
-        let keys = jwk::parse(&text, Shared::Refused).map_err(|reason| IssueError::Unreadable {
-            service: self.uri.clone(),
-            reason: reason.to_owned(),
-        })?;
+        let keys = jwk::parse(&text, Shared::Refused)
+            .map_err(|reason| IssueError::Unreadable { service: self.name(), reason: reason.to_owned() })?;
         Ok(KeySet { keys: Some(keys), asked_at_s: Some(now_s()) })
     }
 }

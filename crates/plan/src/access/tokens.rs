@@ -116,6 +116,10 @@ impl<'a> Policy<'a, '_> {
         if scheme == Some("http") && !is_near {
             self.warning(format!("{path}.uri"), "whoever is between can change the keys: use https://");
         }
+        if parsed.as_ref().and_then(http::Uri::authority).is_some_and(|it| it.as_str().contains('@')) {
+            self.mistake(format!("{path}.uri"), "expected no user in the address");
+            return None;
+        }
         let refresh = written.cache_duration.map_or(REFRESH_DEFAULT, GatewayDuration::get);
         if refresh < REFRESH_MIN {
             self.mistake(format!("{path}.cacheDuration"), "expected at least 1s");
