@@ -3,6 +3,7 @@
 //! Machines are shared and noisy, so what counts are ratios within one run and medians over its rounds. The outcome goes to
 //! `docs/performance.md`, and a missed bound is a failure.
 
+mod accounts;
 mod envoy;
 mod machine;
 mod plane;
@@ -39,6 +40,9 @@ pub struct Options {
     /// Do not write docs/performance.md
     #[arg(long)]
     dry: bool,
+    /// Measure only what identities, limits and the ledger cost, and write nothing
+    #[arg(long)]
+    accounts: bool,
 }
 
 /// A load: what is asked, by how many at once.
@@ -100,6 +104,11 @@ pub fn run(root: &Path, options: &Options) -> Result<Outcome> {
     let mut mock = testkit(root, &["bench-mock", "--port", &mock_port.to_string()]).start()?;
     mock.wait_for_line("listening on")?;
     let resources = machine::write_resources(root, mock_port)?;
+    if options.accounts {
+        let rows = accounts::run(root, mock_port, options)?;
+        rows.iter().for_each(|row| println!("{row}"));
+        return Ok(if rows.iter().all(Row::holds) { Outcome::Good } else { Outcome::Bad });
+    }
     let mut report = Report::new(options.rounds, options.millis);
     {
         let gateway = machine::gateway(root, &resources)?;
@@ -117,6 +126,7 @@ pub fn run(root: &Path, options: &Options) -> Result<Outcome> {
     report.rows.extend(rows);
     report.rows.extend(routes::run(root, &envoy, mock_port)?);
     report.lines = lines;
+    report.rows.extend(accounts::run(root, mock_port, options)?);
     let (pairs, rows) = translation::run(root, mock_port, options)?;
     report.pairs = pairs;
     report.rows.extend(rows);

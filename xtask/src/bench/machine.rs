@@ -148,6 +148,14 @@ pub(super) fn write_resources(root: &Path, port: u16) -> Result<PathBuf> {
     write(root, "gateway", &format!("{}{}", gateway_and_route(rules), backend("mock", "OpenAI", port)))
 }
 
+/// The same under these policies, which are about the Gateway `bench`.
+pub(super) fn write_accounts(root: &Path, port: u16, policies: &str) -> Result<PathBuf> {
+    let gateway = gateway_and_route("[{backendRefs: [{name: mock}]}]");
+    let annotated = "metadata: {name: bench, annotations: {aigateway.envoyproxy.io/gateway-config: bench}}\nspec: {gatewayClassName";
+    let gateway = gateway.replacen("metadata: {name: bench}\nspec: {gatewayClassName", annotated, 1);
+    write(root, "accounts", &format!("{gateway}{}{policies}", backend("mock", "OpenAI", port)))
+}
+
 /// The same, but that the model `claude` is sent to a backend there that speaks Anthropic's dialect.
 pub(super) fn write_two_dialects(root: &Path, port: u16) -> Result<PathBuf> {
     let rules = "
