@@ -49,7 +49,8 @@ fn compare(name: &str, arguments: &[&str]) {
 #[test]
 fn help_is_what_a_newcomer_reads_first() {
     compare("help.txt", &["--help"]);
-    let commands = ["run", "check", "plan", "controlplane", "extproc", "demo", "crds", "healthcheck"];
+    let commands =
+        ["run", "check", "plan", "controlplane", "extproc", "ratelimit", "demo", "crds", "healthcheck"];
     for command in commands.into_iter().chain(["version", "completions"]) {
         compare(&format!("help_{command}.txt"), &[command, "--help"]);
     }

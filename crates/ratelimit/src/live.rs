@@ -57,11 +57,6 @@ impl Live {
         Ok(Self(inner))
     }
 
-    /// The metrics, in the text format of Prometheus.
-    pub fn metrics_text(&self) -> String {
-        self.0.metrics.text()
-    }
-
     pub(crate) fn metrics(&self) -> &Metrics {
         &self.0.metrics
     }

@@ -1,6 +1,7 @@
 //! What can be said on the command line, and the help for it.
 
 mod parts;
+mod ratelimit;
 
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
@@ -16,6 +17,9 @@ use parts::{CONTROL_EXAMPLES, CONTROL_HELP, EXTPROC_EXAMPLES, EXTPROC_HELP, PLAN
 pub(crate) use parts::{
     ControlArguments, EnvoyArguments, ExtprocArguments, PlanArguments, PlanOutput, PlanTo, TlsArguments,
 };
+
+pub(crate) use ratelimit::RatelimitArguments;
+use ratelimit::{RATELIMIT_EXAMPLES, RATELIMIT_HELP};
 
 /// Where operators look by default.
 const ADMIN_ADDRESS: &str = "127.0.0.1:1064";
@@ -171,6 +175,9 @@ pub(crate) enum Command {
     /// Answer the calls of an Envoy
     #[command(long_about = EXTPROC_HELP, after_help = EXTPROC_EXAMPLES)]
     Extproc(Box<ExtprocArguments>),
+    /// Limit rates for Envoys
+    #[command(long_about = RATELIMIT_HELP, after_help = RATELIMIT_EXAMPLES)]
+    Ratelimit(Box<RatelimitArguments>),
     /// Show the gateway at work, without a key or a network
     #[command(long_about = DEMO_HELP, after_help = DEMO_EXIT)]
     Demo(DemoArguments),
