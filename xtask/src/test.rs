@@ -5,6 +5,7 @@
 mod bounded;
 mod clients;
 mod envoy;
+mod redis;
 mod steps;
 mod tally;
 
