@@ -99,7 +99,8 @@ async fn counts_what_it_should_have_counted() {
     let quotas = server.quotas().await;
     tokio::task::spawn_blocking(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let mut runner = TestRunner::new(Config { cases: 64, failure_persistence: None, ..Config::default() });
+        let mut runner =
+            TestRunner::new(Config { cases: 64, failure_persistence: None, ..Config::default() });
         runner
             .run(&(happenings(), any::<u64>()), |(happenings, id)| {
                 server.ask(&["FLUSHALL"]);
@@ -123,7 +124,8 @@ async fn every_key_ends_and_has_one_hash_tag() {
     let quotas = server.quotas().await;
     let windows = [Window::Fixed { seconds: 60 }, Window::Rolling { seconds: 60 }, Window::InFlight];
     let claims = windows.map(|window| Claim { window: Arc::new(window), ..claim(5) });
-    let Reserved::Granted(reservation) = quotas.reserve("x".into(), claims.to_vec(), now()).reserved().await else {
+    let Reserved::Granted(reservation) = quotas.reserve("x".into(), claims.to_vec(), now()).reserved().await
+    else {
         panic!("refused")
     };
     for round in 0..2 {
@@ -177,7 +179,10 @@ async fn a_restart_loses_what_was_there_and_no_more() {
     assert_eq!(value(&quotas, TOKENS), load.used);
     assert_eq!(value(&quotas, LOST), 0);
     assert_eq!(value(&quotas, "tollgate_quota_admitted_unchecked_total"), load.unchecked);
-    assert!(load.unchecked > 0 && counted <= load.used && counted >= load.used - before - 40 * 10, "{counted}");
+    assert!(
+        load.unchecked > 0 && counted <= load.used && counted >= load.used - before - 40 * 10,
+        "{counted}"
+    );
 }
 
 #[tokio::test]
@@ -191,7 +196,10 @@ async fn one_that_hangs_costs_little_and_counts_afterwards() {
     server.signal("CONT");
     settled(&quotas).await;
     load.print("hung");
-    assert_eq!((server.counted("a"), value(&quotas, TOKENS), value(&quotas, LOST)), (load.used, load.used, 0));
+    assert_eq!(
+        (server.counted("a"), value(&quotas, TOKENS), value(&quotas, LOST)),
+        (load.used, load.used, 0)
+    );
     // Only the few before it was shunned have waited.
     let slow = load.waits.iter().filter(|wait| **wait > Duration::from_millis(20)).count();
     assert!(slow <= 12, "{slow}");
@@ -203,7 +211,8 @@ async fn one_that_was_emptied_never_has_more_than_was_settled() {
     let quotas = server.quotas().await;
     let mut load = Load::default();
     load.run(&quotas, "before", 100, Duration::ZERO).await;
-    let Reserved::Granted(running) = quotas.reserve("running".into(), vec![claim(100)], now()).reserved().await
+    let Reserved::Granted(running) =
+        quotas.reserve("running".into(), vec![claim(100)], now()).reserved().await
     else {
         panic!("refused")
     };
@@ -219,7 +228,11 @@ async fn one_that_was_emptied_never_has_more_than_was_settled() {
 #[tokio::test]
 async fn one_that_takes_nothing_is_tried_until_it_does() {
     for (name, break_it, mend_it) in [
-        ("out of memory", ["CONFIG", "SET", "maxmemory", "1"].as_slice(), ["CONFIG", "SET", "maxmemory", "0"].as_slice()),
+        (
+            "out of memory",
+            ["CONFIG", "SET", "maxmemory", "1"].as_slice(),
+            ["CONFIG", "SET", "maxmemory", "0"].as_slice(),
+        ),
         ("read only", &["REPLICAOF", "127.0.0.1", "1"], &["REPLICAOF", "NO", "ONE"]),
     ] {
         let server = Server::new(&["--replica-serve-stale-data", "yes"]);
@@ -268,7 +281,10 @@ async fn answers_that_are_lost_do_not_count_twice() {
     settled(&quotas).await;
     load.print("cut");
     assert!(load.unchecked > 0);
-    assert_eq!((server.counted("a"), value(&quotas, TOKENS), value(&quotas, LOST)), (load.used, load.used, 0));
+    assert_eq!(
+        (server.counted("a"), value(&quotas, TOKENS), value(&quotas, LOST)),
+        (load.used, load.used, 0)
+    );
 }
 
 #[test]
@@ -293,11 +309,12 @@ async fn one_that_is_given_up_gives_back_what_it_has_taken() {
     let quotas = server.quotas().await;
     for at in 0..50_u64 {
         let asked = quotas.reserve(format!("gone-{at}").into(), vec![claim(100)], now());
-        let _ = tokio::time::timeout(Duration::from_micros(at * 20), asked.reserved()).await.map(|reserved| {
-            if let Reserved::Granted(reservation) = reserved {
-                reservation.settle(&[0], now());
-            }
-        });
+        let _ =
+            tokio::time::timeout(Duration::from_micros(at * 20), asked.reserved()).await.map(|reserved| {
+                if let Reserved::Granted(reservation) = reserved {
+                    reservation.settle(&[0], now());
+                }
+            });
     }
     settled(&quotas).await;
     tokio::time::sleep(Duration::from_millis(100)).await;

@@ -29,7 +29,9 @@ fn start(port: u16, folder: &Path, arguments: &[String]) -> Child {
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
-        .unwrap_or_else(|error| panic!("these tests need the program redis-server, of Debian's package of that name: {error}"))
+        .unwrap_or_else(|error| {
+            panic!("these tests need the program redis-server, of Debian's package of that name: {error}")
+        })
 }
 
 impl Server {
@@ -58,7 +60,10 @@ impl Server {
     /// The sum of all counters of one slot whose names end so.
     pub(crate) fn counted(&self, end: &str) -> u64 {
         let keys = self.ask(&["KEYS", &format!("*:{end}")]);
-        keys.lines().filter(|key| !key.is_empty()).map(|key| self.ask(&["GET", key]).parse::<u64>().unwrap()).sum()
+        keys.lines()
+            .filter(|key| !key.is_empty())
+            .map(|key| self.ask(&["GET", key]).parse::<u64>().unwrap())
+            .sum()
     }
 
     fn wait(&self) {
@@ -69,6 +74,28 @@ impl Server {
             std::thread::sleep(Duration::from_millis(25));
         }
         panic!("no Redis");
+    }
+
+    /// A sentinel, with this configuration.
+    pub(crate) fn sentinel(file: &Path) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let port = free_port();
+        let child = Command::new("redis-server")
+            .arg(file)
+            .args(["--sentinel", "--port", &port.to_string(), "--bind", "127.0.0.1"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let server = Self { child, port, folder, arguments: Vec::new() };
+        server.wait();
+        server
+    }
+
+    /// Ends it at once.
+    pub(crate) fn end(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
     }
 
     /// Ends it at once, and starts it again with nothing in it.
