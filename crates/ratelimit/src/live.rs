@@ -72,7 +72,7 @@ impl Inner {
         if files == *seen {
             return;
         }
-        match files.as_ref().map_err(Clone::clone).and_then(|files| grown(files)) {
+        match files.as_ref().map_err(Clone::clone).and_then(grown) {
             Ok(tree) => {
                 *self.tree.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(tree);
                 self.metrics.count(Event::Loaded);

@@ -131,11 +131,14 @@ impl Running {
     }
 }
 
+/// Entries, and the codes of requests in a row.
+type Row = (&'static [(&'static str, &'static str)], &'static [Code]);
+
 #[tokio::test]
 async fn descriptors_find_their_limits() {
     use Code::{Ok, OverLimit};
     let mut service = start(Options::default()).await;
-    let table: &[(&[(&str, &str)], &[Code])] = &[
+    let table: &[Row] = &[
         (&[("user", "a")], &[Ok, Ok, Ok, OverLimit]),
         // Each value has a counter of its own.
         (&[("user", "b")], &[Ok, Ok, Ok, OverLimit]),

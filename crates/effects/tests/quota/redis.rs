@@ -186,6 +186,35 @@ async fn a_restart_loses_what_was_there_and_no_more() {
 }
 
 #[tokio::test]
+async fn one_that_reads_its_disk_first_is_waited_for() {
+    let slow = [
+        "--enable-debug-command",
+        "yes",
+        "--key-load-delay",
+        "500",
+        "--loading-process-events-interval-bytes",
+        "1024",
+    ];
+    let mut server = Server::new(&slow);
+    let quotas = server.quotas().await;
+    let mut load = Load::default();
+    load.run(&quotas, "before", 100, Duration::ZERO).await;
+    settled(&quotas).await;
+    server.ask(&["DEBUG", "POPULATE", "3000"]);
+    assert_eq!(server.ask(&["SAVE"]), "OK");
+    let restarted = std::thread::spawn(move || {
+        server.restart(Duration::ZERO);
+        server
+    });
+    load.run(&quotas, "while", 400, Duration::from_millis(4)).await;
+    let server = restarted.join().unwrap();
+    settled(&quotas).await;
+    load.print("loading");
+    assert!(value(&quotas, "tollgate_quota_store_failures_total{reason=\"refused\"}") > 0);
+    assert_eq!((server.counted("a"), value(&quotas, LOST)), (load.used, 0));
+}
+
+#[tokio::test]
 async fn one_that_hangs_costs_little_and_counts_afterwards() {
     let server = Server::new(&[]);
     let quotas = server.quotas().await;
