@@ -6,6 +6,7 @@ mod bounded;
 mod clients;
 mod envoy;
 mod postgres;
+mod redis;
 mod steps;
 mod tally;
 

@@ -19,6 +19,7 @@ mod parts;
 mod place;
 mod plan;
 mod prices;
+mod ratelimit;
 mod run;
 mod served;
 mod server;
@@ -67,6 +68,7 @@ fn act(arguments: Arguments, began: Instant, errors: Paint) -> Result<ExitCode> 
         Command::Plan(arguments) => plan::run(&arguments, errors),
         Command::Controlplane(arguments) => parts::control(&arguments, began, errors),
         Command::Extproc(arguments) => parts::extproc(&arguments, began, errors),
+        Command::Ratelimit(arguments) => ratelimit::run(&arguments, began),
         Command::Demo(arguments) => demo::run(&arguments, output),
         Command::Prices(arguments) => prices::run(&arguments, output),
         Command::Bound(arguments) => bound::run(&arguments),

@@ -49,8 +49,19 @@ fn compare(name: &str, arguments: &[&str]) {
 #[test]
 fn help_is_what_a_newcomer_reads_first() {
     compare("help.txt", &["--help"]);
-    let commands =
-        ["run", "check", "plan", "controlplane", "extproc", "demo", "prices", "crds", "usage", "healthcheck"];
+    let commands = [
+        "run",
+        "check",
+        "plan",
+        "controlplane",
+        "extproc",
+        "ratelimit",
+        "demo",
+        "prices",
+        "crds",
+        "usage",
+        "healthcheck",
+    ];
     for command in commands.into_iter().chain(["version", "completions"]) {
         compare(&format!("help_{command}.txt"), &[command, "--help"]);
     }

@@ -62,7 +62,7 @@ pub(crate) fn response(
         statuses,
         response_headers_to_add: added,
         request_headers_to_add: Vec::new(),
-        raw_body: raw_body.into(),
+        raw_body,
         dynamic_metadata: None::<Struct>,
         quota: None,
     }

@@ -57,11 +57,6 @@ impl Live {
         Ok(Self(inner))
     }
 
-    /// The metrics, in the text format of Prometheus.
-    pub fn metrics_text(&self) -> String {
-        self.0.metrics.text()
-    }
-
     pub(crate) fn metrics(&self) -> &Metrics {
         &self.0.metrics
     }
@@ -77,7 +72,7 @@ impl Inner {
         if files == *seen {
             return;
         }
-        match files.as_ref().map_err(Clone::clone).and_then(|files| grown(files)) {
+        match files.as_ref().map_err(Clone::clone).and_then(grown) {
             Ok(tree) => {
                 *self.tree.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(tree);
                 self.metrics.count(Event::Loaded);

@@ -1,4 +1,5 @@
-//! Counts by the names that envoyproxy/ratelimit gives them in Prometheus form. They do not end in `_total`, so they are written by hand.
+//! Counts by the names that envoyproxy/ratelimit gives them in Prometheus form. They do not end in `_total`, as OpenMetrics has it for counters, so they are
+//! written by hand, without a type.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -93,7 +94,7 @@ impl Metrics {
         counts.answered += after;
     }
 
-    /// All of them, in the text format of Prometheus.
+    /// All of them, as the lines of OpenMetrics.
     pub(crate) fn text(&self) -> String {
         let counts = self.lock();
         let mut text = String::new();
@@ -107,7 +108,7 @@ impl Metrics {
         ];
         for (name, part) in parts {
             let name = format!("ratelimit_service_rate_limit_{name}");
-            line(&mut text, format_args!("# TYPE {name} counter"));
+            line(&mut text, format_args!("# TYPE {name} unknown"));
             for ((domain, path), hits) in &counts.limits {
                 line(&mut text, format_args!("{name}{{{}}} {}", labels(domain, path), part(hits)));
             }
@@ -120,7 +121,7 @@ impl Metrics {
             ("call_should_rate_limit_service_error", counts.service_errors),
             ("call_should_rate_limit_redis_error", counts.store_errors),
         ] {
-            line(&mut text, format_args!("# TYPE ratelimit_service_{name} counter"));
+            line(&mut text, format_args!("# TYPE ratelimit_service_{name} unknown"));
             line(&mut text, format_args!("ratelimit_service_{name} {number}"));
         }
         let name = "ratelimit_service_response_time_seconds";

@@ -4,8 +4,10 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
+use prometheus_client::encoding::text::encode;
+use prometheus_client::registry::Registry;
 use tollgate_config::bundle::LimitStore;
-use tollgate_effects::quota::{Quotas, Reserved};
+use tollgate_effects::quota::{QuotaMetrics, Quotas, Reserved};
 use tollgate_envoy::grpc;
 use tollgate_envoy::limiting::rate_limit_response::rate_limit::Unit as Period;
 use tollgate_envoy::limiting::rate_limit_response::{Code, DescriptorStatus};
@@ -99,6 +101,18 @@ impl RateLimits {
     /// Limits from `live`, counted in `quotas`.
     pub fn new(live: Live, quotas: Quotas, options: Options) -> Self {
         Self { live, quotas, options }
+    }
+
+    /// All metrics, in the OpenMetrics text format: those of envoyproxy/ratelimit, and those of the counters.
+    pub fn metrics_text(&self) -> String {
+        let mut registry = Registry::default();
+        registry.register_collector(Box::new(QuotaMetrics(self.quotas.clone())));
+        let mut counters = String::new();
+        if encode(&mut counters, &registry).is_err() {
+            // Writing to a string does not fail; an end is needed all the same.
+            counters = "# EOF\n".to_owned();
+        }
+        self.live.metrics().text() + &counters
     }
 
     async fn decide(&self, request: &RateLimitRequest, now: SystemTime) -> Result<RateLimitResponse, Status> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::Result;
 
 use super::bounded::Bounded;
-use super::{clients, envoy, postgres};
+use super::{clients, envoy, postgres, redis};
 
 /// One step. Its limit holds for all its commands together, and assumes two cores and nothing built yet.
 pub(super) struct Step {
@@ -88,6 +88,7 @@ fn clippy(bounded: &mut Bounded) -> Result<()> {
 }
 
 fn unit(bounded: &mut Bounded) -> Result<()> {
+    redis::install(bounded)?;
     bounded.run("cargo", &["test", "--workspace", "--no-fail-fast"])
 }
 

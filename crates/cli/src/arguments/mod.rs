@@ -3,6 +3,7 @@
 mod counters;
 mod parts;
 mod prices;
+mod ratelimit;
 mod usage;
 
 use std::net::{IpAddr, SocketAddr};
@@ -24,6 +25,8 @@ pub(crate) use parts::{
 };
 
 pub(crate) use counters::CounterArguments;
+pub(crate) use ratelimit::RatelimitArguments;
+use ratelimit::{RATELIMIT_EXAMPLES, RATELIMIT_HELP};
 pub(crate) use usage::{LedgerArguments, UsageArguments, UsageFormat};
 use usage::{USAGE_EXAMPLES, USAGE_HELP};
 
@@ -181,6 +184,9 @@ pub(crate) enum Command {
     /// Answer the calls of an Envoy
     #[command(long_about = EXTPROC_HELP, after_help = EXTPROC_EXAMPLES)]
     Extproc(Box<ExtprocArguments>),
+    /// Limit rates for Envoys
+    #[command(long_about = RATELIMIT_HELP, after_help = RATELIMIT_EXAMPLES)]
+    Ratelimit(Box<RatelimitArguments>),
     /// Show the gateway at work, without a key or a network
     #[command(long_about = DEMO_HELP, after_help = DEMO_EXIT)]
     Demo(DemoArguments),

@@ -14,3 +14,4 @@ mod oracle;
 mod proxy;
 mod redis;
 mod server;
+mod variants;

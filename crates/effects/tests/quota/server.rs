@@ -76,6 +76,28 @@ impl Server {
         panic!("no Redis");
     }
 
+    /// A sentinel, with this configuration.
+    pub(crate) fn sentinel(file: &Path) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let port = free_port();
+        let child = Command::new("redis-server")
+            .arg(file)
+            .args(["--sentinel", "--port", &port.to_string(), "--bind", "127.0.0.1"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let server = Self { child, port, folder, arguments: Vec::new() };
+        server.wait();
+        server
+    }
+
+    /// Ends it at once.
+    pub(crate) fn end(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
     /// Ends it at once, and starts it again with nothing in it.
     pub(crate) fn restart(&mut self, pause: Duration) {
         self.child.kill().unwrap();
@@ -93,14 +115,19 @@ impl Server {
 
     /// A gateway that uses it, once it does.
     pub(crate) async fn quotas(&self) -> Quotas {
-        quotas_at(self.port).await
+        quotas_at(self.port, Duration::from_millis(50)).await
+    }
+
+    /// One that gets its answers also from a machine that is busy.
+    pub(crate) async fn patient_quotas(&self) -> Quotas {
+        quotas_at(self.port, Duration::from_secs(5)).await
     }
 }
 
 /// A gateway that uses whatever is at a port.
-pub(crate) async fn quotas_at(port: u16) -> Quotas {
+pub(crate) async fn quotas_at(port: u16, deadline: Duration) -> Quotas {
     let place = RedisPlace::parse(&format!("redis://127.0.0.1:{port}")).unwrap();
-    let quotas = Quotas::in_redis(&RedisSettings::new(place)).unwrap();
+    let quotas = Quotas::in_redis(&RedisSettings { deadline, ..RedisSettings::new(place) }).unwrap();
     assert!(quotas.up(Duration::from_secs(5)).await, "no connection");
     quotas
 }
