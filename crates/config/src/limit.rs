@@ -36,10 +36,10 @@ pub struct Subject<'a> {
     pub address: Option<IpAddr>,
     /// Who calls.
     pub principal: &'a Principal,
-    /// The model in the body.
-    pub requested_model: &'a ModelName,
+    /// The model in the body, if the request is for one.
+    pub requested_model: Option<&'a ModelName>,
     /// The model that the backend is asked for.
-    pub upstream_model: &'a ModelName,
+    pub upstream_model: Option<&'a ModelName>,
 }
 
 #[derive(Debug)]
@@ -141,7 +141,7 @@ impl Selected {
     fn holds<'a>(&self, subject: &Subject<'a>, values: &mut Vec<std::borrow::Cow<'a, [u8]>>) -> bool {
         match self {
             Self::Header { condition, invert } => {
-                condition.holds(subject.headers, Some(subject.requested_model)) != *invert
+                condition.holds(subject.headers, subject.requested_model) != *invert
             }
             Self::Distinct(name) => {
                 let lines: Vec<_> =
@@ -154,7 +154,8 @@ impl Selected {
                 true
             }
             Self::DistinctModel => {
-                values.push(subject.requested_model.as_str().as_bytes().into());
+                let Some(model) = subject.requested_model else { return false };
+                values.push(model.as_str().as_bytes().into());
                 true
             }
             Self::Address { networks, distinct, invert } => {
@@ -177,12 +178,14 @@ impl Selected {
                 }
                 wanted.iter().any(|wanted| **wanted == **value)
             }
-            Self::Requested(models) if models.is_empty() => {
-                values.push(subject.requested_model.as_str().as_bytes().into());
-                true
+            Self::Requested(models) => {
+                let Some(model) = subject.requested_model else { return false };
+                if models.is_empty() {
+                    values.push(model.as_str().as_bytes().into());
+                }
+                models.is_empty() || models.contains(model)
             }
-            Self::Requested(models) => models.contains(subject.requested_model),
-            Self::Upstream(models) => models.contains(subject.upstream_model),
+            Self::Upstream(models) => subject.upstream_model.is_some_and(|model| models.contains(model)),
         }
     }
 }
@@ -220,7 +223,7 @@ mod tests {
 
     fn subject<'a>(headers: &'a HeaderMap, principal: &'a Principal, model: &'a ModelName) -> Subject<'a> {
         let address = Some("10.1.2.3".parse().expect("an address"));
-        Subject { headers, address, principal, requested_model: model, upstream_model: model }
+        Subject { headers, address, principal, requested_model: Some(model), upstream_model: Some(model) }
     }
 
     fn limit(select: Vec<Selector>) -> Arc<CompiledLimit> {

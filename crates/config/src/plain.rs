@@ -12,6 +12,7 @@ use crate::bundle::{
     QueryMatch, Redirect, TextMatch, Timeouts,
 };
 use crate::condition::{self, Condition, Expected, MODEL_HEADER, Test};
+use crate::limit::CompiledLimit;
 use crate::mutation::{header_name, header_value, is_gateway_owned};
 use crate::rule::Backends;
 use crate::{Diagnostic, Severity};
@@ -48,6 +49,8 @@ pub struct CompiledPlainRule {
     pub entry: Entry,
     /// Set when the rule cannot be served: it answers 500 with this reason.
     pub broken: Option<String>,
+    /// What its requests may use.
+    pub limits: Vec<Arc<CompiledLimit>>,
 }
 
 /// What is done with a request.
@@ -330,6 +333,9 @@ pub fn can_hold(name: &str) -> bool {
     name != MODEL_HEADER && condition::can_hold(name)
 }
 
+/// What stands for the policy of a rule that asks nothing of its callers, where requests of it have to be told apart from those of others.
+pub const OPEN: &str = "open";
+
 fn compile_headers(
     at: &str,
     written: &[HeaderMatch],
@@ -383,6 +389,10 @@ fn compile_rule(
         CompiledEdit::compile(written).map_err(|reason| fail("filters", reason)).unwrap_or_default()
     };
     let (request_headers, response_headers) = (edit(&rule.request_headers), edit(&rule.response_headers));
+    let limits = CompiledLimit::compile_all(&rule.limits).unwrap_or_else(|message| {
+        fail("limits", message);
+        Vec::new()
+    });
     let action = match &rule.action {
         PlainAction::Redirect(redirect) => CompiledAction::Redirect(redirect.clone()),
         PlainAction::Forward(written) => {
@@ -418,6 +428,7 @@ fn compile_rule(
         response_headers,
         action,
         timeouts: rule.timeouts.clone(),
+        limits,
         entry,
         broken: broken.or(closed),
     }

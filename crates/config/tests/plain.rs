@@ -45,6 +45,7 @@ fn rule(matches: &[PlainMatch]) -> PlainRule {
         action: PlainAction::Forward(Forward::default()),
         timeouts: Timeouts::default(),
         access: None,
+        limits: Vec::new(),
         broken: None,
     }
 }

@@ -7,6 +7,7 @@
 #[cfg(test)]
 extern crate self as tollgate_effects;
 
+mod admit;
 mod callers;
 mod clock;
 mod credentials;
@@ -20,6 +21,7 @@ mod request_id;
 mod secrets;
 mod source;
 
+pub use admit::admit;
 pub use credentials::Credentials;
 pub use detour::ask;
 pub use dispatch::{Arrived, Awaiting, Dispatched, Sources, Tried, Undispatched};

@@ -81,8 +81,8 @@ impl Charging {
             headers: &client.headers,
             address: routed.client_address,
             principal: &routed.principal,
-            requested_model: &routed.model,
-            upstream_model: routed.upstream_model(target),
+            requested_model: Some(&routed.model),
+            upstream_model: Some(routed.upstream_model(target)),
         };
         let found = limits().filter_map(|(limit, owner)| Some((limit, owner, limit.counter(&subject)?)));
         let found: Vec<_> = found.collect();
@@ -99,6 +99,15 @@ impl Charging {
             })
             .collect();
         Self { claimed, answer_tokens_max, standings: Vec::new() }
+    }
+
+    /// Looks for the limits that are for a request which is passed on as it is: only those on requests are.
+    pub(crate) fn of_passage(limits: &[Arc<CompiledLimit>], subject: &Subject<'_>) -> Self {
+        let claimed = limits.iter().filter_map(|limit| {
+            let claim = claim::claim(limit, limit.counter(subject)?, Admission::First, 0);
+            Some(Claimed { claim, admission: Admission::First, limit: Arc::clone(limit), owner: Owner::Rule })
+        });
+        Self { claimed: claimed.collect(), ..Self::default() }
     }
 
     /// The bound on the answer that the backend has to be told.

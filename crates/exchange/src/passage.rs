@@ -8,18 +8,22 @@ use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, COOKIE, EXPECT, HOST, LOCATION};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use tollgate_config::bundle::{Backend, Listener, Redirect, Timeouts};
+use tollgate_config::plain::OPEN;
 use tollgate_config::plain::{
     CompiledAction, CompiledForward, CompiledPlainRule, PlainAlternative, PlainRequest,
 };
-use tollgate_config::{Entry, Snapshot};
+use tollgate_config::{Entry, Snapshot, Subject};
 use tollgate_policy::authorize::{Granted, Wanted};
-use tollgate_terms::{Dialect, Principal, RouteName};
+use tollgate_policy::quota::Claim;
+use tollgate_terms::{Dialect, Fault, GatewayFault, Principal, RouteName};
 
+use crate::charge::Charging;
 use crate::entry::{self, Told};
 use crate::exchange::{Arrival, RequestHead};
 use crate::headers;
 use crate::refusal::{LocalReply, Refusal};
 use crate::response::ResponseHead;
+use crate::step::Answer;
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -31,6 +35,8 @@ pub struct Passage {
     request: PassedRequest,
     /// What of the request a data plane has to change that passes it on by itself.
     pub(crate) told: Told,
+    request_id: Arc<str>,
+    charging: Charging,
 }
 
 /// The head of a request as its backend gets it.
@@ -91,7 +97,37 @@ impl Passage {
     pub fn on_response_head(&self, status: StatusCode, mut headers: HeaderMap) -> ResponseHead {
         headers::clean_passed_response(&mut headers);
         self.rule.response_headers.apply(&mut headers);
+        self.charging.write(&mut headers);
         ResponseHead { status, headers }
+    }
+
+    /// What it claims of limits before it may be passed on, under a name that no other claims have.
+    pub fn claims(&self) -> (Arc<str>, Vec<Claim>) {
+        (Arc::clone(&self.request_id), self.charging.claims())
+    }
+
+    /// Takes in what became of the claims.
+    ///
+    /// # Errors
+    /// Why it must not be passed on.
+    pub fn supply(&mut self, answer: Answer) -> Result<(), Refusal> {
+        match answer {
+            Answer::Granted(standings) => {
+                self.charging.granted(standings);
+                Ok(())
+            }
+            Answer::Exceeded { at, standings } => {
+                let exceeded = self.charging.exceeded(at, &standings).map(Refusal::Exceeded);
+                Err(exceeded.unwrap_or(Refusal::Failed(Fault::Gateway(GatewayFault::Internal))))
+            }
+            Answer::Unchecked => {
+                self.charging.unchecked().map_err(|fault| Refusal::Failed(Fault::Gateway(fault)))
+            }
+            Answer::Credential(_)
+            | Answer::MissingCredential
+            | Answer::HalfCredential
+            | Answer::UnavailableCredential => Err(Refusal::Failed(Fault::Gateway(GatewayFault::Internal))),
+        }
     }
 
     /// The refusal of a request for which [`Passage::choose`] has found nothing.
@@ -141,7 +177,7 @@ pub(crate) fn decide(snapshot: &Snapshot, head: &mut RequestHead, arrival: &Arri
                 .and_then(Err)
         }
         (None, CompiledAction::Forward(forward)) => {
-            passage(&alternative, forward, head, (host, &granted), listener)
+            passage(&alternative, forward, head, (host, &granted), (listener, request_id))
                 .map(Box::new)
                 .ok_or_else(|| Refusal::BadHost.reply(dialect, request_id))
         }
@@ -155,7 +191,7 @@ fn passage(
     forward: &CompiledForward,
     head: &mut RequestHead,
     (host, granted): (&str, &Granted),
-    listener: &Listener,
+    (listener, request_id): (&Listener, &Arc<str>),
 ) -> Option<Passage> {
     let path = match &forward.path {
         None => head.path.clone(),
@@ -181,10 +217,20 @@ fn passage(
         let queries = (head.path.as_str(), head.query.as_deref(), query.as_deref());
         told = entry::told_of_plain(access, granted, queries, &headers);
         head.query = query;
+    } else if !rule.limits.is_empty() {
+        told.access = Some(OPEN.into());
     }
+    let subject = Subject {
+        headers: &headers,
+        address: head.client_address.parse().ok(),
+        principal: &granted.principal,
+        requested_model: None,
+        upstream_model: None,
+    };
+    let charging = Charging::of_passage(&rule.limits, &subject);
     rule.request_headers.apply(&mut headers);
     let request = PassedRequest { method: head.method.clone(), path: with_query(path, head), host, headers };
-    Some(Passage { rule, request, told })
+    Some(Passage { rule, request, told, request_id: Arc::clone(request_id), charging })
 }
 
 /// `None` when it cannot be written in a header.

@@ -43,6 +43,7 @@ fn rule(action: PlainAction) -> PlainRule {
         action,
         timeouts: Timeouts::default(),
         access: None,
+        limits: Vec::new(),
         broken: None,
     }
 }

@@ -9,13 +9,15 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http::header::CONTENT_LENGTH;
 use http::{HeaderName, Method};
+use tollgate_effects::quota::Reservation;
 use tollgate_envoy::processing::processing_request::Request;
 use tollgate_envoy::processing::{
     HeaderMutation, HeaderValue, HttpHeaders, ProcessingRequest, ProcessingResponse,
 };
 use tollgate_envoy::{Struct, value::Kind};
 use tollgate_exchange::{
-    Arrival, BodyFraming, BodyPlan, ClientRequest, Detour, Exchange, LocalReply, Refusal, RequestHead, Routed,
+    Arrival, BodyFraming, BodyPlan, ClientRequest, Detour, Exchange, LocalReply, Passage, Refusal,
+    RequestHead, Routed,
 };
 use tollgate_terms::{BackendFault, Fault, GatewayFault};
 use tonic::Status;
@@ -45,8 +47,8 @@ pub(crate) struct ListenerSide {
     /// The policy over the plain rule to which Envoy sends the request.
     access: Option<Arc<str>>,
     running: Option<Arc<Running>>,
-    /// While a budget is asked which model the request goes to.
-    led: Option<Led>,
+    /// While limits are asked what they have left.
+    asking: Option<Asking>,
     /// Whether the head of the response is on its way to the client.
     has_response: bool,
 }
@@ -59,7 +61,7 @@ impl ListenerSide {
         access: Option<Arc<str>>,
     ) -> Self {
         let named = Some(named);
-        Self { shared, named, listener, access, running: None, led: None, has_response: false }
+        Self { shared, named, listener, access, running: None, asking: None, has_response: false }
     }
 
     /// Answers one message.
@@ -77,28 +79,46 @@ impl ListenerSide {
         Ok(())
     }
 
-    /// Goes on once it is known which model the request goes to.
+    /// Goes on once it is known what limits have left.
     pub(crate) fn poll(
         &mut self,
         context: &mut Context<'_>,
         answers: &mut VecDeque<ProcessingResponse>,
     ) -> Result<(), Status> {
-        let Some(led) = &mut self.led else { return Ok(()) };
-        let Poll::Ready(at) = led.asking.as_mut().poll(context) else { return Ok(()) };
-        let (Some(running), Some(Led { detour, request, phase, .. })) = (&self.running, self.led.take())
-        else {
-            return Ok(());
+        let (Some(asking), Some(running)) = (&mut self.asking, &self.running) else { return Ok(()) };
+        let answer_to = |exchange: &mut Exchange, refusal: &Refusal| exchange.refuse(refusal);
+        let over = || Status::internal("the exchange is over");
+        let said = match asking {
+            Asking::Passage(asking) => {
+                let Poll::Ready(admitted) = asking.as_mut().poll(context) else { return Ok(()) };
+                match admitted {
+                    Ok(admitted) => {
+                        running.admit_passage(admitted);
+                        pass(running)
+                    }
+                    Err(refusal) => {
+                        let reply = running.exchange(|exchange| answer_to(exchange, &refusal));
+                        answer(running, &reply.ok_or_else(over)?)
+                    }
+                }
+            }
+            Asking::Model(led) => {
+                let Poll::Ready(at) = led.asking.as_mut().poll(context) else { return Ok(()) };
+                let Some(request) = led.request.take() else { return Ok(()) };
+                let request = match at {
+                    None => Ok(request),
+                    Some(at) => running
+                        .exchange(|exchange| exchange.take_detour(request, &led.detour, at))
+                        .ok_or_else(over)?,
+                };
+                match request {
+                    Ok(request) => send_on(running, request, led.phase),
+                    Err(reply) => answer(running, &reply),
+                }
+            }
         };
-        let request = match at {
-            None => Ok(request),
-            Some(at) => running
-                .exchange(|exchange| exchange.take_detour(request, &detour, at))
-                .ok_or_else(|| Status::internal("the exchange is over"))?,
-        };
-        answers.push_back(match request {
-            Ok(request) => send_on(running, request, phase),
-            Err(reply) => answer(running, &reply),
-        });
+        self.asking = None;
+        answers.push_back(said);
         Ok(())
     }
 
@@ -158,10 +178,12 @@ impl ListenerSide {
         match plan {
             Err(reply) => Ok(Some(answer(running, &reply))),
             // Envoy passes it on by itself, by the rule that was meant: it must not be one that asks something else.
-            Ok(BodyPlan::Pass(_)) if self.access.is_some() && self.access == entered(running) => {
-                running.passed();
-                let (headers, metadata) = (told(running), identity(running));
-                Ok(Some(Onward { headers, metadata, ..Onward::default() }.answer(Phase::RequestHeaders)))
+            Ok(BodyPlan::Pass(passage)) if self.access.is_some() && self.access == entered(running) => {
+                if passage.claims().1.is_empty() {
+                    return Ok(Some(pass(running)));
+                }
+                self.asking = Some(Asking::passage(passage, &self.shared));
+                Ok(None)
             }
             // Envoy serves plain rules by itself, and has found none, or one where none was meant.
             Ok(plan) if self.access.is_some() || matches!(plan, BodyPlan::Pass(_)) => {
@@ -185,7 +207,7 @@ impl ListenerSide {
             Some(Ok(request)) => {
                 let detour = running.exchange(|exchange| exchange.detour(&request.0, &request.1)).flatten();
                 let Some(detour) = detour else { return Ok(Some(send_on(running, request, phase))) };
-                self.led = Some(Led::new(detour, request, phase, &self.shared));
+                self.asking = Some(Asking::Model(Led::new(detour, request, phase, &self.shared)));
                 Ok(None)
             }
             Some(Err(reply)) => {
@@ -212,10 +234,33 @@ impl ListenerSide {
     }
 }
 
+/// What limits are asked.
+enum Asking {
+    /// Whether a request of a plain rule is let through.
+    Passage(Pin<Box<dyn Future<Output = Result<Option<Reservation>, Refusal>> + Send>>),
+    /// To which model a request goes.
+    Model(Led),
+}
+
+impl Asking {
+    fn passage(mut passage: Box<Passage>, shared: &Shared) -> Self {
+        let quotas = shared.quotas().clone();
+        Self::Passage(Box::pin(async move { tollgate_effects::admit(&mut passage, &quotas).await }))
+    }
+}
+
+/// Lets Envoy pass a request on.
+fn pass(running: &Running) -> ProcessingResponse {
+    running.passed();
+    let (headers, metadata) = (told(running), identity(running));
+    Onward { headers, metadata, ..Onward::default() }.answer(Phase::RequestHeaders)
+}
+
 /// A request of which a budget is asked to which model it goes.
 struct Led {
     detour: Arc<Detour>,
-    request: (Arc<Routed>, ClientRequest),
+    /// Until it is known.
+    request: Option<(Arc<Routed>, ClientRequest)>,
     phase: Phase,
     asking: Pin<Box<dyn Future<Output = Option<usize>> + Send>>,
 }
@@ -225,7 +270,7 @@ impl Led {
         let detour = Arc::new(detour);
         let (asked, quotas) = (Arc::clone(&detour), shared.quotas().clone());
         let asking = Box::pin(async move { tollgate_effects::ask(&asked, &quotas).await });
-        Self { detour, request, phase, asking }
+        Self { detour, request: Some(request), phase, asking }
     }
 }
 

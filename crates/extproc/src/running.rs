@@ -8,6 +8,7 @@ use std::time::Duration;
 use futures_util::task::AtomicWaker;
 use tokio::sync::Notify;
 use tollgate_effects::Tried;
+use tollgate_effects::quota::Reservation;
 use tollgate_exchange::{
     Admission, ClientRequest, End, Ending, Exchange, LocalReply, Outcome, Record, Routed,
 };
@@ -49,6 +50,8 @@ struct State {
     attempts: u32,
     /// Whether limits have let an attempt in.
     is_admitted: bool,
+    /// What a request that is passed on has taken of limits.
+    admitted: Option<Reservation>,
     status: Option<u16>,
     body_bytes: u64,
     /// How the exchange ended, where no attempt tells.
@@ -198,6 +201,11 @@ impl Running {
     /// Whether an attempt was let in by the limits that are for it.
     pub(crate) fn admission(&self) -> Admission {
         if self.state().is_admitted { Admission::Again } else { Admission::First }
+    }
+
+    /// Notes what a request that is passed on has taken of limits, until it is over.
+    pub(crate) fn admit_passage(&self, admitted: Option<Reservation>) {
+        self.state().admitted = admitted;
     }
 
     /// Notes that limits have let an attempt in.

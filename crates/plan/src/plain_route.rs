@@ -13,6 +13,7 @@ use crate::gateway::PlannedListener;
 use crate::grant::{self, BACKEND, HTTP_ROUTE};
 use crate::index::Item;
 use crate::plain_filter::{self, Filters};
+use crate::rate_limit;
 use crate::route::{Defaults, Routes, Used, header_match, text_match, timeouts, use_backend};
 
 /// Plans HTTPRoutes.
@@ -78,6 +79,10 @@ impl PlainRoutes<'_, '_> {
         let asked = self.planner.access.of_rule(&route.id, rule.name.as_deref(), &defaults.access);
         let unserved = defaults.broken.clone().or_else(|| held.as_ref().err().cloned()).or(asked.broken);
         let traffic = held.unwrap_or_default();
+        let mut limits = rate_limit::for_plain_rule(&traffic.rate_limits, &route.full_name(), at);
+        let budgets = self.planner.budgets.of_rule(&route.id, rule.name.as_deref(), &defaults.budgets);
+        let unserved = unserved.or_else(|| budgets.as_ref().err().cloned());
+        limits.extend(budgets.unwrap_or_default().into_iter().filter(|limit| limit.measure.is_none()));
         check_traffic(route, &path, &traffic, findings);
         check_matches(route, &path, rule, findings);
         let filters = plain_filter::resolve(&route.id, &path, rule, findings);
@@ -93,6 +98,7 @@ impl PlainRoutes<'_, '_> {
             response_headers: filters.response_headers,
             timeouts: timeouts(rule.timeouts.as_ref(), None, &traffic),
             access: asked.access,
+            limits,
             broken,
         }
     }
@@ -192,10 +198,6 @@ fn check_traffic(route: &Item<'_, HttpRouteSpec>, path: &str, traffic: &Traffic,
     if traffic.retry.retries_max > 0 {
         let message =
             format!("spec.retry of {policy} has no effect: requests of an HTTPRoute are not tried again");
-        findings.warning(&route.id, path, message);
-    }
-    if !traffic.rate_limits.is_empty() {
-        let message = format!("spec.rateLimit of {policy} has no effect on requests of an HTTPRoute yet");
         findings.warning(&route.id, path, message);
     }
     if traffic.upstream.ejection.is_some() {

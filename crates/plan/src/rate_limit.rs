@@ -26,6 +26,17 @@ pub(crate) struct RateLimit {
     metadata_key: Option<String>,
 }
 
+impl RateLimit {
+    /// The limit, with counters of its own for a rule unless all share them.
+    fn named(&self, route: &str, at: usize) -> Limit {
+        let mut limit = self.limit.clone();
+        if !self.is_shared {
+            limit.name = format!("{} of {route} rule {at}", limit.name);
+        }
+        limit
+    }
+}
+
 /// The rate limits of `policy`.
 ///
 /// # Errors
@@ -153,6 +164,15 @@ fn seconds(unit: RateLimitUnit) -> u64 {
     }
 }
 
+/// The limits of one rule of a route whose requests are passed on: those that count what an answer used count nothing there.
+pub(crate) fn for_plain_rule(limits: &[RateLimit], route: &str, at: usize) -> Vec<Limit> {
+    limits
+        .iter()
+        .filter(|planned| planned.metadata_key.is_none())
+        .map(|planned| planned.named(route, at))
+        .collect()
+}
+
 /// The limits of one rule of a route, which publishes `costs`.
 ///
 /// # Errors
@@ -166,10 +186,7 @@ pub(crate) fn for_rule(
     limits
         .iter()
         .map(|planned| {
-            let mut limit = planned.limit.clone();
-            if !planned.is_shared {
-                limit.name = format!("{} of {route} rule {at}", limit.name);
-            }
+            let mut limit = planned.named(route, at);
             if let Some(key) = &planned.metadata_key {
                 let kind = kind(key, costs).inspect_err(|message| {
                     let path = format!("{}.cost.response.metadata.key", planned.path);

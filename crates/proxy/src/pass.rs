@@ -20,10 +20,14 @@ use crate::worker::Worker;
 pub(crate) async fn pass(
     worker: &Worker,
     mut running: Running,
-    passage: Passage,
+    mut passage: Passage,
     framing: BodyFraming,
     body: &mut impl RequestBody,
 ) -> Option<Response<AnswerBody>> {
+    match tollgate_effects::admit(&mut passage, &worker.quotas).await {
+        Ok(admitted) => running.admit(admitted),
+        Err(refusal) => return Some(refuse(running, &refusal)),
+    }
     let Some(backend) = passage.choose(rand::random()) else {
         return Some(refuse(running, &passage.nowhere()));
     };

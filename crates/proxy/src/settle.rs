@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use tollgate_effects::Tried;
+use tollgate_effects::quota::Reservation;
 use tollgate_exchange::{Admission, Attempt, End, Ending, Exchange, Outcome, Record};
 use tollgate_policy::health::Sign;
 use tollgate_telemetry::{InFlight, Telemetry};
@@ -23,6 +24,8 @@ pub(crate) struct Running {
     /// The attempt that is going on.
     attempt: Option<Tried>,
     admission: Admission,
+    /// What a request that is passed on has taken of limits.
+    admitted: Option<Reservation>,
     pub(crate) serving: Arc<Serving>,
     pub(crate) telemetry: Arc<Telemetry>,
     _in_flight: InFlight,
@@ -51,6 +54,7 @@ impl Running {
             open: Some(open),
             attempt: None,
             admission: Admission::First,
+            admitted: None,
             serving,
             telemetry,
             _in_flight: in_flight,
@@ -81,6 +85,11 @@ impl Running {
     /// Begins an attempt.
     pub(crate) fn begin_attempt(&mut self, attempt: Attempt) -> &mut Tried {
         self.attempt.insert(Tried::new(attempt))
+    }
+
+    /// Notes what a request that is passed on has taken of limits, until it is over.
+    pub(crate) fn admit(&mut self, admitted: Option<Reservation>) {
+        self.admitted = admitted;
     }
 
     /// Whether an attempt was let in by the limits that are for it.
@@ -124,6 +133,7 @@ impl Running {
     /// Settles the exchange: its summary goes to telemetry. Later calls do nothing.
     pub(crate) fn settle(&mut self, outcome: Outcome, fault: Option<&'static str>) {
         let Some(open) = self.open.take() else { return };
+        self.admitted = None;
         let summary = open.exchange.finish(End {
             status: open.status,
             outcome,

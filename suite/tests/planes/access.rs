@@ -281,6 +281,7 @@ fn plain(backend: &str) -> PlainRule {
         }),
         timeouts: Default::default(),
         access: Some("default/p".to_owned()),
+        limits: Vec::new(),
         broken: None,
     }
 }

@@ -27,6 +27,7 @@ fn under(prefix: &str, path: Option<PathRewrite>) -> PlainRule {
         action: PlainAction::Forward(Forward { targets, path, ..Forward::default() }),
         timeouts: Timeouts { request: Some(PATIENCE), ..Timeouts::default() },
         access: None,
+        limits: Vec::new(),
         broken: None,
     }
 }

@@ -27,6 +27,7 @@ fn to(backends: &[&str]) -> PlainRule {
         action: PlainAction::Forward(Forward { targets, ..Forward::default() }),
         timeouts: Timeouts { request: Some(PATIENCE), ..Timeouts::default() },
         access: None,
+        limits: Vec::new(),
         broken: None,
     }
 }
@@ -469,4 +470,50 @@ fn passes_requests_over_http2() {
     assert_eq!(header(&seen, "host"), Some("site.test"), "{seen}");
     assert!(web.request().ends_with(CHAT));
     assert!(web.request().starts_with("GET /page "));
+}
+
+/// A limit on requests is one on those of a plain rule too, and what is in flight is free again when it is over.
+#[test]
+fn limits_hold_for_plain_rules() {
+    use tollgate_config::bundle::{
+        Enforcement, Limit, LimitStore, OnExceeded, OnStoreFailure, Selector, Window,
+    };
+    let limit = |name: &str, amount, window, select| Limit {
+        name: name.to_owned(),
+        select,
+        amount,
+        window,
+        request: 1,
+        measure: None,
+        enforcement: Enforcement::Settle,
+        answer_tokens_max: 1,
+        shadow: false,
+        group: None,
+        store: LimitStore::Shared,
+        on_store_failure: OnStoreFailure::Open,
+        on_exceeded: OnExceeded::Reject,
+        warn_at_percent: Vec::new(),
+    };
+    let site = answering("here");
+    let per_tenant = vec![Selector::DistinctHeader { name: "x-tenant".to_owned() }];
+    let limits = vec![
+        limit("two a day", 2, Window::Fixed { seconds: 86_400 }, per_tenant),
+        limit("one at once", 1, Window::InFlight, Vec::new()),
+    ];
+    let tested = start(vec![PlainRule { limits, ..to(&["b"]) }], &[("b", &site)]);
+    let asking = |tenant: &str| {
+        get("/").replace("connection: close\r\n", &format!("connection: close\r\nx-tenant: {tenant}\r\n"))
+    };
+    for (tenant, expected) in [("red", 200), ("red", 200), ("red", 429), ("blue", 200)] {
+        let answer = tested.send(&asking(tenant));
+        assert_eq!(status(&answer), expected, "{tenant}: {answer}");
+        if expected == 429 {
+            assert_eq!(header(&answer, "x-ratelimit-remaining"), Some("0"), "{answer}");
+            assert!(header(&answer, "retry-after").is_some(), "{answer}");
+        }
+    }
+    // A request without a tenant is for the second limit alone.
+    assert_eq!(status(&tested.send(&get("/"))), 200);
+    let lines = tested.log_lines(5);
+    assert_eq!(lines[2]["tollgate.fault"], "limit_exceeded", "{}", lines[2]);
 }

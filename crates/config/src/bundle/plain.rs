@@ -40,6 +40,9 @@ pub struct PlainRule {
     pub access: Option<String>,
     /// Set when the rule cannot be served as written: it answers 500 with this reason and never falls through to another rule.
     pub broken: Option<String>,
+    /// What its requests may use: limits on requests, not on what is in them. All that are for a request hold.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub limits: Vec<super::Limit>,
 }
 
 /// One alternative of a rule: all of its conditions must hold.

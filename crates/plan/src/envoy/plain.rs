@@ -1,4 +1,4 @@
-//! Routes to plain rules. The processor has no part in them but to ask who calls: Envoy edits, rewrites and redirects by itself.
+//! Routes to plain rules. The processor has no part in them but to ask who calls and what limits have left: Envoy edits, rewrites and redirects by itself.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tollgate_config::Entry;
 use tollgate_config::bundle::{Listener, PathRewrite, Redirect, Timeouts};
 use tollgate_config::plain::{
-    CompiledAction, CompiledEdit, CompiledForward, CompiledPlainRule, ExpectedPath, PlainAlternative,
+    CompiledAction, CompiledEdit, CompiledForward, CompiledPlainRule, ExpectedPath, OPEN, PlainAlternative,
 };
 
 use super::cluster::Clusters;
@@ -33,6 +33,9 @@ pub(super) fn routes(
         let mut route = json!({ "name": name, "match": matched(alternative), member: action });
         let processor = match &rule.entry {
             Entry::Asked(access) => processor::asking(&fleet.snapshot, &listener.name, &access.name),
+            Entry::Open if !rule.limits.is_empty() => {
+                processor::asking(&fleet.snapshot, &listener.name, OPEN)
+            }
             // A closed one is broken, and an answer.
             Entry::Open | Entry::Closed => processor::off(),
         };

@@ -86,7 +86,8 @@ pub(super) fn codec() -> Value {
     extension("envoy.filters.http.upstream_codec", CODEC, json!({}))
 }
 
-/// What has the processor asked, for a route of a plain rule, who calls: it sees heads alone. `access` is the policy that the rule is under.
+/// What has the processor asked, for a route of a plain rule, who calls and what limits have left: it sees heads alone. `access` is the policy that the
+/// rule is under.
 pub(super) fn asking(snapshot: &str, listener: &str, access: &str) -> (&'static str, Value) {
     let mode = json!({
         "request_header_mode": "SEND",
