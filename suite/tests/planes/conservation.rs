@@ -86,19 +86,23 @@ fn rule_for(name: &str, targets: &[(&str, &str)]) -> Rule {
     made
 }
 
-/// Mocks at work until the test ends.
-struct Mocks(BTreeMap<&'static str, Mock>, tokio::runtime::Runtime);
+/// Mocks at work, on a thread of their own, until the process ends.
+struct Mocks(BTreeMap<&'static str, Mock>);
 
 impl Mocks {
     fn start() -> Self {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()
-            .expect("a runtime");
-        let start = |name| (name, runtime.block_on(Mock::start()).expect("a mock"));
-        let mocks = BACKENDS.into_iter().map(start).collect();
-        Self(mocks, runtime)
+        let (sender, started) = channel();
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            runtime.expect("a runtime").block_on(async {
+                for name in BACKENDS {
+                    sender.send((name, Mock::start().await.expect("a mock"))).expect("a test");
+                }
+                drop(sender);
+                std::future::pending::<()>().await;
+            });
+        });
+        Self(started.into_iter().collect())
     }
 
     fn backends(&self) -> Vec<Backend> {
@@ -163,7 +167,8 @@ impl Books {
         let first = rules.next().expect("a rule");
         let mut configuration = bundle(free_port(), first, mocks.backends());
         configuration.routes[0].rules.extend(rules);
-        let secrets: Secrets = [(secret_ref(), Secret::new("key-of-a-test"))].into_iter().collect();
+        let secrets: Secrets =
+            [(secret_ref(), Secret::new("key-of-a-test".to_owned()))].into_iter().collect();
         let tested = Tested::start_recorded(configuration, secrets, Arc::clone(&ledger));
         Self { mocks, tested, ledger, folder }
     }
@@ -253,7 +258,7 @@ fn logged(lines: &[Value]) -> (u64, u64) {
 fn measured(metrics: &str) -> (u64, u64) {
     let sum = |kind: &str| {
         let label = format!("gen_ai_token_type=\"{kind}\"");
-        let lines = metrics.lines().filter(|line| line.starts_with("gen_ai_client_token_usage_sum{"));
+        let lines = metrics.lines().filter(|line| line.starts_with("gen_ai_client_token_usage_token_sum{"));
         let lines = lines.filter(|line| line.contains(&label));
         let value = |line: &str| line.rsplit(' ').next().and_then(|value| value.parse::<f64>().ok());
         let sum: f64 = lines.map(|line| value(line).unwrap_or_else(|| panic!("{line}"))).sum();
