@@ -185,8 +185,8 @@ impl Books {
         AMOUNT - left.parse::<u64>().expect("a number")
     }
 
-    /// Compares everything that has something to say, once `count` requests are over.
-    fn balance(&self, count: usize, what: &str) {
+    /// Compares everything that has something to say, once `count` requests are over. Returns what it comes to.
+    fn balance(&self, count: usize, what: &str) -> String {
         let lines = self.tested.log_lines(count);
         let metrics = self.tested.metrics();
         let served = self.mocks.served();
@@ -228,7 +228,7 @@ impl Books {
         assert_eq!(counter, all.0 + all.1, "{what}: counter and ledger");
         assert_eq!(total.requests, count as u64 + 1, "{what}: requests");
         assert_eq!(total.orphaned, 0, "{what}");
-        println!("{what}: {count} requests, {} attempts, {} + {} tokens", total.attempts - 1, all.0, all.1);
+        format!("{what}: {count} requests, {} attempts, {} + {} tokens", total.attempts - 1, all.0, all.1)
     }
 }
 
@@ -326,7 +326,7 @@ fn acc_01_02_what_is_served_is_what_every_account_says() {
         })
         .collect();
     clients.into_iter().for_each(|client| client.join().expect("a client"));
-    books.balance(REQUESTS, &format!("seed {seed}"));
+    println!("{}", books.balance(REQUESTS, &format!("seed {seed}")));
 }
 
 /// ACC-06: what was tried before is in the sums, and the client gets one answer.
@@ -344,5 +344,5 @@ fn acc_06_attempts_that_failed_add_up_with_the_one_that_did_not() {
             }
         }
     }
-    books.balance(count, "retries");
+    println!("{}", books.balance(count, "retries"));
 }
