@@ -26,6 +26,7 @@ use tollgate_config::Snapshot;
 use tollgate_config::bundle::{Backend, Bundle, Rule};
 use tollgate_config::prices::Catalog;
 use tollgate_effects::Secrets;
+use tollgate_ledger::Ledger;
 use tollgate_telemetry::{AccessLog, Telemetry};
 
 pub use bundles::{backend, bundle, keyed, openai, retrying, rule, secret_ref};
@@ -68,21 +69,30 @@ impl Tested {
 
     /// Any configuration.
     pub fn start_bundle(bundle: Bundle, secrets: Secrets) -> Self {
-        Self::start_snapshot(compiled(bundle), secrets)
+        Self::start_snapshot(compiled(bundle), secrets, None)
+    }
+
+    /// The same, with a ledger of every attempt.
+    pub fn start_recorded(bundle: Bundle, secrets: Secrets, ledger: Arc<Ledger>) -> Self {
+        Self::start_snapshot(compiled(bundle), secrets, Some(ledger))
     }
 
     /// A configuration with a catalog of prices.
     pub fn start_priced(bundle: Bundle, prices: &str) -> Self {
         let (snapshot, _) = Snapshot::compile(bundle);
         let prices = Catalog::parse(prices).expect("a catalog");
-        Self::start_snapshot(Arc::new(snapshot.with_prices(Arc::new(prices))), Secrets::default())
+        Self::start_snapshot(Arc::new(snapshot.with_prices(Arc::new(prices))), Secrets::default(), None)
     }
 
-    fn start_snapshot(snapshot: Arc<Snapshot>, secrets: Secrets) -> Self {
+    fn start_snapshot(snapshot: Arc<Snapshot>, secrets: Secrets, ledger: Option<Arc<Ledger>>) -> Self {
         let log = tempfile::tempdir().expect("a folder");
         let mut options = tollgate_telemetry::Options::new("test");
         options.access_log = AccessLog::File(log.path().join("access.log"));
-        let telemetry = Arc::new(Telemetry::new(options).expect("telemetry"));
+        let mut telemetry = Telemetry::new(options).expect("telemetry");
+        if let Some(ledger) = ledger {
+            telemetry = telemetry.with_journal(ledger);
+        }
+        let telemetry = Arc::new(telemetry);
         let plane = Plane::start(snapshot, secrets, Arc::clone(&telemetry));
         let address = plane.addresses()[0];
         Self { address, plane, telemetry, log }

@@ -8,6 +8,7 @@ mod conformance;
 mod crds;
 mod envoy;
 mod features;
+mod soak;
 mod test;
 mod tidy;
 mod yaml;
@@ -38,6 +39,8 @@ enum Task {
     Bench(bench::Options),
     /// Run the cases and recorded exchanges of a folder through the binary
     Conformance(conformance::Options),
+    /// Kill gateways under load for as often as is said, and compare what clients got with what is recorded
+    Soak(soak::Options),
     /// Write the README's table of what is translated, from the goldens
     Features,
     /// Write the custom resource definitions, generated from the types, to a folder
@@ -69,6 +72,7 @@ fn run(task: Task) -> Result<Outcome> {
         Task::Bless(options) => bless::run(&root, &options),
         Task::Bench(options) => bench::run(&root, &options),
         Task::Conformance(options) => conformance::run(&root, &options),
+        Task::Soak(options) => soak::run(&root, &options),
         Task::Features => features::run(&root),
         Task::Crds(options) => crds::run(&root, &options),
     }

@@ -2,7 +2,7 @@
 //!
 //! A failed step does not stop the others. Must not know what a step tests; the table is in `steps.rs`.
 
-mod bounded;
+pub(crate) mod bounded;
 mod clients;
 mod envoy;
 mod postgres;

@@ -287,20 +287,27 @@ impl Clients {
 }
 
 const CLIENTS: usize = 50;
+
+/// How many kills, unless `TOLLGATE_KILLS` says so: `cargo xtask soak` does.
 const KILLS: u64 = 20;
 
-/// ACC-07, in short: what clients got and what the backend was asked is in the ledger, and what is uncertain is no more than what ran.
+fn kills() -> u64 {
+    std::env::var("TOLLGATE_KILLS").map_or(KILLS, |count| count.parse().expect("a number of kills"))
+}
+
+/// ACC-07: what clients got and what the backend was asked is in the ledger, and what is uncertain is no more than what ran.
 #[test]
-fn gateways_that_are_killed_under_load_forget_nothing() {
+fn acc_07_gateways_that_are_killed_under_load_forget_nothing() {
+    let kills = kills();
     let folder = tempfile::tempdir().expect("a folder");
     let (ledger, file) = (folder.path().join("ledger"), folder.path().join("gateway.yaml"));
     let backend = Backend::start();
     backend.write(&file);
     let mut answered = 0;
-    for round in 0..KILLS {
+    for round in 0..kills {
         let gateway = Gateway::start(&ledger, &file);
         let clients = Clients::start(&gateway.client);
-        thread::sleep(Duration::from_millis(100 + round * 7));
+        thread::sleep(Duration::from_millis(100 + round % 20 * 7));
         gateway.end("-KILL");
         answered += clients.end();
     }
@@ -315,14 +322,56 @@ fn gateways_that_are_killed_under_load_forget_nothing() {
     let complete = row("complete").expect("whole answers");
     let orphaned = row("orphaned").map_or(0, |row| number(&row, "attempts"));
     let attempts = number(&report["total"], "attempts");
-    println!("{KILLS} kills: backend asked {}, clients got {answered}, ledger {report}", backend.asked());
-    assert!(answered > KILLS, "too slow to tell anything");
+    let requests = number(&report["total"], "requests");
+    println!(
+        "{kills} kills: backend asked {}, clients got {answered} whole answers; ledger {attempts} attempts, {} complete, \
+         {orphaned} orphaned, {} twice",
+        backend.asked(),
+        number(&complete, "attempts"),
+        attempts - requests,
+    );
+    assert!(answered > kills, "too slow to tell anything");
     assert!(number(&complete, "attempts") >= answered);
     assert!(attempts >= backend.asked() && attempts - backend.asked() <= orphaned);
-    assert!(orphaned <= KILLS * CLIENTS as u64);
+    assert!(orphaned <= kills * CLIENTS as u64);
     // To the token.
     assert_eq!(number(&complete, "input_tokens"), 5 * number(&complete, "attempts"));
     assert_eq!(number(&complete, "output_tokens"), 7 * number(&complete, "attempts"));
     // One attempt for each request, none of them twice.
-    assert_eq!(number(&report["total"], "requests"), attempts);
+    assert_eq!(requests, attempts);
+}
+
+/// ACC-12: a gateway that is asked to end with streams open has settled each of them when it is gone.
+#[test]
+fn acc_12_streams_that_are_open_at_the_end_are_settled() {
+    const STREAMS: u64 = 100;
+    let folder = tempfile::tempdir().expect("a folder");
+    let (ledger, file) = (folder.path().join("ledger"), folder.path().join("gateway.yaml"));
+    let backend = Backend::start();
+    backend.write(&file);
+    let gateway = Gateway::start(&ledger, &file);
+    // They stay at their first event for as long as they are let.
+    let mut streams: Vec<_> = (0..STREAMS).map(|_| gateway.ask("hang", ",\"stream\":true")).collect();
+    for stream in &mut streams {
+        let mut first = [0; 300];
+        stream.read_exact(&mut first).expect("the beginning of a stream");
+    }
+    assert_eq!(backend.asked(), STREAMS);
+    gateway.end("-TERM");
+    for stream in streams {
+        // Cut off, and told so: never as if it were whole.
+        assert!(!whole(stream).contains("[DONE]"));
+    }
+    let report = || -> Value {
+        let report = text(&usage(&ledger, &["--by", "outcome", "--format", "json"]));
+        serde_json::from_str(&report).expect("JSON")
+    };
+    let settled = report();
+    let total = &settled["total"];
+    assert_eq!((&total["attempts"], &total["orphaned"]), (&STREAMS.into(), &0.into()), "{settled}");
+    // Each has an estimate of what it got.
+    assert!(total["output_tokens"].as_u64() >= Some(STREAMS), "{settled}");
+    // The next one finds nothing to settle.
+    Gateway::start(&ledger, &file).end("-TERM");
+    assert_eq!(report(), settled);
 }

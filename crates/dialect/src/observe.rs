@@ -183,6 +183,14 @@ impl Tally {
         }
     }
 
+    /// Notes a usage that leaves out what the answer took.
+    pub(crate) fn begin(&mut self, usage: Option<Usage>) {
+        if usage.is_some() {
+            self.usage = usage;
+            self.usage_is_final = false;
+        }
+    }
+
     /// Notes the model, if it is a name.
     pub(crate) fn serve(&mut self, model: Option<&str>) {
         if let Some(model) = model.and_then(|model| ModelName::parse(model).ok()) {

@@ -273,3 +273,21 @@ proptest! {
         prop_assert_eq!(seen(Dialect::Gemini, &through_hub), told, "{}", stream);
     }
 }
+
+/// An estimate counts the text once: as the parts of a stream have told it, or else as it stands in the whole.
+#[test]
+fn a_response_without_usage_tells_its_text_once() {
+    let item = json!({"type": "message", "content": [{"type": "output_text", "text": "hello"}]});
+    let response = json!({"id": "r", "model": "m", "status": "completed", "output": [item]});
+    let mut whole = Observer::new(Dialect::OpenAiResponses, Operation::Chat, Delivery::Whole);
+    whole.body(response.to_string().as_bytes());
+    assert_eq!((whole.usage(), whole.output_bytes()), (None, 5));
+
+    let delta = json!({"type": "response.output_text.delta", "delta": "hello"});
+    let last = json!({"type": "response.completed", "response": response});
+    let mut stream = Observer::new(Dialect::OpenAiResponses, Operation::Chat, Delivery::Stream);
+    for frame in frames(format!("data: {delta}\n\ndata: {last}\n\n").as_bytes()) {
+        stream.frame(&frame);
+    }
+    assert_eq!((stream.usage(), stream.output_bytes()), (None, 5));
+}

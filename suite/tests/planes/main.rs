@@ -9,10 +9,13 @@
 
 mod access;
 mod clouds;
+mod conservation;
 mod costs;
 mod credentials;
 mod failures;
+mod left;
 mod limits;
+mod overshoot;
 mod passage;
 mod plain;
 mod refusals;

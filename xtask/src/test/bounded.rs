@@ -18,7 +18,7 @@ use super::tally::Tally;
 const POLL: Duration = Duration::from_millis(20);
 
 /// Runs the commands of one step.
-pub(super) struct Bounded {
+pub(crate) struct Bounded {
     root: PathBuf,
     deadline: Instant,
     variables: Vec<(&'static str, PathBuf)>,
@@ -27,7 +27,7 @@ pub(super) struct Bounded {
 
 impl Bounded {
     /// Commands run in `root` and end by `deadline`.
-    pub(super) fn new(root: &Path, deadline: Instant) -> Self {
+    pub(crate) fn new(root: &Path, deadline: Instant) -> Self {
         Bounded { root: root.to_path_buf(), deadline, variables: Vec::new(), tally: Tally::default() }
     }
 
@@ -37,12 +37,12 @@ impl Bounded {
     }
 
     /// The tests that the commands so far said to have run.
-    pub(super) fn tally(&self) -> Tally {
+    pub(crate) fn tally(&self) -> Tally {
         self.tally
     }
 
     /// Tells the commands to come where something is.
-    pub(super) fn tell(&mut self, variable: &'static str, path: PathBuf) {
+    pub(crate) fn tell(&mut self, variable: &'static str, path: PathBuf) {
         self.variables.push((variable, path));
     }
 
@@ -58,7 +58,7 @@ impl Bounded {
     }
 
     /// Runs a command to its end; fails when it cannot start, exits other than with 0, or takes too long.
-    pub(super) fn run(&mut self, program: &str, arguments: &[&str]) -> Result<()> {
+    pub(crate) fn run(&mut self, program: &str, arguments: &[&str]) -> Result<()> {
         println!("$ {program} {}", arguments.join(" "));
         let mut command = Command::new(self.program(program));
         command.current_dir(&self.root).args(arguments);

@@ -2,20 +2,20 @@
 
 /// Counted tests; a step that counts none is one itself.
 #[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
-pub(super) struct Tally {
-    pub(super) passed: u64,
-    pub(super) failed: u64,
+pub(crate) struct Tally {
+    pub(crate) passed: u64,
+    pub(crate) failed: u64,
 }
 
 impl Tally {
     /// Adds what another one counted.
-    pub(super) fn add(&mut self, other: Tally) {
+    pub(crate) fn add(&mut self, other: Tally) {
         self.passed += other.passed;
         self.failed += other.failed;
     }
 
     /// The tally of a step that ended: trouble counts as a failure even when no test is to blame.
-    pub(super) fn concluded(self, in_trouble: bool) -> Tally {
+    pub(crate) fn concluded(self, in_trouble: bool) -> Tally {
         match (in_trouble, self.passed, self.failed) {
             (true, passed, 0) => Tally { passed, failed: 1 },
             (false, 0, 0) => Tally { passed: 1, failed: 0 },
@@ -24,7 +24,7 @@ impl Tally {
     }
 
     /// Adds the counts of a line, if it is the closing line of cargo's, pytest's or Node's runner.
-    pub(super) fn count(&mut self, line: &str) {
+    pub(crate) fn count(&mut self, line: &str) {
         let line = line.trim();
         if let Some(counts) = line.strip_prefix("test result: ") {
             self.add(worded(counts));

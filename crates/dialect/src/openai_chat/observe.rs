@@ -42,11 +42,16 @@ struct ModelEvent<'a> {
 pub(crate) fn body(tally: &mut Tally, body: &[u8]) {
     if let Ok(read) = serde_json::from_slice::<Body<'_>>(body) {
         tally.serve(read.model.as_deref());
-        tally.finish(read.usage.and_then(|usage| usage.usage()));
+        note(tally, read.usage);
     }
-    if tally.usage.is_none() {
+    if !tally.usage_is_final {
         tally.output(text_bytes(body, &TEXTS));
     }
+}
+
+fn note(tally: &mut Tally, told: Option<WireUsage>) {
+    let Some(told) = told else { return };
+    if told.tells_answer() { tally.finish(told.usage()) } else { tally.begin(told.usage()) }
 }
 
 /// Sees one event.
@@ -74,7 +79,7 @@ pub(crate) fn event(tally: &mut Tally, data: &[u8]) -> Seen {
     }
     let Ok(read) = serde_json::from_slice::<UsageEvent>(data) else { return Seen::Other };
     // The last one told counts: some servers tell a growing usage with every event, none tells parts to be summed.
-    tally.finish(read.usage.and_then(|usage| usage.usage()));
+    note(tally, read.usage);
     let has_choices = read.choices.is_some_and(|choices| !choices.is_empty());
     if has_choices { Seen::Content } else { Seen::UsageOnly }
 }

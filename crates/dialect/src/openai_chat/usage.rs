@@ -58,6 +58,11 @@ impl WireUsage {
         Self::deserialize(usage).ok()
     }
 
+    /// Whether the object tells what the answer took, alone or in a total. Without it, it is not the last word.
+    pub(crate) fn tells_answer(&self) -> bool {
+        self.completion_tokens.value().is_some() || self.total_tokens.value().is_some()
+    }
+
     /// The usage, if the object tells any.
     pub(crate) fn usage(&self) -> Option<Usage> {
         let (prompt, completion, total) =
@@ -76,7 +81,8 @@ impl WireUsage {
             cache_creation_input_tokens: count(
                 prompt_details.map(|details| details.cache_creation_input_tokens),
             ),
-            output_tokens: completion.unwrap_or(0),
+            // Where only the answer is missing, it is the rest of the total.
+            output_tokens: completion.unwrap_or_else(|| total.unwrap_or(0).saturating_sub(input_tokens)),
             reasoning_tokens: count(
                 self.completion_tokens_details.as_ref().map(|details| details.reasoning_tokens),
             ),

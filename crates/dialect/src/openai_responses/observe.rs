@@ -7,7 +7,10 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use tollgate_terms::Usage;
 
-use crate::observe::{Count, Seen, Tally, TypedEvent};
+use crate::observe::{Count, Seen, Tally, TypedEvent, text_bytes};
+
+/// Members that hold answer text.
+const TEXTS: [&[u8]; 3] = [b"text", b"arguments", b"refusal"];
 
 /// The newer usage object, which images and audio share.
 #[derive(Debug, Default, Deserialize)]
@@ -79,6 +82,10 @@ pub(crate) fn body(tally: &mut Tally, body: &[u8]) {
         let counted = read.input_tokens.value();
         let counted = counted.map(|input_tokens| Usage { input_tokens, ..Usage::default() });
         tally.finish(read.usage.and_then(|usage| usage.usage()).or(counted));
+    }
+    // The last event of a stream holds once more what its deltas have told.
+    if tally.usage.is_none() && tally.output_bytes == 0 {
+        tally.output(text_bytes(body, &TEXTS));
     }
 }
 

@@ -38,10 +38,11 @@ use tokio::task::JoinHandle;
 
 use ask::Ask;
 pub use fault::Fault;
-pub use oracle::Seen;
 use oracle::{Attendance, Oracle};
+pub use oracle::{Seen, Served};
 use place::{Place, Provider};
 use reply::{Body, Reply};
+use said::Said;
 
 /// A running server; it ends when dropped.
 #[derive(Debug)]
@@ -166,10 +167,16 @@ fn answer(head: &hyper::http::request::Parts, path: &str, body: &Bytes, oracle: 
             route(path, &ask, &json, body)
         }
     };
+    let reply = if place.is_chat() { reply.serving(served(&ask)) } else { reply };
     Some(match fault {
         Some(fault) => reply.broken_by(fault, place.provider),
         None => reply,
     })
+}
+
+fn served(ask: &Ask) -> Served {
+    let Said { input_tokens, output_tokens, .. } = Said::to(ask);
+    Served { input_tokens, output_tokens }
 }
 
 /// Refuses who does not say who it is, as the provider does. OpenAI and Anthropic answer everyone here, for clients that have no key.

@@ -29,6 +29,17 @@ pub struct Seen {
     pub bytes: usize,
     /// Whether the client left before it had the whole answer.
     pub left_early: bool,
+    /// What the answer says that it took, if it is the whole answer to a chat.
+    pub served: Option<Served>,
+}
+
+/// Tokens of one answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Served {
+    /// Of the prompt.
+    pub input_tokens: u64,
+    /// Of the answer.
+    pub output_tokens: u64,
 }
 
 #[derive(Debug, Default)]
@@ -66,6 +77,7 @@ impl Oracle {
             text: String::from_utf8(body.to_vec()).ok(),
             bytes: body.len(),
             left_early: false,
+            served: None,
         };
         let mut state = self.state();
         let number = state.next;
@@ -103,6 +115,15 @@ pub(super) struct Attendance(Option<(Arc<Mutex<State>>, u64)>);
 impl Attendance {
     pub(super) fn nobody() -> Self {
         Self(None)
+    }
+
+    /// The client is sent an answer that says so.
+    pub(super) fn serves(&self, served: Served) {
+        let Some((state, number)) = &self.0 else { return };
+        let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, seen)) = state.seen.iter_mut().find(|(other, _)| other == number) {
+            seen.served = Some(served);
+        }
     }
 
     /// The client has everything.

@@ -61,6 +61,12 @@ impl<'a> Place<'a> {
         Self { provider, model: None, action: path }
     }
 
+    /// Whether it is asked to go on with a conversation.
+    pub(super) fn is_chat(&self) -> bool {
+        let ends = ["/completions", "/messages", "/responses", "converse", "converse-stream"];
+        ends.iter().chain(&["generateContent", "streamGenerateContent"]).any(|end| self.action.ends_with(end))
+    }
+
     fn with_model(provider: Provider, parts: Option<(&'a str, &'a str)>) -> Self {
         let (model, action) = parts.unwrap_or_default();
         Self { provider, model: Some(unescaped(model)), action }

@@ -13,7 +13,7 @@ use serde_json::Value;
 use tokio::time::Sleep;
 
 use super::fault::{self, Fault};
-use super::oracle::Attendance;
+use super::oracle::{Attendance, Served};
 use super::place::Provider;
 
 /// Pause between frames of an ordinary stream: enough for each to be a packet of its own.
@@ -33,6 +33,8 @@ pub(super) struct Reply {
     pause: Duration,
     /// Whether the connection breaks after the last frame.
     breaks: bool,
+    /// What it says that it took, while nothing has spoilt it.
+    served: Option<Served>,
 }
 
 impl Reply {
@@ -44,6 +46,7 @@ impl Reply {
             is_stream: false,
             pause: Duration::ZERO,
             breaks: false,
+            served: None,
         }
     }
 
@@ -66,6 +69,7 @@ impl Reply {
             is_stream: true,
             pause: PAUSE,
             breaks: false,
+            served: None,
         }
     }
 
@@ -79,12 +83,19 @@ impl Reply {
         self
     }
 
+    /// Notes what an ordinary answer says that it took.
+    pub(super) fn serving(mut self, served: Served) -> Self {
+        self.served = Some(served).filter(|_| self.status == 200);
+        self
+    }
+
     /// Spoils an ordinary answer.
     pub(super) fn broken_by(mut self, fault: Fault, provider: Provider) -> Self {
         match fault {
             Fault::Slow => self.pause = PAUSE_SLOW,
             Fault::Cut => {
                 self.breaks = true;
+                self.served = None;
                 if self.is_stream {
                     self.break_off();
                 } else if let Some(body) = self.frames.front_mut() {
@@ -94,6 +105,7 @@ impl Reply {
             }
             Fault::Error if self.is_stream => {
                 self.break_off();
+                self.served = None;
                 self.frames.push_back(fault::event(provider));
             }
             _ => {}
@@ -107,6 +119,9 @@ impl Reply {
     }
 
     pub(super) fn into_response(self, attendance: Attendance) -> Response<Body> {
+        if let Some(served) = self.served {
+            attendance.serves(served);
+        }
         let mut response = Response::builder().status(self.status);
         for (name, value) in &self.headers {
             response = response.header(*name, value);
