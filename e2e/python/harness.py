@@ -176,9 +176,9 @@ class Mock(Process):
 
 
 class Gateway(Process):
-    """The gateway in front of the mock."""
+    """The gateway in front of the mock, with a configuration beside this folder."""
 
-    def __init__(self, mock):
+    def __init__(self, mock, configuration="gateway.yaml", options=()):
         self.port, self.admin_port = free_port(), free_port()
         self.log = Path(tempfile.mkdtemp(prefix="tollgate-e2e-")) / "access.log"
         super().__init__(
@@ -187,7 +187,8 @@ class Gateway(Process):
                 "run",
                 f"--admin-address=127.0.0.1:{self.admin_port}",
                 f"--access-log={self.log}",
-                ROOT / "e2e" / "gateway.yaml",
+                *options,
+                ROOT / "e2e" / configuration,
             ],
             {"E2E_GATEWAY_PORT": str(self.port), "E2E_MOCK_PORT": str(mock.port)},
         )
