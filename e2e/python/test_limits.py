@@ -14,6 +14,8 @@ from harness import BINARIES, PATIENCE, ROOT, Gateway, models, until
 
 OPTIONS = {"max_retries": 0, "timeout": PATIENCE}
 GPT_LARGE = "gpt-4o"
+# The mock server tells a model by its full name.
+DATE = "-2026-01-01"
 # Billionths of a dollar for a token, as `e2e/prices.json` says it in dollars for a million.
 PRICES = {models.GPT: (1000, 2000), GPT_LARGE: (10_000, 20_000), models.CLAUDE: (3000, 15_000)}
 
@@ -119,7 +121,7 @@ def test_a_budget_that_is_used_up_leads_to_another_model(openai_of, limited, moc
     told = []
     for count in range(1, 3):
         answer = client.chat.completions.with_raw_response.create(model=GPT_LARGE, messages=ask())
-        told.append((answer.parse().model, answer.headers.get("x-tollgate-rerouted-to")))
+        told.append((answer.parse().model.removesuffix(DATE), answer.headers.get("x-tollgate-rerouted-to")))
         wait_for_settled(limited, "spender", count)
     assert told == [(GPT_LARGE, None), (models.GPT, models.GPT)]
     assert [request.json["model"] for request in mock.requests()] == [GPT_LARGE, models.GPT]
@@ -145,37 +147,41 @@ def test_a_reservation_lets_in_what_fits_at_once(limited):
 def test_the_ledger_agrees_with_what_the_packages_were_told(openai_of, anthropic_of, limited):
     seen = Counter()
 
-    def note(model, input_tokens, output_tokens):
-        for name, count in [("requests", 1), ("input_tokens", input_tokens), ("output_tokens", output_tokens)]:
-            seen[model, name] += count
+    def note(answer):
+        usage = answer.usage.to_dict()
+        seen[answer.model, "requests"] += 1
+        seen[answer.model, "input_tokens"] += usage.get("prompt_tokens", usage.get("input_tokens"))
+        seen[answer.model, "output_tokens"] += usage.get("completion_tokens", usage.get("output_tokens"))
 
     openai, anthropic = openai_of("key-of-counted"), anthropic_of("key-of-counted")
     for model in [models.GPT, models.GPT, GPT_LARGE]:
-        usage = chat(openai, model).usage
-        note(model, usage.prompt_tokens, usage.completion_tokens)
-    usage = list(chat(openai, stream=True, stream_options={"include_usage": True}))[-1].usage
-    note(models.GPT, usage.prompt_tokens, usage.completion_tokens)
-    usage = send(anthropic).usage
-    note(models.CLAUDE, usage.input_tokens, usage.output_tokens)
+        note(chat(openai, model))
+    note(list(chat(openai, stream=True, stream_options={"include_usage": True}))[-1])
+    note(send(anthropic))
     # Each of them across dialects.
-    usage = chat(openai, models.CLAUDE).usage
-    note(models.CLAUDE, usage.prompt_tokens, usage.completion_tokens)
+    note(chat(openai, models.CLAUDE))
     with anthropic.messages.stream(model=models.GPT, messages=ask(), max_tokens=50) as stream:
-        usage = stream.get_final_message().usage
-    note(models.GPT, usage.input_tokens, usage.output_tokens)
+        note(stream.get_final_message())
     lines = wait_for_settled(limited, "counted", 7)
     assert {line["tollgate.team"] for line in lines} == {"research"}
 
-    rows = [row for row in report(limited) if row["user"] == "counted"]
-    assert {row["model"] for row in rows} == set(PRICES)
+    rows = wait_for_report(limited, "counted", 7)
+    assert {row["model"] for row in rows} == {model + DATE for model in PRICES}
     for row in rows:
         for name in ["requests", "input_tokens", "output_tokens"]:
             assert row[name] == seen[row["model"], name], row
-        of_input, of_output = PRICES[row["model"]]
+        of_input, of_output = PRICES[row["model"].removesuffix(DATE)]
         assert row["cost_nanodollars"] == of_input * row["input_tokens"] + of_output * row["output_tokens"]
         assert row["unpriced"] == 0
 
 
-def report(gateway):
+def wait_for_report(gateway, user, requests):
+    """The rows of a user. The report tells what the disk has been asked to keep, which is some tenths of a second ago."""
     command = [BINARIES / "tollgate", "usage", f"--ledger={gateway.ledger}", "--by=user,model", "--format=json"]
-    return json.loads(subprocess.run(command, check=True, capture_output=True, timeout=PATIENCE).stdout)["rows"]
+
+    def rows():
+        told = subprocess.run(command, check=True, capture_output=True, timeout=PATIENCE).stdout
+        found = [row for row in json.loads(told)["rows"] if row["user"] == user]
+        return sum(row["requests"] for row in found) >= requests and found
+
+    return until(rows, PATIENCE, f"{requests} requests of {user} in the report")

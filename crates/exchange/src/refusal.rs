@@ -20,6 +20,9 @@ pub(crate) const GATEWAY_REQUEST_ID: HeaderName = HeaderName::from_static("x-tol
 /// The id of an exchange where no backend gave one.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
+/// By which the SDKs of OpenAI and Anthropic are told not to try again.
+const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
+
 /// Names at most this many models in an answer: enough to spot a typing mistake.
 const KNOWN_MODELS_MAX: usize = 32;
 
@@ -172,11 +175,7 @@ impl Refusal {
             Self::ContentCoding { .. } => {
                 headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
             }
-            Self::Exceeded(Exceeded { standing, .. }) => {
-                let wait = standing.reset.map_or(1, charge::seconds);
-                headers.insert(RETRY_AFTER, wait.max(1).into());
-                charge::write_standing(standing, &mut headers);
-            }
+            Self::Exceeded(exceeded) => exceeded.write(&mut headers),
             Self::Denied(Denied::Unproved) => {
                 headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
             }
@@ -364,11 +363,26 @@ impl Refusal {
 }
 
 impl Exceeded {
+    /// Whether there is no use in coming again: the request may use more than there ever is.
+    fn never_fits(&self) -> bool {
+        self.asked > self.standing.limit
+    }
+
+    fn write(&self, headers: &mut HeaderMap) {
+        if self.never_fits() {
+            headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));
+        } else {
+            let wait = self.standing.reset.map_or(1, charge::seconds);
+            headers.insert(RETRY_AFTER, wait.max(1).into());
+        }
+        charge::write_standing(&self.standing, headers);
+    }
+
     fn message(&self) -> String {
         let Self { limit, standing, asked } = self;
         let left = format!("{} of {} left", standing.remaining, standing.limit);
-        let wait = standing.reset.map(|wait| format!("; try again in {} s", charge::seconds(wait)));
-        let wait = wait.unwrap_or_default();
+        let wait = standing.reset.filter(|_| !self.never_fits());
+        let wait = wait.map(|wait| format!("; try again in {} s", charge::seconds(wait))).unwrap_or_default();
         match asked {
             0 => format!("limit exceeded: {limit}: {left}{wait}"),
             _ => format!("limit exceeded: {limit}: {left}, and the request may use {asked}{wait}"),

@@ -320,3 +320,14 @@ fn a_budget_that_is_used_up_may_lead_to_another_model() {
     assert_eq!(line["gen_ai.original.model"], "m", "{line}");
     assert_eq!(line["gen_ai.request.model"], "small", "{line}");
 }
+
+/// What may use more than there ever is would come again in vain.
+#[test]
+fn a_request_that_never_fits_is_not_asked_to_come_again() {
+    let backend = good();
+    let bound = Limit { enforcement: Enforcement::Reserve, ..limit("small", 50, total()) };
+    let tested = Tested::start(limited(vec![bound]), vec![openai("b", backend.address)]);
+    let refused = tested.chat(CHAT);
+    assert_eq!(status(&refused), 429, "{refused}");
+    assert_eq!((header(&refused, "x-should-retry"), header(&refused, "retry-after")), (Some("false"), None));
+}
