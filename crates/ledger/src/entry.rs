@@ -222,15 +222,15 @@ impl From<&Opening> for Opened {
             attempt: *attempt,
             started_at_ms: *started_at_ms,
             principal: Arc::clone(principal),
-            route: route.as_ref().into(),
-            backend: backend.as_ref().into(),
+            route: route.shared(),
+            backend: backend.shared(),
             provider: (*provider).into(),
             operation: operation.metric_name(*client_dialect).into(),
             client_dialect: client_dialect.label().into(),
             backend_dialect: backend_dialect.label().into(),
             streamed: *delivery == tollgate_terms::Delivery::Stream,
-            requested_model: requested_model.as_ref().into(),
-            upstream_model: upstream_model.as_ref().into(),
+            requested_model: requested_model.shared(),
+            upstream_model: upstream_model.shared(),
         };
         let amount = |Reserved { limit, amount }: &Reserved| (limit.to_string(), *amount);
         Self { facts, reserved: reserved.iter().map(amount).collect() }
@@ -274,15 +274,15 @@ impl From<&Record> for Settled {
             attempt: *attempt,
             started_at_ms: *started_at_ms,
             principal: Arc::clone(principal),
-            route: route.as_ref().into(),
-            backend: backend.as_ref().into(),
+            route: route.shared(),
+            backend: backend.shared(),
             provider: (*provider).into(),
             operation: operation.metric_name(*client_dialect).into(),
             client_dialect: client_dialect.label().into(),
             backend_dialect: backend_dialect.label().into(),
             streamed: *delivery == tollgate_terms::Delivery::Stream,
-            requested_model: requested_model.as_ref().into(),
-            upstream_model: upstream_model.as_ref().into(),
+            requested_model: requested_model.shared(),
+            upstream_model: upstream_model.shared(),
         };
         let mut counts: BTreeMap<Label, u64> = BTreeMap::new();
         for loss in losses {
@@ -290,7 +290,7 @@ impl From<&Record> for Settled {
         }
         Self {
             facts,
-            served_model: served_model.as_ref().map(|model| model.as_ref().into()),
+            served_model: served_model.as_ref().map(tollgate_terms::ModelName::shared),
             outcome: outcome.label().into(),
             fault: fault.map(Label::from),
             upstream_status: *upstream_status,
@@ -323,14 +323,17 @@ impl From<&Usage> for Tokens {
 
 /// Writes an entry behind what is in `payload`.
 pub(crate) fn encode(entry: EntryRef<'_>, payload: &mut Vec<u8>) {
-    let (kind, written) = match entry {
-        EntryRef::Begun(begun) => (BEGUN, serde_json::to_vec(begun)),
-        EntryRef::Opened(opened) => (OPENED, serde_json::to_vec(opened)),
-        EntryRef::Settled(settled) => (SETTLED, serde_json::to_vec(settled)),
-    };
-    payload.push(kind);
+    payload.push(match entry {
+        EntryRef::Begun(_) => BEGUN,
+        EntryRef::Opened(_) => OPENED,
+        EntryRef::Settled(_) => SETTLED,
+    });
     // Maps with texts for keys and numbers that are finite: there is nothing that JSON could refuse.
-    payload.extend_from_slice(&written.unwrap_or_default());
+    let _written = match entry {
+        EntryRef::Begun(begun) => serde_json::to_writer(payload, begun),
+        EntryRef::Opened(opened) => serde_json::to_writer(payload, opened),
+        EntryRef::Settled(settled) => serde_json::to_writer(payload, settled),
+    };
 }
 
 /// An entry that is written.

@@ -89,6 +89,13 @@ macro_rules! configured_name {
 /// Text, display and debug of a name are the text itself.
 macro_rules! name_traits {
     ($name:ident) => {
+        impl $name {
+            /// The text of the name, shared and not copied.
+            pub fn shared(&self) -> Arc<str> {
+                Arc::clone(&self.0)
+            }
+        }
+
         impl AsRef<str> for $name {
             fn as_ref(&self) -> &str {
                 &self.0
