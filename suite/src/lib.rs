@@ -26,6 +26,7 @@ use tollgate_config::Snapshot;
 use tollgate_config::bundle::{Backend, Bundle, Rule};
 use tollgate_config::prices::Catalog;
 use tollgate_effects::Secrets;
+use tollgate_effects::quota::Quotas;
 use tollgate_ledger::Ledger;
 use tollgate_telemetry::{AccessLog, Telemetry};
 
@@ -69,22 +70,33 @@ impl Tested {
 
     /// Any configuration.
     pub fn start_bundle(bundle: Bundle, secrets: Secrets) -> Self {
-        Self::start_snapshot(compiled(bundle), secrets, None)
+        Self::start_snapshot(compiled(bundle), secrets, None, &Quotas::default())
+    }
+
+    /// The same, with the counters of limits there.
+    pub fn start_counting(bundle: Bundle, quotas: &Quotas) -> Self {
+        Self::start_snapshot(compiled(bundle), Secrets::default(), None, quotas)
     }
 
     /// The same, with a ledger of every attempt.
     pub fn start_recorded(bundle: Bundle, secrets: Secrets, ledger: Arc<Ledger>) -> Self {
-        Self::start_snapshot(compiled(bundle), secrets, Some(ledger))
+        Self::start_snapshot(compiled(bundle), secrets, Some(ledger), &Quotas::default())
     }
 
     /// A configuration with a catalog of prices.
     pub fn start_priced(bundle: Bundle, prices: &str) -> Self {
         let (snapshot, _) = Snapshot::compile(bundle);
         let prices = Catalog::parse(prices).expect("a catalog");
-        Self::start_snapshot(Arc::new(snapshot.with_prices(Arc::new(prices))), Secrets::default(), None)
+        let snapshot = Arc::new(snapshot.with_prices(Arc::new(prices)));
+        Self::start_snapshot(snapshot, Secrets::default(), None, &Quotas::default())
     }
 
-    fn start_snapshot(snapshot: Arc<Snapshot>, secrets: Secrets, ledger: Option<Arc<Ledger>>) -> Self {
+    fn start_snapshot(
+        snapshot: Arc<Snapshot>,
+        secrets: Secrets,
+        ledger: Option<Arc<Ledger>>,
+        quotas: &Quotas,
+    ) -> Self {
         let log = tempfile::tempdir().expect("a folder");
         let mut options = tollgate_telemetry::Options::new("test");
         options.access_log = AccessLog::File(log.path().join("access.log"));
@@ -93,7 +105,7 @@ impl Tested {
             telemetry = telemetry.with_journal(ledger);
         }
         let telemetry = Arc::new(telemetry);
-        let plane = Plane::start(snapshot, secrets, Arc::clone(&telemetry));
+        let plane = Plane::start(snapshot, secrets, Arc::clone(&telemetry), quotas);
         let address = plane.addresses()[0];
         Self { address, plane, telemetry, log }
     }

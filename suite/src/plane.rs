@@ -32,8 +32,12 @@ pub(crate) enum Plane {
 }
 
 impl Plane {
-    pub(crate) fn start(snapshot: Arc<Snapshot>, secrets: Secrets, telemetry: Arc<Telemetry>) -> Self {
-        let quotas = Quotas::default();
+    pub(crate) fn start(
+        snapshot: Arc<Snapshot>,
+        secrets: Secrets,
+        telemetry: Arc<Telemetry>,
+        quotas: &Quotas,
+    ) -> Self {
         if is_envoy() {
             let path = std::env::var_os("TOLLGATE_ENVOY").map(PathBuf::from);
             let envoy = find_envoy(path.as_deref()).expect("an Envoy");
@@ -45,14 +49,12 @@ impl Plane {
                 discovery: Discovery::default(),
             };
             Self::Envoy(Box::new(
-                Fleet::start(&options, snapshot, secrets, telemetry, &quotas).expect("an Envoy at work"),
+                Fleet::start(&options, snapshot, secrets, telemetry, quotas).expect("an Envoy at work"),
             ))
         } else {
             let options =
                 Options { request_head_timeout: SOON, request_body_timeout: SOON, ..Options::new(1) };
-            Self::Embedded(
-                Gateway::start(&options, snapshot, secrets, telemetry, &quotas).expect("a gateway"),
-            )
+            Self::Embedded(Gateway::start(&options, snapshot, secrets, telemetry, quotas).expect("a gateway"))
         }
     }
 

@@ -16,12 +16,12 @@ use tollgate_terms::ModelName;
 
 const JSON: &str = "application/json";
 
-fn good() -> ScriptedBackend {
+pub(crate) fn good() -> ScriptedBackend {
     ScriptedBackend::start(vec![vec![Act::Write(sized(200, JSON, "", completion()))]])
 }
 
 /// So many of something in a day.
-fn limit(name: &str, amount: u64, measure: Option<Measure>) -> Limit {
+pub(crate) fn limit(name: &str, amount: u64, measure: Option<Measure>) -> Limit {
     Limit {
         name: name.to_owned(),
         select: Vec::new(),
@@ -40,11 +40,11 @@ fn limit(name: &str, amount: u64, measure: Option<Measure>) -> Limit {
     }
 }
 
-fn total() -> Option<Measure> {
+pub(crate) fn total() -> Option<Measure> {
     Some(Measure::Tokens(CostKind::TotalToken))
 }
 
-fn limited(limits: Vec<Limit>) -> Rule {
+pub(crate) fn limited(limits: Vec<Limit>) -> Rule {
     Rule { limits, ..rule(&["b"]) }
 }
 

@@ -18,6 +18,7 @@ mod limits;
 mod overshoot;
 mod passage;
 mod plain;
+mod redis;
 mod refusals;
 mod tokens;
 mod transport;

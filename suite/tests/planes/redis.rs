@@ -1,0 +1,163 @@
+//! Counters that gateways share, in a real Redis: what clients see while it is there, silent, or gone.
+
+use std::net::{Ipv4Addr, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tollgate_config::bundle::{Enforcement, Limit, OnStoreFailure};
+use tollgate_effects::quota::{Quotas, RedisPlace, RedisSettings};
+use tollgate_suite::{
+    Act, CHAT, PATIENCE, ScriptedBackend, Tested, bundle, completion, free_port, header, openai, sized,
+    status,
+};
+
+use crate::limits::{good, limit, limited, total};
+
+/// A Redis, which ends with the test.
+struct Redis {
+    child: Child,
+    port: u16,
+}
+
+impl Redis {
+    fn start() -> Self {
+        let port = free_port();
+        let mut redis = Self { child: Self::spawn(port), port };
+        redis.wait();
+        redis
+    }
+
+    fn spawn(port: u16) -> Child {
+        Command::new("redis-server")
+            .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the program redis-server, of Debian's package of that name")
+    }
+
+    fn wait(&mut self) {
+        let until = Instant::now() + PATIENCE;
+        while TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).is_err() {
+            assert!(Instant::now() < until, "no Redis");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    fn signal(&self, name: &str) {
+        let id = self.child.id().to_string();
+        assert!(Command::new("kill").args([name, &id]).status().expect("kill").success());
+    }
+
+    fn end(&mut self) {
+        self.child.kill().expect("it is killed");
+        self.child.wait().expect("it has ended");
+    }
+
+    fn restart_after_end(&mut self) {
+        self.child = Self::spawn(self.port);
+        self.wait();
+    }
+
+    /// A gateway that counts there.
+    fn gateway(&self, limits: Vec<Limit>, backend: &ScriptedBackend) -> Tested {
+        let place = RedisPlace::parse(&format!("redis://127.0.0.1:{}", self.port)).expect("a place");
+        let quotas = Quotas::in_redis(&RedisSettings::new(place)).expect("counters");
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        assert!(runtime.block_on(quotas.up(PATIENCE)), "the Redis answers");
+        let backends = vec![openai("b", backend.address)];
+        Tested::start_counting(bundle(free_port(), limited(limits), backends), &quotas)
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn gateways_share_one_limit() {
+    let (redis, backend) = (Redis::start(), good());
+    let one = redis.gateway(vec![limit("shared", 3, None)], &backend);
+    let two = redis.gateway(vec![limit("shared", 3, None)], &backend);
+    let statuses = [&one, &two, &one, &two, &one].map(|gateway| status(&gateway.chat(CHAT)));
+    assert_eq!(statuses, [200, 200, 200, 429, 429]);
+}
+
+/// What is used is counted behind the answer, and seen by the other gateway a moment later.
+#[test]
+fn tokens_are_counted_for_all() {
+    let (redis, backend) = (Redis::start(), good());
+    let one = redis.gateway(vec![limit("tokens", 17, total())], &backend);
+    let two = redis.gateway(vec![limit("tokens", 17, total())], &backend);
+    assert_eq!(status(&one.chat(CHAT)), 200);
+    let until = Instant::now() + PATIENCE;
+    while status(&two.chat(CHAT)) != 429 {
+        assert!(Instant::now() < until, "what one has used is not seen by the other");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn a_reservation_is_never_passed_by_two_gateways() {
+    let redis = Redis::start();
+    let slow = vec![
+        Act::Pause(Duration::from_millis(500)),
+        Act::Write(sized(200, "application/json", "", completion())),
+    ];
+    let backend = ScriptedBackend::start(vec![slow]);
+    let text = r#"{"model":"m","max_tokens":100,"messages":[{"role":"user","content":"hi"}]}"#;
+    let most = text.len() as u64 + 100;
+    let bound = Limit { enforcement: Enforcement::Reserve, ..limit("reserved", 3 * most, total()) };
+    let gateways = [0, 1].map(|_| Arc::new(redis.gateway(vec![bound.clone()], &backend)));
+    let asking: Vec<_> = (0..10)
+        .map(|nth| {
+            let gateway = Arc::clone(&gateways[nth % 2]);
+            std::thread::spawn(move || status(&gateway.chat(text)))
+        })
+        .collect();
+    let statuses: Vec<u16> = asking.into_iter().map(|one| one.join().expect("a status")).collect();
+    assert_eq!(statuses.iter().filter(|status| **status == 200).count(), 3, "{statuses:?}");
+    assert_eq!(statuses.iter().filter(|status| **status == 429).count(), 7, "{statuses:?}");
+}
+
+/// A Redis that hangs has 50 ms, and after a few times none. Who wants it so is let in, and who does not is refused.
+#[test]
+fn a_redis_that_hangs_or_is_gone_holds_nobody_up() {
+    let (mut redis, backend) = (Redis::start(), good());
+    let open = redis.gateway(vec![limit("open", 100, None)], &backend);
+    let closing = Limit { on_store_failure: OnStoreFailure::Closed, ..limit("closed", 100, None) };
+    let closed = redis.gateway(vec![closing], &backend);
+    assert_eq!((status(&open.chat(CHAT)), status(&closed.chat(CHAT))), (200, 200));
+    for silence in ["hung", "gone"] {
+        if silence == "hung" {
+            redis.signal("-STOP");
+        } else {
+            redis.signal("-CONT");
+            redis.end();
+        }
+        for _ in 0..10 {
+            let began = Instant::now();
+            assert_eq!(status(&open.chat(CHAT)), 200, "{silence}");
+            let refused = closed.chat(CHAT);
+            assert_eq!(
+                (status(&refused), header(&refused, "retry-after")),
+                (503, Some("1")),
+                "{silence}: {refused}"
+            );
+            assert!(began.elapsed() < Duration::from_millis(900), "{silence}: {:?}", began.elapsed());
+        }
+    }
+    redis.restart_after_end();
+    let until = Instant::now() + PATIENCE;
+    while status(&closed.chat(CHAT)) != 200 {
+        assert!(Instant::now() < until, "it does not go on");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let answer = open.chat(CHAT);
+    assert_eq!(header(&answer, "x-ratelimit-limit"), Some("100"), "{answer}");
+}
