@@ -207,7 +207,7 @@ impl ListenerSide {
             Some(Ok(request)) => {
                 let detour = running.exchange(|exchange| exchange.detour(&request.0, &request.1)).flatten();
                 let Some(detour) = detour else { return Ok(Some(send_on(running, request, phase))) };
-                self.asking = Some(Asking::Model(Led::new(detour, request, phase, &self.shared)));
+                self.asking = Some(Asking::Model(Box::new(Led::new(detour, request, phase, &self.shared))));
                 Ok(None)
             }
             Some(Err(reply)) => {
@@ -239,7 +239,7 @@ enum Asking {
     /// Whether a request of a plain rule is let through.
     Passage(Pin<Box<dyn Future<Output = Result<Option<Reservation>, Refusal>> + Send>>),
     /// To which model a request goes.
-    Model(Led),
+    Model(Box<Led>),
 }
 
 impl Asking {

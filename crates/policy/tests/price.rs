@@ -1,5 +1,11 @@
 //! What models cost: by the shipped catalog, by catalogs over it, and by any prices at all.
 
+#![expect(
+    clippy::expect_used,
+    clippy::disallowed_methods,
+    reason = "a test may end at once, and measures time"
+)]
+
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
