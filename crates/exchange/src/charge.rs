@@ -92,6 +92,8 @@ impl Charging {
             .into_iter()
             .map(|(limit, owner, counter)| {
                 let most = limit.limit.measure.as_ref().map_or(0, |measure| most.of(measure));
+                // A backend is asked anew by each attempt, whoever was asked before.
+                let admission = if owner == Owner::Backend { Admission::First } else { admission };
                 let mut claim = claim::claim(limit, counter, admission, most);
                 let detoured = routed.detoured.as_ref();
                 claim.shadow |= detoured.is_some_and(|detoured| detoured.limits.contains(&limit.name));

@@ -93,7 +93,8 @@ pub(crate) async fn dispatch(
                 }
                 dispatch.leave_out(index);
                 used_up = Some(*reply);
-                choice = dispatch.choose();
+                // One that was tried already is tried again only where the rule wants that, after a fault.
+                choice = dispatch.choose().filter(|choice| choice.fresh);
                 continue;
             }
             Some(Attempted::Failed(fault)) => {

@@ -10,7 +10,7 @@ use tollgate_config::bundle::{
 use tollgate_effects::Secrets;
 use tollgate_suite::{
     Act, CHAT, STREAM, ScriptedBackend, Tested, backend, body, bundle, chat_request, completion, free_port,
-    header, is_envoy, json, openai, rule, sized, status,
+    header, is_envoy, json, openai, retrying, rule, sized, status,
 };
 use tollgate_terms::ModelName;
 
@@ -330,4 +330,23 @@ fn a_request_that_never_fits_is_not_asked_to_come_again() {
     let refused = tested.chat(CHAT);
     assert_eq!(status(&refused), 429, "{refused}");
     assert_eq!((header(&refused, "x-should-retry"), header(&refused, "retry-after")), (Some("false"), None));
+}
+
+/// A backend that is tried second has its own quota asked, although the request was let in before.
+#[test]
+fn the_quota_of_a_backend_is_asked_whichever_attempt_it_is() {
+    let failing = ScriptedBackend::start(vec![vec![Act::Write(sized(500, JSON, "", "{}"))]]);
+    let other = good();
+    let used_up = with_quota(openai("b", other.address), vec![limit("none", 0, total())]);
+    let over = Limit { request: 1, ..limit("over", 0, None) };
+    let closed = with_quota(openai("c", other.address), vec![over]);
+    for backend in [used_up, closed] {
+        let name = backend.name.as_ref().to_owned();
+        let mut rule = retrying(rule(&["a", &name]));
+        rule.limits = vec![limit("requests", 100, None)];
+        let expected = if name == "b" { 200 } else { 429 };
+        let tested = Tested::start(rule, vec![openai("a", failing.address), backend]);
+        let answer = tested.chat(CHAT);
+        assert_eq!(status(&answer), expected, "{name}: {answer}");
+    }
 }

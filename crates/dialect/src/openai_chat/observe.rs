@@ -81,7 +81,8 @@ pub(crate) fn event(tally: &mut Tally, data: &[u8]) -> Seen {
     // The last one told counts: some servers tell a growing usage with every event, none tells parts to be summed.
     note(tally, read.usage);
     let has_choices = read.choices.is_some_and(|choices| !choices.is_empty());
-    if has_choices { Seen::Content } else { Seen::UsageOnly }
+    // What ends the answer is more than usage, wherever it stands.
+    if has_choices || glance.finish { Seen::Content } else { Seen::UsageOnly }
 }
 
 /// What a walk over the members of an event tells: whether it needs a closer look.
@@ -120,4 +121,24 @@ fn is_error(data: &[u8]) -> bool {
     }
     serde_json::from_slice::<ErrorEvent>(data)
         .is_ok_and(|event| event.error.is_some() && event.choices.is_none())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Who is not told usage must still be told that the answer is over, however strangely that is said.
+    #[test]
+    fn an_event_that_ends_the_answer_is_more_than_usage() {
+        let usage = r#""usage":{"prompt_tokens":1,"completion_tokens":2,"total_tokens":3}"#;
+        for (members, expected) in [
+            (r#""choices":[],"#, Seen::UsageOnly),
+            ("", Seen::UsageOnly),
+            (r##""#hoices":[{"delta":{},"finish_reason":"length"}],"##, Seen::Content),
+        ] {
+            let mut tally = Tally::default();
+            let data = format!("{{\"model\":\"m\",{members}{usage}}}");
+            assert_eq!(event(&mut tally, data.as_bytes()), expected, "{data}");
+        }
+    }
 }
