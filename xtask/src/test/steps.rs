@@ -93,6 +93,7 @@ fn unit(bounded: &mut Bounded) -> Result<()> {
 }
 
 fn suite_on_envoy(bounded: &mut Bounded) -> Result<()> {
+    redis::install(bounded)?;
     envoy::be_the_data_plane(bounded)?;
     // Each test has an Envoy of its own.
     let tests = ["test", "--package", "tollgate-suite", "--test", "planes", "--", "--test-threads", "4"];
