@@ -1,4 +1,4 @@
-//! Whether limits let a request of a plain rule through.
+//! What becomes of claims on limits: whoever made them is told, and what was taken is kept for as long as they go on.
 
 use tollgate_exchange::{Answer, Passage, Refusal};
 
@@ -14,18 +14,26 @@ pub async fn admit(passage: &mut Passage, quotas: &Quotas) -> Result<Option<Rese
     if claims.is_empty() {
         return Ok(None);
     }
-    match quotas.reserve(id, claims, clock::now()).reserved().await {
-        Reserved::Granted(reservation) => {
-            passage.supply(Answer::Granted(reservation.standings().to_vec()))?;
-            Ok(Some(reservation))
-        }
+    let reserved = quotas.reserve(id, claims, clock::now()).reserved().await;
+    let (supplied, kept) = tell(reserved, |answer| passage.supply(answer), Result::is_ok);
+    supplied.map(|()| kept)
+}
+
+/// Tells whoever made claims what became of them. Returns what it says to that, and what was taken: where nobody knows, only if it goes on.
+pub(crate) fn tell<S>(
+    reserved: Reserved,
+    supply: impl FnOnce(Answer) -> S,
+    goes_on: impl FnOnce(&S) -> bool,
+) -> (S, Option<Reservation>) {
+    match reserved {
+        Reserved::Granted(granted) => (supply(Answer::Granted(granted.standings().to_vec())), Some(granted)),
         Reserved::Refused(refused) => {
-            passage.supply(Answer::Exceeded { at: refused.at, standings: refused.standings })?;
-            Ok(None)
+            (supply(Answer::Exceeded { at: refused.at, standings: refused.standings }), None)
         }
         Reserved::Failed(unchecked) => {
-            passage.supply(Answer::Unchecked)?;
-            Ok(Some(unchecked.admit()))
+            let said = supply(Answer::Unchecked);
+            let kept = goes_on(&said).then(|| unchecked.admit());
+            (said, kept)
         }
     }
 }

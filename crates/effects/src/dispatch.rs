@@ -13,7 +13,7 @@ use tollgate_terms::{Fault, GatewayFault};
 
 use crate::credentials::Sought;
 use crate::quota::{Asked, Quotas, Reservation, Reserved, Reserving};
-use crate::{Awaited, Credentials, clock};
+use crate::{Awaited, Credentials, admit, clock};
 
 /// Where answers come from.
 #[derive(Clone, Copy)]
@@ -175,23 +175,10 @@ impl Tried {
 
     /// Tells the attempt what became of its claims, and keeps what was taken.
     fn take(&mut self, reserved: Reserved) -> Step<UpstreamRequest> {
-        match reserved {
-            Reserved::Granted(granted) => {
-                let standings = granted.standings().to_vec();
-                self.reservation = Some(granted);
-                self.attempt.supply(Answer::Granted(standings))
-            }
-            Reserved::Refused(refused) => {
-                self.attempt.supply(Answer::Exceeded { at: refused.at, standings: refused.standings })
-            }
-            Reserved::Failed(unchecked) => {
-                let step = self.attempt.supply(Answer::Unchecked);
-                if !matches!(step, Step::Reply(_) | Step::Retry(_)) {
-                    self.reservation = Some(unchecked.admit());
-                }
-                step
-            }
-        }
+        let goes_on = |step: &Step<_>| !matches!(step, Step::Reply(_) | Step::Retry(_));
+        let (step, kept) = admit::tell(reserved, |answer| self.attempt.supply(answer), goes_on);
+        self.reservation = kept;
+        step
     }
 }
 
