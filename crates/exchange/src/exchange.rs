@@ -107,7 +107,6 @@ pub struct End {
 /// One client request and its answer.
 #[derive(Debug)]
 pub struct Exchange {
-    snapshot: Option<Arc<Snapshot>>,
     arrival: Arrival,
     head: RequestHead,
     /// Who calls, as far as it is known.
@@ -197,8 +196,7 @@ impl Exchange {
                 (State::Answered { dialect }, Err(refusal.reply(dialect, &arrival.request_id)))
             }
         };
-        let snapshot = Some(Arc::clone(snapshot));
-        (Self { snapshot, arrival, head, principal, told, wanted, state, request_body_bytes: 0 }, plan)
+        (Self { arrival, head, principal, told, wanted, state, request_body_bytes: 0 }, plan)
     }
 
     /// An exchange about a head that its data plane could not read: all that can be done is to say so, which the reply does.
@@ -209,8 +207,7 @@ impl Exchange {
         let reply = refusal.reply(dialect, &arrival.request_id);
         let state = State::Answered { dialect };
         let (principal, told) = (Arc::default(), Told::default());
-        let snapshot = None;
-        (Self { snapshot, arrival, head, principal, told, wanted: None, state, request_body_bytes: 0 }, reply)
+        (Self { arrival, head, principal, told, wanted: None, state, request_body_bytes: 0 }, reply)
     }
 
     /// Takes the whole request body and routes the request.
@@ -248,11 +245,7 @@ impl Exchange {
         model: &ModelName,
         detoured: Detoured,
     ) -> Result<Arc<Routed>, Box<LocalReply>> {
-        let snapshot = self.snapshot.as_deref().ok_or(Refusal::BodyBroken);
-        let led = snapshot.and_then(|snapshot| {
-            led_to(snapshot, (&self.head, &self.arrival), (routed, client), model, detoured)
-        });
-        match led {
+        match led_to((&self.head, &self.arrival), (routed, client), model, detoured) {
             Ok(led) => {
                 let led = Arc::new(led);
                 self.state = State::Routed(Arc::clone(&led));
@@ -525,7 +518,7 @@ fn route(
         client_address: head.client_address.parse().ok(),
         principal: granted.principal,
         rule: Arc::clone(rule),
-        prices: Arc::clone(snapshot.prices()),
+        snapshot,
     };
     let method = head.method.clone();
     let client = ClientRequest { method, headers: request_headers, credentials, body, facts };
@@ -546,12 +539,12 @@ fn check_targets(routed: &Routed) -> Result<(), Refusal> {
 
 /// The request of `routed` as if it had asked for `model`.
 fn led_to(
-    snapshot: &Snapshot,
     (head, arrival): (&RequestHead, &Arrival),
     (routed, client): (&Routed, &ClientRequest),
     model: &ModelName,
     detoured: Detoured,
 ) -> Result<Routed, Refusal> {
+    let snapshot = &routed.snapshot;
     let host = head.host.as_deref().unwrap_or_default();
     let rule = snapshot
         .route(&head.listener, host, &client.headers, model)

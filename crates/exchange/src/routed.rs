@@ -10,8 +10,8 @@ use std::time::Instant;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, Method};
 use tollgate_config::bundle::{Call, CostFacts};
-use tollgate_config::prices::{Catalog, Price};
-use tollgate_config::{CompiledRule, CompiledTarget};
+use tollgate_config::prices::Price;
+use tollgate_config::{CompiledRule, CompiledTarget, Snapshot};
 use tollgate_dialect::{Facts, VectorEncoding};
 use tollgate_terms::{Delivery, Dialect, ModelName, Operation, Principal, Usage};
 
@@ -44,7 +44,8 @@ pub struct Routed {
     /// Who called.
     pub(crate) principal: Arc<Principal>,
     pub(crate) rule: Arc<CompiledRule>,
-    pub(crate) prices: Arc<Catalog>,
+    /// The configuration that the rule is of.
+    pub(crate) snapshot: Arc<Snapshot>,
 }
 
 /// What a client sent: every attempt is made from it. Large, and worth dropping once there can be no other attempt.
@@ -84,7 +85,7 @@ impl Routed {
 
     /// What `target` costs: the model that it says it served, where that is known, else the one that it is asked for.
     pub fn price(&self, target: &CompiledTarget, served: Option<&ModelName>) -> Option<&Price> {
-        let price = |model: &ModelName| self.prices.price_at(&target.backend, model.as_str());
+        let price = |model: &ModelName| self.snapshot.prices().price_at(&target.backend, model.as_str());
         served.and_then(price).or_else(|| price(self.upstream_model(target)))
     }
 
