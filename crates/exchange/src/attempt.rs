@@ -14,11 +14,12 @@ use tollgate_config::bundle::CostFacts;
 use tollgate_config::{CompiledRule, CompiledTarget};
 use tollgate_dialect::{AnswerContext, BackendError, ErrorBody, Observer, Reframer, StreamTranslator};
 use tollgate_policy::estimate;
-use tollgate_terms::{BackendFault, Delivery, Dialect, Fault, StreamFraming, Usage, UsageSource};
+use tollgate_terms::{BackendFault, Delivery, Fault, StreamFraming, Usage, UsageSource};
 use tollgate_wire::inflate::{InflateError, Inflater};
 
 use crate::charge::Charging;
 use crate::headers;
+use crate::record::Facts;
 use crate::refusal::{LocalReply, Refusal, client_status, fault_message, reply_headers};
 use crate::response::{BodyKind, Chance, Incoming, Receive, ResponseHead, identify, status_fault};
 use crate::routed::{ClientRequest, Routed};
@@ -34,10 +35,8 @@ pub struct Attempt {
     routed: Arc<Routed>,
     /// Index of the target in the rule.
     target: usize,
-    number: u32,
+    facts: Arc<Facts>,
     started: Instant,
-    started_at_unix_ms: u64,
-    backend_dialect: Dialect,
     state: State,
     observer: Observer,
     asks_usage: bool,
@@ -96,15 +95,27 @@ impl Attempt {
         started: Instant,
         started_at_unix_ms: u64,
     ) -> Option<Self> {
-        let backend_dialect = routed.backend_dialect(routed.rule.targets.get(target)?)?;
+        let to = routed.rule.targets.get(target)?;
+        let facts = Facts {
+            request_id: Arc::clone(&routed.request_id),
+            attempt: number,
+            started_at_ms: started_at_unix_ms,
+            principal: Arc::clone(&routed.principal),
+            route: routed.rule.route.clone(),
+            backend: to.backend.name.clone(),
+            provider: to.backend.schema.provider_name(),
+            operation: routed.operation,
+            client_dialect: routed.dialect,
+            backend_dialect: routed.backend_dialect(to)?,
+            delivery: routed.delivery,
+            requested_model: routed.requested_model().clone(),
+            upstream_model: routed.upstream_model(to).clone(),
+        };
         Some(Self {
             target,
-            number,
             started,
-            started_at_unix_ms,
-            backend_dialect,
             state: State::AwaitDispatch,
-            observer: Observer::new(backend_dialect, routed.operation, routed.delivery),
+            observer: Observer::new(facts.backend_dialect, routed.operation, routed.delivery),
             asks_usage: false,
             charging: Charging::default(),
             backend_is_used_up: false,
@@ -115,6 +126,7 @@ impl Attempt {
             token_times: None,
             unsent: Bytes::new(),
             routed: Arc::clone(routed),
+            facts: Arc::new(facts),
         })
     }
 
@@ -129,14 +141,14 @@ impl Attempt {
     ) -> Step<(ResponseHead, Receive)> {
         let framing = self
             .target()
-            .map_or(StreamFraming::Sse, |target| target.backend.schema.framing(self.backend_dialect));
+            .map_or(StreamFraming::Sse, |target| target.backend.schema.framing(self.facts.backend_dialect));
         let incoming = Incoming::read(&self.routed, framing, status.as_u16(), &headers);
         self.upstream_status = Some(incoming.status);
         self.observer.head(&headers);
-        let answer_id = tollgate_dialect::answer_id_header(self.backend_dialect);
+        let answer_id = tollgate_dialect::answer_id_header(self.facts.backend_dialect);
         self.answer_id = answer_id.and_then(|name| Some(headers::text(&headers, name)?.to_owned()));
         if incoming.body == BodyKind::Error {
-            let fault = status_fault(incoming.status, &headers, self.started_at_unix_ms);
+            let fault = status_fault(incoming.status, &headers, self.facts.started_at_ms);
             let fault = Fault::Backend(fault);
             self.fault = Some(fault.clone());
             if chance == Chance::More {
@@ -171,7 +183,7 @@ impl Attempt {
         let changed = match incoming.body {
             BodyKind::Error => tollgate_dialect::reshape_error(
                 self.routed.dialect,
-                self.backend_dialect,
+                self.facts.backend_dialect,
                 &BackendError {
                     status: incoming.status,
                     content_type: incoming.content_type.as_deref(),
@@ -293,7 +305,7 @@ impl Attempt {
     }
 
     fn is_splice(&self) -> bool {
-        self.backend_dialect == self.routed.dialect
+        self.facts.backend_dialect == self.routed.dialect
     }
 
     fn response_head(&self, incoming: &Incoming, mut headers: HeaderMap) -> ResponseHead {
@@ -325,11 +337,11 @@ impl Attempt {
                 } else {
                     let context = self.answer_context();
                     let translator =
-                        StreamTranslator::new(self.routed.dialect, self.backend_dialect, context)
+                        StreamTranslator::new(self.routed.dialect, self.facts.backend_dialect, context)
                             .ok_or(BackendFault::Unreadable)?;
                     Path::Hub(Box::new(translator))
                 };
-                let events = Reframer::new(framing, self.backend_dialect, FRAME_BYTES_MAX);
+                let events = Reframer::new(framing, self.facts.backend_dialect, FRAME_BYTES_MAX);
                 State::AwaitEvents(Box::new(EventStream::new(path, events, incoming.coding.as_deref())?))
             }
         };
@@ -344,7 +356,7 @@ impl Attempt {
         let context = self.answer_context();
         let translated = tollgate_dialect::translate_answer(
             self.routed.dialect,
-            self.backend_dialect,
+            self.facts.backend_dialect,
             self.routed.operation,
             body,
             &context,
@@ -357,7 +369,7 @@ impl Attempt {
     fn answer_context(&self) -> AnswerContext {
         AnswerContext {
             requested_model: self.routed.requested_model().clone(),
-            created_s: self.started_at_unix_ms / 1000,
+            created_s: self.facts.started_at_ms / 1000,
             fallback_id: self.answer_id.as_deref().unwrap_or(&self.routed.request_id).to_owned(),
             usage_wanted: self.routed.delivery == Delivery::Whole || self.routed.usage_wanted,
             vectors: self.routed.vectors,

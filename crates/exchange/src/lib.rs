@@ -30,7 +30,7 @@ pub use entry::Told;
 pub use exchange::{Arrival, BodyFraming, BodyPlan, End, Exchange, RequestHead};
 pub use journal::{Journal, Opening, Reserved};
 pub use passage::{Passage, PassedRequest};
-pub use record::{Outcome, Record, Summary};
+pub use record::{Facts, Outcome, Record, Summary};
 pub use refusal::{Exceeded, LocalReply, Refusal};
 pub use response::{Chance, Receive, ResponseHead, status_fault};
 pub use routed::{ClientRequest, Routed};

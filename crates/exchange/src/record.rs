@@ -62,9 +62,9 @@ impl Outcome {
     }
 }
 
-/// One attempt at one backend, once it is over.
+/// What is known of an attempt from its beginning.
 #[derive(Debug, Clone, Serialize)]
-pub struct Record {
+pub struct Facts {
     /// The exchange it belongs to.
     pub request_id: Arc<str>,
     /// 1 for the first attempt.
@@ -91,6 +91,14 @@ pub struct Record {
     pub requested_model: ModelName,
     /// The model asked of the backend, after an override.
     pub upstream_model: ModelName,
+}
+
+/// One attempt at one backend, once it is over.
+#[derive(Debug, Clone, Serialize)]
+pub struct Record {
+    /// What was known of it from its beginning.
+    #[serde(flatten)]
+    pub facts: Arc<Facts>,
     /// The model that the backend says it served.
     pub served_model: Option<ModelName>,
     /// How the attempt ended.

@@ -324,7 +324,7 @@ impl Drop for Running {
         let fault = state.fault.clone().unwrap_or(gone);
         state.end_waiting(Some(&fault));
         let (outcome, label) = state.verdict.unwrap_or_else(|| state.verdict());
-        state.records.sort_by_key(|record| record.attempt);
+        state.records.sort_by_key(|record| record.facts.attempt);
         let Some(exchange) = state.exchange else { return };
         let summary = exchange.finish(End {
             status: state.status.unwrap_or(CLIENT_CLOSED_REQUEST),

@@ -9,7 +9,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tollgate_exchange::{Journal, Opening, Outcome, Record};
+use tollgate_exchange::{Facts, Journal, Opening, Outcome, Record};
 use tollgate_ledger::{IndexPlace, Ledger, Options};
 use tollgate_terms::{
     BackendName, Delivery, Dialect, ModelName, Operation, Principal, RouteName, Usage, UsageSource,
@@ -71,23 +71,7 @@ fn facts(request_id: &Arc<str>) -> (Opening, Record) {
         key_id: Some("key-1".into()),
     });
     let (route, backend) = (RouteName::new("default/ai"), BackendName::new("default/backend"));
-    let opening = Opening {
-        request_id: Arc::clone(request_id),
-        attempt: 1,
-        started_at_ms: 1_795_600_000_000,
-        principal: Arc::clone(&principal),
-        route: route.clone(),
-        backend: backend.clone(),
-        provider: "a",
-        operation: Operation::Chat,
-        client_dialect: Dialect::OpenAiChat,
-        backend_dialect: Dialect::OpenAiChat,
-        delivery: Delivery::Stream,
-        requested_model: name("asked-model"),
-        upstream_model: name("sent-model"),
-        reserved: Vec::new(),
-    };
-    let record = Record {
+    let facts = Arc::new(Facts {
         request_id: Arc::clone(request_id),
         attempt: 1,
         started_at_ms: 1_795_600_000_000,
@@ -101,6 +85,10 @@ fn facts(request_id: &Arc<str>) -> (Opening, Record) {
         delivery: Delivery::Stream,
         requested_model: name("asked-model"),
         upstream_model: name("sent-model"),
+    });
+    let opening = Opening { facts: Arc::clone(&facts), reserved: Vec::new() };
+    let record = Record {
+        facts,
         served_model: Some(name("served-model")),
         outcome: Outcome::Complete,
         fault: None,

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use tollgate_exchange::{Opening, Outcome, Record, Reserved};
+use tollgate_exchange::{self as exchange, Opening, Outcome, Record, Reserved};
 use tollgate_terms::{Principal, Usage, UsageSource};
 
 /// A text that the gateway mostly has at hand.
@@ -199,9 +199,9 @@ impl Opened {
     }
 }
 
-impl From<&Opening> for Opened {
-    fn from(opening: &Opening) -> Self {
-        let Opening {
+impl From<&exchange::Facts> for Facts {
+    fn from(facts: &exchange::Facts) -> Self {
+        let exchange::Facts {
             request_id,
             attempt,
             started_at_ms,
@@ -215,9 +215,8 @@ impl From<&Opening> for Opened {
             delivery,
             requested_model,
             upstream_model,
-            reserved,
-        } = opening;
-        let facts = Facts {
+        } = facts;
+        Self {
             request_id: Arc::clone(request_id),
             attempt: *attempt,
             started_at_ms: *started_at_ms,
@@ -231,28 +230,21 @@ impl From<&Opening> for Opened {
             streamed: *delivery == tollgate_terms::Delivery::Stream,
             requested_model: requested_model.shared(),
             upstream_model: upstream_model.shared(),
-        };
+        }
+    }
+}
+
+impl From<&Opening> for Opened {
+    fn from(opening: &Opening) -> Self {
         let amount = |Reserved { limit, amount }: &Reserved| (limit.to_string(), *amount);
-        Self { facts, reserved: reserved.iter().map(amount).collect() }
+        Self { facts: (&*opening.facts).into(), reserved: opening.reserved.iter().map(amount).collect() }
     }
 }
 
 impl From<&Record> for Settled {
     fn from(record: &Record) -> Self {
         let Record {
-            request_id,
-            attempt,
-            started_at_ms,
-            principal,
-            route,
-            backend,
-            provider,
-            operation,
-            client_dialect,
-            backend_dialect,
-            delivery,
-            requested_model,
-            upstream_model,
+            facts,
             served_model,
             outcome,
             fault,
@@ -269,27 +261,12 @@ impl From<&Record> for Settled {
             time_per_output_token,
             delivered,
         } = record;
-        let facts = Facts {
-            request_id: Arc::clone(request_id),
-            attempt: *attempt,
-            started_at_ms: *started_at_ms,
-            principal: Arc::clone(principal),
-            route: route.shared(),
-            backend: backend.shared(),
-            provider: (*provider).into(),
-            operation: operation.metric_name(*client_dialect).into(),
-            client_dialect: client_dialect.label().into(),
-            backend_dialect: backend_dialect.label().into(),
-            streamed: *delivery == tollgate_terms::Delivery::Stream,
-            requested_model: requested_model.shared(),
-            upstream_model: upstream_model.shared(),
-        };
         let mut counts: BTreeMap<Label, u64> = BTreeMap::new();
         for loss in losses {
             *counts.entry(loss.kind.label().into()).or_default() += 1;
         }
         Self {
-            facts,
+            facts: (&**facts).into(),
             served_model: served_model.as_ref().map(tollgate_terms::ModelName::shared),
             outcome: outcome.label().into(),
             fault: fault.map(Label::from),

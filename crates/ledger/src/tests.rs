@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use proptest::prelude::*;
-use tollgate_exchange::{Journal, Opening, Outcome, Record, Reserved};
+use tollgate_exchange::{Facts, Journal, Opening, Outcome, Record, Reserved};
 use tollgate_terms::{
     BackendName, Delivery, Dialect, ModelName, Operation, Principal, RouteName, Usage, UsageSource,
 };
@@ -25,9 +25,9 @@ fn name(text: &str) -> ModelName {
     ModelName::parse(text).expect("a name")
 }
 
-pub(crate) fn opening(number: u32) -> Opening {
+fn facts(number: u32) -> Arc<Facts> {
     let principal = Principal { team: Some(format!("team-{}", number % 3).into()), ..Principal::default() };
-    Opening {
+    Arc::new(Facts {
         request_id: format!("request-{}", number / 2).into(),
         attempt: number % 2 + 1,
         started_at_ms: 1_795_600_000_000 + u64::from(number) * 60_000,
@@ -41,26 +41,17 @@ pub(crate) fn opening(number: u32) -> Opening {
         delivery: Delivery::Stream,
         requested_model: name("asked"),
         upstream_model: name("sent"),
-        reserved: vec![Reserved { limit: "Budget/default/b".into(), amount: 7 }],
-    }
+    })
+}
+
+pub(crate) fn opening(number: u32) -> Opening {
+    let reserved = Reserved { limit: "Budget/default/b".into(), amount: 7 };
+    Opening { facts: facts(number), reserved: vec![reserved] }
 }
 
 pub(crate) fn record(number: u32) -> Record {
-    let Opening { request_id, attempt, started_at_ms, principal, route, backend, .. } = opening(number);
     Record {
-        request_id,
-        attempt,
-        started_at_ms,
-        principal,
-        route,
-        backend,
-        provider: "a",
-        operation: Operation::Chat,
-        client_dialect: Dialect::OpenAiChat,
-        backend_dialect: Dialect::OpenAiChat,
-        delivery: Delivery::Stream,
-        requested_model: name("asked"),
-        upstream_model: name("sent"),
+        facts: facts(number),
         served_model: number.is_multiple_of(5).then(|| name("served")),
         outcome: Outcome::Complete,
         fault: None,

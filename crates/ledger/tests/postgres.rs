@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use server::Server;
-use tollgate_exchange::{Journal, Outcome, Record};
+use tollgate_exchange::{Facts, Journal, Outcome, Record};
 use tollgate_ledger::usage::{Dimension, Format, Query, Source};
 use tollgate_ledger::{IndexPlace, Ledger, Options};
 use tollgate_terms::{
@@ -47,7 +47,7 @@ fn record(gateway: u32, number: u32) -> Record {
     let outcomes = [Outcome::Complete, Outcome::ClientGone, Outcome::Error, Outcome::Timeout];
     let outcome = outcomes.get(number as usize % 9).copied().unwrap_or(Outcome::Complete);
     let source = if outcome == Outcome::Error { UsageSource::None } else { UsageSource::ProviderFinal };
-    Record {
+    let facts = Facts {
         request_id: format!("{gateway}-{}", number / 2).into(),
         attempt: number % 2 + 1,
         started_at_ms: 1_795_600_000_000 + u64::from(number) * 3_600_000,
@@ -61,6 +61,9 @@ fn record(gateway: u32, number: u32) -> Record {
         delivery: Delivery::Stream,
         requested_model: name("asked"),
         upstream_model: name("sent"),
+    };
+    Record {
+        facts: Arc::new(facts),
         served_model: (!number.is_multiple_of(3)).then(|| name("served")),
         outcome,
         fault: (outcome != Outcome::Complete).then_some("status"),

@@ -184,13 +184,13 @@ impl<'a> Answer<'a> {
             total_tokens: usage.total_tokens(),
         };
         Self {
-            request_model: record.upstream_model.as_str(),
+            request_model: record.facts.upstream_model.as_str(),
             response_model: record.served_model.as_ref().map(|model| model.as_str()),
-            provider: record.provider,
+            provider: record.facts.provider,
             usage: (record.usage_source != UsageSource::None).then_some(fields),
             usage_source: record.usage_source,
             cost_usd: record.cost_nanodollars.map(dollars),
-            backend: record.backend.as_ref(),
+            backend: record.facts.backend.as_ref(),
             time_to_first_token_ms: record.time_to_first_token.map(milliseconds),
             time_per_output_token_ms: record.time_per_output_token.map(milliseconds),
         }
@@ -200,8 +200,8 @@ impl<'a> Answer<'a> {
 impl<'a> Tried<'a> {
     fn new(record: &'a Record) -> Self {
         Self {
-            backend: record.backend.as_ref(),
-            model: record.upstream_model.as_str(),
+            backend: record.facts.backend.as_ref(),
+            model: record.facts.upstream_model.as_str(),
             outcome: record.outcome.label(),
             fault: record.fault,
             status: record.upstream_status,

@@ -168,14 +168,14 @@ impl<'a> Key<'a> {
     fn of(record: &'a Record) -> Self {
         let failed = record.outcome != Outcome::Complete;
         Self {
-            operation: record.operation.metric_name(record.client_dialect),
-            provider: record.provider,
-            original_model: record.requested_model.as_str(),
-            request_model: record.upstream_model.as_str(),
+            operation: record.facts.operation.metric_name(record.facts.client_dialect),
+            provider: record.facts.provider,
+            original_model: record.facts.requested_model.as_str(),
+            request_model: record.facts.upstream_model.as_str(),
             response_model: record.served_model.as_ref().map_or(UNKNOWN, |model| model.as_str()),
             error: failed.then(|| record.fault.unwrap_or(OTHER_ERROR)),
-            route: record.route.as_ref(),
-            backend: record.backend.as_ref(),
+            route: record.facts.route.as_ref(),
+            backend: record.facts.backend.as_ref(),
             outcome: record.outcome.label(),
             usage_source: source_label(record.usage_source),
         }

@@ -85,11 +85,9 @@ impl Telemetry {
     }
 
     /// Takes in an attempt that is about to be dispatched, which is looked at only if somebody keeps account.
-    pub fn opened(&self, opening: impl FnOnce() -> Option<Opening>) {
-        if let Some(journal) = &self.journal
-            && let Some(opening) = opening()
-        {
-            journal.opened(&opening);
+    pub fn opened(&self, opening: impl FnOnce() -> Opening) {
+        if let Some(journal) = &self.journal {
+            journal.opened(&opening());
         }
     }
 
@@ -190,8 +188,8 @@ impl Telemetry {
                     tollgate_chat::Effect::Cost => "cost",
                     tollgate_chat::Effect::Meaning => "meaning",
                 },
-                client_dialect: record.client_dialect.label(),
-                backend_dialect: record.backend_dialect.label(),
+                client_dialect: record.facts.client_dialect.label(),
+                backend_dialect: record.facts.backend_dialect.label(),
             };
             self.families.losses.get_or_create(&labels).inc();
         }
@@ -204,7 +202,7 @@ impl Telemetry {
         }
         if record.usage_source == UsageSource::ProviderFinal {
             for contradiction in record.usage.contradictions() {
-                let provider = ("provider", record.provider.into());
+                let provider = ("provider", record.facts.provider.into());
                 let kind = ("contradiction", contradiction.label().into());
                 self.families.contradictions.get_or_create(&vec![provider, kind]).inc();
             }
@@ -212,15 +210,15 @@ impl Telemetry {
     }
 
     fn count_retry(&self, before: &Record, record: &Record) {
-        let route = ("route", record.route.as_ref().into());
-        let backend = ("backend", record.backend.as_ref().into());
+        let route = ("route", record.facts.route.as_ref().into());
+        let backend = ("backend", record.facts.backend.as_ref().into());
         let reason = ("reason", before.fault.unwrap_or("other").into());
         self.families.retries.get_or_create(&vec![route, backend, reason]).inc();
-        if before.backend != record.backend {
+        if before.facts.backend != record.facts.backend {
             let labels = FallbackLabels {
-                route: record.route.clone(),
-                from_backend: before.backend.clone(),
-                to_backend: record.backend.clone(),
+                route: record.facts.route.clone(),
+                from_backend: before.facts.backend.clone(),
+                to_backend: record.facts.backend.clone(),
             };
             self.families.fallbacks.get_or_create(&labels).inc();
         }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tollgate_chat::{Effect, Loss, LossKind};
-use tollgate_exchange::{CostError, Outcome, Record, Summary};
+use tollgate_exchange::{CostError, Facts, Outcome, Record, Summary};
 use tollgate_telemetry::{AccessLog, Options, Reload, Telemetry};
 use tollgate_terms::{BackendName, Delivery, Dialect, ModelName, Operation, RouteName, Usage, UsageSource};
 
@@ -17,8 +17,8 @@ fn model(text: &str) -> ModelName {
     ModelName::parse(text).expect("a model name")
 }
 
-fn record() -> Record {
-    Record {
+fn facts() -> Facts {
+    Facts {
         request_id: "01J".into(),
         attempt: 1,
         started_at_ms: 1_767_225_599_000,
@@ -32,6 +32,12 @@ fn record() -> Record {
         delivery: Delivery::Whole,
         requested_model: model("fast"),
         upstream_model: model("gpt-4o-mini"),
+    }
+}
+
+fn record() -> Record {
+    Record {
+        facts: Arc::new(facts()),
         served_model: Some(model("gpt-4o-mini-2024-07-18")),
         outcome: Outcome::Complete,
         fault: None,
@@ -88,12 +94,15 @@ fn fallback() -> Summary {
         ..record()
     };
     let second = Record {
-        attempt: 2,
-        backend: BackendName::new("default/two"),
-        provider: "anthropic",
-        backend_dialect: Dialect::AnthropicMessages,
-        delivery: Delivery::Stream,
-        upstream_model: model("claude"),
+        facts: Arc::new(Facts {
+            attempt: 2,
+            backend: BackendName::new("default/two"),
+            provider: "anthropic",
+            backend_dialect: Dialect::AnthropicMessages,
+            delivery: Delivery::Stream,
+            upstream_model: model("claude"),
+            ..facts()
+        }),
         served_model: Some(model("claude")),
         usage: Usage { input_tokens: 20, output_tokens: 5, cached_input_tokens: 21, ..Usage::default() },
         cost_nanodollars: Some(1_234_567_891),
@@ -121,7 +130,7 @@ fn refused() -> Summary {
 /// The client leaves in the middle of a stream that never told its usage.
 fn abandoned() -> Summary {
     let attempt = Record {
-        delivery: Delivery::Stream,
+        facts: Arc::new(Facts { delivery: Delivery::Stream, ..facts() }),
         outcome: Outcome::ClientGone,
         fault: Some("client_gone"),
         usage: Usage { input_tokens: 300, output_tokens: 7, ..Usage::default() },
@@ -209,7 +218,8 @@ fn model_names_past_the_bound_become_one() {
         Telemetry::new(Options { model_names_max: 3, ..Options::new("1.2.3") }).expect("telemetry");
     for number in 0..100 {
         let name = model(&format!("m{number}"));
-        let attempt = Record { requested_model: name.clone(), upstream_model: name, ..record() };
+        let facts = Facts { requested_model: name.clone(), upstream_model: name, ..facts() };
+        let attempt = Record { facts: Arc::new(facts), ..record() };
         telemetry.record(&summary(vec![attempt]));
     }
     let text = telemetry.encode_metrics();

@@ -22,7 +22,7 @@ impl Attempt {
         let routed = Arc::clone(&self.routed);
         let Some(target) = routed.rule.targets.get(self.target) else { return self.internal() };
         let charging = Charging::new(&routed, client, target, admission);
-        let mut draft = Draft::new(&routed, client, target, self.backend_dialect);
+        let mut draft = Draft::new(&routed, client, target, self.facts.backend_dialect);
         draft.answer_tokens_max = charging.answer_tokens_max();
         for stage in DISPATCH {
             if let Err(refusal) = run(stage, &mut draft) {
@@ -40,7 +40,7 @@ impl Attempt {
             return self.ask_credential(request, offered.unwrap_or_default());
         }
         self.state = State::AwaitQuota(request, offered.unwrap_or_default());
-        let id = format!("{}/{}", routed.request_id, self.number).into();
+        let id = format!("{}/{}", routed.request_id, self.facts.attempt).into();
         Step::Ask(Need::Quota { id, claims })
     }
 
@@ -124,7 +124,7 @@ impl Attempt {
             path: &request.path,
             body: &request.body,
             service: backend.schema.signing_service(),
-            unix_s: self.started_at_unix_ms / 1000,
+            unix_s: self.facts.started_at_ms / 1000,
         };
         let shown = credential.kind.show(proof, unsigned, &mut request.headers);
         shown.map_err(|_| Refusal::MissingCredential)

@@ -12,24 +12,8 @@ use crate::record::{Outcome, Record};
 
 impl Attempt {
     /// What is known of the attempt before it is dispatched, with what was reserved for it.
-    pub fn opening(&self) -> Option<Opening> {
-        let (routed, target) = (&self.routed, self.target()?);
-        Some(Opening {
-            request_id: Arc::clone(&routed.request_id),
-            attempt: self.number,
-            started_at_ms: self.started_at_unix_ms,
-            principal: Arc::clone(&routed.principal),
-            route: routed.rule.route.clone(),
-            backend: target.backend.name.clone(),
-            provider: target.backend.schema.provider_name(),
-            operation: routed.operation,
-            client_dialect: routed.dialect,
-            backend_dialect: self.backend_dialect,
-            delivery: routed.delivery,
-            requested_model: routed.requested_model().clone(),
-            upstream_model: routed.upstream_model(target).clone(),
-            reserved: self.charging.reserved(),
-        })
+    pub fn opening(&self) -> Opening {
+        Opening { facts: Arc::clone(&self.facts), reserved: self.charging.reserved() }
     }
 
     /// The fact sheet of the attempt, once it is over.
@@ -57,26 +41,14 @@ impl Attempt {
         let cost_nanodollars = routed
             .price(target, self.observer.served_model())
             .filter(|_| usage_source != UsageSource::None)
-            .map(|price| price::cost(price, &usage, self.started_at_unix_ms));
+            .map(|price| price::cost(price, &usage, self.facts.started_at_ms));
         let facts = routed.cost_facts(target, &usage);
         let time_per_output_token = self.token_times.and_then(|(first, last)| {
             let gaps = u32::try_from(usage.output_tokens.checked_sub(1)?).ok()?;
             last.saturating_duration_since(first).checked_div(gaps)
         });
         Some(Record {
-            request_id: Arc::clone(&routed.request_id),
-            attempt: self.number,
-            started_at_ms: self.started_at_unix_ms,
-            principal: Arc::clone(&routed.principal),
-            route: routed.rule.route.clone(),
-            backend: target.backend.name.clone(),
-            provider: target.backend.schema.provider_name(),
-            operation: routed.operation,
-            client_dialect: routed.dialect,
-            backend_dialect: self.backend_dialect,
-            delivery: routed.delivery,
-            requested_model: routed.requested_model().clone(),
-            upstream_model: routed.upstream_model(target).clone(),
+            facts: self.facts,
             served_model: self.observer.served_model().cloned(),
             outcome: fault.as_ref().map_or(Outcome::Complete, Outcome::of),
             fault: fault.as_ref().map(Fault::label),

@@ -236,7 +236,7 @@ impl Pair {
 
     fn finish(&self, attempt: Attempt) -> Result<(), String> {
         let record = attempt.finish(Ending::Delivered, Instant::now()).ok_or("no record")?;
-        let is_as_meant = record.backend_dialect == self.backend && record.fault.is_none();
+        let is_as_meant = record.facts.backend_dialect == self.backend && record.fault.is_none();
         if is_as_meant { Ok(()) } else { Err(format!("{record:?}")) }
     }
 
