@@ -54,6 +54,7 @@ const CHECKS: &[(&str, Check)] = &[
     ("lock files", files::lock_only_with_cargo),
     ("vendors", words::core_names_no_vendor),
     ("attributes", words::nothing_is_allowed_or_ignored),
+    ("unsafe code", words::code_is_checked_by_the_compiler),
     ("code map", documents::code_map_is_complete),
     ("features", documents::features_are_those_of_the_goldens),
     ("dependency reasons", documents::dependencies_are_explained),

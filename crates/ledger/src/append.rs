@@ -1,6 +1,7 @@
-//! Appending: what several threads add at one time is given to the kernel in one write.
+//! Appending: a thread puts its frame in the [`Front`], which the kernel keeps, and goes on. Ten times a second, or when there is no room
+//! left, all of it is written to the segment at once.
 //!
-//! A thread queues its frame, and then waits for the file. Whoever gets the file first writes what all have queued; the others find
+//! Where the front is not kept a thread waits for the file as well. Whoever gets it first writes what all have queued; the others find
 //! their own written and go on. So nobody returns before the kernel has what he brought, and nobody waits for more than two writes.
 
 use std::collections::HashMap;
@@ -11,6 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::entry::AttemptId;
+use crate::front::Front;
 use crate::segment::{self, Position};
 use crate::status::Status;
 
@@ -30,9 +32,9 @@ pub(crate) struct Appender {
     status: Arc<Status>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Queue {
-    bytes: Vec<u8>,
+    front: Front,
     /// How many frames were ever queued.
     sequence: u64,
     /// The frames of attempts that run: the next segment begins with them.
@@ -78,8 +80,7 @@ impl Appender {
     /// Goes on behind `at`, where `file` stands. These attempts run according to what is before.
     pub(crate) fn new(
         folder: PathBuf,
-        file: File,
-        at: Position,
+        (file, at, front): (File, Position, Front),
         segment_bytes: u64,
         status: Arc<Status>,
         open: HashMap<AttemptId, Box<[u8]>>,
@@ -96,26 +97,17 @@ impl Appender {
             is_torn: false,
             full: Vec::new(),
         };
-        let queue = Queue { open, ..Queue::default() };
+        let queue = Queue { front, sequence: 0, open };
         Self { queue: Mutex::new(queue), tail: Mutex::new(tail), written: AtomicU64::new(0), status }
     }
 
     /// Adds a frame. When this returns the kernel has it, or the disk is in trouble.
-    pub(crate) fn append(&self, frame: Vec<u8>, change: Change) {
+    pub(crate) fn append(&self, frame: &[u8], change: Change) {
         if frame.is_empty() {
             // Longer than any frame may be.
             self.status.lost.add(1);
         }
-        let own = {
-            let mut queue = lock(&self.queue);
-            queue.bytes.extend_from_slice(&frame);
-            queue.sequence += 1;
-            match change {
-                Change::Begins(id) => drop(queue.open.insert(id, frame.into_boxed_slice())),
-                Change::Ends(id) => drop(queue.open.remove(&id)),
-            }
-            queue.sequence
-        };
+        let Some(own) = self.queue(frame, change) else { return };
         // A write takes a microsecond: to sleep until it is done would take longer.
         for _ in 0..GLANCES {
             if self.written.load(Ordering::Acquire) >= own {
@@ -130,20 +122,32 @@ impl Appender {
         self.write_until(own, &mut lock(&self.tail));
     }
 
+    /// Queues a frame. Returns its number, if it is not kept before it is written.
+    fn queue(&self, frame: &[u8], change: Change) -> Option<u64> {
+        let mut queue = lock(&self.queue);
+        while !queue.front.push(frame) {
+            drop(queue);
+            self.write(&mut lock(&self.tail));
+            queue = lock(&self.queue);
+        }
+        queue.sequence += 1;
+        match change {
+            Change::Begins(id) => drop(queue.open.insert(id, frame.into())),
+            Change::Ends(id) => drop(queue.open.remove(&id)),
+        }
+        (!queue.front.is_kept()).then_some(queue.sequence)
+    }
+
     /// Writes what is queued, unless somebody has done it as far as `own`.
     fn write_until(&self, own: u64, tail: &mut Tail) {
         if tail.sequence < own {
             self.write(tail);
-            self.written.store(tail.sequence, Ordering::Release);
         }
     }
 
-    /// Tries again to write what could not be written.
-    pub(crate) fn retry(&self) {
-        let mut tail = lock(&self.tail);
-        if !tail.backlog.is_empty() {
-            self.write(&mut tail);
-        }
+    /// Writes what is queued, and what could not be written before.
+    pub(crate) fn flush(&self) {
+        self.write(&mut lock(&self.tail));
     }
 
     /// What has come since the last time.
@@ -161,14 +165,14 @@ impl Appender {
             let mut queue = lock(&self.queue);
             tail.behind += queue.sequence - tail.sequence;
             tail.sequence = queue.sequence;
-            if tail.backlog.is_empty() {
-                std::mem::swap(&mut tail.backlog, &mut queue.bytes);
-            } else {
-                tail.backlog.append(&mut queue.bytes);
-            }
+            let at = tail.at;
+            queue.front.take(&mut tail.backlog, at);
             // Together with the queue: what runs is what the old segment will say of it, and nothing else.
             is_full.then(|| queue.open.values().cloned().collect::<Vec<_>>())
         };
+        if tail.backlog.is_empty() {
+            return;
+        }
         match tail.write_backlog() {
             Ok(bytes) => {
                 self.status.bytes.add(bytes);
@@ -185,6 +189,10 @@ impl Appender {
         {
             self.status.write.failed("a new segment cannot be made", &error);
         }
+        if tail.backlog.is_empty() {
+            lock(&self.queue).front.is_written(tail.at);
+        }
+        self.written.store(tail.sequence, Ordering::Release);
     }
 }
 
@@ -246,7 +254,8 @@ mod tests {
 
     fn appender(file: File, status: &Arc<Status>) -> Appender {
         let at = Position { segment: 1, offset: 0 };
-        Appender::new("/nowhere".into(), file, at, 1 << 20, Arc::clone(status), HashMap::new())
+        let begun = (file, at, Front::Lost(Vec::new()));
+        Appender::new("/nowhere".into(), begun, 1 << 20, Arc::clone(status), HashMap::new())
     }
 
     fn id(attempt: u32) -> AttemptId {
@@ -259,7 +268,7 @@ mod tests {
         let file = File::options().write(true).open("/dev/full").expect("a full disk");
         let appender = appender(file, &status);
         for number in 0..20 {
-            appender.append(vec![1; 1 << 20], Change::Ends(id(number)));
+            appender.append(&[1; 1 << 20], Change::Ends(id(number)));
         }
         assert_eq!((status.write.failures(), status.write.fails()), (20, true));
         assert!((9..20).contains(&status.lost.get()), "{}", status.lost.get());
@@ -274,10 +283,10 @@ mod tests {
         std::fs::write(&path, b"").expect("a file");
         // A file that is not open to write stands for a disk that does not take anything.
         let appender = appender(File::open(&path).expect("a file"), &status);
-        appender.append(b"one".to_vec(), Change::Ends(id(1)));
-        appender.append(b"two".to_vec(), Change::Ends(id(2)));
+        appender.append(b"one", Change::Ends(id(1)));
+        appender.append(b"two", Change::Ends(id(2)));
         lock(&appender.tail).file = Arc::new(File::options().write(true).open(&path).expect("a file"));
-        appender.retry();
+        appender.flush();
         assert_eq!(std::fs::read(&path).expect("a file"), b"onetwo");
         assert_eq!((status.write.fails(), status.lost.get(), status.bytes.get()), (false, 0, 6));
     }

@@ -5,7 +5,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::entry::{Entry, Said, Settled, decode};
+use crate::entry::{Attempt, Said, decode};
 use crate::frame::{self, Next};
 use crate::segment::{self, MAGIC, Position};
 
@@ -21,7 +21,7 @@ pub(crate) struct Follower {
 /// Some entries that follow each other.
 #[derive(Debug)]
 pub(crate) struct Batch {
-    pub(crate) settled: Vec<Settled>,
+    pub(crate) settled: Vec<Attempt>,
     /// Where they end.
     pub(crate) to: Position,
     /// Bytes that could not be read and were passed over.
@@ -36,7 +36,11 @@ impl Follower {
     /// The entries behind `from`, as far as `limit` at most. At the end `to` is `from`.
     pub(crate) fn batch(&self, from: Position, limit: Position) -> io::Result<Batch> {
         let nothing = Batch { settled: Vec::new(), to: from, damaged: 0 };
-        let end = if from.segment == limit.segment { limit.offset } else { self.length(from.segment)? };
+        let end = if from.segment == limit.segment {
+            limit.offset
+        } else {
+            segment::length(&self.folder, from.segment)?
+        };
         if from.offset < end {
             return self.read(from, end);
         }
@@ -64,15 +68,6 @@ impl Follower {
         &self.folder
     }
 
-    /// How long a segment is; 0 where there is none any more.
-    fn length(&self, number: u64) -> io::Result<u64> {
-        match fs::metadata(segment::path(&self.folder, number)) {
-            Ok(metadata) => Ok(metadata.len()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
-            Err(error) => Err(error),
-        }
-    }
-
     fn read(&self, from: Position, end: u64) -> io::Result<Batch> {
         let mut file = File::open(segment::path(&self.folder, from.segment))?;
         file.seek(SeekFrom::Start(from.offset))?;
@@ -85,8 +80,8 @@ impl Follower {
         let Some(mut left) = start else { return Ok(damaged) };
         let mut settled = Vec::new();
         while let Next::Whole(payload, length) = frame::next(left) {
-            if let Said::Entry(Entry::Settled(entry)) = decode(payload) {
-                settled.push(*entry);
+            if let Said::Settled(attempt) = decode(payload) {
+                settled.push(*attempt);
             }
             left = left.get(length..).unwrap_or_default();
         }

@@ -54,6 +54,15 @@ pub(crate) fn next(bytes: &[u8]) -> Next<'_> {
     }
 }
 
+/// The payloads of the whole frames with which these bytes begin.
+pub(crate) fn payloads(mut bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::from_fn(move || {
+        let Next::Whole(payload, length) = next(bytes) else { return None };
+        bytes = bytes.get(length..).unwrap_or_default();
+        Some(payload)
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,20 +1,21 @@
 //! The running ledger: it takes in what happens, and has threads of its own for the disk and the database.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Write};
 use std::path::Path;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use tollgate_exchange::{Journal, Opening, Record};
+use tollgate_exchange::{Facts, Journal, Opening, Record};
 
 use crate::append::{Appender, Change};
-use crate::entry::{EntryRef, Opened, Settled, encode};
+use crate::entry::{Attempt, AttemptId, write_again, write_opened, write_orphaned, write_settled};
 use crate::folder::{Folder, FolderError};
 use crate::follow::Follower;
 use crate::frame::frame;
+use crate::front::Front;
 use crate::index::{self, Filler, IndexPlace};
 use crate::metrics::LedgerMetrics;
 use crate::replay::{Replay, Replayed};
@@ -70,6 +71,15 @@ impl Ledger {
     /// # Errors
     /// When another process has it, or it cannot be read or written.
     pub fn open(folder: &Path, options: &Options) -> Result<Self, FolderError> {
+        Self::open_with(folder, options, Front::open)
+    }
+
+    /// As [`open`](Self::open), with a front that is opened by `front`.
+    pub(crate) fn open_with(
+        folder: &Path,
+        options: &Options,
+        front: impl FnOnce(&Path, Position) -> Front,
+    ) -> Result<Self, FolderError> {
         let folder = Folder::take(folder)?;
         let path = folder.path.clone();
         let failed = |error| FolderError::Io(path.clone(), error);
@@ -77,18 +87,19 @@ impl Ledger {
         let mut replay = Replay::read(&path).map_err(failed)?;
         let orphans = replay.orphans();
         // Until each is settled it belongs to what a new segment begins with.
-        let open = orphans.iter().map(|orphan| (orphan.facts.id(), opened_frame(orphan).into_boxed_slice()));
-        let (file, at) = continued(&path, replay.end).map_err(failed)?;
-        let bytes = options.segment_bytes;
-        let appender = Appender::new(path.clone(), file, at, bytes, Arc::clone(&status), open.collect());
+        let opened = |orphan: &Attempt| frame(|payload| write_again(orphan, payload)).into_boxed_slice();
+        let open = orphans.iter().map(|orphan| (orphan.id(), opened(orphan))).collect();
+        let (file, at) = continued(&path, &replay).map_err(failed)?;
+        let begun = (file, at, front(&path, at));
+        let appender = Appender::new(path.clone(), begun, options.segment_bytes, Arc::clone(&status), open);
         let appender = Arc::new(appender);
-        let orphans: Vec<_> = orphans.into_iter().map(Opened::orphaned).collect();
+        let orphans: Vec<_> = orphans.into_iter().map(Attempt::orphaned).collect();
         for orphan in &orphans {
-            add_settled(&appender, orphan);
+            appender.append(&frame(|payload| write_orphaned(orphan, payload)), Change::Ends(orphan.id()));
         }
         status.orphaned.add(orphans.len() as u64);
         let replayed = Replayed {
-            orphaned: orphans.iter().map(|orphan| orphan.facts.id()).collect(),
+            orphaned: orphans.iter().map(Attempt::id).collect(),
             torn_bytes: replay.torn_bytes,
             duplicates: replay.duplicates,
         };
@@ -105,6 +116,12 @@ impl Ledger {
     /// What it counts, for the page of metrics.
     pub fn metrics(&self) -> LedgerMetrics {
         LedgerMetrics(Arc::clone(&self.status))
+    }
+
+    /// Writes to the segment what has come.
+    #[cfg(test)]
+    pub(crate) fn flush(&self) {
+        self.appender.flush();
     }
 
     /// Has the disk keep everything and the database take it, which has at most `patience` for it. Entries that come later are still
@@ -135,34 +152,35 @@ impl Drop for Ledger {
 
 impl Journal for Ledger {
     fn opened(&self, opening: &Opening) {
-        let opened = Opened::from(opening);
-        self.appender.append(opened_frame(&opened), Change::Begins(opened.facts.id()));
+        let frame = frame(|payload| write_opened(opening, payload));
+        self.appender.append(&frame, Change::Begins(id(&opening.facts)));
         self.status.opened.add(1);
     }
 
     fn settled(&self, record: &Record) {
-        add_settled(&self.appender, &Settled::from(record));
+        let frame = frame(|payload| write_settled(record, payload));
+        self.appender.append(&frame, Change::Ends(id(&record.facts)));
         self.status.settled.add(1);
     }
 }
 
-fn add_settled(appender: &Appender, settled: &Settled) {
-    let frame = frame(|payload| encode(EntryRef::Settled(settled), payload));
-    appender.append(frame, Change::Ends(settled.facts.id()));
+fn id(facts: &Facts) -> AttemptId {
+    AttemptId { request_id: Arc::clone(&facts.request_id), attempt: facts.attempt }
 }
 
-fn opened_frame(opened: &Opened) -> Vec<u8> {
-    frame(|payload| encode(EntryRef::Opened(opened), payload))
-}
-
-/// The segment in which the process before has stopped, and where to go on in it; or a new one.
-fn continued(folder: &Path, end: Option<Position>) -> io::Result<(File, Position)> {
-    if let Some(end) = end.filter(|end| end.offset > 0) {
-        return Ok((segment::reopen(folder, end.segment, end.offset)?, end));
-    }
-    let number = end.map_or(0, |end| end.segment) + 1;
-    let (file, offset) = segment::create(folder, number, &[])?;
-    Ok((file, Position { segment: number, offset }))
+/// The segment in which the process before has stopped, and where to go on in it; or a new one. What was left is in it then.
+fn continued(folder: &Path, replay: &Replay) -> io::Result<(File, Position)> {
+    let (mut file, mut at) = match replay.end.filter(|end| end.offset > 0) {
+        Some(end) => (segment::reopen(folder, end.segment, end.offset)?, end),
+        None => {
+            let segment = replay.end.map_or(0, |end| end.segment) + 1;
+            let (file, offset) = segment::create(folder, segment, &[])?;
+            (file, Position { segment, offset })
+        }
+    };
+    file.write_all(&replay.left)?;
+    at.offset += replay.left.len() as u64;
+    Ok((file, at))
 }
 
 fn tell(replayed: &Replayed) {

@@ -13,6 +13,7 @@ mod entry;
 mod folder;
 mod follow;
 mod frame;
+mod front;
 mod index;
 #[cfg(test)]
 mod killed_tests;
@@ -26,7 +27,7 @@ mod sync;
 mod tests;
 pub mod usage;
 
-pub use entry::{AttemptId, Entry, Opened, Settled, Tokens};
+pub use entry::AttemptId;
 pub use folder::FolderError;
 pub use index::{IndexError, IndexPlace, catch_up};
 pub use ledger::{Ledger, Options};

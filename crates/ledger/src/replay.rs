@@ -4,7 +4,9 @@ use std::collections::{HashMap, HashSet};
 use std::io;
 use std::path::Path;
 
-use crate::entry::{AttemptId, Entry, Opened, Said};
+use crate::entry::{Attempt, AttemptId, Said, decode};
+use crate::frame;
+use crate::front;
 use crate::segment::{self, Contents, Position};
 
 /// What was found at the start.
@@ -21,12 +23,14 @@ pub struct Replayed {
 /// What the last segments say.
 #[derive(Default)]
 pub(crate) struct Replay {
-    open: HashMap<AttemptId, Opened>,
+    open: HashMap<AttemptId, Attempt>,
     settled: HashSet<AttemptId>,
     pub(crate) torn_bytes: u64,
     pub(crate) duplicates: u64,
     /// Where to go on: the last segment, and what of it is good. `None` for a ledger that is new.
     pub(crate) end: Option<Position>,
+    /// What belongs behind that and is in no segment yet.
+    pub(crate) left: Vec<u8>,
 }
 
 impl Replay {
@@ -49,19 +53,21 @@ impl Replay {
             replay.torn_bytes = extent.rest;
             replay.end = Some(Position { segment: number, offset: extent.length });
         }
-        Ok(replay)
+        let left = front::left(folder, replay.end.unwrap_or_default())?;
+        frame::payloads(&left).for_each(|payload| replay.take(decode(payload)));
+        Ok(Self { left, ..replay })
     }
 
     fn take(&mut self, said: Said) {
         match said {
-            Said::Entry(Entry::Opened(opened)) => {
-                let id = opened.facts.id();
+            Said::Opened(attempt) => {
+                let id = attempt.id();
                 if !self.settled.contains(&id) {
-                    self.open.insert(id, *opened);
+                    self.open.insert(id, *attempt);
                 }
             }
-            Said::Entry(Entry::Settled(settled)) => {
-                let id = settled.facts.id();
+            Said::Settled(attempt) => {
+                let id = attempt.id();
                 self.open.remove(&id);
                 if !self.settled.insert(id) {
                     self.duplicates += 1;
@@ -72,9 +78,9 @@ impl Replay {
     }
 
     /// The attempts that ran, in the order in which they began.
-    pub(crate) fn orphans(&mut self) -> Vec<Opened> {
-        let mut orphans: Vec<_> = self.open.drain().map(|(_, opened)| opened).collect();
-        orphans.sort_by_key(|opened| (opened.facts.started_at_ms, opened.facts.id()));
+    pub(crate) fn orphans(&mut self) -> Vec<Attempt> {
+        let mut orphans: Vec<_> = self.open.drain().map(|(_, attempt)| attempt).collect();
+        orphans.sort_by_key(|attempt| (attempt.started_at_ms, attempt.id()));
         orphans
     }
 }

@@ -4,11 +4,11 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use crate::entry::{Begun, EntryRef, Said, decode, encode};
+use crate::entry::{Begun, Said, decode, write_begun};
 use crate::frame::{self, Next};
 
 /// First bytes of each segment, with the version of its frames.
-pub(crate) const MAGIC: &[u8; 8] = b"TGLEDGR1";
+pub(crate) const MAGIC: &[u8; 8] = b"TGLEDGR2";
 
 const SUFFIX: &str = "segment";
 
@@ -38,11 +38,20 @@ pub(crate) fn numbers(folder: &Path) -> io::Result<Vec<u64>> {
     Ok(numbers)
 }
 
+/// How long a segment is; 0 where there is none any more.
+pub(crate) fn length(folder: &Path, number: u64) -> io::Result<u64> {
+    match fs::metadata(path(folder, number)) {
+        Ok(metadata) => Ok(metadata.len()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
+        Err(error) => Err(error),
+    }
+}
+
 /// Makes segment `number`, which begins with these frames of attempts that run. It appears whole or not at all.
 pub(crate) fn create(folder: &Path, number: u64, carried: &[Box<[u8]>]) -> io::Result<(File, u64)> {
     let begun = Begun { carried: carried.len() as u64 };
     let mut bytes = MAGIC.to_vec();
-    bytes.extend(frame::frame(|payload| encode(EntryRef::Begun(&begun), payload)));
+    bytes.extend(frame::frame(|payload| write_begun(&begun, payload)));
     carried.iter().for_each(|frame| bytes.extend_from_slice(frame));
     let unfinished = folder.join("unfinished");
     let mut options = OpenOptions::new();

@@ -47,7 +47,7 @@ pub(crate) fn sync(
     status: &Arc<Status>,
     before: Position,
 ) -> Position {
-    appender.retry();
+    appender.flush();
     let unsynced = appender.unsynced();
     let to = unsynced.to;
     if to == before {

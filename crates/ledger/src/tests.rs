@@ -7,12 +7,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use proptest::prelude::*;
-use tollgate_exchange::{Facts, Journal, Opening, Outcome, Record, Reserved};
+use tollgate_chat::{Effect, Loss, LossKind};
+use tollgate_exchange::{Charge, Facts, Journal, Opening, Outcome, Record, Reserved};
 use tollgate_terms::{
     BackendName, Delivery, Dialect, ModelName, Operation, Principal, RouteName, Usage, UsageSource,
 };
 
-use crate::entry::{Entry, Said};
+use crate::entry::{Attempt, Said, decode, write_opened, write_settled};
+use crate::front::Front;
 use crate::segment::{self, Contents};
 use crate::usage::{Dimension, Query, Source};
 use crate::{AttemptId, FolderError, Ledger, Options};
@@ -80,9 +82,9 @@ pub(crate) fn entries(folder: &Path) -> (BTreeSet<AttemptId>, BTreeMap<AttemptId
         let contents = Contents::load(folder, number).expect("a segment");
         assert!(contents.is_well_begun(), "segment {number}");
         contents.read(|said| match said {
-            Said::Entry(Entry::Opened(entry)) => drop(opened.insert(entry.facts.id())),
-            Said::Entry(Entry::Settled(entry)) => {
-                settled.entry(entry.facts.id()).or_insert(entry.outcome.into_owned());
+            Said::Opened(attempt) => drop(opened.insert(attempt.id())),
+            Said::Settled(attempt) => {
+                settled.entry(attempt.id()).or_insert(attempt.outcome);
             }
             Said::Begun(_) => {}
             Said::Unknown => panic!("an entry that cannot be read"),
@@ -96,21 +98,88 @@ pub(crate) fn usage(folder: &Path, by: &[Dimension]) -> crate::usage::Report {
     Source::folder(folder).report(&query).expect("a report")
 }
 
+/// What `write` writes, read again.
+fn read(write: impl FnOnce(&mut Vec<u8>)) -> Attempt {
+    let mut payload = Vec::new();
+    write(&mut payload);
+    match decode(&payload) {
+        Said::Opened(attempt) | Said::Settled(attempt) => *attempt,
+        said => panic!("{said:?}"),
+    }
+}
+
+fn counts(counts: &[(&str, u64)]) -> BTreeMap<String, u64> {
+    counts.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect()
+}
+
 #[test]
-fn a_record_is_told_whole() {
-    let settled = crate::Settled::from(&record(10));
-    let text = serde_json::to_string(&settled).expect("JSON");
-    assert_eq!(serde_json::from_str::<crate::Settled>(&text).ok().as_ref(), Some(&settled));
-    let expected = r#"{"facts":{"request_id":"request-5","attempt":1,"started_at_ms":1795600600000,"principal":{"team":"team-1"},"route":"default/ai","backend":"default/b0","provider":"a","operation":"chat","client_dialect":"openai_chat","backend_dialect":"openai_chat","streamed":true,"requested_model":"asked","upstream_model":"sent"},"served_model":"served","outcome":"complete","upstream_status":200,"usage":{"input":10,"output":1,"total":11},"usage_source":"provider_final","cost_nanodollars":10,"duration_us":5000,"time_to_first_token_us":1000,"delivered":true}"#;
-    assert_eq!(text, expected);
+fn what_is_known_of_an_attempt_is_told_whole() {
+    let opened = read(|payload| write_opened(&opening(10), payload));
+    let expected = Attempt {
+        request_id: "request-5".to_owned(),
+        attempt: 1,
+        started_at_ms: 1_795_600_600_000,
+        team: Some("team-1".to_owned()),
+        route: "default/ai".to_owned(),
+        backend: "default/b0".to_owned(),
+        provider: "a".to_owned(),
+        operation: "chat".to_owned(),
+        client_dialect: "openai_chat".to_owned(),
+        backend_dialect: "openai_chat".to_owned(),
+        streamed: true,
+        requested_model: "asked".to_owned(),
+        upstream_model: "sent".to_owned(),
+        reserved: counts(&[("Budget/default/b", 7)]),
+        ..Attempt::default()
+    };
+    assert_eq!(opened, expected);
+    let loss = |kind| Loss { pointer: "/a".to_owned(), kind, effect: Effect::Meaning };
+    let charge = |limit: &str, used| Charge { limit: limit.into(), counter: "c".into(), taken: 1, used };
+    let record = Record {
+        fault: Some("cut"),
+        charges: vec![charge("one", 18), charge("two", 0)],
+        losses: [LossKind::Sampling, LossKind::Citation, LossKind::Sampling].map(loss).to_vec(),
+        time_per_output_token: Some(Duration::ZERO),
+        ..record(10)
+    };
+    let settled = read(|payload| write_settled(&record, payload));
+    let expected = Attempt {
+        reserved: BTreeMap::new(),
+        served_model: Some("served".to_owned()),
+        outcome: "complete".to_owned(),
+        fault: Some("cut".to_owned()),
+        upstream_status: Some(200),
+        input_tokens: 10,
+        output_tokens: 1,
+        total_tokens: 11,
+        usage_source: "provider_final".to_owned(),
+        cost_nanodollars: Some(10),
+        charges: counts(&[("one", 18), ("two", 0)]),
+        losses: counts(&[("sampling", 2), ("citation", 1)]),
+        duration_us: 5000,
+        time_to_first_token_us: Some(1000),
+        time_per_output_token_us: Some(0),
+        delivered: true,
+        ..expected
+    };
+    assert_eq!(settled, expected);
+}
+
+/// What is written by hand is what the library writes, member by member: anything that knows the messages can read a ledger.
+#[test]
+fn an_entry_is_protobuf() {
+    let mut payload = Vec::new();
+    write_settled(&record(10), &mut payload);
+    let attempt = read(|read| read.extend_from_slice(&payload));
+    assert_eq!(prost::Message::encode_to_vec(&attempt), payload[1..]);
 }
 
 /// What an older gateway has written is read, and what a later one has written too.
 #[test]
 fn members_that_are_missing_or_new_do_no_harm() {
-    let old = r#"{"facts":{"request_id":"r","attempt":1,"started_at_ms":0,"route":"a/b","backend":"a/c","provider":"p","operation":"chat","client_dialect":"x","backend_dialect":"y","requested_model":"m","upstream_model":"n","newer":{}},"outcome":"complete","later":[1]}"#;
-    let settled: crate::Settled = serde_json::from_str(old).expect("an entry");
-    assert_eq!((settled.usage_source.as_ref(), settled.cost_nanodollars), ("none", None));
+    // Member 1 is "r"; member 99 is a text, and member 100 a number.
+    let attempt = read(|payload| payload.extend_from_slice(b"s\x0a\x01r\x9a\x06\x03new\xa0\x06\x07"));
+    assert_eq!(attempt, Attempt { request_id: "r".to_owned(), ..Attempt::default() });
 }
 
 #[test]
@@ -133,6 +202,7 @@ fn attempts_without_an_end_are_orphaned_once_even_if_they_began_segments_ago() {
     for number in 2..200 {
         ledger.opened(&opening(number));
         ledger.settled(&record(number));
+        ledger.flush();
     }
     ledger.opened(&opening(1));
     drop(ledger);
@@ -153,6 +223,7 @@ fn a_newest_segment_that_lost_its_beginning_is_made_up_for_by_the_one_before() {
     ledger.opened(&opening(0));
     for number in 2..40 {
         ledger.settled(&record(number));
+        ledger.flush();
     }
     drop(ledger);
     let last = *segment::numbers(folder.path()).expect("segments").last().expect("one");
@@ -200,6 +271,7 @@ fn old_segments_go_once_they_are_in_the_table() {
     let ledger = Ledger::open(folder.path(), &options).expect("a ledger");
     for number in 0..100 {
         ledger.settled(&record(number));
+        ledger.flush();
     }
     ledger.close(Duration::from_secs(10));
     assert_eq!(segment::numbers(folder.path()).expect("segments").len(), 1);
@@ -251,9 +323,9 @@ fn several_threads_write_at_one_time() {
             });
         }
     });
+    drop(ledger);
     let (opened, settled) = entries(folder.path());
     assert_eq!((opened.len(), settled.len()), (2000, 2000));
-    drop(ledger);
     assert!(Ledger::open(folder.path(), &options()).expect("a ledger").replayed().orphaned.is_empty());
 }
 
@@ -265,6 +337,9 @@ enum Deed {
     /// The process ends, and of the last bytes so many are lost.
     Cut(usize),
     Reopen,
+    /// The process is killed.
+    Kill,
+    Flush,
 }
 
 fn deed() -> impl Strategy<Value = Deed> {
@@ -273,6 +348,8 @@ fn deed() -> impl Strategy<Value = Deed> {
         8 => (0..40_u32).prop_map(Deed::Settle),
         1 => (0..2000_usize).prop_map(Deed::Cut),
         1 => Just(Deed::Reopen),
+        1 => Just(Deed::Kill),
+        2 => Just(Deed::Flush),
     ]
 }
 
@@ -298,9 +375,18 @@ proptest! {
 
     /// Whatever is done, and wherever the last segment is cut: what is whole is there, and what ran is orphaned.
     #[test]
-    fn the_ledger_is_what_its_model_is(deeds in proptest::collection::vec(deed(), 0..120)) {
-        let folder = tempfile::tempdir().expect("a folder");
-        let mut ledger = Ledger::open(folder.path(), &options()).expect("a ledger");
+    fn the_ledger_is_what_its_model_is(
+        deeds in proptest::collection::vec(deed(), 0..120),
+        is_kept in proptest::bool::ANY,
+    ) {
+        let mut folder = tempfile::tempdir().expect("a folder");
+        let open = |folder: &Path| {
+            let front = |folder: &Path, at| if is_kept { Front::open(folder, at) } else { Front::Lost(Vec::new()) };
+            // It is written when this test says so.
+            let options = Options { sync_every: Duration::from_secs(3600), ..options() };
+            Ledger::open_with(folder, &options, front).expect("a ledger")
+        };
+        let mut ledger = open(folder.path());
         let mut model = Model::default();
         for deed in deeds {
             match deed {
@@ -321,23 +407,40 @@ proptest! {
                     let (opened, settled) = entries(folder.path());
                     prop_assert!(opened.is_subset(&model.opened));
                     model = Model { opened, settled };
-                    ledger = Ledger::open(folder.path(), &options()).expect("a ledger");
+                    ledger = open(folder.path());
                     let found: BTreeSet<_> = ledger.replayed().orphaned.iter().cloned().collect();
                     prop_assert_eq!(found, model.reopen());
                 }
-                Deed::Reopen => {
+                Deed::Flush => ledger.flush(),
+                Deed::Kill | Deed::Reopen => {
+                    // What there is without an orderly end.
+                    let left = copy(folder.path());
                     drop(ledger);
-                    ledger = Ledger::open(folder.path(), &options()).expect("a ledger");
+                    if let Deed::Kill = deed {
+                        folder = left;
+                    }
+                    ledger = open(folder.path());
                     let found: BTreeSet<_> = ledger.replayed().orphaned.iter().cloned().collect();
                     prop_assert_eq!(found, model.reopen());
                     prop_assert_eq!(ledger.replayed().torn_bytes, 0);
                 }
             }
         }
+        drop(ledger);
         let (opened, settled) = entries(folder.path());
         prop_assert_eq!(opened, model.opened);
         prop_assert_eq!(settled, model.settled);
     }
+}
+
+/// All files of a folder, in another.
+fn copy(folder: &Path) -> tempfile::TempDir {
+    let to = tempfile::tempdir().expect("a folder");
+    for file in fs::read_dir(folder).expect("a folder") {
+        let file = file.expect("a file");
+        fs::copy(file.path(), to.path().join(file.file_name())).expect("a copy");
+    }
+    to
 }
 
 /// Cuts bytes off the last segment, but not the beginning that it was made with.

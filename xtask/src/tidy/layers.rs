@@ -17,6 +17,7 @@ const LAYERS: &[(&str, u8, Purity)] = &[
     ("terms", 0, Pure),
     ("wire", 0, Pure),
     ("envoy", 0, Edge),
+    ("mapped", 0, Edge),
     ("chat", 1, Pure),
     ("manifest", 1, Pure),
     ("dialect", 2, Pure),

@@ -71,6 +71,24 @@ fn switches_in(file: &File) -> Vec<Finding> {
     findings
 }
 
+/// The only file with code that the compiler cannot check.
+const UNCHECKED: &str = "crates/mapped/src/lib.rs";
+
+/// The workspace denies unsafe code, and nothing but [`UNCHECKED`] expects it.
+pub(super) fn code_is_checked_by_the_compiler(repository: &Repository) -> Vec<Finding> {
+    let sources = repository.files.iter().filter(|file| file.path.ends_with(".rs") && file.path != UNCHECKED);
+    sources.flat_map(unchecked_in).collect()
+}
+
+fn unchecked_in(file: &File) -> Vec<Finding> {
+    let code = blanked(&file.text, Strings::Blanked);
+    let has_it =
+        |line: &str| line.split(|letter: char| !letter.is_alphanumeric()).any(|word| word == "unsafe");
+    let lines = code.lines().enumerate().filter(|(_, line)| has_it(line));
+    let message = "unsafe code stands in crates/mapped alone";
+    lines.map(|(at, _)| Finding::new(format!("{}:{}", file.path, at + 1), message)).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -95,6 +113,20 @@ mod tests {
         assert!(places(core_names_no_vendor, "crates/host/src/openai.rs", "use OpenAi;").is_empty());
         assert!(places(core_names_no_vendor, "crates/proxy/tests/a.rs", "use OpenAi;").is_empty());
         assert!(places(core_names_no_vendor, "crates/proxy/examples/a/b.rs", "use OpenAi;").is_empty());
+    }
+
+    #[test]
+    fn what_is_not_checked_is_found_outside_of_its_place() {
+        let text =
+            "// unsafe\n#[expect(unsafe_code, reason = \"unsafe\")]\nfn unsafe_name() { unsafe { a() } }\n";
+        assert_eq!(
+            places(code_is_checked_by_the_compiler, "crates/a/src/b.rs", text),
+            ["crates/a/src/b.rs:2", "crates/a/src/b.rs:3"]
+        );
+        assert!(places(code_is_checked_by_the_compiler, UNCHECKED, text).is_empty());
+        assert!(
+            places(code_is_checked_by_the_compiler, "crates/a/src/b.rs", "fn is_unsafely() {}\n").is_empty()
+        );
     }
 
     #[test]

@@ -1,10 +1,11 @@
 //! The columns of the table, the same in both databases, and what an entry says in each of them.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::entry::{Facts, Settled, Tokens};
+use crate::entry::Attempt;
 use crate::usage::day_of;
 
 /// The table of attempts, and that of how far each ledger was read.
@@ -57,46 +58,43 @@ pub(crate) const COLUMNS: [(&str, &str); 36] = [
 /// A value of a column.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
-pub(crate) enum Value {
+pub(crate) enum Value<'a> {
     Null,
     Number(i64),
-    Text(String),
+    Text(Cow<'a, str>),
 }
 
 /// What `settled`, of the ledger `gateway`, says in each column.
-pub(crate) fn values(settled: &Settled, gateway: &str) -> [Value; COLUMNS.len()] {
-    let Settled { facts, usage, .. } = settled;
-    let Facts { principal, .. } = facts;
-    let Tokens { input, cached_input, cache_creation_input, output, reasoning, total } = *usage;
+pub(crate) fn values<'a>(settled: &'a Attempt, gateway: &'a str) -> [Value<'a>; COLUMNS.len()] {
     [
-        text(&facts.request_id),
-        number(u64::from(facts.attempt)),
+        text(&settled.request_id),
+        number(u64::from(settled.attempt)),
         text(gateway),
-        number(facts.started_at_ms),
-        text(&day_of(facts.started_at_ms)),
-        optional(principal.user.as_deref()),
-        optional(principal.team.as_deref()),
-        optional(principal.application.as_deref()),
-        optional(principal.key_id.as_deref()),
-        text(&facts.route),
-        text(&facts.backend),
-        text(&facts.provider),
-        text(&facts.operation),
-        text(&facts.client_dialect),
-        text(&facts.backend_dialect),
-        number(u64::from(facts.streamed)),
-        text(&facts.requested_model),
-        text(&facts.upstream_model),
+        number(settled.started_at_ms),
+        Value::Text(day_of(settled.started_at_ms).into()),
+        optional(settled.user.as_deref()),
+        optional(settled.team.as_deref()),
+        optional(settled.application.as_deref()),
+        optional(settled.key_id.as_deref()),
+        text(&settled.route),
+        text(&settled.backend),
+        text(&settled.provider),
+        text(&settled.operation),
+        text(&settled.client_dialect),
+        text(&settled.backend_dialect),
+        number(u64::from(settled.streamed)),
+        text(&settled.requested_model),
+        text(&settled.upstream_model),
         optional(settled.served_model.as_deref()),
         text(&settled.outcome),
         optional(settled.fault.as_deref()),
         settled.upstream_status.map_or(Value::Null, |status| number(u64::from(status))),
-        number(input),
-        number(cached_input),
-        number(cache_creation_input),
-        number(output),
-        number(reasoning),
-        number(total),
+        number(settled.input_tokens),
+        number(settled.cached_input_tokens),
+        number(settled.cache_creation_input_tokens),
+        number(settled.output_tokens),
+        number(settled.reasoning_tokens),
+        number(settled.total_tokens),
         text(&settled.usage_source),
         settled.cost_nanodollars.map_or(Value::Null, number),
         counts(&settled.losses),
@@ -125,22 +123,22 @@ pub(crate) fn names() -> String {
     COLUMNS.map(|(name, _)| name).join(", ")
 }
 
-pub(crate) fn number(value: u64) -> Value {
+pub(crate) fn number(value: u64) -> Value<'static> {
     Value::Number(i64::try_from(value.min(NUMBER_MAX)).unwrap_or(i64::MAX))
 }
 
 /// PostgreSQL has no text with a NUL in it, and a caller may have one in its name.
-fn text(value: &str) -> Value {
-    Value::Text(if value.contains('\0') { value.replace('\0', "\u{fffd}") } else { value.to_owned() })
+fn text(value: &str) -> Value<'_> {
+    Value::Text(if value.contains('\0') { value.replace('\0', "\u{fffd}").into() } else { value.into() })
 }
 
-fn optional(value: Option<&str>) -> Value {
+fn optional(value: Option<&str>) -> Value<'_> {
     value.map_or(Value::Null, text)
 }
 
-fn counts<K: Serialize + Ord>(counts: &BTreeMap<K, u64>) -> Value {
+fn counts(counts: &BTreeMap<String, u64>) -> Value<'static> {
     if counts.is_empty() {
         return Value::Null;
     }
-    text(&serde_json::to_string(counts).unwrap_or_default())
+    Value::Text(serde_json::to_string(counts).unwrap_or_default().into())
 }

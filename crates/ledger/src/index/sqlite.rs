@@ -14,7 +14,7 @@ use crate::segment::Position;
 /// How long to wait for whoever has the file.
 const BUSY: Duration = Duration::from_secs(5);
 
-impl ToSql for Value {
+impl ToSql for Value<'_> {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
         Ok(ToSqlOutput::Borrowed(match self {
             Self::Null => ValueRef::Null,

@@ -1,0 +1,173 @@
+//! Writing entries from what the gateway has at hand, without making a message of owned texts first: it is done for each request.
+
+use prost::Message;
+use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint};
+use tollgate_exchange::{Facts, Opening, Record};
+use tollgate_terms::{Delivery, Principal, Usage};
+
+use super::{Attempt, BEGUN, Begun, OPENED, SETTLED, source_label};
+
+/// The first entry of a segment.
+pub(crate) fn write_begun(begun: &Begun, payload: &mut Vec<u8>) {
+    payload.push(BEGUN);
+    payload.extend_from_slice(&begun.encode_to_vec());
+}
+
+/// An attempt that is about to be dispatched.
+pub(crate) fn write_opened(opening: &Opening, payload: &mut Vec<u8>) {
+    let Opening { facts, reserved } = opening;
+    payload.push(OPENED);
+    let mut members = Members(payload);
+    members.facts(facts);
+    for reserved in reserved {
+        members.count(17, &reserved.limit, reserved.amount);
+    }
+}
+
+/// An attempt that is over.
+pub(crate) fn write_settled(record: &Record, payload: &mut Vec<u8>) {
+    let Record {
+        facts,
+        served_model,
+        outcome,
+        fault,
+        upstream_status,
+        usage,
+        usage_source,
+        cost_nanodollars,
+        charges,
+        // Expressions and their mistakes are told by metrics.
+        cost_errors: _,
+        losses,
+        duration,
+        time_to_first_token,
+        time_per_output_token,
+        delivered,
+    } = record;
+    payload.push(SETTLED);
+    let mut members = Members(payload);
+    members.facts(facts);
+    members.optional_text(18, served_model.as_ref().map(|model| model.as_str()));
+    members.text(19, outcome.label());
+    members.optional_text(20, *fault);
+    members.optional_number(21, upstream_status.map(u64::from));
+    members.usage(usage);
+    members.text(28, source_label(*usage_source));
+    members.optional_number(29, *cost_nanodollars);
+    for charge in charges {
+        members.count(30, &charge.limit, charge.used);
+    }
+    for (at, loss) in losses.iter().enumerate() {
+        let label = loss.kind.label();
+        let is_one = |other: &&tollgate_chat::Loss| other.kind.label() == label;
+        // Told with the first of its kind. There are few.
+        if !losses.iter().take(at).any(|before| is_one(&before)) {
+            members.count(31, label, losses.iter().filter(is_one).count() as u64);
+        }
+    }
+    members.number(32, micros(*duration));
+    members.optional_number(33, time_to_first_token.map(micros));
+    members.optional_number(34, time_per_output_token.map(micros));
+    members.number(35, u64::from(*delivered));
+}
+
+/// An attempt that was dispatched and is not over, as it was read.
+pub(crate) fn write_again(attempt: &Attempt, payload: &mut Vec<u8>) {
+    payload.push(OPENED);
+    payload.extend_from_slice(&attempt.encode_to_vec());
+}
+
+/// An attempt that was orphaned.
+pub(crate) fn write_orphaned(attempt: &Attempt, payload: &mut Vec<u8>) {
+    payload.push(SETTLED);
+    payload.extend_from_slice(&attempt.encode_to_vec());
+}
+
+/// Members of a message. As protobuf has it, numbers that are 0 and texts that are empty are not written, unless their absence
+/// means something else.
+struct Members<'a>(&'a mut Vec<u8>);
+
+impl Members<'_> {
+    fn facts(&mut self, facts: &Facts) {
+        let Facts {
+            request_id,
+            attempt,
+            started_at_ms,
+            principal,
+            route,
+            backend,
+            provider,
+            operation,
+            client_dialect,
+            backend_dialect,
+            delivery,
+            requested_model,
+            upstream_model,
+        } = facts;
+        self.text(1, request_id);
+        self.number(2, u64::from(*attempt));
+        self.number(3, *started_at_ms);
+        let Principal { user, team, application, key_id } = &**principal;
+        self.optional_text(4, user.as_deref());
+        self.optional_text(5, team.as_deref());
+        self.optional_text(6, application.as_deref());
+        self.optional_text(7, key_id.as_deref());
+        self.text(8, route.as_ref());
+        self.text(9, backend.as_ref());
+        self.text(10, provider);
+        self.text(11, operation.metric_name(*client_dialect));
+        self.text(12, client_dialect.label());
+        self.text(13, backend_dialect.label());
+        self.number(14, u64::from(*delivery == Delivery::Stream));
+        self.text(15, requested_model.as_str());
+        self.text(16, upstream_model.as_str());
+    }
+
+    fn usage(&mut self, usage: &Usage) {
+        self.number(22, usage.input_tokens);
+        self.number(23, usage.cached_input_tokens);
+        self.number(24, usage.cache_creation_input_tokens);
+        self.number(25, usage.output_tokens);
+        self.number(26, usage.reasoning_tokens);
+        self.number(27, usage.total_tokens());
+    }
+
+    fn text(&mut self, tag: u32, text: &str) {
+        self.optional_text(tag, Some(text).filter(|text| !text.is_empty()));
+    }
+
+    fn optional_text(&mut self, tag: u32, text: Option<&str>) {
+        if let Some(text) = text {
+            encode_key(tag, WireType::LengthDelimited, self.0);
+            encode_varint(text.len() as u64, self.0);
+            self.0.extend_from_slice(text.as_bytes());
+        }
+    }
+
+    fn number(&mut self, tag: u32, number: u64) {
+        self.optional_number(tag, Some(number).filter(|number| *number != 0));
+    }
+
+    fn optional_number(&mut self, tag: u32, number: Option<u64>) {
+        if let Some(number) = number {
+            encode_key(tag, WireType::Varint, self.0);
+            encode_varint(number, self.0);
+        }
+    }
+
+    /// An entry of a map: a message of its own, whose members are the key, 1, and the value, 2.
+    fn count(&mut self, tag: u32, name: &str, count: u64) {
+        encode_key(tag, WireType::LengthDelimited, self.0);
+        let length = 1 + encoded_len_varint(name.len() as u64) + name.len() + 1 + encoded_len_varint(count);
+        encode_varint(length as u64, self.0);
+        encode_key(1, WireType::LengthDelimited, self.0);
+        encode_varint(name.len() as u64, self.0);
+        self.0.extend_from_slice(name.as_bytes());
+        encode_key(2, WireType::Varint, self.0);
+        encode_varint(count, self.0);
+    }
+}
+
+fn micros(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
