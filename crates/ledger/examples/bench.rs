@@ -40,8 +40,10 @@ fn measure(ledger: &Ledger, threads: u32, what: &str) {
         let run = |thread| {
             move || {
                 let attempt = |number| {
-                    let request_id: Arc<str> = format!("{thread:08}-0000-4000-8000-{number:012}").into();
-                    let (opening, record) = facts(&request_id);
+                    // As random as the ids of requests are, and in the order of time.
+                    let scattered = u64::from(thread * ATTEMPTS + number).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+                    let request_id: Arc<str> = format!("{scattered:016x}-4000-8000-{number:012}").into();
+                    let (opening, record) = facts(&request_id, number);
                     let began = Instant::now();
                     ledger.opened(&opening);
                     ledger.settled(&record);
@@ -62,7 +64,7 @@ fn measure(ledger: &Ledger, threads: u32, what: &str) {
     );
 }
 
-fn facts(request_id: &Arc<str>) -> (Opening, Record) {
+fn facts(request_id: &Arc<str>, number: u32) -> (Opening, Record) {
     let name = |text| ModelName::parse(text).expect("a name");
     let principal = Arc::new(Principal {
         user: Some("somebody".into()),
@@ -74,7 +76,7 @@ fn facts(request_id: &Arc<str>) -> (Opening, Record) {
     let facts = Arc::new(Facts {
         request_id: Arc::clone(request_id),
         attempt: 1,
-        started_at_ms: 1_795_600_000_000,
+        started_at_ms: 1_795_600_000_000 + u64::from(number / 20),
         principal,
         route,
         backend,

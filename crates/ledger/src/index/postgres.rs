@@ -21,7 +21,7 @@ pub(super) fn open(url: &str) -> Result<Client, IndexError> {
     let mut client = connect(url)?;
     let mut transaction = client.transaction()?;
     transaction.execute("SELECT pg_advisory_xact_lock($1)", &[&LOCK])?;
-    transaction.batch_execute(&definition())?;
+    transaction.batch_execute(&definition(""))?;
     transaction.commit()?;
     Ok(client)
 }

@@ -15,7 +15,7 @@ pub(crate) const POSITIONS: &str = "tollgate_positions";
 /// Largest number that is stored. A provider that lies must not make sums overflow that others are in too.
 const NUMBER_MAX: u64 = 1 << 53;
 
-/// Each column with its type. The first two are the key.
+/// Each column with its type.
 pub(crate) const COLUMNS: [(&str, &str); 36] = [
     ("request_id", "TEXT NOT NULL"),
     ("attempt", "BIGINT NOT NULL"),
@@ -106,12 +106,13 @@ pub(crate) fn values<'a>(settled: &'a Attempt, gateway: &'a str) -> [Value<'a>; 
     ]
 }
 
-/// What makes the tables where there are none.
-pub(crate) fn definition() -> String {
+/// What makes the tables where there are none; `options` are those of the table of attempts.
+///
+/// The time comes first in its key: ids are random, and rows that come one after the other have their places side by side.
+pub(crate) fn definition(options: &str) -> String {
     let columns: Vec<_> = COLUMNS.iter().map(|(name, kind)| format!("{name} {kind}")).collect();
     format!(
-        "CREATE TABLE IF NOT EXISTS {TABLE} ({}, PRIMARY KEY (request_id, attempt));
-         CREATE INDEX IF NOT EXISTS {TABLE}_by_time ON {TABLE} (started_at_ms);
+        "CREATE TABLE IF NOT EXISTS {TABLE} ({}, PRIMARY KEY (started_at_ms, request_id, attempt)) {options};
          CREATE TABLE IF NOT EXISTS {POSITIONS}
          (gateway TEXT PRIMARY KEY, segment BIGINT NOT NULL, bytes BIGINT NOT NULL);",
         columns.join(", ")

@@ -31,9 +31,7 @@ pub(super) fn open(file: &Path) -> Result<Connection, IndexError> {
     connection.pragma_update(None, "journal_mode", "wal")?;
     // The segments are what survives; the table can be made from them.
     connection.pragma_update(None, "synchronous", "normal")?;
-    // In KiB: the key of the table is random, and so is what is touched of it.
-    connection.pragma_update(None, "cache_size", -16_384)?;
-    connection.execute_batch(&definition())?;
+    connection.execute_batch(&definition("WITHOUT ROWID"))?;
     Ok(connection)
 }
 
