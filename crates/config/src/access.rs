@@ -24,6 +24,8 @@ pub struct CompiledAccess {
     pub access: Access,
     /// The expressions of the authorization rules, in their order.
     pub expressions: Vec<Option<Program>>,
+    /// The header in which backends are told whose API key it was.
+    pub client_id_header: Option<HeaderName>,
     /// Headers that only the gateway may set: what a client sends in them is taken out.
     pub owned_headers: Vec<HeaderName>,
     /// Headers that it reads keys or tokens from.
@@ -108,11 +110,13 @@ impl CompiledAccess {
         let of_keys = access.api_keys.iter().filter_map(|api_keys| api_keys.client_id_header.as_deref());
         let providers = access.jwt.iter().flat_map(|jwt| &jwt.providers);
         let of_tokens = providers.flat_map(|provider| &provider.claim_headers);
+        let client_id_header = of_keys.clone().next().map(header).transpose()?;
         let owned = of_keys.chain(of_tokens.map(|(name, _)| name.as_str()));
         Ok(Self {
             name: name.into(),
             access: access.clone(),
             expressions: expressions.collect::<Result<_, _>>()?,
+            client_id_header,
             owned_headers: owned.map(header).collect::<Result<_, _>>()?,
             credential_headers: read.collect::<Result<_, _>>()?,
         })

@@ -91,10 +91,9 @@ impl Charging {
         let claimed = found
             .into_iter()
             .map(|(limit, owner, counter)| {
-                let most = limit.limit.measure.as_ref().map_or(0, |measure| most.of(measure));
                 // A backend is asked anew by each attempt, whoever was asked before.
                 let admission = if owner == Owner::Backend { Admission::First } else { admission };
-                let mut claim = claim::claim(limit, counter, admission, most);
+                let mut claim = claim::claim(limit, counter, admission, |measure| most.of(measure));
                 let detoured = routed.detoured.as_ref();
                 claim.shadow |= detoured.is_some_and(|detoured| detoured.limits.contains(&limit.name));
                 Claimed { claim, admission, limit: Arc::clone(limit), owner }
@@ -106,7 +105,7 @@ impl Charging {
     /// Looks for the limits that are for a request which is passed on as it is: only those on requests are.
     pub(crate) fn of_passage(limits: &[Arc<CompiledLimit>], subject: &Subject<'_>) -> Self {
         let claimed = limits.iter().filter_map(|limit| {
-            let claim = claim::claim(limit, limit.counter(subject)?, Admission::First, 0);
+            let claim = claim::claim(limit, limit.counter(subject)?, Admission::First, |_| 0);
             Some(Claimed { claim, admission: Admission::First, limit: Arc::clone(limit), owner: Owner::Rule })
         });
         Self { claimed: claimed.collect(), ..Self::default() }

@@ -81,14 +81,14 @@ struct Proved<'a> {
 /// Why it is not let in.
 pub fn authorize(access: &CompiledAccess, keyring: &Keyring, caller: &Caller<'_>) -> Result<Granted, Denied> {
     let keys = keyring.of(&access.name);
-    let mut principal = Principal::default();
+    let mut principal = Arc::default();
     let mut headers = Vec::new();
     if let Some(api_keys) = &access.access.api_keys {
         let client = client(api_keys, keys.ok_or(Denied::Unproved)?, keyring, caller)?;
-        if let Some((name, value)) = client_id_header(api_keys, &client) {
+        if let Some((name, value)) = client_id_header(access, &client) {
             headers.push((name, value));
         }
-        principal = Principal::clone(&client);
+        principal = client;
     }
     let mut proved = None;
     if let Some(jwt) = &access.access.jwt {
@@ -96,13 +96,13 @@ pub fn authorize(access: &CompiledAccess, keyring: &Keyring, caller: &Caller<'_>
         if let Some((at, proved)) = proved.as_ref()
             && let Some(provider) = jwt.providers.get(*at)
         {
-            principal = over(token::principal(provider, &proved.claims), principal);
+            principal = Arc::new(over(token::principal(provider, &proved.claims), &principal));
             headers.extend(token::claim_headers(provider, &proved.claims));
         }
     }
     let proved = proved.map(|(_, proved)| proved);
     if rules::permits(access, caller, &principal, proved.as_ref()) {
-        return Ok(Granted { principal: Arc::new(principal), headers });
+        return Ok(Granted { principal, headers });
     }
     // Who has shown nothing may have more luck with something.
     let has_shown = access.access.api_keys.is_some() || proved.is_some() || access.access.jwt.is_none();
@@ -123,9 +123,9 @@ fn client(
     keyring.client(keys, key).ok_or(Denied::Unproved)
 }
 
-fn client_id_header(api_keys: &ApiKeys, client: &Principal) -> Option<(HeaderName, HeaderValue)> {
-    let name = api_keys.client_id_header.as_deref()?;
-    Some((name.parse().ok()?, HeaderValue::from_str(client.key_id.as_deref()?).ok()?))
+fn client_id_header(access: &CompiledAccess, client: &Principal) -> Option<(HeaderName, HeaderValue)> {
+    let name = access.client_id_header.clone()?;
+    Some((name, HeaderValue::from_str(client.key_id.as_deref()?).ok()?))
 }
 
 /// The first good token, and the place of its provider; `None` where there is none and need not be.
@@ -163,12 +163,12 @@ fn token_of<'a>(
 }
 
 /// What `first` says, and what it leaves open as `second` says it.
-fn over(first: Principal, second: Principal) -> Principal {
+fn over(first: Principal, second: &Principal) -> Principal {
     Principal {
-        user: first.user.or(second.user),
-        team: first.team.or(second.team),
-        application: first.application.or(second.application),
-        key_id: second.key_id.or(first.key_id),
+        user: first.user.or_else(|| second.user.clone()),
+        team: first.team.or_else(|| second.team.clone()),
+        application: first.application.or_else(|| second.application.clone()),
+        key_id: second.key_id.clone().or(first.key_id),
     }
 }
 

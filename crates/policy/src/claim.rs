@@ -16,17 +16,23 @@ pub enum Admission {
     Again,
 }
 
-/// The claim of an attempt on the counter called `counter`. `most` is the most that it can use beside the request itself.
-pub fn claim(limit: &CompiledLimit, counter: Arc<str>, admission: Admission, most: u64) -> Claim {
+/// The claim of an attempt on the counter called `counter`. `most` tells the most that it can use of a measure; it is asked where that is taken
+/// before the attempt.
+pub fn claim(
+    limit: &CompiledLimit,
+    counter: Arc<str>,
+    admission: Admission,
+    most: impl FnOnce(&Measure) -> u64,
+) -> Claim {
     let bound = &limit.limit;
-    let reserves = bound.enforcement == Enforcement::Reserve && bound.measure.is_some();
-    let take = request(limit, admission).saturating_add(if reserves { most } else { 0 });
+    let reserved = bound.measure.as_ref().filter(|_| bound.enforcement == Enforcement::Reserve).map(most);
+    let take = request(limit, admission).saturating_add(reserved.unwrap_or(0));
     Claim {
         key: counter,
         limit: bound.amount,
         window: Arc::clone(&limit.window),
         take,
-        charge: if reserves { Charge::Taken } else { Charge::Current },
+        charge: if reserved.is_some() { Charge::Taken } else { Charge::Current },
         unit: match bound.measure {
             None => Unit::Requests,
             Some(Measure::Tokens(_)) => Unit::Tokens,
