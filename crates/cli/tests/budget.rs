@@ -82,7 +82,8 @@ impl Gateway {
     fn ask(&self) -> String {
         let mut stream = TcpStream::connect(&self.address).expect("a listener");
         let body = r#"{"model":"llama","messages":[{"role":"user","content":"a"}]}"#;
-        let head = "POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n";
+        let head =
+            "POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n";
         write!(stream, "{head}content-length: {}\r\nconnection: close\r\n\r\n{body}", body.len())
             .expect("sent");
         let mut answer = String::new();

@@ -69,7 +69,8 @@ impl QuotaMetrics {
         if self.0.0.saver.is_none() {
             return Ok(());
         }
-        let (name, help) = ("tollgate_quota_save_failures", "Times that counters in memory could not be saved");
+        let (name, help) =
+            ("tollgate_quota_save_failures", "Times that counters in memory could not be saved");
         let encoded = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
         ConstCounter::new(tally.unsaved_count()).encode(encoded)
     }

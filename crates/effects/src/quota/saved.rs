@@ -135,8 +135,10 @@ mod tests {
 
     fn counters() -> Vec<(Name, Counter)> {
         let month = Window::Calendar { period: CalendarPeriod::Month, time_zone: "Europe/Berlin".to_owned() };
-        let month = Name { key: "budget/teams/\"research\"\n".into(), window: Arc::new(month), slot: Some(7) };
-        let hour = Name { key: "rate".into(), window: Arc::new(Window::Rolling { seconds: 3600 }), slot: None };
+        let month =
+            Name { key: "budget/teams/\"research\"\n".into(), window: Arc::new(month), slot: Some(7) };
+        let hour =
+            Name { key: "rate".into(), window: Arc::new(Window::Rolling { seconds: 3600 }), slot: None };
         vec![
             (month, Counter::restored([(7, 500)], 9_000)),
             (hour, Counter::restored([(1, 2), (3, u64::MAX)], 8_000)),
