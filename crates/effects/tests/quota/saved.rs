@@ -30,7 +30,6 @@ fn long(key: &str, take: u64) -> Claim {
     claim(key, Window::Fixed { seconds: 1 << 40 }, take)
 }
 
-#[expect(clippy::disallowed_methods, reason = "what is saved is read by the time of day")]
 fn now() -> SystemTime {
     SystemTime::now()
 }
@@ -49,13 +48,13 @@ fn used(quotas: &Quotas, claims: &[Claim]) -> Vec<u64> {
 }
 
 fn flush(quotas: &Quotas) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(quotas.flush(PATIENCE));
 }
 
 /// What a process finds that begins now.
 fn begun(folder: &Path) -> Quotas {
-    Quotas::saved_in(folder).expect("a thread")
+    Quotas::saved_in(folder).unwrap()
 }
 
 #[test]
