@@ -1,6 +1,6 @@
 //! The ledger of a gateway at work: opened at its start, asked by operators, closed at its end.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -27,6 +27,11 @@ impl Place {
     pub(crate) fn of(arguments: &LedgerArguments) -> Option<Self> {
         let index = arguments.ledger_postgres.clone().map_or(IndexPlace::Sqlite, IndexPlace::Postgres);
         Some(Self { folder: arguments.ledger.clone()?, index })
+    }
+
+    /// The folder, which is the process's own once the ledger is open.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
     }
 }
 

@@ -1,6 +1,6 @@
 //! The counters of limits of a gateway at work.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -37,12 +37,18 @@ impl Counters {
         }))
     }
 
-    /// Opens them. A Redis that does not answer yet is connected to when it does.
+    /// Opens them. A Redis that does not answer yet is connected to when it does. Those in memory are saved in `folder`, if there is one, which no
+    /// other process may use.
     ///
     /// # Errors
-    /// When its address is none, or the certificates cannot be read.
-    pub(crate) fn open(&self) -> Result<Quotas> {
-        let Some(Shared { url, authorities, deadline }) = &self.0 else { return Ok(Quotas::default()) };
+    /// When the address of the Redis is none, the certificates cannot be read, or there can be no thread.
+    pub(crate) fn open(&self, folder: Option<&Path>) -> Result<Quotas> {
+        let Some(Shared { url, authorities, deadline }) = &self.0 else {
+            return match folder {
+                Some(folder) => Quotas::saved_in(folder).context("cannot save the counters of limits"),
+                None => Ok(Quotas::default()),
+            };
+        };
         let authorities = authorities.as_ref().map(|file| {
             std::fs::read(file).with_context(|| format!("cannot read the certificates {}", file.display()))
         });

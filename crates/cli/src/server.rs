@@ -100,7 +100,8 @@ impl Server {
             Part::Embedded | Part::Processor(_) => None,
         };
         let account = Account::open(options.ledger.clone())?;
-        let quotas = options.counters.open()?;
+        // The folder of the ledger is ours from here on.
+        let quotas = options.counters.open(options.ledger.as_ref().map(LedgerPlace::folder))?;
         let telemetry =
             telemetry.with(Box::new(CredentialMetrics)).with(Box::new(QuotaMetrics(quotas.clone())));
         let telemetry = account.join(telemetry);

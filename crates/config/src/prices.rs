@@ -8,6 +8,9 @@ mod pattern;
 mod written;
 
 use std::borrow::Cow;
+use std::sync::{Arc, LazyLock, OnceLock};
+
+use serde_json::value::RawValue;
 
 pub use written::CatalogError;
 
@@ -17,14 +20,17 @@ use pattern::Names;
 /// The catalog that comes with the gateway.
 const SHIPPED: &str = include_str!("../prices/catalog.json");
 
+/// The same, read once for all configurations of this process.
+static SHIPPED_ONCE: LazyLock<Result<Catalog, CatalogError>> = LazyLock::new(|| written::outline(SHIPPED));
+
 /// Prices of models, by provider.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Catalog {
     sources: Vec<String>,
     /// Whether it is meant to stand alone.
     replaces_shipped: bool,
     /// Of several that serve a backend, the first that knows the model tells its price.
-    providers: Vec<Provider>,
+    providers: Vec<Arc<Provider>>,
 }
 
 /// Whose models these are.
@@ -39,6 +45,21 @@ struct Provider {
     backends: Vec<String>,
     /// Ids of providers whose models it serves too, at their prices.
     falls_back_to: Vec<String>,
+    models: Models,
+}
+
+/// The models of a provider.
+#[derive(Debug, Clone)]
+enum Models {
+    /// As they were read with their file.
+    Read(ModelTable),
+    /// Those that come with the gateway, as they are written, and once somebody has asked for them: of some thirty providers, few are asked.
+    Shipped(&'static RawValue, OnceLock<ModelTable>),
+}
+
+/// Models, and who is meant by a name.
+#[derive(Debug, Clone, Default)]
+struct ModelTable {
     models: Vec<PricedModel>,
     /// Finds the model in `models`.
     index: Names,
@@ -121,12 +142,12 @@ pub struct TokenRates {
 }
 
 impl Catalog {
-    /// The catalog that comes with the gateway.
+    /// The catalog that comes with the gateway. What a provider says of its models is read when it is first asked.
     ///
     /// # Errors
     /// Never, as a test shows.
     pub fn shipped() -> Result<Self, CatalogError> {
-        Self::parse(SHIPPED)
+        SHIPPED_ONCE.clone()
     }
 
     /// Reads a catalog.
@@ -146,7 +167,7 @@ impl Catalog {
         }
         for provider in &mut over.providers {
             if let Some(below) = self.providers.iter().find(|below| below.id == provider.id) {
-                provider.inherit(below);
+                Arc::make_mut(provider).inherit(below);
             }
         }
         over.sources.extend(self.sources);
@@ -164,7 +185,7 @@ impl Catalog {
     pub fn models(&self) -> impl Iterator<Item = (&str, &PricedModel)> {
         self.providers
             .iter()
-            .flat_map(|provider| provider.models.iter().map(|model| (provider.id.as_str(), model)))
+            .flat_map(|provider| provider.table().models.iter().map(|model| (provider.id.as_str(), model)))
     }
 
     /// What each provider means by `model`, with the provider's id.
@@ -176,7 +197,7 @@ impl Catalog {
     /// The price of `model` at `provider`, which is a `gen_ai.provider.name`; `None` if it is not known.
     pub fn price(&self, provider: &str, model: &str) -> Option<&Price> {
         let model = lower(model);
-        self.known(&model, |it| it.names.iter().any(|name| name == provider))?.price.as_ref()
+        self.known(&model, |it| it.is_named(provider))?.price.as_ref()
     }
 
     /// The price of `model` at `backend`: as a provider says that serves this very backend, or its host, or what it speaks.
@@ -192,12 +213,26 @@ impl Catalog {
             return self.known(&model, |it| it.is_at(host))?.price.as_ref();
         }
         let name = backend.schema.provider_name();
-        self.known(&model, |it| it.names.iter().any(|known| known == name))?.price.as_ref()
+        self.known(&model, |it| it.is_named(name))?.price.as_ref()
+    }
+
+    /// Reads what those who serve `backend` say of their models, so that no request has to wait for it.
+    pub fn prepare(&self, backend: &Backend) {
+        let own = backend.name.as_ref();
+        let name = backend.schema.provider_name();
+        let host = backend.endpoints.iter().find_map(hostname);
+        let host = host.filter(|host| self.providers.iter().any(|it| it.is_at(host)));
+        for provider in &self.providers {
+            let is_asked = host.map_or_else(|| provider.is_named(name), |host| provider.is_at(host));
+            if is_asked || provider.backends.iter().any(|backend| backend == own) {
+                provider.table();
+            }
+        }
     }
 
     /// The model that the providers in question know by a name in lower case.
     fn known(&self, model: &str, is_asked: impl Fn(&Provider) -> bool) -> Option<&PricedModel> {
-        let asked = || self.providers.iter().filter(|it| is_asked(it));
+        let asked = || self.providers.iter().map(Arc::as_ref).filter(|it| is_asked(it));
         asked().find_map(|it| it.own(model)).or_else(|| {
             let others = asked().flat_map(|it| &it.falls_back_to);
             others
@@ -209,7 +244,21 @@ impl Catalog {
 
 impl Provider {
     fn own(&self, model: &str) -> Option<&PricedModel> {
-        self.models.get(self.index.find(model)?)
+        let table = self.table();
+        table.models.get(table.index.find(model)?)
+    }
+
+    fn table(&self) -> &ModelTable {
+        match &self.models {
+            Models::Read(table) => table,
+            Models::Shipped(text, table) => {
+                table.get_or_init(|| written::shipped_models(&self.id, text).unwrap_or_default())
+            }
+        }
+    }
+
+    fn is_named(&self, name: &str) -> bool {
+        self.names.iter().any(|own| own == name)
     }
 
     fn is_at(&self, host: &str) -> bool {
@@ -242,5 +291,29 @@ fn lower(model: &str) -> Cow<'_, str> {
     match model.bytes().any(|byte| byte.is_ascii_uppercase()) {
         true => Cow::Owned(model.to_ascii_lowercase()),
         false => Cow::Borrowed(model),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_that_is_shipped_can_be_read() {
+        let (shipped, whole) =
+            (Catalog::shipped().expect("a catalog"), Catalog::parse(SHIPPED).expect("a catalog"));
+        assert!(shipped.models().count() > 900);
+        assert!(shipped.models().eq(whole.models()));
+    }
+
+    #[test]
+    fn only_those_are_read_who_are_asked() {
+        let catalog = written::outline(SHIPPED).expect("a catalog");
+        assert!(catalog.price("openai", "gpt-4o-mini").is_some());
+        let is_read =
+            |it: &Arc<Provider>| matches!(&it.models, Models::Shipped(_, table) if table.get().is_some());
+        let read: Vec<_> =
+            catalog.providers.iter().filter(|it| is_read(it)).map(|it| it.id.as_str()).collect();
+        assert_eq!(read, ["openai"]);
     }
 }

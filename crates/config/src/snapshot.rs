@@ -78,6 +78,7 @@ impl Snapshot {
     /// The same with these prices. Without them, nothing has a price.
     #[must_use]
     pub fn with_prices(self, prices: Arc<Catalog>) -> Self {
+        self.bundle.backends.values().for_each(|backend| prices.prepare(backend));
         Self { prices, ..self }
     }
 

@@ -7,9 +7,12 @@ mod memory;
 mod metrics;
 mod redis;
 mod reservation;
+mod saved;
+mod saver;
 mod tally;
 
 use std::fmt;
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -17,9 +20,10 @@ use std::time::{Duration, SystemTime};
 use tollgate_config::bundle::LimitStore;
 use tollgate_policy::quota::{Claim, Decision, OnRefusal, Span, Standing, storable};
 
-use memory::{Full, Memory};
+use memory::{Full, Memory, Until};
 use redis::{Numbered, Shared};
 use reservation::Taken;
+use saver::Saver;
 use tally::Tally;
 
 pub use metrics::QuotaMetrics;
@@ -35,7 +39,8 @@ pub const COUNTERS_MAX: usize = 262_144;
 pub struct Quotas(Arc<Inner>);
 
 struct Inner {
-    memory: Memory,
+    memory: Arc<Memory>,
+    saver: Option<Saver>,
     shared: Option<Shared>,
     tally: Arc<Tally>,
 }
@@ -103,8 +108,21 @@ impl Default for Quotas {
 impl Quotas {
     /// In the memory of this process, with at most so many counters.
     pub fn in_memory(counters_max: usize) -> Self {
-        let tally = Arc::default();
-        Self(Arc::new(Inner { memory: Memory::new(counters_max), shared: None, tally }))
+        let memory = Arc::new(Memory::new(counters_max));
+        Self(Arc::new(Inner { memory, saver: None, shared: None, tally: Arc::default() }))
+    }
+
+    /// In the memory of this process, and saved in this folder, which no other process may use. What was saved there before is counted on.
+    ///
+    /// Once a second what has changed is written, and once more by [`Quotas::flush`]. No request waits for that, and where it fails the counters
+    /// in memory are what counts.
+    ///
+    /// # Errors
+    /// If there can be no thread for it.
+    pub fn saved_in(folder: &Path) -> std::io::Result<Self> {
+        let (memory, tally) = (Arc::new(Memory::new(COUNTERS_MAX)), Arc::<Tally>::default());
+        let saver = Some(Saver::start(folder, Arc::clone(&memory), Arc::clone(&tally))?);
+        Ok(Self(Arc::new(Inner { memory, saver, shared: None, tally })))
     }
 
     /// In a Redis, but for the claims that are for each gateway alone. Connects by and by: [`Quotas::up`] waits for that.
@@ -114,7 +132,8 @@ impl Quotas {
     pub fn in_redis(settings: &RedisSettings) -> Result<Self, RedisPlaceError> {
         let tally = Arc::<Tally>::default();
         let shared = Some(Shared::start(settings, Arc::clone(&tally))?);
-        Ok(Self(Arc::new(Inner { memory: Memory::new(COUNTERS_MAX), shared, tally })))
+        let memory = Arc::new(Memory::new(COUNTERS_MAX));
+        Ok(Self(Arc::new(Inner { memory, saver: None, shared, tally })))
     }
 
     /// Waits for at most so long until the store can be asked, and says whether it can.
@@ -130,8 +149,12 @@ impl Quotas {
         self.0.shared.as_ref().is_none_or(Shared::is_up)
     }
 
-    /// Waits for at most so long until all that was settled is in the store. What is not by then is told as lost, and nothing is taken up after.
+    /// Waits for at most so long until all that was settled is in the store, or saved. What is not in the store by then is told as lost, and
+    /// nothing is taken up after.
     pub async fn flush(&self, within: Duration) {
+        if let Some(saver) = &self.0.saver {
+            saver.flush(within).await;
+        }
         if let Some(shared) = &self.0.shared {
             shared.settling.flush(within).await;
         }
@@ -182,7 +205,8 @@ impl Asking {
     /// All of them are in memory.
     fn local(mut self) -> Reserved {
         let memory = &self.reservation.quotas().0.memory;
-        match memory.reserve(self.reservation.claims(), self.reservation.spans(), self.on_refusal) {
+        let (claims, spans) = (self.reservation.claims(), self.reservation.spans());
+        match memory.reserve(claims, spans, self.on_refusal, self.until()) {
             Ok(Decision { refused: None, standings }) => {
                 self.reservation.note_local(Taken::All);
                 Reserved::Granted(self.reservation.granted(standings))
@@ -201,7 +225,7 @@ impl Asking {
         let local = self.part(LimitStore::Local);
         if !local.places.is_empty() {
             let memory = &self.reservation.quotas().0.memory;
-            match memory.reserve(&local.claims, &local.spans, self.on_refusal) {
+            match memory.reserve(&local.claims, &local.spans, self.on_refusal, self.until()) {
                 Ok(decision) => match self.note(&local.places, decision) {
                     None => self.reservation.note_local(Taken::All),
                     Some(at) => return Reserving::Now(self.refused(at)),
@@ -245,6 +269,10 @@ impl Asking {
             },
             Err(why) => Reserved::Failed(Unchecked::new(self.reservation, why)),
         }
+    }
+
+    fn until(&self) -> Until {
+        if self.reservation.id().is_some() { Until::Settled } else { Until::Ever }
     }
 
     fn refused(self, at: usize) -> Reserved {

@@ -24,8 +24,9 @@ use crate::patience::Patience;
 use crate::service::{self, Client};
 use crate::worker::Worker;
 
-/// Most bytes of the headers of a request. The core refuses half of this in words; what is beyond is refused by hyper.
-const HEADER_BYTES_MAX: u32 = 128 << 10;
+/// Most bytes of the headers of a request, with 32 more for each (RFC 9113 section 6.5.2). The core takes an eighth of this and refuses the rest in
+/// words; what is beyond hyper answers by itself, with a 431 and nothing else.
+const HEADER_BYTES_MAX: u32 = 512 << 10;
 
 /// Most requests at a time on one connection (Envoy's advice for the edge).
 const STREAMS_MAX: u32 = 100;

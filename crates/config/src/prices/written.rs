@@ -1,10 +1,15 @@
 //! A catalog as it is written, and what it means.
 
+use std::sync::{Arc, OnceLock};
+
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
 use super::amount::{Unit, picodollars};
 use super::pattern::{Names, WrittenPattern};
-use super::{Catalog, Change, Price, PricedModel, Provider, Rates, Tier, TokenRates, When};
+use super::{
+    Catalog, Change, ModelTable, Models, Price, PricedModel, Provider, Rates, Tier, TokenRates, When,
+};
 
 /// The format that this is.
 const FORMAT: u32 = 1;
@@ -16,7 +21,7 @@ pub struct CatalogError(String);
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct WrittenCatalog {
+struct WrittenCatalog<M> {
     format: u32,
     /// Where the prices are from.
     source: String,
@@ -28,12 +33,12 @@ struct WrittenCatalog {
     _licence: Option<String>,
     #[serde(default)]
     replaces_shipped: bool,
-    providers: Vec<WrittenProvider>,
+    providers: Vec<WrittenProvider<M>>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct WrittenProvider {
+struct WrittenProvider<M> {
     id: String,
     #[serde(default)]
     names: Vec<String>,
@@ -43,7 +48,7 @@ struct WrittenProvider {
     backends: Vec<String>,
     #[serde(default)]
     falls_back_to: Vec<String>,
-    models: Vec<WrittenModel>,
+    models: M,
 }
 
 #[derive(Deserialize)]
@@ -117,8 +122,24 @@ impl Amount {
 
 /// Reads a catalog.
 pub(super) fn parse(text: &str) -> Result<Catalog, CatalogError> {
-    let written: WrittenCatalog =
-        serde_json::from_str(text).map_err(|error| CatalogError(format!("is no catalog: {error}")))?;
+    catalog(text, |id, models: Vec<WrittenModel>| Ok(Models::Read(table(id, models)?)))
+}
+
+/// Reads a catalog but for its models, which stay as they are written.
+pub(super) fn outline(text: &'static str) -> Result<Catalog, CatalogError> {
+    catalog(text, |_, models| Ok(Models::Shipped(models, OnceLock::new())))
+}
+
+/// Reads the models of provider `id` that [`outline`] has left as they are.
+pub(super) fn shipped_models(id: &str, text: &RawValue) -> Result<ModelTable, CatalogError> {
+    table(id, serde_json::from_str(text.get()).map_err(no_catalog)?)
+}
+
+fn catalog<'a, M: Deserialize<'a>>(
+    text: &'a str,
+    models: impl Fn(&str, M) -> Result<Models, CatalogError>,
+) -> Result<Catalog, CatalogError> {
+    let written: WrittenCatalog<M> = serde_json::from_str(text).map_err(no_catalog)?;
     if written.format != FORMAT {
         return Err(CatalogError(format!("has format {}, expected {FORMAT}", written.format)));
     }
@@ -126,31 +147,31 @@ pub(super) fn parse(text: &str) -> Result<Catalog, CatalogError> {
         Some(revision) => format!("{} ({revision})", written.source),
         None => written.source,
     };
+    let provider = |written: WrittenProvider<M>| {
+        let models = models(&written.id, written.models)?;
+        let hosts = written.hosts.iter().map(|host| host.to_ascii_lowercase()).collect();
+        let WrittenProvider { id, names, backends, falls_back_to, .. } = written;
+        Ok(Arc::new(Provider { id, names, hosts, backends, falls_back_to, models }))
+    };
     let providers = written.providers.into_iter().map(provider).collect::<Result<_, _>>()?;
     Ok(Catalog { sources: vec![source], replaces_shipped: written.replaces_shipped, providers })
 }
 
-fn provider(written: WrittenProvider) -> Result<Provider, CatalogError> {
+fn no_catalog(error: serde_json::Error) -> CatalogError {
+    CatalogError(format!("is no catalog: {error}"))
+}
+
+fn table(provider: &str, written: Vec<WrittenModel>) -> Result<ModelTable, CatalogError> {
     let mut index = Names::default();
-    let mut models = Vec::with_capacity(written.models.len());
-    for (at, entry) in written.models.into_iter().enumerate() {
-        let wrong =
-            |reason| CatalogError(format!("provider {:?}, model {:?}: {reason}", written.id, entry.id));
+    let mut models = Vec::with_capacity(written.len());
+    for (at, entry) in written.into_iter().enumerate() {
+        let wrong = |reason| CatalogError(format!("provider {provider:?}, model {:?}: {reason}", entry.id));
         let own = [WrittenPattern::Equals(entry.id.clone())];
         index.add(at, entry.patterns.as_deref().unwrap_or(&own)).map_err(wrong)?;
         let price = price(&entry).map_err(wrong)?;
         models.push(PricedModel { id: entry.id, price });
     }
-    let hosts = written.hosts.iter().map(|host| host.to_ascii_lowercase()).collect();
-    Ok(Provider {
-        id: written.id,
-        names: written.names,
-        hosts,
-        backends: written.backends,
-        falls_back_to: written.falls_back_to,
-        models,
-        index,
-    })
+    Ok(ModelTable { models, index })
 }
 
 fn price(written: &WrittenModel) -> Result<Option<Price>, String> {

@@ -1,7 +1,8 @@
 //! Counters in memory, under one lock, which is held only while something is counted.
 
 use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tollgate_config::bundle::Window;
@@ -16,6 +17,8 @@ const FORGOTTEN_AT_ONCE: usize = 16;
 pub(super) struct Memory {
     table: Mutex<Table>,
     counters_max: usize,
+    /// Whether there is a [`Saving`], known without the lock.
+    is_saved: AtomicBool,
 }
 
 /// There is no room for another counter.
@@ -27,15 +30,35 @@ struct Table {
     counters: HashMap<Name, Counter>,
     // Invariant: each counter is in one list, whose time, in milliseconds since the Unix epoch, is not after its end.
     ends: BTreeMap<u64, Vec<Name>>,
+    /// What whoever saves counters has to know; `None` if nobody does.
+    saving: Option<Saving>,
+}
+
+/// What is known of counters that are saved.
+#[derive(Default)]
+struct Saving {
+    /// What attempts have taken that are not over yet, by slot. Of those that die with this process nobody knows what they used.
+    open: HashMap<(Name, u64), u64>,
+    /// The counters in which something was settled since this was last asked.
+    changed: HashSet<Name>,
 }
 
 /// What a counter is found by.
-#[derive(Clone, PartialEq, Eq, Hash)]
-struct Name {
-    key: Arc<str>,
-    window: Arc<Window>,
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Name {
+    pub(super) key: Arc<str>,
+    pub(super) window: Arc<Window>,
     /// A window that begins anew has a counter for each time that it does.
-    slot: Option<u64>,
+    pub(super) slot: Option<u64>,
+}
+
+/// Whether what is taken is put right later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Until {
+    /// When the attempt is over.
+    Settled,
+    /// Never: it is right.
+    Ever,
 }
 
 impl Name {
@@ -51,7 +74,7 @@ impl Name {
 impl Memory {
     /// For at most so many counters.
     pub(super) fn new(counters_max: usize) -> Self {
-        Self { table: Mutex::default(), counters_max }
+        Self { table: Mutex::default(), counters_max, is_saved: AtomicBool::new(false) }
     }
 
     /// Takes what `claims` want to take, or nothing.
@@ -63,6 +86,7 @@ impl Memory {
         claims: &[Claim],
         spans: &[Span],
         on_refusal: OnRefusal,
+        until: Until,
     ) -> Result<Decision, Full> {
         let names: Vec<Name> = claims.iter().zip(spans).map(|(claim, span)| Name::new(claim, span)).collect();
         let mut table = self.lock();
@@ -81,19 +105,26 @@ impl Memory {
         let decision = decide(claims, spans, &counts, on_refusal);
         if decision.refused.is_none() || on_refusal == OnRefusal::Take {
             for ((name, span), claim) in names.into_iter().zip(spans).zip(claims) {
+                if let Some(saving) = table.saving.as_mut().filter(|_| claim.take > 0) {
+                    saving.taken(&name, span, storable(claim.take), until);
+                }
                 table.take(name, span, storable(claim.take), span);
             }
         }
         Ok(decision)
     }
 
-    /// Puts right what claims have taken, at the moment of `now`. Returns what of it there was no room for.
+    /// Puts right what claims have taken, at the moment of `now`; `over` are those of an attempt that is over. Returns what there was no room for.
     pub(super) fn correct<'a>(
         &self,
+        over: impl Iterator<Item = (&'a Claim, &'a Span)>,
         corrections: impl Iterator<Item = (&'a Claim, Correction, Span)>,
     ) -> Vec<(&'a Claim, u64)> {
         let mut lost = Vec::new();
         let mut table = self.lock();
+        if let Some(saving) = &mut table.saving {
+            over.for_each(|(claim, span)| saving.settled(Name::new(claim, span), span, storable(claim.take)));
+        }
         for (claim, correction, now) in corrections {
             match correction {
                 Correction::Take(span, amount) => {
@@ -101,17 +132,55 @@ impl Memory {
                     if table.counters.len() >= self.counters_max && !table.counters.contains_key(&name) {
                         lost.push((claim, amount));
                     } else {
+                        table.note(&name);
                         table.take(name, &span, amount, &now);
                     }
                 }
                 Correction::GiveBack(span, amount) => {
-                    if let Some(counter) = table.counters.get_mut(&Name::new(claim, &span)) {
+                    let name = Name::new(claim, &span);
+                    table.note(&name);
+                    if let Some(counter) = table.counters.get_mut(&name) {
                         counter.give_back(span.slot, amount);
                     }
                 }
             }
         }
         lost
+    }
+
+    /// Begins with these counters, and notes from now on what [`Memory::changed`] has to know. Those for which there is no room are left out.
+    pub(super) fn save_from(&self, counters: impl IntoIterator<Item = (Name, Counter)>) {
+        let mut table = self.lock();
+        for (name, counter) in counters.into_iter().take(self.counters_max) {
+            table.ends.entry(counter.end_ms()).or_default().push(name.clone());
+            table.counters.insert(name, counter);
+        }
+        table.saving = Some(Saving::default());
+        self.is_saved.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether somebody has to know what attempts are over.
+    pub(super) fn is_saved(&self) -> bool {
+        self.is_saved.load(Ordering::Relaxed)
+    }
+
+    /// The counters in which something was settled since this was last asked. Takes no longer if there are many.
+    pub(super) fn changed(&self) -> HashSet<Name> {
+        self.lock().saving.as_mut().map(|saving| std::mem::take(&mut saving.changed)).unwrap_or_default()
+    }
+
+    /// What is settled in each of these counters: all that is taken but for what attempts have taken that are not over.
+    pub(super) fn settled(&self, names: &[Name]) -> Vec<Counter> {
+        let table = self.lock();
+        let settled = |name: &Name| {
+            let Some(counter) = table.counters.get(name) else { return Counter::default() };
+            let slots = counter.slots().iter().map(|(slot, held)| {
+                let open = table.saving.as_ref().and_then(|saving| saving.open.get(&(name.clone(), *slot)));
+                (*slot, held.saturating_sub(open.copied().unwrap_or_default()))
+            });
+            Counter::restored(slots, counter.end_ms())
+        };
+        names.iter().map(settled).collect()
     }
 
     /// How many counters there are.
@@ -124,7 +193,33 @@ impl Memory {
     }
 }
 
+impl Saving {
+    fn taken(&mut self, name: &Name, span: &Span, amount: u64, until: Until) {
+        match until {
+            Until::Settled => *self.open.entry((name.clone(), span.slot)).or_default() += amount,
+            Until::Ever => drop(self.changed.insert(name.clone())),
+        }
+    }
+
+    fn settled(&mut self, name: Name, span: &Span, amount: u64) {
+        self.changed.insert(name.clone());
+        if let Entry::Occupied(mut open) = self.open.entry((name, span.slot)) {
+            *open.get_mut() = open.get().saturating_sub(amount);
+            if *open.get() == 0 {
+                open.remove();
+            }
+        }
+    }
+}
+
 impl Table {
+    /// Notes that something was settled.
+    fn note(&mut self, name: &Name) {
+        if let Some(saving) = &mut self.saving {
+            saving.changed.insert(name.clone());
+        }
+    }
+
     fn take(&mut self, name: Name, span: &Span, amount: u64, now: &Span) {
         if amount == 0 {
             return;

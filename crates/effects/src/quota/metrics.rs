@@ -65,7 +65,14 @@ impl QuotaMetrics {
             None,
             MetricType::Counter,
         )?;
-        ConstCounter::new(tally.unchecked_count()).encode(encoded)
+        ConstCounter::new(tally.unchecked_count()).encode(encoded)?;
+        if self.0.0.saver.is_none() {
+            return Ok(());
+        }
+        let (name, help) =
+            ("tollgate_quota_save_failures", "Times that counters in memory could not be saved");
+        let encoded = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        ConstCounter::new(tally.unsaved_count()).encode(encoded)
     }
 
     fn gauges(&self, encoder: &mut DescriptorEncoder) -> fmt::Result {

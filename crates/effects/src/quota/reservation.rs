@@ -167,6 +167,7 @@ impl Reservation {
         let tally = &self.quotas.0.tally;
         let mut corrections: Vec<(&Claim, Correction, Span)> = Vec::with_capacity(self.claims.len());
         let mut lines = Vec::new();
+        let memory = &self.quotas.0.memory;
         for (at, (claim, then)) in self.claims.iter().zip(&self.spans).enumerate() {
             let actual = claim.actual(used.get(at).copied().unwrap_or(claim.take));
             let taken = if self.quotas.is_shared(claim) { shared } else { local };
@@ -188,8 +189,11 @@ impl Reservation {
                 corrections.extend(correction(claim, then, before, actual, &now).map(|it| (claim, it, now)));
             }
         }
-        if !corrections.is_empty() {
-            for (claim, lost) in self.quotas.0.memory.correct(corrections.into_iter()) {
+        let is_noted = memory.is_saved() && local == Taken::All;
+        if is_noted || !corrections.is_empty() {
+            let taken = self.claims.iter().zip(&self.spans);
+            let over = taken.filter(|(claim, _)| is_noted && claim.take > 0 && !self.quotas.is_shared(claim));
+            for (claim, lost) in memory.correct(over, corrections.into_iter()) {
                 tally.unsettled(Unsettled::Full, claim.unit, lost);
             }
         }

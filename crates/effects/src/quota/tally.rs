@@ -75,6 +75,7 @@ pub(super) struct Tally {
     kept: [AtomicU64; 3],
     failures: [AtomicU64; 5],
     unchecked: AtomicU64,
+    unsaved: AtomicU64,
 }
 
 impl Tally {
@@ -103,6 +104,11 @@ impl Tally {
         add(Some(&self.unchecked), 1);
     }
 
+    /// What is settled could not be saved.
+    pub(super) fn unsaved(&self) {
+        add(Some(&self.unsaved), 1);
+    }
+
     /// What was settled, by unit.
     pub(super) fn settled_of(&self, unit: Unit) -> u64 {
         of(self.settled.get(unit as usize))
@@ -121,6 +127,11 @@ impl Tally {
     /// How often the store did not answer.
     pub(super) fn failures_of(&self, why: StoreFailure) -> u64 {
         of(self.failures.get(why as usize))
+    }
+
+    /// How often what is settled could not be saved.
+    pub(super) fn unsaved_count(&self) -> u64 {
+        of(Some(&self.unsaved))
     }
 
     /// How many requests were let in all the same.

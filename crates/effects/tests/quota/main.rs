@@ -13,5 +13,6 @@ mod metric;
 mod oracle;
 mod proxy;
 mod redis;
+mod saved;
 mod server;
 mod variants;

@@ -14,6 +14,20 @@ pub struct Counter {
 }
 
 impl Counter {
+    /// One that holds what was written down of another.
+    pub fn restored(slots: impl IntoIterator<Item = (u64, u64)>, end_ms: u64) -> Self {
+        let mut counter = Self { slots: Vec::new(), end_ms };
+        for (slot, amount) in slots {
+            counter.add(slot, amount);
+        }
+        counter
+    }
+
+    /// What is taken, by slot.
+    pub fn slots(&self) -> &[(u64, u64)] {
+        &self.slots
+    }
+
     /// How it stands in `span`.
     pub fn count(&self, span: &Span) -> Count {
         let first = match span.shape {
@@ -32,17 +46,21 @@ impl Counter {
         if let Shape::Sliced { oldest, .. } = now.shape {
             self.slots.retain(|(slot, _)| *slot >= oldest);
         }
-        if amount == 0 {
-            return;
+        if amount > 0 {
+            self.end_ms = self.end_ms.max(span.end_ms);
+            self.add(span.slot, amount);
         }
-        self.end_ms = self.end_ms.max(span.end_ms);
-        match self.place(span.slot) {
+    }
+
+    fn add(&mut self, slot: u64, amount: u64) {
+        match self.place(slot) {
             Ok(at) => {
                 if let Some((_, held)) = self.slots.get_mut(at) {
                     *held = added(*held, amount);
                 }
             }
-            Err(at) => self.slots.insert(at, (span.slot, added(0, amount))),
+            Err(_) if amount == 0 => {}
+            Err(at) => self.slots.insert(at, (slot, added(0, amount))),
         }
     }
 

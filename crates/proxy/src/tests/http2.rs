@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Method, Request};
+use http::{HeaderName, Method, Request};
 use http_body_util::{BodyExt, Full};
 
 use super::{PATIENCE, Tested, backend, chat, chunk, delta, end, head, run, write_all};
@@ -90,6 +90,35 @@ fn a_tunnel_is_refused_in_words() {
         let good = client.send_request(chat(PATH, "good", true)).await.unwrap();
         assert!(good.into_body().collect().await.unwrap().to_bytes().ends_with(b"[DONE]\n\n"));
         assert_eq!(tested.log(2).await[""]["tollgate.outcome"], "refused");
+    });
+}
+
+#[test]
+fn heads_that_are_too_large_are_refused_in_words() {
+    run(async {
+        let (address, _left) = backend(script);
+        let tested = Tested::start(address, None);
+        let mut client = tested.connect(1 << 16).await;
+        // The core's bound, that of HTTP/1.1, and the last that HTTP/2 takes in are passed, in one header and in many.
+        for kilobytes in [80, 200, 500] {
+            let long = vec![("x-long".to_owned(), "a".repeat(kilobytes << 10))];
+            let many = (0..kilobytes).map(|at| (format!("x-{at}"), "a".repeat(900))).collect();
+            for headers in [long, many] {
+                let mut request = chat("/anthropic/v1/messages", "good", true);
+                for (name, value) in headers {
+                    request.headers_mut().insert(HeaderName::try_from(name).unwrap(), value.parse().unwrap());
+                }
+                let answer = client.send_request(request).await.unwrap();
+                assert_eq!(answer.status(), 431, "{kilobytes} KiB");
+                let body = answer.into_body().collect().await.unwrap().to_bytes();
+                let error: serde_json::Value = serde_json::from_slice(&body).unwrap();
+                assert_eq!(error["type"], "error", "{error}");
+                assert!(error["error"]["message"].is_string() && error["request_id"].is_string(), "{error}");
+            }
+        }
+        // The connection is as good as before, and its next request is read.
+        let good = client.send_request(chat(PATH, "good", true)).await.unwrap();
+        assert!(good.into_body().collect().await.unwrap().to_bytes().ends_with(b"[DONE]\n\n"));
     });
 }
 
