@@ -111,18 +111,10 @@ fn credential(
         },
     };
     found.inspect_err(|message| {
-        findings.unresolved(
-            &config.id,
-            annotated(CREDENTIAL),
-            Unresolved::ValueNotFound,
-            message.clone(),
-        );
+        findings.unresolved(&config.id, annotated(CREDENTIAL), Unresolved::ValueNotFound, message.clone());
     })?;
-    let reference = |key: &str| SecretRef {
-        namespace: namespace.clone(),
-        name: name.to_owned(),
-        key: key.to_owned(),
-    };
+    let reference =
+        |key: &str| SecretRef { namespace: namespace.clone(), name: name.to_owned(), key: key.to_owned() };
     Ok(ProxyCredential { username: reference(USERNAME), password: reference(PASSWORD) })
 }
 

@@ -182,7 +182,13 @@ impl<'a> Listeners<'a> {
             tls: None,
             request_body_bytes_max: client_traffic::REQUEST_BODY_BYTES_MAX,
         });
-        self.planned.push(PlannedListener { origin: None, hostname: None, names: vec![name], proxy: None, broken: None });
+        self.planned.push(PlannedListener {
+            origin: None,
+            hostname: None,
+            names: vec![name],
+            proxy: None,
+            broken: None,
+        });
     }
 
     /// Adds a listener at each address, unless it cannot be served.

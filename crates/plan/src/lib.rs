@@ -98,8 +98,15 @@ pub fn plan(world: &World) -> Plan {
     let backends = used.into_iter().map(|(name, (backend, _))| (name, backend)).collect();
     let access = access.into_bundle(&routes, &plain_routes);
     let forward_proxies = forward_proxy::by_listener(&listeners.planned);
-    let bundle =
-        Bundle { listeners: listeners.bundle, routes, plain_routes, backends, remote_secrets, access, forward_proxies };
+    let bundle = Bundle {
+        listeners: listeners.bundle,
+        routes,
+        plain_routes,
+        backends,
+        remote_secrets,
+        access,
+        forward_proxies,
+    };
     let unresolved = findings.take_unresolved();
     Plan { bundle, diagnostics: findings.into_diagnostics(), unresolved }
 }

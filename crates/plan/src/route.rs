@@ -252,7 +252,14 @@ pub(crate) struct Defaults<'a> {
 
 impl Default for Defaults<'_> {
     fn default() -> Self {
-        Self { policy: Ok(None), budgets: Ok(Vec::new()), access: Ok(None), costs: &[], proxy: None, broken: None }
+        Self {
+            policy: Ok(None),
+            budgets: Ok(Vec::new()),
+            access: Ok(None),
+            costs: &[],
+            proxy: None,
+            broken: None,
+        }
     }
 }
 

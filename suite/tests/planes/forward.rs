@@ -129,7 +129,9 @@ fn a_credential_is_for_the_proxy_alone() {
     let known = ForwardProxy { credential: Some(credential), ..proxy.proxy() };
     let secrets = |password: &str| {
         let values = [("username", "gateway"), ("password", password)];
-        Secrets::new(BTreeMap::from(values.map(|(key, value)| (reference(key), Secret::new(value.to_owned())))))
+        Secrets::new(BTreeMap::from(
+            values.map(|(key, value)| (reference(key), Secret::new(value.to_owned()))),
+        ))
     };
     let bundle = behind(known, rule(&["b"]), vec![hidden("b")]);
     let tested = Tested::start_bundle(bundle.clone(), secrets("wrong"));

@@ -76,10 +76,7 @@ mod tests {
 
     #[test]
     fn names_are_left_to_the_proxy() {
-        assert_eq!(
-            proxy(&[]).destination(&fqdn("api.example.com")).as_deref(),
-            Some("api.example.com:443")
-        );
+        assert_eq!(proxy(&[]).destination(&fqdn("api.example.com")).as_deref(), Some("api.example.com:443"));
     }
 
     #[test]

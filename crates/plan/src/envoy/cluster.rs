@@ -80,8 +80,14 @@ impl Clusters {
     ) -> Result<String, String> {
         let targets = || {
             let all = forward.targets.iter().enumerate();
-            all.map(|(index, (backend, weight))| Served { index, priority: 0, weight: *weight, backend, proxy: None })
-                .collect()
+            all.map(|(index, (backend, weight))| Served {
+                index,
+                priority: 0,
+                weight: *weight,
+                backend,
+                proxy: None,
+            })
+            .collect()
         };
         let origin = || Origin {
             object: format!("HTTPRoute {}", rule.route),

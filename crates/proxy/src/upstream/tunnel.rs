@@ -29,8 +29,7 @@ pub(super) async fn ask(stream: &mut TcpStream, destination: &str, way: Way<'_>)
         None => String::new(),
         Some(credential) => format!("Proxy-Authorization: {}\r\n", basic(credential, way.secrets)?),
     };
-    let request =
-        format!("CONNECT {destination} HTTP/1.1\r\nHost: {destination}\r\n{authorization}\r\n");
+    let request = format!("CONNECT {destination} HTTP/1.1\r\nHost: {destination}\r\n{authorization}\r\n");
     stream.write_all(request.as_bytes()).await?;
     let head = read_head(stream).await?;
     match status(&head) {
@@ -57,7 +56,10 @@ async fn read_head(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
     while head.len() < HEAD_BYTES_MAX {
         let count = stream.peek(&mut seen).await?;
         if count == 0 {
-            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the forward proxy closed the connection"));
+            return Err(io::Error::new(
+                io::ErrorKind::UnexpectedEof,
+                "the forward proxy closed the connection",
+            ));
         }
         let before = head.len();
         head.extend(seen.iter().take(count));
