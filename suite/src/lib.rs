@@ -14,6 +14,7 @@
 mod bundles;
 mod message;
 mod plane;
+mod proxied;
 mod scripted;
 
 use std::io::{Read, Write};
@@ -37,6 +38,7 @@ pub use message::{
 };
 use plane::Plane;
 pub use plane::is_envoy;
+pub use proxied::{Manner, MockProxy};
 pub use scripted::{Act, ScriptedBackend};
 
 /// No test waits longer than this for anything.

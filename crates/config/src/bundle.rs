@@ -4,6 +4,7 @@
 
 mod access;
 mod credential;
+mod forward_proxy;
 mod limit;
 mod plain;
 mod remote_secret;
@@ -28,6 +29,7 @@ pub use credential::{
     AwsSource, AzureIdentity, AzureSource, ClientId, Credential, CredentialSource, GoogleFederation,
     GoogleSource, OidcClient,
 };
+pub use forward_proxy::{ForwardProxy, ProxyCredential};
 pub use limit::{
     CalendarPeriod, Enforcement, Limit, LimitStore, Measure, Network, OnExceeded, OnStoreFailure,
     PrincipalAttribute, Selector, Window,
@@ -56,6 +58,9 @@ pub struct Bundle {
     /// What callers have to prove, by the `namespace/name` of the SecurityPolicy that says so.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub access: BTreeMap<String, Access>,
+    /// Through which proxy the backends of models are reached, by the name of the listener that their requests come in by.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub forward_proxies: BTreeMap<String, ForwardProxy>,
 }
 
 /// A value inside a Kubernetes Secret or ConfigMap.

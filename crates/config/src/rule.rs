@@ -31,6 +31,8 @@ pub struct CompiledRule {
     pub costs: Vec<Cost>,
     /// What to do when a translation cannot say all of a request.
     pub on_loss: OnLoss,
+    /// The proxy through which its backends are reached, if any.
+    pub proxy: Option<Arc<bundle::ForwardProxy>>,
     /// Whom it lets in.
     pub entry: Entry,
     /// Set when the rule cannot be served: it answers 500 with this reason.
@@ -61,8 +63,11 @@ pub(crate) type Backends<'a> = std::collections::HashMap<&'a str, Arc<bundle::Ba
 
 /// Compiles rules, numbering targets across all of them and sharing backends.
 pub(crate) struct RuleCompiler<'a> {
+    bundle: &'a Bundle,
     pub(crate) backends: Backends<'a>,
     pub(crate) accesses: Accesses,
+    /// Those in use, each once.
+    proxies: std::collections::HashMap<&'a bundle::ForwardProxy, Arc<bundle::ForwardProxy>>,
     next_target_id: u32,
 }
 
@@ -73,7 +78,7 @@ impl<'a> RuleCompiler<'a> {
             .iter()
             .map(|(name, backend)| (name.as_ref(), Arc::new(backend.clone())))
             .collect();
-        Self { backends, accesses, next_target_id: 0 }
+        Self { bundle, proxies: std::collections::HashMap::new(), backends, accesses, next_target_id: 0 }
     }
 
     /// Compiles rule `index` of `route`. `broken` says what is already known to be wrong with it.
@@ -122,6 +127,7 @@ impl<'a> RuleCompiler<'a> {
             limits,
             costs: route.costs.clone(),
             on_loss: route.on_loss,
+            proxy: self.proxy(route),
             entry,
             broken: broken.or(closed),
         }
@@ -141,6 +147,11 @@ impl<'a> RuleCompiler<'a> {
             mutation,
             quotas: CompiledLimit::compile_all(&backend.quotas)?,
         })
+    }
+
+    fn proxy(&mut self, route: &bundle::Route) -> Option<Arc<bundle::ForwardProxy>> {
+        let proxy = self.bundle.forward_proxy(route)?;
+        Some(Arc::clone(self.proxies.entry(proxy).or_insert_with(|| Arc::new(proxy.clone()))))
     }
 
     /// How many targets have been numbered.

@@ -11,7 +11,7 @@ use tollgate_manifest::{
 use crate::findings::Findings;
 use crate::grant;
 use crate::index::{Index, Item};
-use crate::{client_traffic, listener_tls};
+use crate::{client_traffic, forward_proxy, listener_tls};
 
 /// The controller whose GatewayClasses are ours: the name that manifests for Envoy AI Gateway have already.
 const CONTROLLER: &str = "gateway.envoyproxy.io/gatewayclass-controller";
@@ -31,6 +31,8 @@ pub(crate) struct PlannedListener<'a> {
     pub(crate) hostname: Option<String>,
     /// Names of the listeners in the bundle: one for each address.
     pub(crate) names: Vec<String>,
+    /// The proxy through which backends of models are reached for what comes through it.
+    pub(crate) proxy: Option<bundle::ForwardProxy>,
     /// Why nothing that comes through it can be served, if so.
     pub(crate) broken: Option<String>,
 }
@@ -180,7 +182,13 @@ impl<'a> Listeners<'a> {
             tls: None,
             request_body_bytes_max: client_traffic::REQUEST_BODY_BYTES_MAX,
         });
-        self.planned.push(PlannedListener { origin: None, hostname: None, names: vec![name], broken: None });
+        self.planned.push(PlannedListener {
+            origin: None,
+            hostname: None,
+            names: vec![name],
+            proxy: None,
+            broken: None,
+        });
     }
 
     /// Adds a listener at each address, unless it cannot be served.
@@ -195,7 +203,12 @@ impl<'a> Listeners<'a> {
     ) {
         let Some(tls) = tls(index, origin, at, findings) else { return };
         let hostname = origin.listener.hostname.as_ref().map(|name| name.to_ascii_lowercase());
-        let broken = policy.as_ref().err().cloned();
+        let config = origin.config.map(|config| forward_proxy::resolve(index, config, findings));
+        let (proxy, unreachable) = match config.unwrap_or(Ok(None)) {
+            Ok(proxy) => (proxy, None),
+            Err(message) => (None, Some(format!("forward proxy: {message}"))),
+        };
+        let broken = policy.as_ref().err().cloned().or(unreachable);
         let request_body_bytes_max = client_traffic::request_body_bytes_max(policy.ok().flatten());
         let full_name = format!("{}/{}", origin.gateway.full_name(), origin.listener.name);
         let mut names = Vec::new();
@@ -217,7 +230,7 @@ impl<'a> Listeners<'a> {
             names.push(name);
         }
         if !names.is_empty() {
-            self.planned.push(PlannedListener { origin: Some(origin), hostname, names, broken });
+            self.planned.push(PlannedListener { origin: Some(origin), hostname, names, proxy, broken });
         }
     }
 
@@ -281,13 +294,8 @@ pub(crate) fn check_configs(index: &Index<'_>, findings: &mut Findings) {
         if config.spec.ext_proc.is_some() {
             findings.warning(&config.id, "spec.extProc", "has an effect on the Envoy data plane only");
         }
-        if config.spec.forward_proxy.is_some() {
-            findings.error(
-                &config.id,
-                "spec.forwardProxy",
-                "not served yet: backends are reached without a proxy",
-            );
-        }
+        // Also of those that no Gateway names, so that mistakes show before they are used. They are told with its name.
+        let _ = forward_proxy::resolve(index, config, findings);
     }
 }
 

@@ -16,6 +16,7 @@ mod credential;
 mod environment;
 pub mod envoy;
 mod findings;
+mod forward_proxy;
 mod gateway;
 mod grant;
 mod index;
@@ -96,8 +97,16 @@ pub fn plan(world: &World) -> Plan {
     let remote_secrets = remote_secret::remote_secrets(&index, remote_secrets, &mut findings);
     let backends = used.into_iter().map(|(name, (backend, _))| (name, backend)).collect();
     let access = access.into_bundle(&routes, &plain_routes);
-    let bundle =
-        Bundle { listeners: listeners.bundle, routes, plain_routes, backends, remote_secrets, access };
+    let forward_proxies = forward_proxy::by_listener(&listeners.planned);
+    let bundle = Bundle {
+        listeners: listeners.bundle,
+        routes,
+        plain_routes,
+        backends,
+        remote_secrets,
+        access,
+        forward_proxies,
+    };
     let unresolved = findings.take_unresolved();
     Plan { bundle, diagnostics: findings.into_diagnostics(), unresolved }
 }

@@ -90,6 +90,7 @@ impl<'a> Routes<'a> {
             budgets: self.budgets.of_listener(origin),
             access: self.access.of_listener(origin),
             costs,
+            proxy: listener.proxy.clone(),
             broken: listener.broken.clone(),
         }
     }
@@ -243,13 +244,22 @@ pub(crate) struct Defaults<'a> {
     /// Its SecurityPolicy, in the same way.
     pub(crate) access: Result<Option<&'a ObjectId>, String>,
     costs: &'a [tollgate_manifest::LlmRequestCost],
+    /// The proxy through which its backends are reached: a route has one for all of its listeners.
+    proxy: Option<bundle::ForwardProxy>,
     /// Why no route can be served.
     pub(crate) broken: Option<String>,
 }
 
 impl Default for Defaults<'_> {
     fn default() -> Self {
-        Self { policy: Ok(None), budgets: Ok(Vec::new()), access: Ok(None), costs: &[], broken: None }
+        Self {
+            policy: Ok(None),
+            budgets: Ok(Vec::new()),
+            access: Ok(None),
+            costs: &[],
+            proxy: None,
+            broken: None,
+        }
     }
 }
 

@@ -51,6 +51,8 @@ fn outcome(file: &str, text: String) -> String {
     }
     let remote = bundle["remote_secrets"].as_object().cloned().unwrap_or_default();
     lines.extend(remote.iter().map(|(name, secret)| format!("remote secret: {{{name:?}: {secret}}}")));
+    let proxies = bundle["forward_proxies"].as_object().cloned().unwrap_or_default();
+    lines.extend(proxies.iter().map(|(listener, proxy)| format!("forward proxy: {{{listener:?}: {proxy}}}")));
     let access = bundle["access"].as_object().cloned().unwrap_or_default();
     for (name, parts) in access {
         let parts = parts.as_object().cloned().unwrap_or_default();

@@ -196,7 +196,8 @@ impl<'a> Dispatch<'a> {
         self.worker.telemetry.opened(|| attempt.opening());
         self.bounds = Bounds::begun_now(&self.routed.rule().timeouts);
         let limit = self.limit([self.bounds.per_try, self.bounds.first_byte, self.bounds.silence()]);
-        let called = within(limit, self.worker.pools.call(&backend, &request)).await;
+        let way = serving.way(self.routed.rule());
+        let called = within(limit, self.worker.pools.call(&backend, way, &request)).await;
         let response = match called {
             Ok(Ok(answered)) => answered,
             Ok(Err(fault)) | Err(fault) => return Some(Attempted::Failed(Fault::Backend(fault))),

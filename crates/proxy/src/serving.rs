@@ -13,6 +13,7 @@ use tollgate_policy::health::{Health, Others, Sign};
 use tollgate_terms::BackendName;
 
 use crate::door::Door;
+use crate::upstream::Way;
 
 /// One configuration, ready to serve.
 pub(crate) struct Serving {
@@ -22,6 +23,8 @@ pub(crate) struct Serving {
     pub(crate) doors: BTreeMap<SocketAddr, Arc<Door>>,
     /// Live state of each backend; survives reloads.
     backends: HashMap<BackendName, Arc<BackendState>>,
+    /// For the credentials that proxies are shown.
+    secrets: Secrets,
 }
 
 /// What all workers know of one backend.
@@ -48,7 +51,12 @@ impl Serving {
             .collect();
         let credentials =
             Credentials::new(snapshot.bundle(), secrets, before.map(|before| &before.credentials));
-        Self { snapshot, credentials, doors, backends }
+        Self { snapshot, credentials, doors, backends, secrets: secrets.clone() }
+    }
+
+    /// The way to the backends of `rule`, if a proxy leads there.
+    pub(crate) fn way<'a>(&'a self, rule: &'a CompiledRule) -> Option<Way<'a>> {
+        rule.proxy.as_ref().map(|proxy| Way { proxy, secrets: &self.secrets })
     }
 
     /// The live state of `backend`.

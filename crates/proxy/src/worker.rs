@@ -94,7 +94,11 @@ impl Worker {
             }
             stays
         });
-        self.pools.retain(|backend| serving.snapshot.bundle().backends.contains_key(backend));
+        let bundle = serving.snapshot.bundle();
+        self.pools.retain(|backend, proxy| {
+            let is_known = |proxy| bundle.forward_proxies.values().any(|known| known == proxy);
+            bundle.backends.contains_key(backend) && proxy.is_none_or(is_known)
+        });
         for &address in serving.doors.keys() {
             if accepting.contains_key(&address) {
                 continue;

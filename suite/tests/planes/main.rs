@@ -13,6 +13,7 @@ mod conservation;
 mod costs;
 mod credentials;
 mod failures;
+mod forward;
 mod left;
 mod limits;
 mod overshoot;

@@ -18,27 +18,27 @@ use tollgate_suite::{
     free_port, json, last_chunk, openai, rule, sized, status, stream_end, stream_head,
 };
 
-const NAME: &str = "models.test";
+pub(crate) const NAME: &str = "models.test";
 
 /// A certificate for one name, which is its own authority.
-struct Identity {
+pub(crate) struct Identity {
     certificate: String,
     key: String,
 }
 
 impl Identity {
-    fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         let made = rcgen::generate_simple_self_signed(vec![name.to_owned()]).expect("a certificate");
         Self { certificate: made.cert.pem(), key: made.signing_key.serialize_pem() }
     }
 
-    fn secrets(&self) -> Secrets {
+    pub(crate) fn secrets(&self) -> Secrets {
         let values = [("tls.crt", &self.certificate), ("tls.key", &self.key)];
         let values = values.map(|(key, value)| (reference(key), Secret::new(value.clone())));
         Secrets::new(BTreeMap::from(values))
     }
 
-    fn trust(&self) -> UpstreamTls {
+    pub(crate) fn trust(&self) -> UpstreamTls {
         UpstreamTls {
             server_name: NAME.to_owned(),
             trust: Trust::Pem(vec![self.certificate.clone()]),
@@ -52,7 +52,7 @@ fn reference(key: &str) -> SecretRef {
 }
 
 /// The configuration of a gateway with a certificate, in front of `backend`.
-fn with_tls(backend: &ScriptedBackend) -> Bundle {
+pub(crate) fn with_tls(backend: &ScriptedBackend) -> Bundle {
     let mut bundle = bundle(free_port(), rule(&["b"]), vec![openai("b", backend.address)]);
     let certificate = Certificate { chain: reference("tls.crt"), key: reference("tls.key") };
     bundle.listeners[0].tls = Some(ListenerTls { certificates: vec![certificate] });
@@ -66,7 +66,7 @@ fn in_front_of(inner: &Tested, change: impl FnOnce(&mut Backend)) -> Tested {
     Tested::start(rule(&["inner"]), vec![backend])
 }
 
-fn answering() -> ScriptedBackend {
+pub(crate) fn answering() -> ScriptedBackend {
     ScriptedBackend::start(vec![vec![Act::Write(sized(200, "application/json", "", completion()))]])
 }
 

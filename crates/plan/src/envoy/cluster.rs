@@ -12,7 +12,7 @@ use tollgate_config::{CompiledRule, CompiledTarget, Diagnostic, Severity};
 use super::endpoint::Served;
 use super::form::{CLUSTER, HTTP_OPTIONS, extension, seconds, set, typed};
 use super::tls::{self, Offer};
-use super::{Resource, Resources, bounds, names, plain, processor};
+use super::{Resource, Resources, bounds, names, plain, processor, tunnel};
 
 /// Each host name is asked for by itself, and every address that it has is a host: what used to be the type `STRICT_DNS`.
 const DNS: &str = "envoy.extensions.clusters.dns.v3.DnsCluster";
@@ -56,6 +56,7 @@ impl Clusters {
                 priority: target.priority,
                 weight: target.weight,
                 backend: &target.backend,
+                proxy: rule.proxy.as_deref(),
             };
             all.map(served).collect()
         };
@@ -79,8 +80,14 @@ impl Clusters {
     ) -> Result<String, String> {
         let targets = || {
             let all = forward.targets.iter().enumerate();
-            all.map(|(index, (backend, weight))| Served { index, priority: 0, weight: *weight, backend })
-                .collect()
+            all.map(|(index, (backend, weight))| Served {
+                index,
+                priority: 0,
+                weight: *weight,
+                backend,
+                proxy: None,
+            })
+            .collect()
         };
         let origin = || Origin {
             object: format!("HTTPRoute {}", rule.route),
@@ -126,10 +133,10 @@ impl Clusters {
 
     /// The targets that get requests, with priorities that have no gaps, as Envoy wants them.
     fn served<'a>(&mut self, origin: &Origin, live: Vec<Served<'a>>) -> Result<Vec<Served<'a>>, String> {
-        let mut endpoints = live.iter().flat_map(|served| &served.backend.endpoints);
-        let resolves = endpoints.any(|endpoint| matches!(endpoint, Endpoint::Fqdn { .. }));
+        let resolves = live.iter().any(Served::resolves);
         let mut targets: Vec<Served<'a>> = Vec::new();
         let mut last = None;
+        let mut lost = None;
         for served in live {
             let is_unix = |endpoint: &Endpoint| matches!(endpoint, Endpoint::Unix { .. });
             if resolves && served.backend.endpoints.iter().any(is_unix) {
@@ -137,12 +144,21 @@ impl Clusters {
                 self.tell(origin, served.backend.name.as_ref(), Severity::Error, message);
                 continue;
             }
+            if let Some(obstacle) = served.proxy.filter(|_| served.is_proxied()).and_then(tunnel::obstacle) {
+                let message = format!("{obstacle}: this backend gets nothing");
+                lost.get_or_insert(obstacle);
+                self.tell(origin, served.backend.name.as_ref(), Severity::Error, &message);
+                continue;
+            }
             let before = targets.last().map_or(0, |served| served.priority);
             let priority = if last.is_none_or(|last| last == served.priority) { before } else { before + 1 };
             last = Some(served.priority);
             targets.push(Served { priority, ..served });
         }
-        if targets.is_empty() { Err("no backend has a weight".to_owned()) } else { Ok(targets) }
+        if targets.is_empty() {
+            return Err(lost.unwrap_or("no backend has a weight").to_owned());
+        }
+        Ok(targets)
     }
 
     fn protocol(&mut self, origin: &Origin, targets: &[Served<'_>]) -> Protocol {
@@ -199,8 +215,7 @@ enum Protocol {
 /// The cluster, without its name.
 fn body(origin: &Origin, targets: &[Served<'_>], protocol: Protocol) -> Value {
     let rule = origin.cluster.as_str();
-    let mut endpoints = targets.iter().flat_map(|served| &served.backend.endpoints);
-    let resolves = endpoints.any(|endpoint| matches!(endpoint, Endpoint::Fqdn { .. }));
+    let resolves = targets.iter().any(Served::resolves);
     let connect_timeout = targets.iter().map(|served| served.backend.connect_timeout).max();
     let localities: Vec<Value> = targets.iter().map(|served| served.locality(rule)).collect();
     let mut fields = json!({
@@ -257,14 +272,15 @@ fn http_options(protocol: Protocol, filters: &Value) -> Value {
     })
 }
 
-/// TLS, target by target. The first one's is that of the cluster too where all have TLS: what is chosen by ALPN must not have
+/// TLS and the way through a proxy, target by target. The first one's is that of the cluster too where all have TLS: what is chosen by ALPN must not have
 /// cleartext as its last resort.
 fn set_sockets(cluster: &mut Value, targets: &[Served<'_>], protocol: Protocol) {
     let offer = if protocol == Protocol::ByAlpn { Offer::Both } else { Offer::Http1 };
     let mut matches = Vec::new();
     for served in targets {
-        let Some(tls) = &served.backend.tls else { continue };
-        let socket = tls::upstream(tls, offer);
+        let tls = served.backend.tls.as_ref().map(|tls| tls::upstream(tls, offer));
+        let socket = if served.is_proxied() { Some(tunnel::socket(tls)) } else { tls };
+        let Some(socket) = socket else { continue };
         if protocol == Protocol::ByAlpn && matches.is_empty() {
             set(cluster, "transport_socket", socket.clone());
         }

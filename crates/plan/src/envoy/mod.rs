@@ -20,6 +20,7 @@ mod processor;
 mod retry;
 mod route;
 mod tls;
+mod tunnel;
 mod virtual_host;
 
 use std::time::Duration;

@@ -1,6 +1,7 @@
 //! One new connection to a backend, up to the HTTP handshake.
 
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use hyper::client::conn::http2;
@@ -15,6 +16,7 @@ use tollgate_config::bundle::Endpoint;
 use super::body::UpstreamBody;
 use super::http1::Http1;
 use super::resolve::Resolver;
+use super::tunnel::{self, Way};
 
 /// A connection that requests can be sent on.
 pub(crate) enum Sender {
@@ -30,13 +32,26 @@ pub(crate) struct Target<'a> {
     pub(crate) tls: Option<&'a (Arc<ClientConfig>, ServerName<'static>)>,
     pub(crate) http2_cleartext: bool,
     pub(crate) resolver: &'a Resolver,
+    /// The proxy to ask, unless the endpoint bypasses it.
+    pub(crate) way: Option<Way<'a>>,
 }
 
 /// Connects, and for HTTP/2 spawns the task that drives the connection.
 ///
 /// # Errors
-/// When the name has no address, no address takes the connection, or a handshake fails.
+/// When the name has no address, no address takes the connection, a proxy refuses, or a handshake fails.
 pub(crate) async fn connect(target: Target<'_>) -> io::Result<Sender> {
+    if let Some(way) = target.way
+        && let Some(destination) = way.proxy.destination(target.endpoint)
+    {
+        let (host, port) = (way.proxy.host.as_str(), way.proxy.port);
+        let mut stream = match host.parse::<IpAddr>() {
+            Ok(address) => tcp(&[(address, port).into()]).await?,
+            Err(_) => tcp(&target.resolver.resolve(host, port).await?).await?,
+        };
+        tunnel::ask(&mut stream, &destination, way).await?;
+        return secure(stream, &target).await;
+    }
     match target.endpoint {
         Endpoint::Unix { path } => secure(UnixStream::connect(path).await?, &target).await,
         Endpoint::Ip { address, port } => secure(tcp(&[(*address, *port).into()]).await?, &target).await,

@@ -50,7 +50,7 @@ impl Pools {
         request: &PassedRequest,
         upload: &mut Upload<'_, B>,
     ) -> Result<Response<Inbound>, Unanswered> {
-        let pool = self.pool(backend)?;
+        let pool = self.pool(backend, None)?;
         let (endpoint, entry) = pool.pick()?;
         if let Some(sender) = entry.take_idle().await {
             match pass(&pool, endpoint, sender, request, upload).await {
@@ -58,7 +58,7 @@ impl Pools {
                 passed => return passed,
             }
         }
-        let sender = self.open(&pool, entry).await?;
+        let sender = self.open(&pool, entry, None).await?;
         pass(&pool, endpoint, sender, request, upload).await
     }
 }

@@ -13,7 +13,7 @@ use http::{HeaderValue, Request, Response, Uri, Version};
 use hyper::client::conn::http2;
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
-use tollgate_config::bundle::{Backend, Endpoint};
+use tollgate_config::bundle::{Backend, Endpoint, ForwardProxy};
 use tollgate_exchange::UpstreamRequest;
 use tollgate_terms::{BackendFault, BackendName};
 use tollgate_wire::http1::{BodyDecoder, ResponseHead};
@@ -24,6 +24,7 @@ use super::http1::{self, Broken, Http1};
 use super::inbound::{Inbound, OwnConnection};
 use super::resolve::Resolver;
 use super::tls::client_config;
+use super::tunnel::Way;
 use crate::clock;
 use crate::line::Pieces;
 
@@ -37,8 +38,11 @@ const IDLE_MAX: usize = 256;
 #[derive(Default)]
 pub(crate) struct Pools {
     resolver: Resolver,
-    by_backend: Mutex<HashMap<BackendName, Arc<BackendPool>>>,
+    by_backend: Mutex<HashMap<Destination, Arc<BackendPool>>>,
 }
+
+/// A backend, and the proxy through which it is reached.
+type Destination = (BackendName, Option<Arc<ForwardProxy>>);
 
 /// The connections to one backend.
 pub(super) struct BackendPool {
@@ -70,16 +74,17 @@ enum Sent {
 }
 
 impl Pools {
-    /// Sends `request` to `backend` and waits for the head of the response.
+    /// Sends `request` to `backend`, by `way` if a proxy leads there, and waits for the head of the response.
     ///
     /// A connection that the backend closed while it was idle is replaced by a new one, once, without telling
     /// anybody: nothing of a response has been seen on it, and the request can be sent again.
     pub(crate) async fn call(
         &self,
         backend: &Arc<Backend>,
+        way: Option<Way<'_>>,
         request: &UpstreamRequest,
     ) -> Result<Response<Inbound>, BackendFault> {
-        let pool = self.pool(backend)?;
+        let pool = self.pool(backend, way)?;
         let (endpoint, entry) = pool.pick()?;
         if let Some(sender) = entry.take_idle().await {
             match send(&pool, endpoint, sender, request).await {
@@ -88,7 +93,7 @@ impl Pools {
                 Sent::Stale => {}
             }
         }
-        let sender = self.open(&pool, entry).await?;
+        let sender = self.open(&pool, entry, way).await?;
         match send(&pool, endpoint, sender, request).await {
             Sent::Response(response) => Ok(response),
             Sent::Failed(fault) => Err(fault),
@@ -104,20 +109,25 @@ impl Pools {
         }
     }
 
-    /// Closes the unused connections of backends that are not in `keep` any more.
-    pub(crate) fn retain(&self, keep: impl Fn(&BackendName) -> bool) {
-        lock(&self.by_backend).retain(|name, _| keep(name));
+    /// Closes the unused connections of backends that are not in `keep` any more, or not behind that proxy.
+    pub(crate) fn retain(&self, keep: impl Fn(&BackendName, Option<&ForwardProxy>) -> bool) {
+        lock(&self.by_backend).retain(|(name, proxy), _| keep(name, proxy.as_deref()));
     }
 
-    pub(super) fn pool(&self, backend: &Arc<Backend>) -> Result<Arc<BackendPool>, BackendFault> {
+    pub(super) fn pool(
+        &self,
+        backend: &Arc<Backend>,
+        way: Option<Way<'_>>,
+    ) -> Result<Arc<BackendPool>, BackendFault> {
         let mut by_backend = lock(&self.by_backend);
-        if let Some(pool) = by_backend.get(&backend.name)
+        let destination = (backend.name.clone(), way.map(|way| Arc::clone(way.proxy)));
+        if let Some(pool) = by_backend.get(&destination)
             && (Arc::ptr_eq(&pool.backend, backend) || pool.backend == *backend)
         {
             return Ok(Arc::clone(pool));
         }
         let pool = Arc::new(BackendPool::new(backend)?);
-        by_backend.insert(backend.name.clone(), Arc::clone(&pool));
+        by_backend.insert(destination, Arc::clone(&pool));
         Ok(pool)
     }
 
@@ -125,12 +135,14 @@ impl Pools {
         &self,
         pool: &BackendPool,
         entry: &EndpointPool,
+        way: Option<Way<'_>>,
     ) -> Result<Sender, BackendFault> {
         let target = Target {
             endpoint: &entry.endpoint,
             tls: pool.tls.as_ref(),
             http2_cleartext: pool.backend.http2_cleartext,
             resolver: &self.resolver,
+            way,
         };
         let connected = tokio::time::timeout(pool.backend.connect_timeout, Box::pin(connect(target))).await;
         let sender = match connected {

@@ -1,0 +1,109 @@
+//! A proxy through which backends of models are reached, by HTTP CONNECT (RFC 9110 section 9.3.6).
+
+use serde::{Deserialize, Serialize};
+
+use super::{Bundle, Endpoint, Route, SecretRef};
+
+/// An HTTP proxy, reached in cleartext.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct ForwardProxy {
+    /// Host name or address, an IPv6 address without brackets.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+    /// How the gateway proves itself to the proxy, if it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credential: Option<ProxyCredential>,
+    /// Hosts that are reached without it: lower case, exact, or `*.` and a suffix.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub bypass: Vec<String>,
+}
+
+/// Name and password, as the scheme Basic has them (RFC 7617).
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct ProxyCredential {
+    /// The name.
+    pub username: SecretRef,
+    /// The password.
+    pub password: SecretRef,
+}
+
+impl ForwardProxy {
+    /// What the proxy is asked to connect to for `endpoint`: host and port. `None` where it is not asked: for a socket of this machine, and
+    /// for a host that bypasses it.
+    pub fn destination(&self, endpoint: &Endpoint) -> Option<String> {
+        let (host, destination) = match endpoint {
+            Endpoint::Fqdn { hostname, port } => {
+                (hostname.to_ascii_lowercase(), format!("{hostname}:{port}"))
+            }
+            Endpoint::Ip { address, port } if address.is_ipv6() => {
+                (address.to_string(), format!("[{address}]:{port}"))
+            }
+            Endpoint::Ip { address, port } => (address.to_string(), format!("{address}:{port}")),
+            Endpoint::Unix { .. } => return None,
+        };
+        let is_bypassed = |name: &String| match name.strip_prefix('*') {
+            Some(suffix) => host.len() > suffix.len() && host.ends_with(suffix),
+            None => *name == host,
+        };
+        (!self.bypass.iter().any(is_bypassed)).then_some(destination)
+    }
+}
+
+impl Bundle {
+    /// The proxy through which the backends of `route` are reached: that of its listeners, which all have the same.
+    pub fn forward_proxy(&self, route: &Route) -> Option<&ForwardProxy> {
+        route.listeners.iter().find_map(|listener| self.forward_proxies.get(listener))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn proxy(bypass: &[&str]) -> ForwardProxy {
+        ForwardProxy {
+            host: "proxy.example.com".to_owned(),
+            port: 3128,
+            credential: None,
+            bypass: bypass.iter().map(|name| (*name).to_owned()).collect(),
+        }
+    }
+
+    fn fqdn(hostname: &str) -> Endpoint {
+        Endpoint::Fqdn { hostname: hostname.to_owned(), port: 443 }
+    }
+
+    #[test]
+    fn names_are_left_to_the_proxy() {
+        assert_eq!(proxy(&[]).destination(&fqdn("api.example.com")).as_deref(), Some("api.example.com:443"));
+    }
+
+    #[test]
+    fn addresses_of_ipv6_have_brackets() {
+        let endpoint = Endpoint::Ip { address: std::net::Ipv6Addr::LOCALHOST.into(), port: 80 };
+        assert_eq!(proxy(&[]).destination(&endpoint).as_deref(), Some("[::1]:80"));
+    }
+
+    #[test]
+    fn sockets_of_this_machine_have_no_proxy() {
+        assert_eq!(proxy(&[]).destination(&Endpoint::Unix { path: "/run/model.sock".to_owned() }), None);
+    }
+
+    #[test]
+    fn hosts_bypass_it_by_name_or_by_suffix() {
+        let proxy = proxy(&["*.corp.example", "exact.example", "10.0.0.7"]);
+        for (host, is_bypassed) in [
+            ("models.corp.example", true),
+            ("Models.Corp.Example", true),
+            ("corp.example", false),
+            ("evilcorp.example", false),
+            ("exact.example", true),
+            ("not.exact.example", false),
+        ] {
+            assert_eq!(proxy.destination(&fqdn(host)).is_none(), is_bypassed, "{host}");
+        }
+        let address = Endpoint::Ip { address: std::net::Ipv4Addr::new(10, 0, 0, 7).into(), port: 80 };
+        assert_eq!(proxy.destination(&address), None);
+    }
+}

@@ -1,0 +1,98 @@
+//! The way through a forward proxy: HTTP CONNECT (RFC 9110 section 9.3.6).
+
+use std::io;
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tollgate_config::bundle::{ForwardProxy, ProxyCredential};
+use tollgate_effects::Secrets;
+
+/// The longest head that a proxy may answer with.
+const HEAD_BYTES_MAX: usize = 16 << 10;
+
+/// A proxy, and where its credential is found.
+#[derive(Clone, Copy)]
+pub(crate) struct Way<'a> {
+    pub(crate) proxy: &'a Arc<ForwardProxy>,
+    pub(crate) secrets: &'a Secrets,
+}
+
+/// Asks the proxy at the other end of `stream` to connect to `destination`. What comes after its answer is still to be read.
+///
+/// # Errors
+/// When the proxy refuses, or breaks off. No error has anything of the credential in it.
+pub(super) async fn ask(stream: &mut TcpStream, destination: &str, way: Way<'_>) -> io::Result<()> {
+    let authorization = match &way.proxy.credential {
+        None => String::new(),
+        Some(credential) => format!("Proxy-Authorization: {}\r\n", basic(credential, way.secrets)?),
+    };
+    let request = format!("CONNECT {destination} HTTP/1.1\r\nHost: {destination}\r\n{authorization}\r\n");
+    stream.write_all(request.as_bytes()).await?;
+    let head = read_head(stream).await?;
+    match status(&head) {
+        Some(200..=299) => Ok(()),
+        Some(status) => Err(io::Error::other(format!("the forward proxy answered with status {status}"))),
+        None => Err(io::Error::other("the forward proxy does not speak HTTP/1.1")),
+    }
+}
+
+/// The scheme Basic (RFC 7617).
+fn basic(credential: &ProxyCredential, secrets: &Secrets) -> io::Result<String> {
+    let ProxyCredential { username, password } = credential;
+    let missing = || io::Error::other("the credential for the forward proxy is not there");
+    let username = secrets.get(username).ok_or_else(missing)?;
+    let password = secrets.get(password).ok_or_else(missing)?;
+    let pair = format!("{}:{}", username.expose().trim(), password.expose().trim());
+    Ok(format!("Basic {}", STANDARD.encode(pair)))
+}
+
+/// Reads up to the end of a head and not a byte further: a backend may have begun to speak.
+async fn read_head(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
+    let mut head = Vec::new();
+    let mut seen = [0; 1024];
+    while head.len() < HEAD_BYTES_MAX {
+        let count = stream.peek(&mut seen).await?;
+        if count == 0 {
+            return Err(io::Error::new(
+                io::ErrorKind::UnexpectedEof,
+                "the forward proxy closed the connection",
+            ));
+        }
+        let before = head.len();
+        head.extend(seen.iter().take(count));
+        // The end may have begun in what was read before.
+        let from = before.saturating_sub(3);
+        let tail = head.get(from..).unwrap_or_default();
+        let end = tail.windows(4).position(|window| window == b"\r\n\r\n").map(|at| from + at + 4);
+        head.truncate(end.unwrap_or(head.len()));
+        if let Some(taken) = seen.get_mut(..head.len() - before) {
+            stream.read_exact(taken).await?;
+        }
+        if end.is_some() {
+            return Ok(head);
+        }
+    }
+    Err(io::Error::other("the head of the forward proxy's answer is too long"))
+}
+
+fn status(head: &[u8]) -> Option<u16> {
+    let line = head.split(|byte| *byte == b'\r').next()?;
+    let mut words = std::str::from_utf8(line).ok()?.split(' ');
+    words.next().filter(|version| version.starts_with("HTTP/1."))?;
+    words.next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_the_status_of_a_head() {
+        assert_eq!(status(b"HTTP/1.1 200 Connection established\r\n\r\n"), Some(200));
+        assert_eq!(status(b"HTTP/1.0 407\r\n\r\n"), Some(407));
+        assert_eq!(status(b"SSH-2.0-x\r\n\r\n"), None);
+    }
+}

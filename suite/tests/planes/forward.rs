@@ -1,0 +1,144 @@
+//! Backends behind a forward proxy.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use tollgate_config::bundle::{Backend, Bundle, Endpoint, ForwardProxy, ProxyCredential, SecretRef};
+use tollgate_effects::Secrets;
+use tollgate_terms::Secret;
+
+use crate::transport::{Identity, NAME, answering, with_tls};
+use tollgate_suite::{
+    CHAT, Manner, MockProxy, ScriptedBackend, Tested, body, bundle, completion, free_port, header, is_envoy,
+    openai, retrying, rule, status,
+};
+
+/// A backend of which nobody but the proxy knows where it is.
+fn hidden(name: &str) -> Backend {
+    let mut backend = openai(name, ([192, 0, 2, 1], 1).into());
+    backend.endpoints = vec![Endpoint::Fqdn { hostname: "models.invalid".to_owned(), port: 8000 }];
+    backend
+}
+
+fn behind(proxy: ForwardProxy, rule: tollgate_config::bundle::Rule, backends: Vec<Backend>) -> Bundle {
+    let mut bundle = bundle(free_port(), rule, backends);
+    bundle.forward_proxies = BTreeMap::from([("l".to_owned(), proxy)]);
+    bundle
+}
+
+fn start(proxy: ForwardProxy, backends: Vec<Backend>) -> Tested {
+    Tested::start_bundle(behind(proxy, rule(&["b"]), backends), Secrets::default())
+}
+
+fn reached(backend: &ScriptedBackend) -> bool {
+    backend.requests.recv_timeout(Duration::from_millis(200)).is_ok()
+}
+
+#[test]
+fn a_backend_is_reached_through_the_proxy_which_alone_knows_its_name() {
+    let backend = answering();
+    let proxy = MockProxy::start(Manner::Lead(backend.address));
+    let tested = start(proxy.proxy(), vec![hidden("b")]);
+    let answer = tested.chat(CHAT);
+    assert_eq!((status(&answer), body(&answer).as_str()), (200, completion()));
+    let request = backend.request();
+    assert!(request.starts_with("POST /v1/chat/completions HTTP/1.1\r\n"), "{request}");
+    assert_eq!(header(&request, "host"), Some("models.invalid:8000"));
+    let heads = proxy.heads();
+    assert_eq!(heads, ["CONNECT models.invalid:8000 HTTP/1.1\r\nHost: models.invalid:8000\r\n\r\n"]);
+    // The connection is kept, and the proxy not asked again.
+    assert_eq!(status(&tested.chat(CHAT)), 200);
+    assert_eq!(proxy.heads().len(), 1);
+}
+
+/// A gateway with a certificate, and a backend that is reached by TLS there.
+fn with_certificate(identity: &Identity, inner: &ScriptedBackend) -> (Tested, Backend) {
+    let inner = Tested::start_bundle(with_tls(inner), identity.secrets());
+    let mut backend = hidden("b");
+    backend.tls = Some(identity.trust());
+    (inner, backend)
+}
+
+#[test]
+fn tls_reaches_through_the_proxy_to_the_backend() {
+    let (identity, last) = (Identity::new(NAME), answering());
+    let (inner, backend) = with_certificate(&identity, &last);
+    let proxy = MockProxy::start(Manner::Lead(inner.address));
+    let tested = start(proxy.proxy(), vec![backend]);
+    assert_eq!(status(&tested.chat(CHAT)), 200);
+    let heads = proxy.heads();
+    assert_eq!(heads, ["CONNECT models.invalid:8000 HTTP/1.1\r\nHost: models.invalid:8000\r\n\r\n"]);
+}
+
+#[test]
+fn a_proxy_that_refuses_is_a_backend_that_cannot_be_reached() {
+    let identity = Identity::new(NAME);
+    let proxy = MockProxy::start(Manner::Refuse);
+    let mut backend = hidden("b");
+    backend.tls = Some(identity.trust());
+    let tested = start(proxy.proxy(), vec![backend]);
+    assert_eq!(status(&tested.chat(CHAT)), 503);
+    let log = tested.log_lines(1);
+    assert_eq!(log[0]["tollgate.fault"], "unreachable", "{log:?}");
+}
+
+#[test]
+fn a_proxy_that_hangs_is_waited_for_as_long_as_for_a_connection() {
+    let identity = Identity::new(NAME);
+    let proxy = MockProxy::start(Manner::Hang);
+    let mut backend = hidden("b");
+    backend.tls = Some(identity.trust());
+    let tested = start(proxy.proxy(), vec![backend]);
+    let begun = Instant::now();
+    assert_eq!(status(&tested.chat(CHAT)), 503);
+    let taken = begun.elapsed();
+    assert!(taken >= Duration::from_millis(900) && taken < Duration::from_secs(5), "{taken:?}");
+    let log = tested.log_lines(1);
+    assert_eq!(log[0]["tollgate.fault"], "unreachable", "{log:?}");
+}
+
+#[test]
+fn a_refused_request_goes_to_a_backend_that_bypasses_the_proxy() {
+    let backend = answering();
+    let proxy = MockProxy::start(Manner::Refuse);
+    let known = ForwardProxy { bypass: vec!["127.0.0.1".to_owned()], ..proxy.proxy() };
+    let near = openai("near", backend.address);
+    let tested = Tested::start_bundle(
+        behind(known, retrying(rule(&["b", "near"])), vec![hidden("b"), near]),
+        Secrets::default(),
+    );
+    assert_eq!(status(&tested.chat(CHAT)), 200);
+    assert!(reached(&backend));
+    assert!(proxy.heads().iter().all(|head| head.starts_with("CONNECT models.invalid:8000 ")));
+}
+
+#[test]
+fn a_credential_is_for_the_proxy_alone() {
+    // Envoy shows none, and such a rule is not served there.
+    if is_envoy() {
+        return;
+    }
+    let backend = answering();
+    let proxy = MockProxy::start(Manner::Guard(backend.address, "Basic Z2F0ZXdheTpzM2NyZXQ=".to_owned()));
+    let reference = |key: &str| SecretRef {
+        namespace: "default".to_owned(),
+        name: "proxy".to_owned(),
+        key: key.to_owned(),
+    };
+    let credential = ProxyCredential { username: reference("username"), password: reference("password") };
+    let known = ForwardProxy { credential: Some(credential), ..proxy.proxy() };
+    let secrets = |password: &str| {
+        let values = [("username", "gateway"), ("password", password)];
+        Secrets::new(BTreeMap::from(
+            values.map(|(key, value)| (reference(key), Secret::new(value.to_owned()))),
+        ))
+    };
+    let bundle = behind(known, rule(&["b"]), vec![hidden("b")]);
+    let tested = Tested::start_bundle(bundle.clone(), secrets("wrong"));
+    assert_eq!(status(&tested.chat(CHAT)), 503);
+    tested.reload(bundle, secrets("s3cret"));
+    assert_eq!(status(&tested.chat(CHAT)), 200);
+    let request = backend.request();
+    assert_eq!(header(&request, "proxy-authorization"), None);
+    assert!(!tested.log_lines(2).iter().any(|line| line.to_string().contains("s3cret")));
+}
