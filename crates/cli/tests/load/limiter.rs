@@ -117,7 +117,8 @@ impl Limited {
     /// Whether Envoy takes the service for healthy.
     pub(crate) fn is_healthy(&self) -> bool {
         let text = crate::gateway::get(self.operators, "/clusters").expect("Envoy");
-        let line = text.lines().find(|line| line.starts_with("limits::") && line.contains("::health_flags::"));
+        let line =
+            text.lines().find(|line| line.starts_with("limits::") && line.contains("::health_flags::"));
         line.is_some_and(|line| line.ends_with("::healthy"))
     }
 }
@@ -146,8 +147,7 @@ fn cluster(name: &str, at: SocketAddr) -> Value {
 
 fn limits_cluster(at: SocketAddr, checks: Checks) -> Value {
     let mut cluster = cluster("limits", at);
-    cluster["typed_extension_protocol_options"] =
-        json!({ "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+    cluster["typed_extension_protocol_options"] = json!({ "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
         "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
         "explicit_http_config": { "http2_protocol_options": {} },
     } });
@@ -219,7 +219,12 @@ fn routes() -> Value {
     let route = |prefix: &str, limits: Value| {
         json!({
             "match": { "prefix": prefix },
-            "route": { "cluster": "backend", "rate_limits": limits },
+            "route": { "cluster": "backend" },
+            // Envoy takes a `hits_addend` here alone.
+            "typed_per_filter_config": { "limits": {
+                "@type": "type.googleapis.com/envoy.extensions.filters.http.ratelimit.v3.RateLimitPerRoute",
+                "rate_limits": limits,
+            } },
         })
     };
     json!({
@@ -258,15 +263,21 @@ pub(crate) fn ask(at: SocketAddr, path: &str, user: &str) -> Answer {
     stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
     write!(stream, "GET {path} HTTP/1.1\r\nhost: test\r\nx-user: {user}\r\nconnection: close\r\n\r\n")
         .expect("written");
-    let mut text = String::new();
-    stream.read_to_string(&mut text).expect("an answer");
+    let mut input = BufReader::new(stream);
+    let mut line = String::new();
+    input.read_line(&mut line).expect("an answer");
+    let status = line.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
+    let mut headers = Vec::new();
+    loop {
+        line.clear();
+        input.read_line(&mut line).expect("a header");
+        let Some((name, value)) = line.split_once(':') else { break };
+        headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
+    }
+    let length = headers.iter().find(|(name, _)| name == "content-length");
+    // Envoy may wait before it closes.
+    let mut body = vec![0; length.map_or(0, |(_, length)| length.parse().expect("a length"))];
+    input.read_exact(&mut body).expect("a body");
     let took = began.elapsed();
-    let (head, body) = text.split_once("\r\n\r\n").expect("a head");
-    let mut lines = head.lines();
-    let status = lines.next().and_then(|line| line.split(' ').nth(1)?.parse().ok()).expect("a status");
-    let header = |line: &str| {
-        let (name, value) = line.split_once(':').expect("a header");
-        (name.to_ascii_lowercase(), value.trim().to_owned())
-    };
-    Answer { status, headers: lines.map(header).collect(), body: body.to_owned(), took }
+    Answer { status, headers, body: String::from_utf8(body).expect("UTF-8"), took }
 }
