@@ -7,6 +7,7 @@
     reason = "helpers of tests may fail, measure, and say what they have measured"
 )]
 
+mod failover;
 mod law;
 mod memory;
 mod metric;
@@ -14,4 +15,5 @@ mod oracle;
 mod proxy;
 mod redis;
 mod server;
+mod slow;
 mod variants;
