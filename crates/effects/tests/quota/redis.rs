@@ -52,7 +52,7 @@ pub(crate) struct Load {
     pub(crate) waits: Vec<Duration>,
     pub(crate) used: u64,
     pub(crate) unchecked: u64,
-    refused: u64,
+    pub(crate) refused: u64,
 }
 
 impl Load {
