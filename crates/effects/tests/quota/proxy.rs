@@ -26,11 +26,8 @@ impl Proxy {
     pub(crate) async fn start(to: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let way = Arc::new(Way {
-            to: to.into(),
-            swallows: AtomicBool::default(),
-            delay_ms: AtomicU64::default(),
-        });
+        let way =
+            Arc::new(Way { to: to.into(), swallows: AtomicBool::default(), delay_ms: AtomicU64::default() });
         let state = Arc::clone(&way);
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
