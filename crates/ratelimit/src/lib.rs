@@ -5,12 +5,15 @@
 
 mod answer;
 mod config;
+mod health;
 mod live;
 mod metrics;
+mod serve;
 mod service;
 mod tree;
 mod yaml;
 
 pub use config::ConfigError;
 pub use live::Live;
-pub use service::{Consumption, Headers, Options, RateLimits, serve};
+pub use serve::serve;
+pub use service::{Consumption, Headers, Options, RateLimits};

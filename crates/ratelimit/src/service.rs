@@ -1,6 +1,5 @@
 //! The service itself.
 
-use std::io;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
@@ -8,10 +7,9 @@ use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
 use tollgate_config::bundle::LimitStore;
 use tollgate_effects::quota::{QuotaMetrics, Quotas, Reserved};
-use tollgate_envoy::grpc;
 use tollgate_envoy::limiting::rate_limit_response::rate_limit::Unit as Period;
 use tollgate_envoy::limiting::rate_limit_response::{Code, DescriptorStatus};
-use tollgate_envoy::limiting::rate_limit_service_server::{RateLimitService, RateLimitServiceServer};
+use tollgate_envoy::limiting::rate_limit_service_server::RateLimitService;
 use tollgate_envoy::limiting::{RateLimitDescriptor, RateLimitRequest, RateLimitResponse};
 use tollgate_policy::quota::{Charge, Claim, OnRefusal, Standing, Unit};
 use tonic::{Request, Response, Status};
@@ -61,14 +59,6 @@ pub struct RateLimits {
     live: Live,
     quotas: Quotas,
     options: Options,
-}
-
-/// Serves at `place`, on so many threads, until the server is dropped.
-///
-/// # Errors
-/// When the socket cannot be bound, or a thread cannot be made.
-pub fn serve(limits: &RateLimits, place: impl Into<grpc::Place>, workers: usize) -> io::Result<grpc::Server> {
-    grpc::serve(&RateLimitServiceServer::new(limits.clone()), place, "ratelimit", workers)
 }
 
 #[tonic::async_trait]

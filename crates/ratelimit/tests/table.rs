@@ -21,6 +21,9 @@ use tonic::Status;
 use tonic::body::Body;
 use tonic::codegen::Service;
 use tonic::codegen::http::{Request, Response, Uri};
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
+use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 
 const CONFIG: &str = r#"
 domain: d
@@ -60,9 +63,10 @@ type Client = RateLimitServiceClient<Channel>;
 
 struct Running {
     client: Client,
+    health: HealthClient<Channel>,
     limits: RateLimits,
     folder: TempDir,
-    _server: Server,
+    server: Server,
 }
 
 #[derive(Clone)]
@@ -90,8 +94,9 @@ async fn start(options: Options) -> Running {
     let stream = TcpStream::connect(server.address().unwrap()).await.unwrap();
     let (sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
     tokio::spawn(connection);
-    let client = RateLimitServiceClient::with_origin(Channel(sender), Uri::from_static("http://limits"));
-    Running { client, limits, folder, _server: server }
+    let (channel, origin) = (Channel(sender), Uri::from_static("http://limits"));
+    let client = RateLimitServiceClient::with_origin(channel.clone(), origin.clone());
+    Running { client, health: HealthClient::with_origin(channel, origin), limits, folder, server }
 }
 
 fn descriptor(entries: &[(&str, &str)]) -> RateLimitDescriptor {
@@ -244,6 +249,29 @@ async fn requests_without_a_domain_or_descriptors_are_mistakes() {
     assert_eq!(service.metric("ratelimit_service_call_should_rate_limit_service_error"), 2);
     let elsewhere = service.try_ask("other", vec![descriptor(&[("user", "a")])], 0).await.unwrap();
     assert_eq!(elsewhere.overall_code(), Code::Ok);
+}
+
+#[tokio::test]
+async fn whoever_asks_for_its_health_is_told_when_it_ends() {
+    let mut service = start(Options::default()).await;
+    let of = |name: &str| HealthCheckRequest { service: name.to_owned() };
+    let names = ["", "envoy.service.ratelimit.v3.RateLimitService", "ratelimit"];
+    for name in names {
+        let said = service.health.check(of(name)).await.unwrap().into_inner();
+        assert_eq!(said.status(), ServingStatus::Serving, "{name:?}");
+    }
+    let code = service.health.check(of("other")).await.unwrap_err().code();
+    assert_eq!(code, tonic::Code::NotFound);
+    let mut watched = service.health.watch(of("")).await.unwrap().into_inner();
+    let status = |said: Option<HealthCheckResponse>| said.map(|said| said.status());
+    assert_eq!(status(watched.message().await.unwrap()), Some(ServingStatus::Serving));
+    let mut unknown = service.health.watch(of("other")).await.unwrap().into_inner();
+    assert_eq!(status(unknown.message().await.unwrap()), Some(ServingStatus::ServiceUnknown));
+    // Calls that go on for ever do not hold it up.
+    let stopped = tokio::task::spawn_blocking(move || service.server.stop(Duration::from_secs(30)));
+    assert_eq!(status(watched.message().await.unwrap()), Some(ServingStatus::NotServing));
+    assert_eq!(status(watched.message().await.unwrap()), None);
+    assert!(tokio::time::timeout(Duration::from_secs(10), stopped).await.is_ok());
 }
 
 #[tokio::test]

@@ -18,4 +18,8 @@ mod gateway;
 #[cfg(feature = "envoy-tests")]
 mod killed;
 #[cfg(feature = "envoy-tests")]
+mod limiter;
+#[cfg(feature = "envoy-tests")]
+mod limits;
+#[cfg(feature = "envoy-tests")]
 mod network;

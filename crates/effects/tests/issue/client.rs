@@ -7,7 +7,7 @@ use http::Request;
 use rustls::RootCertStore;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
-use tollgate_effects::issue::{Client, IssueError};
+use tollgate_effects::issue::{Client, IssueError, key_set};
 
 use crate::service::{Reply, Service, client, environment, failed, hasty};
 
@@ -164,5 +164,19 @@ async fn secure_requests_go_through_a_tunnel_of_the_proxy() {
 async fn a_certificate_of_another_name_is_not_believed() {
     let (address, trusting) = secure().await;
     let error = trusting.send(get(&format!("https://{address}/")), &[]).await.err().unwrap();
+    assert!(matches!(&error, IssueError::Unreachable { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn keys_of_callers_are_taken_from_a_trusted_issuer_alone() {
+    let (address, trusting) = secure().await;
+    // It has an authority of the same name and another key.
+    let (_, stranger) = secure().await;
+    let (url, _heads) = tunnelling(address, "HTTP/1.1 200 OK\r\n\r\n").await;
+    let around = environment(&[("PROXY", &url)]);
+    let uri = "https://issuer.test/jwks.json";
+    let keys = key_set(&trusting.proxied_by(&around, "PROXY").unwrap(), uri).await.unwrap();
+    assert_eq!(&keys[..], b"secret");
+    let error = key_set(&stranger.proxied_by(&around, "PROXY").unwrap(), uri).await.err().unwrap();
     assert!(matches!(&error, IssueError::Unreachable { .. }), "{error}");
 }

@@ -7,6 +7,7 @@
     reason = "helpers of tests may fail, measure, and say what they have measured"
 )]
 
+mod failover;
 mod law;
 mod memory;
 mod metric;
@@ -15,4 +16,5 @@ mod proxy;
 mod redis;
 mod saved;
 mod server;
+mod slow;
 mod variants;

@@ -14,10 +14,10 @@ use crate::metric::value;
 use crate::proxy::Proxy;
 use crate::server::{Server, quotas_at};
 
-const TOKENS: &str = "tollgate_quota_settled_total{unit=\"tokens\"}";
-const LOST: &str = "tollgate_quota_unsettled_total";
+pub(crate) const TOKENS: &str = "tollgate_quota_settled_total{unit=\"tokens\"}";
+pub(crate) const LOST: &str = "tollgate_quota_unsettled_total";
 
-fn claim(take: u64) -> Claim {
+pub(crate) fn claim(take: u64) -> Claim {
     Claim {
         key: "a".into(),
         limit: 1 << 40,
@@ -31,22 +31,33 @@ fn claim(take: u64) -> Claim {
     }
 }
 
-fn now() -> SystemTime {
+pub(crate) fn now() -> SystemTime {
     SystemTime::now()
 }
 
-/// How long attempts waited to be let in, and what they used.
+/// What becomes of attempts that nobody checks.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) enum Mode {
+    /// They are let in.
+    #[default]
+    Open,
+    /// They are refused.
+    Closed,
+}
+
+/// How long attempts waited to be let in or refused, and what they used.
 #[derive(Default)]
-struct Load {
-    waits: Vec<Duration>,
-    used: u64,
-    unchecked: u64,
-    refused: u64,
+pub(crate) struct Load {
+    pub(crate) mode: Mode,
+    pub(crate) waits: Vec<Duration>,
+    pub(crate) used: u64,
+    pub(crate) unchecked: u64,
+    pub(crate) refused: u64,
 }
 
 impl Load {
-    /// So many attempts one after the other, of which each reserves 100 and uses 40. Those that nobody checks are let in.
-    async fn run(&mut self, quotas: &Quotas, name: &str, count: usize, pause: Duration) {
+    /// So many attempts one after the other, of which each reserves 100 and uses 40.
+    pub(crate) async fn run(&mut self, quotas: &Quotas, name: &str, count: usize, pause: Duration) {
         for at in 0..count {
             let began = Instant::now();
             let asked = quotas.reserve(format!("{name}-{at}").into(), vec![claim(100)], now());
@@ -54,7 +65,15 @@ impl Load {
                 Reserved::Granted(reservation) => reservation,
                 Reserved::Failed(unchecked) => {
                     self.unchecked += 1;
-                    unchecked.admit()
+                    match self.mode {
+                        Mode::Open => unchecked.admit(),
+                        Mode::Closed => {
+                            self.waits.push(began.elapsed());
+                            drop(unchecked);
+                            tokio::time::sleep(pause).await;
+                            continue;
+                        }
+                    }
                 }
                 Reserved::Refused(_) => {
                     self.refused += 1;
@@ -68,22 +87,27 @@ impl Load {
         }
     }
 
-    fn print(&mut self, name: &str) {
+    /// The wait that so many of a hundred do not exceed.
+    pub(crate) fn percentile(&mut self, percent: usize) -> Duration {
         self.waits.sort_unstable();
-        let share = |percent: usize| self.waits[(self.waits.len() * percent / 100).min(self.waits.len() - 1)];
+        self.waits[(self.waits.len() * percent / 100).min(self.waits.len() - 1)]
+    }
+
+    pub(crate) fn print(&mut self, name: &str) {
+        let shares = [50, 99, 100].map(|percent| self.percentile(percent));
         println!(
             "{name}: {} attempts, {} unchecked, added p50 {:?}, p99 {:?}, max {:?}",
             self.waits.len(),
             self.unchecked,
-            share(50),
-            share(99),
-            share(100),
+            shares[0],
+            shares[1],
+            shares[2],
         );
     }
 }
 
 /// Nothing is left to settle after a while.
-async fn settled(quotas: &Quotas) {
+pub(crate) async fn settled(quotas: &Quotas) {
     for _ in 0..1500 {
         if value(quotas, "tollgate_quota_settlements_waiting") == 0 {
             return;

@@ -76,12 +76,42 @@ impl Server {
         panic!("no Redis");
     }
 
-    /// A sentinel, with this configuration.
-    pub(crate) fn sentinel(file: &Path) -> Self {
+    /// One of a cluster. Its second port is free too: the usual one is 10,000 higher, and may be none.
+    pub(crate) fn of_cluster() -> Self {
+        Self::new(&["--cluster-enabled", "yes", "--cluster-port", &free_port().to_string()])
+    }
+
+    /// One that copies another.
+    pub(crate) async fn replica_of(&self) -> Self {
+        let replica = Self::new(&["--replicaof", "127.0.0.1", &self.port.to_string()]);
+        replica.says(&["INFO", "replication"], "master_link_status:up").await;
+        replica
+    }
+
+    /// Waits until it says so.
+    pub(crate) async fn says(&self, words: &[&str], expected: &str) {
+        for _ in 0..600 {
+            if self.ask(words).contains(expected) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
+        panic!("never {expected}: {}", self.ask(words));
+    }
+
+    /// A sentinel, which watches another and its replica.
+    pub(crate) async fn sentinel_of(master: &Self, replica: &Self) -> Self {
         let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("sentinel.conf");
+        let text = format!(
+            "sentinel monitor limits 127.0.0.1 {} 1\nsentinel down-after-milliseconds limits 500\n\
+             sentinel failover-timeout limits 2000\n",
+            master.port
+        );
+        std::fs::write(&file, text).unwrap();
         let port = free_port();
         let child = Command::new("redis-server")
-            .arg(file)
+            .arg(&file)
             .args(["--sentinel", "--port", &port.to_string(), "--bind", "127.0.0.1"])
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -89,6 +119,8 @@ impl Server {
             .unwrap();
         let server = Self { child, port, folder, arguments: Vec::new() };
         server.wait();
+        // It has to know of the replica before it can promote it.
+        server.says(&["SENTINEL", "REPLICAS", "limits"], &replica.port.to_string()).await;
         server
     }
 

@@ -4,7 +4,6 @@ use std::fs;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use tempfile::TempDir;
 use tollgate_config::bundle::{LimitStore, Window};
 use tollgate_effects::quota::{Quotas, RedisPlace, RedisSettings, Reserved};
 use tollgate_policy::quota::{Charge, Claim, Unit};
@@ -13,7 +12,7 @@ use crate::metric::value;
 use crate::server::{Server, free_port};
 
 /// Takes 5 twice from one counter, and from another of 2, and settles what was used: 3 each.
-async fn counts(quotas: &Quotas) {
+pub(crate) async fn counts(quotas: &Quotas) {
     assert!(quotas.up(Duration::from_secs(10)).await, "no connection");
     for id in ["1", "2"] {
         let claim = |key: &str, window| Claim {
@@ -81,81 +80,4 @@ async fn one_with_tls_is_asked_if_its_authority_is_known() {
     assert_eq!(server.counted("a"), 6);
     let unknown = quotas(&format!("rediss://localhost:{port}"), None);
     assert!(!unknown.up(Duration::from_millis(500)).await);
-}
-
-#[tokio::test]
-async fn a_cluster_counts() {
-    let server = Server::new(&["--cluster-enabled", "yes"]);
-    server.ask(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]);
-    for _ in 0..100 {
-        if server.ask(&["CLUSTER", "INFO"]).contains("cluster_state:ok") {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    counts(&quotas(&format!("redis+cluster://127.0.0.1:{}", server.port()), None)).await;
-    assert_eq!(server.counted("a"), 6);
-}
-
-#[tokio::test]
-async fn sentinels_say_who_is_asked_after_a_failover() {
-    let mut first = Server::new(&[]);
-    let second = Server::new(&["--replicaof", "127.0.0.1", &first.port().to_string()]);
-    for _ in 0..200 {
-        if second.ask(&["INFO", "replication"]).contains("master_link_status:up") {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    let folder: TempDir = tempfile::tempdir().unwrap();
-    let file = folder.path().join("sentinel.conf");
-    let text = format!(
-        "sentinel monitor limits 127.0.0.1 {} 1\nsentinel down-after-milliseconds limits 500\n\
-         sentinel failover-timeout limits 2000\n",
-        first.port()
-    );
-    fs::write(&file, text).unwrap();
-    let sentinel = Server::sentinel(&file);
-    let quotas = quotas(&format!("redis+sentinel://127.0.0.1:{}/limits", sentinel.port()), None);
-    counts(&quotas).await;
-    assert_eq!(first.counted("a"), 6);
-    // It has to know of the replica before it can promote it.
-    for _ in 0..300 {
-        if !sentinel.ask(&["SENTINEL", "REPLICAS", "limits"]).is_empty() {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    first.end();
-    for _ in 0..300 {
-        if second.ask(&["INFO", "replication"]).contains("role:master") {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    let claim = Claim {
-        key: "after".into(),
-        limit: 10,
-        window: Arc::new(Window::Fixed { seconds: 1 << 30 }),
-        take: 5,
-        charge: Charge::Taken,
-        unit: Unit::Tokens,
-        group: None,
-        shadow: false,
-        store: LimitStore::Shared,
-    };
-    for id in 0..100 {
-        let asked = quotas.reserve(format!("after-{id}").into(), vec![claim.clone()], SystemTime::now());
-        match asked.reserved().await {
-            Reserved::Granted(reservation) => {
-                reservation.settle(&[4], SystemTime::now());
-                settled(&quotas).await;
-                return assert_eq!(second.counted("after"), 4);
-            }
-            Reserved::Failed(unchecked) => drop(unchecked),
-            Reserved::Refused(refused) => panic!("{refused:?}"),
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    panic!("nobody is asked any more");
 }

@@ -90,6 +90,12 @@ impl Stopping {
         let _ = self.0.wait_for(|phase| *phase != Phase::Serving).await;
     }
 
+    /// Whether the server stops.
+    pub fn has_begun(&self) -> bool {
+        // A server that was dropped has stopped too.
+        *self.0.borrow() != Phase::Serving || self.0.has_changed().is_err()
+    }
+
     /// How long calls may take to end.
     fn grace(&self) -> Duration {
         match *self.0.borrow() {
