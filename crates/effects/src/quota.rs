@@ -3,6 +3,7 @@
 //! Whether something fits is decided by `tollgate_policy::quota`, for every store alike. Counters in memory answer at once; those that all
 //! gateways see are asked over the network, have a deadline, and may fail: what that means is the caller's decision.
 
+mod calendar;
 mod memory;
 mod metrics;
 mod redis;
@@ -20,6 +21,7 @@ use std::time::{Duration, SystemTime};
 use tollgate_config::bundle::LimitStore;
 use tollgate_policy::quota::{Claim, Decision, OnRefusal, Span, Standing, storable};
 
+use calendar::Calendars;
 use memory::{Full, Memory, Until};
 use redis::{Numbered, Shared};
 use reservation::Taken;
@@ -39,6 +41,7 @@ pub const COUNTERS_MAX: usize = 262_144;
 pub struct Quotas(Arc<Inner>);
 
 struct Inner {
+    calendars: Calendars,
     memory: Arc<Memory>,
     saver: Option<Saver>,
     shared: Option<Shared>,
@@ -109,7 +112,13 @@ impl Quotas {
     /// In the memory of this process, with at most so many counters.
     pub fn in_memory(counters_max: usize) -> Self {
         let memory = Arc::new(Memory::new(counters_max));
-        Self(Arc::new(Inner { memory, saver: None, shared: None, tally: Arc::default() }))
+        Self(Arc::new(Inner {
+            calendars: Calendars::default(),
+            memory,
+            saver: None,
+            shared: None,
+            tally: Arc::default(),
+        }))
     }
 
     /// In the memory of this process, and saved in this folder, which no other process may use. What was saved there before is counted on.
@@ -122,7 +131,7 @@ impl Quotas {
     pub fn saved_in(folder: &Path) -> std::io::Result<Self> {
         let (memory, tally) = (Arc::new(Memory::new(COUNTERS_MAX)), Arc::<Tally>::default());
         let saver = Some(Saver::start(folder, Arc::clone(&memory), Arc::clone(&tally))?);
-        Ok(Self(Arc::new(Inner { memory, saver, shared: None, tally })))
+        Ok(Self(Arc::new(Inner { calendars: Calendars::default(), memory, saver, shared: None, tally })))
     }
 
     /// In a Redis, but for the claims that are for each gateway alone. Connects by and by: [`Quotas::up`] waits for that.
@@ -133,7 +142,7 @@ impl Quotas {
         let tally = Arc::<Tally>::default();
         let shared = Some(Shared::start(settings, Arc::clone(&tally))?);
         let memory = Arc::new(Memory::new(COUNTERS_MAX));
-        Ok(Self(Arc::new(Inner { memory, saver: None, shared, tally })))
+        Ok(Self(Arc::new(Inner { calendars: Calendars::default(), memory, saver: None, shared, tally })))
     }
 
     /// Waits for at most so long until the store can be asked, and says whether it can.
@@ -183,7 +192,7 @@ impl Quotas {
         on_refusal: OnRefusal,
         now: SystemTime,
     ) -> Reserving {
-        let spans: Vec<Span> = claims.iter().map(|claim| Span::of(&claim.window, now)).collect();
+        let spans: Vec<Span> = claims.iter().map(|claim| self.0.calendars.span(&claim.window, now)).collect();
         let reservation = Reservation::new(self.clone(), id, claims, spans);
         let asked = Asking { reservation, on_refusal, standings: Vec::new() };
         if asked.reservation.claims().iter().any(|claim| self.is_shared(claim)) {

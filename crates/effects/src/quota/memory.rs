@@ -2,6 +2,7 @@
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::hash::{Hash, Hasher};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -44,7 +45,7 @@ struct Saving {
 }
 
 /// What a counter is found by.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Name {
     pub(super) key: Arc<str>,
     pub(super) window: Arc<Window>,
@@ -59,6 +60,14 @@ pub(super) enum Until {
     Settled,
     /// Never: it is right.
     Ever,
+}
+
+/// A key is mostly counted in one window, and need not be told apart by it.
+impl Hash for Name {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.key.hash(state);
+        self.slot.hash(state);
+    }
 }
 
 impl Name {
