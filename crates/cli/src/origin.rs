@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 use std::io::Write;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -85,12 +86,20 @@ impl Port {
     }
 }
 
+/// Ports that Linux gives to nobody by itself: one that is free stays so until it is bound, whatever connections are made meanwhile.
+const QUIET_PORTS: RangeInclusive<u16> = 20_000..=32_767;
+const TRIES: usize = 32;
+
 /// A port of `address` that nobody listens on at the moment.
 ///
 /// # Errors
 /// When there is none, or the address is not of this machine.
 pub(crate) fn free_port(address: IpAddr) -> Result<u16> {
-    let socket = std::net::TcpListener::bind(SocketAddr::new(address, 0));
-    let socket = socket.with_context(|| format!("cannot listen on {address}"))?;
+    let listen = |port| TcpListener::bind(SocketAddr::new(address, port));
+    let mut tried = std::iter::repeat_with(|| rand::random_range(QUIET_PORTS)).take(TRIES);
+    if let Some(port) = tried.find(|port| listen(*port).is_ok()) {
+        return Ok(port);
+    }
+    let socket = listen(0).with_context(|| format!("cannot listen on {address}"))?;
     Ok(socket.local_addr()?.port())
 }

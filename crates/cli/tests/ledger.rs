@@ -28,10 +28,11 @@ impl Gateway {
     fn start(ledger: &Path, file: &Path) -> Self {
         let mut process = command(ledger, file).stderr(Stdio::piped()).spawn().expect("the binary");
         let mut errors = BufReader::new(process.stderr.take().expect("standard error"));
-        let mut line = String::new();
+        let (mut line, mut said) = (String::new(), String::new());
         while !line.contains("listening on") {
+            said.push_str(&line);
             line.clear();
-            assert!(errors.read_line(&mut line).expect("a line") > 0, "no ready line");
+            assert!(errors.read_line(&mut line).expect("a line") > 0, "no ready line: {said}");
         }
         thread::spawn(move || std::io::copy(&mut errors, &mut std::io::sink()));
         let addresses: Vec<_> = line.split("http://").skip(1).collect();
