@@ -283,7 +283,7 @@ fn answers(port: u16) -> bool {
         write!(
             stream,
             "POST /v1/chat/completions HTTP/1.1\r\nhost: bench\r\nconnection: close\r\n\
-             content-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
+             authorization: Bearer any\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
         )?;
         let mut answer = [0; 12];
         stream.read_exact(&mut answer)?;
