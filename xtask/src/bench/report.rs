@@ -83,7 +83,7 @@ impl Row {
 
     fn wanted(&self) -> String {
         match self.bound {
-            Bound::RateAtLeast(bound) => format!("at least {bound:.1}x"),
+            Bound::RateAtLeast(bound) => format!("at least {bound:?}x"),
             Bound::LatencyAtMost(bound) | Bound::CpuAtMost(bound) => format!("at most {bound:.1}x"),
             Bound::None => String::new(),
             Bound::AtMost(bound) => format!("at most {bound}"),
