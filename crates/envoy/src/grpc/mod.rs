@@ -3,6 +3,7 @@
 //! It stands here, below every service, because those are peers that must not know one another (discovery, the external processor), and are
 //! served alike.
 
+mod both;
 mod socket;
 mod tls;
 
@@ -25,6 +26,7 @@ use tonic::body::Body;
 use tonic::codegen::Service;
 use tonic::codegen::http::{Request, Response};
 
+pub use both::Both;
 pub use rustls::ServerConfig;
 use socket::{Listener, Stream};
 pub use tls::{UnfitTls, server_config};
