@@ -207,27 +207,26 @@ impl Catalog {
         if let Some(found) = self.known(&model, |it| it.backends.iter().any(|name| name == own)) {
             return found.price.as_ref();
         }
-        if let Some(host) = backend.endpoints.iter().find_map(hostname)
-            && self.providers.iter().any(|it| it.is_at(host))
-        {
-            return self.known(&model, |it| it.is_at(host))?.price.as_ref();
-        }
-        let name = backend.schema.provider_name();
-        self.known(&model, |it| it.is_named(name))?.price.as_ref()
+        self.known(&model, self.who_serves(backend))?.price.as_ref()
     }
 
     /// Reads what those who serve `backend` say of their models, so that no request has to wait for it.
     pub fn prepare(&self, backend: &Backend) {
         let own = backend.name.as_ref();
-        let name = backend.schema.provider_name();
-        let host = backend.endpoints.iter().find_map(hostname);
-        let host = host.filter(|host| self.providers.iter().any(|it| it.is_at(host)));
+        let serves = self.who_serves(backend);
         for provider in &self.providers {
-            let is_asked = host.map_or_else(|| provider.is_named(name), |host| provider.is_at(host));
-            if is_asked || provider.backends.iter().any(|backend| backend == own) {
+            if serves(provider) || provider.backends.iter().any(|backend| backend == own) {
                 provider.table();
             }
         }
+    }
+
+    /// Tells of a provider whether it serves the host of `backend`, or, if nobody does, what that speaks.
+    fn who_serves<'a>(&self, backend: &'a Backend) -> impl Fn(&Provider) -> bool + use<'a> {
+        let host = backend.endpoints.iter().find_map(hostname);
+        let host = host.filter(|host| self.providers.iter().any(|it| it.is_at(host)));
+        let name = backend.schema.provider_name();
+        move |it| host.map_or_else(|| it.is_named(name), |host| it.is_at(host))
     }
 
     /// The model that the providers in question know by a name in lower case.
