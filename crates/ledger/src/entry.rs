@@ -13,7 +13,7 @@ use prost::Message;
 use tollgate_exchange::Outcome;
 use tollgate_terms::UsageSource;
 
-pub(crate) use write::{write_again, write_begun, write_opened, write_orphaned, write_settled};
+pub(crate) use write::{write_again, write_begun, write_opened, write_settled};
 
 /// First byte of each kind of entry. Kinds that are not known are passed over.
 const OPENED: u8 = b'o';

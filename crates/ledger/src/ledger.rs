@@ -11,7 +11,7 @@ use std::time::Duration;
 use tollgate_exchange::{Facts, Journal, Opening, Record};
 
 use crate::append::{Appender, Change};
-use crate::entry::{Attempt, AttemptId, write_again, write_opened, write_orphaned, write_settled};
+use crate::entry::{Attempt, AttemptId, write_again, write_opened, write_settled};
 use crate::folder::{Folder, FolderError};
 use crate::follow::Follower;
 use crate::frame::frame;
@@ -87,15 +87,15 @@ impl Ledger {
         let mut replay = Replay::read(&path).map_err(failed)?;
         let orphans = replay.orphans();
         // Until each is settled it belongs to what a new segment begins with.
-        let opened = |orphan: &Attempt| frame(|payload| write_again(orphan, payload)).into_boxed_slice();
-        let open = orphans.iter().map(|orphan| (orphan.id(), opened(orphan))).collect();
+        let again = |orphan: &Attempt| frame(|payload| write_again(orphan, payload));
+        let open = orphans.iter().map(|orphan| (orphan.id(), again(orphan).into_boxed_slice())).collect();
         let (file, at) = continued(&path, &replay).map_err(failed)?;
         let begun = (file, at, front(&path, at));
         let appender = Appender::new(path.clone(), begun, options.segment_bytes, Arc::clone(&status), open);
         let appender = Arc::new(appender);
         let orphans: Vec<_> = orphans.into_iter().map(Attempt::orphaned).collect();
         for orphan in &orphans {
-            appender.append(&frame(|payload| write_orphaned(orphan, payload)), Change::Ends(orphan.id()));
+            appender.append(&again(orphan), Change::Ends(orphan.id()));
         }
         status.orphaned.add(orphans.len() as u64);
         let replayed = Replayed {

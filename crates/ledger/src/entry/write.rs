@@ -1,5 +1,7 @@
 //! Writing entries from what the gateway has at hand, without making a message of owned texts first: it is done for each request.
 
+use std::collections::BTreeMap;
+
 use prost::Message;
 use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint};
 use tollgate_exchange::{Facts, Opening, Record};
@@ -57,13 +59,12 @@ pub(crate) fn write_settled(record: &Record, payload: &mut Vec<u8>) {
     for charge in charges {
         members.count(30, &charge.limit, charge.used);
     }
-    for (at, loss) in losses.iter().enumerate() {
-        let label = loss.kind.label();
-        let is_one = |other: &&tollgate_chat::Loss| other.kind.label() == label;
-        // Told with the first of its kind. There are few.
-        if !losses.iter().take(at).any(|before| is_one(&before)) {
-            members.count(31, label, losses.iter().filter(is_one).count() as u64);
-        }
+    let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
+    for loss in losses {
+        *counts.entry(loss.kind.label()).or_default() += 1;
+    }
+    for (label, count) in counts {
+        members.count(31, label, count);
     }
     members.number(32, micros(*duration));
     members.optional_number(33, time_to_first_token.map(micros));
@@ -71,15 +72,9 @@ pub(crate) fn write_settled(record: &Record, payload: &mut Vec<u8>) {
     members.number(35, u64::from(*delivered));
 }
 
-/// An attempt that was dispatched and is not over, as it was read.
+/// An attempt that was read: it is over if it has an outcome.
 pub(crate) fn write_again(attempt: &Attempt, payload: &mut Vec<u8>) {
-    payload.push(OPENED);
-    payload.extend_from_slice(&attempt.encode_to_vec());
-}
-
-/// An attempt that was orphaned.
-pub(crate) fn write_orphaned(attempt: &Attempt, payload: &mut Vec<u8>) {
-    payload.push(SETTLED);
+    payload.push(if attempt.outcome.is_empty() { OPENED } else { SETTLED });
     payload.extend_from_slice(&attempt.encode_to_vec());
 }
 
