@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::entry::{Attempt, Said, decode};
-use crate::frame::{self, Next};
+use crate::frame::Frames;
 use crate::segment::{self, MAGIC, Position};
 
 /// Bytes that are read at a time. More than the longest frame.
@@ -77,18 +77,22 @@ impl Follower {
         let damaged =
             Batch { settled: Vec::new(), to: Position { offset: end, ..from }, damaged: end - from.offset };
         let start = if from.offset == 0 { bytes.strip_prefix(MAGIC.as_slice()) } else { Some(&*bytes) };
-        let Some(mut left) = start else { return Ok(damaged) };
-        let mut settled = Vec::new();
-        while let Next::Whole(payload, length) = frame::next(left) {
-            if let Said::Settled(attempt) = decode(payload) {
-                settled.push(*attempt);
-            }
-            left = left.get(length..).unwrap_or_default();
-        }
-        let taken = (bytes.len() - left.len()) as u64;
+        let Some(start) = start else { return Ok(damaged) };
+        let mut frames = Frames::of(start);
+        let settled = settled(&mut frames);
+        let taken = (bytes.len() - frames.rest.len()) as u64;
         if taken == 0 {
             return Ok(damaged);
         }
         Ok(Batch { settled, to: Position { offset: from.offset + taken, ..from }, damaged: 0 })
     }
+}
+
+/// The attempts that are over, as frames say.
+pub(crate) fn settled(frames: &mut Frames<'_>) -> Vec<Attempt> {
+    let over = |payload| match decode(payload) {
+        Said::Settled(attempt) => Some(*attempt),
+        Said::Begun(_) | Said::Opened(_) | Said::Unknown => None,
+    };
+    frames.filter_map(over).collect()
 }

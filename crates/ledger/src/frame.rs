@@ -54,13 +54,27 @@ pub(crate) fn next(bytes: &[u8]) -> Next<'_> {
     }
 }
 
-/// The payloads of the whole frames with which these bytes begin.
-pub(crate) fn payloads(mut bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
-    std::iter::from_fn(move || {
-        let Next::Whole(payload, length) = next(bytes) else { return None };
-        bytes = bytes.get(length..).unwrap_or_default();
+/// The whole frames with which some bytes begin: gives their payloads.
+#[derive(Debug, Clone)]
+pub(crate) struct Frames<'a> {
+    /// What follows those that were given.
+    pub(crate) rest: &'a [u8],
+}
+
+impl<'a> Frames<'a> {
+    pub(crate) fn of(bytes: &'a [u8]) -> Self {
+        Self { rest: bytes }
+    }
+}
+
+impl<'a> Iterator for Frames<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        let Next::Whole(payload, length) = next(self.rest) else { return None };
+        self.rest = self.rest.get(length..).unwrap_or_default();
         Some(payload)
-    })
+    }
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use std::sync::atomic::{Ordering, compiler_fence};
 
 use tollgate_mapped::Mapped;
 
-use crate::frame::{self, HEAD_BYTES, PAYLOAD_BYTES_MAX};
+use crate::frame::{Frames, HEAD_BYTES, PAYLOAD_BYTES_MAX};
 use crate::segment::{self, Position};
 
 const FILE: &str = "front";
@@ -203,9 +203,9 @@ pub(crate) fn left(folder: &Path, end: Position) -> io::Result<Vec<u8>> {
         let length =
             if at.segment == end.segment { end.offset } else { segment::length(folder, at.segment)? };
         let written = length.saturating_sub(at.offset);
-        let whole = content
-            .get(..frame::payloads(content).map(|payload| HEAD_BYTES + payload.len()).sum())
-            .unwrap_or_default();
+        let mut frames = Frames::of(content);
+        frames.by_ref().for_each(drop);
+        let whole = content.strip_suffix(frames.rest).unwrap_or_default();
         left.extend_from_slice(
             usize::try_from(written).ok().and_then(|at| whole.get(at..)).unwrap_or_default(),
         );
@@ -222,7 +222,7 @@ mod tests {
     }
 
     fn frame(text: &str) -> Vec<u8> {
-        frame::frame(|payload| payload.extend_from_slice(text.as_bytes()))
+        crate::frame::frame(|payload| payload.extend_from_slice(text.as_bytes()))
     }
 
     /// A folder with a front that begins at the end of segment 1, which has 100 bytes.
@@ -236,7 +236,7 @@ mod tests {
 
     fn texts(folder: &Path, end: Position) -> Vec<String> {
         let left = left(folder, end).expect("what is left");
-        frame::payloads(&left).map(|payload| String::from_utf8_lossy(payload).into_owned()).collect()
+        Frames::of(&left).map(|payload| String::from_utf8_lossy(payload).into_owned()).collect()
     }
 
     #[test]

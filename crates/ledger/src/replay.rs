@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 
 use crate::entry::{Attempt, AttemptId, Said, decode};
-use crate::frame;
+use crate::frame::Frames;
 use crate::front;
 use crate::segment::{self, Contents, Position};
 
@@ -54,7 +54,7 @@ impl Replay {
             replay.end = Some(Position { segment: number, offset: extent.length });
         }
         let left = front::left(folder, replay.end.unwrap_or_default())?;
-        frame::payloads(&left).for_each(|payload| replay.take(decode(payload)));
+        Frames::of(&left).for_each(|payload| replay.take(decode(payload)));
         Ok(Self { left, ..replay })
     }
 

@@ -5,7 +5,7 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use crate::entry::{Begun, Said, decode, write_begun};
-use crate::frame::{self, Next};
+use crate::frame::{self, Frames};
 
 /// First bytes of each segment, with the version of its frames.
 pub(crate) const MAGIC: &[u8; 8] = b"TGLEDGR2";
@@ -92,33 +92,21 @@ impl Contents {
 
     /// Whether it begins as it was made: the attempts that ran before it are all here.
     pub(crate) fn is_well_begun(&self) -> bool {
-        let Some(mut left) = self.bytes.strip_prefix(MAGIC.as_slice()) else { return false };
-        let mut wanted = None;
-        loop {
-            if wanted == Some(0) {
-                return true;
-            }
-            let Next::Whole(payload, length) = frame::next(left) else { return false };
-            match (&mut wanted, decode(payload)) {
-                (None, Said::Begun(begun)) => wanted = Some(begun.carried),
-                (None, _) => return false,
-                (Some(wanted), _) => *wanted -= 1,
-            }
-            left = left.get(length..).unwrap_or_default();
-        }
+        let Some(left) = self.bytes.strip_prefix(MAGIC.as_slice()) else { return false };
+        let mut frames = Frames::of(left);
+        let Some(Said::Begun(Begun { carried })) = frames.next().map(decode) else { return false };
+        (0..carried).all(|_| frames.next().is_some())
     }
 
     /// Hands out all that it says.
     pub(crate) fn read(&self, mut take: impl FnMut(Said)) -> Extent {
         let all = self.bytes.len() as u64;
-        let Some(mut left) = self.bytes.strip_prefix(MAGIC.as_slice()) else {
+        let Some(left) = self.bytes.strip_prefix(MAGIC.as_slice()) else {
             return Extent { length: 0, rest: all };
         };
-        while let Next::Whole(payload, length) = frame::next(left) {
-            take(decode(payload));
-            left = left.get(length..).unwrap_or_default();
-        }
-        let rest = left.len() as u64;
+        let mut frames = Frames::of(left);
+        frames.by_ref().for_each(|payload| take(decode(payload)));
+        let rest = frames.rest.len() as u64;
         Extent { length: all - rest, rest }
     }
 }

@@ -14,13 +14,13 @@ use std::time::Duration;
 use ::postgres::Client;
 use rusqlite::Connection;
 
-use crate::entry::{Said, decode};
 use crate::folder;
-use crate::follow::{Batch, Follower};
+use crate::follow::{Batch, Follower, settled};
+use crate::frame::Frames;
+use crate::front;
 use crate::segment::Position;
 use crate::status::Status;
 use crate::sync::Kept;
-use crate::{frame, front};
 
 pub(crate) use row::TABLE;
 
@@ -138,11 +138,8 @@ pub fn catch_up(folder: &Path) -> Result<(), IndexError> {
     }
     // What is in no segment yet is read from the front, and will be read again when it is in one.
     let left = front::left(folder, at)?;
-    let settled = frame::payloads(&left).filter_map(|payload| match decode(payload) {
-        Said::Settled(attempt) => Some(*attempt),
-        _ => None,
-    });
-    store.add(&gateway, &Batch { settled: settled.collect(), to: at, damaged: 0 })
+    let settled = settled(&mut Frames::of(&left));
+    store.add(&gateway, &Batch { settled, to: at, damaged: 0 })
 }
 
 /// What fills a database from a ledger.
