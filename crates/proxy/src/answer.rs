@@ -63,7 +63,7 @@ impl AnswerBody {
 /// A body that is all at hand.
 pub(crate) struct WholeBody {
     data: Option<Bytes>,
-    running: Option<Running>,
+    running: Option<Box<Running>>,
     outcome: Outcome,
     fault: Option<&'static str>,
 }
@@ -71,7 +71,7 @@ pub(crate) struct WholeBody {
 /// A body on its way from a backend.
 pub(crate) struct StreamBody {
     inbound: Option<Inbound>,
-    running: Running,
+    running: Box<Running>,
     in_flight: Option<InFlight>,
     /// What leaves with the next write.
     gathered: Gathered,
@@ -102,7 +102,7 @@ pub(crate) struct BrokenOff;
 /// Everything that a streamed body takes over from the dispatch.
 pub(crate) struct StreamParts {
     pub(crate) inbound: Inbound,
-    pub(crate) running: Running,
+    pub(crate) running: Box<Running>,
     pub(crate) in_flight: InFlight,
     pub(crate) ready: Bytes,
     pub(crate) idle_limit: Option<Duration>,
@@ -112,7 +112,12 @@ pub(crate) struct StreamParts {
 
 impl WholeBody {
     /// A body that, once sent, settles `running` with `outcome`.
-    pub(crate) fn new(data: Bytes, running: Running, outcome: Outcome, fault: Option<&'static str>) -> Self {
+    pub(crate) fn new(
+        data: Bytes,
+        running: Box<Running>,
+        outcome: Outcome,
+        fault: Option<&'static str>,
+    ) -> Self {
         let data = (!data.is_empty()).then_some(data);
         Self { data, running: Some(running), outcome, fault }
     }

@@ -68,7 +68,7 @@ enum AnsweredBody {
 /// Makes attempts until one answers, the policy gives up, or time is up.
 pub(crate) async fn dispatch(
     worker: &Worker,
-    mut running: Running,
+    mut running: Box<Running>,
     (routed, client): (Arc<Routed>, ClientRequest),
 ) -> Response<AnswerBody> {
     let mut dispatch = Dispatch::new(worker, (routed, client), &mut running);
@@ -302,7 +302,7 @@ impl<'a> Dispatch<'a> {
 
     async fn answer(
         self,
-        mut running: Running,
+        mut running: Box<Running>,
         head: ResponseHead,
         body: AnsweredBody,
     ) -> Response<AnswerBody> {

@@ -19,7 +19,7 @@ use crate::worker::Worker;
 /// Passes a request on. `None` when the client has left.
 pub(crate) async fn pass(
     worker: &Worker,
-    mut running: Running,
+    mut running: Box<Running>,
     mut passage: Passage,
     framing: BodyFraming,
     body: &mut impl RequestBody,

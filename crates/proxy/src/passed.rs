@@ -23,7 +23,7 @@ use crate::upstream::Inbound;
 pub(crate) struct PassedBody {
     /// Until it is over.
     inbound: Option<Inbound>,
-    running: Running,
+    running: Box<Running>,
     in_flight: Option<InFlight>,
     /// What is told of the length of a body that does not come: that of a response to `HEAD`.
     told: Option<SizeHint>,
@@ -33,7 +33,7 @@ pub(crate) struct PassedBody {
 /// Everything that a body takes over.
 pub(crate) struct PassedParts {
     pub(crate) inbound: Inbound,
-    pub(crate) running: Running,
+    pub(crate) running: Box<Running>,
     pub(crate) in_flight: InFlight,
     pub(crate) told: Option<SizeHint>,
     pub(crate) idle_limit: Option<Duration>,

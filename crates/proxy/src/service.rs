@@ -199,26 +199,26 @@ fn fetch_wanted(exchange: &mut Exchange, serving: &Serving) {
     }
 }
 
-fn running(worker: &Worker, client: &Client, exchange: Exchange, serving: Arc<Serving>) -> Running {
+fn running(worker: &Worker, client: &Client, exchange: Exchange, serving: Arc<Serving>) -> Box<Running> {
     let (telemetry, drain) = (Arc::clone(&worker.telemetry), worker.drain.enter());
     Running::new(exchange, serving, telemetry, drain, Arc::clone(&client.patience))
 }
 
 /// A response that the gateway gives by itself.
-pub(crate) fn local(running: Running, reply: LocalReply) -> Response<AnswerBody> {
+pub(crate) fn local(running: Box<Running>, reply: LocalReply) -> Response<AnswerBody> {
     let outcome = if reply.reason.is_some() { Outcome::Refused } else { Outcome::Complete };
     reply_with(running, reply, outcome)
 }
 
 /// A response that the gateway gives because every attempt failed, the last by `fault`.
-pub(crate) fn fail(mut running: Running, fault: &Fault) -> Response<AnswerBody> {
+pub(crate) fn fail(mut running: Box<Running>, fault: &Fault) -> Response<AnswerBody> {
     match running.exchange().map(|exchange| exchange.fail(fault)) {
         Some(reply) => reply_with(running, reply, Outcome::of(fault)),
         None => internal_error(),
     }
 }
 
-fn reply_with(mut running: Running, reply: LocalReply, outcome: Outcome) -> Response<AnswerBody> {
+fn reply_with(mut running: Box<Running>, reply: LocalReply, outcome: Outcome) -> Response<AnswerBody> {
     running.set_status(reply.status.as_u16());
     let body = WholeBody::new(reply.body, running, outcome, reply.reason);
     response(reply.status, reply.headers, AnswerBody::Whole(Box::new(body)))
@@ -233,7 +233,7 @@ pub(crate) fn response(status: StatusCode, headers: HeaderMap, body: AnswerBody)
 }
 
 /// Says no.
-pub(crate) fn refuse(mut running: Running, refusal: &Refusal) -> Response<AnswerBody> {
+pub(crate) fn refuse(mut running: Box<Running>, refusal: &Refusal) -> Response<AnswerBody> {
     match running.exchange().map(|exchange| exchange.refuse(refusal)) {
         Some(reply) => local(running, reply),
         None => internal_error(),

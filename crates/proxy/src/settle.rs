@@ -19,6 +19,8 @@ pub(crate) const CLIENT_CLOSED_REQUEST: u16 = 499;
 
 /// An exchange that runs, and everything that has to be settled when it ends. Dropping it unsettled means that the
 /// client is gone, or too slow, unless a bug or the end of the gateway took it down.
+///
+/// Boxed from the start: it is handed on often, from future to future, and each would have room for all of it.
 pub(crate) struct Running {
     open: Option<Open>,
     /// The attempt that is going on.
@@ -47,10 +49,10 @@ impl Running {
         telemetry: Arc<Telemetry>,
         drain: ExchangeGuard,
         patience: Arc<Patience>,
-    ) -> Self {
+    ) -> Box<Self> {
         let open = Open { exchange, records: Vec::new(), status: CLIENT_CLOSED_REQUEST, body_bytes: 0 };
         let in_flight = telemetry.enter();
-        Self {
+        Box::new(Self {
             open: Some(open),
             attempt: None,
             admission: Admission::First,
@@ -60,7 +62,7 @@ impl Running {
             _in_flight: in_flight,
             drain,
             patience,
-        }
+        })
     }
 
     /// The exchange, as long as it is not settled.
