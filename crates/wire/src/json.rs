@@ -138,9 +138,12 @@ impl Object {
 }
 
 fn find<'a>(members: &'a [Member], text: &[u8], key: &str) -> Option<&'a Member> {
-    members
-        .iter()
-        .find(|member| text.get(member.key.clone()).is_some_and(|raw| key_of(raw) == key.as_bytes()))
+    members.iter().find(|member| text.get(member.key.clone()).is_some_and(|raw| is_key(raw, key.as_bytes())))
+}
+
+/// Whether `raw` says `key`. An escape is longer than what it stands for.
+fn is_key(raw: &[u8], key: &[u8]) -> bool {
+    raw == key || (raw.len() > key.len() && key_of(raw) == key)
 }
 
 /// A key without its escapes.
@@ -297,7 +300,7 @@ impl Changes {
                 let Some(range) = member.inner.clone() else { return };
                 let members = object.inner.get(range).unwrap_or_default();
                 if let Some(index) = members.iter().position(|member| {
-                    text.get(member.key.clone()).is_some_and(|raw| key_of(raw) == inner.as_bytes())
+                    text.get(member.key.clone()).is_some_and(|raw| is_key(raw, inner.as_bytes()))
                 }) {
                     self.replaced.push((cut(members, index, member.value.start + 1), Bytes::new()));
                 }
@@ -371,7 +374,7 @@ fn position<'a>(object: &'a Object, text: &[u8], key: &str) -> Option<(usize, &'
         .members
         .iter()
         .enumerate()
-        .find(|(_, member)| text.get(member.key.clone()).is_some_and(|raw| key_of(raw) == key.as_bytes()))
+        .find(|(_, member)| text.get(member.key.clone()).is_some_and(|raw| is_key(raw, key.as_bytes())))
 }
 
 fn join_member(before: &[u8], key: &str, value: &[u8], after: &[u8]) -> Bytes {
