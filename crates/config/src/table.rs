@@ -4,11 +4,11 @@
 //! want one certain model are found by its hash, so that thousands of models cost no more than one.
 
 use std::cmp::Reverse;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use http::HeaderMap;
-use tollgate_terms::ModelName;
+use tollgate_terms::{FastMap, ModelName};
 
 use crate::access::Entry;
 use crate::condition::Condition;
@@ -60,9 +60,9 @@ pub(crate) struct Listing {
 /// The tables of one listener.
 #[derive(Debug, Default)]
 pub(crate) struct HostTables {
-    exact: HashMap<String, RuleTable>,
+    exact: FastMap<String, RuleTable>,
     /// By the suffix behind `*`, which begins with a dot.
-    wildcard: HashMap<String, RuleTable>,
+    wildcard: FastMap<String, RuleTable>,
     any: RuleTable,
 }
 
@@ -72,7 +72,7 @@ pub(crate) struct HostTables {
 #[derive(Debug, Default)]
 struct RuleTable {
     alternatives: Vec<Alternative>,
-    by_model: HashMap<String, Vec<usize>>,
+    by_model: FastMap<String, Vec<usize>>,
     scanned: Vec<usize>,
     models: Vec<ListedModel>,
     entries: Vec<Entry>,

@@ -10,8 +10,8 @@ use serde::Serialize;
 use tollgate_chat::Loss;
 use tollgate_config::bundle::CostError;
 use tollgate_terms::{
-    BackendFault, BackendName, ClientFault, Delivery, Dialect, Fault, ModelName, Operation, Principal,
-    RouteName, Usage, UsageSource,
+    AttemptId, BackendFault, BackendName, ClientFault, Delivery, Dialect, Fault, ModelName, Operation,
+    Principal, RouteName, Usage, UsageSource,
 };
 
 /// How an attempt or an exchange ended.
@@ -91,6 +91,13 @@ pub struct Facts {
     pub requested_model: ModelName,
     /// The model asked of the backend, after an override.
     pub upstream_model: ModelName,
+}
+
+impl Facts {
+    /// Which attempt it is.
+    pub fn id(&self) -> AttemptId {
+        AttemptId { request_id: Arc::clone(&self.request_id), attempt: self.attempt }
+    }
 }
 
 /// One attempt at one backend, once it is over.

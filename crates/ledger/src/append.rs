@@ -4,14 +4,14 @@
 //! Where the front is not kept a thread waits for the file as well. Whoever gets it first writes what all have queued; the others find
 //! their own written and go on. So nobody returns before the kernel has what he brought, and nobody waits for more than two writes.
 
-use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom, Write};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::entry::AttemptId;
+use tollgate_terms::{AttemptId, FastMap};
+
 use crate::front::Front;
 use crate::segment::{self, Position};
 use crate::status::Status;
@@ -38,7 +38,7 @@ struct Queue {
     /// How many frames were ever queued.
     sequence: u64,
     /// The frames of attempts that run: the next segment begins with them.
-    open: HashMap<AttemptId, Box<[u8]>>,
+    open: FastMap<AttemptId, Box<[u8]>>,
 }
 
 /// The segment that is written to.
@@ -83,7 +83,7 @@ impl Appender {
         (file, at, front): (File, Position, Front),
         segment_bytes: u64,
         status: Arc<Status>,
-        open: HashMap<AttemptId, Box<[u8]>>,
+        open: FastMap<AttemptId, Box<[u8]>>,
     ) -> Self {
         let tail = Tail {
             folder,
@@ -255,7 +255,7 @@ mod tests {
     fn appender(file: File, status: &Arc<Status>) -> Appender {
         let at = Position { segment: 1, offset: 0 };
         let begun = (file, at, Front::Lost(Vec::new()));
-        Appender::new("/nowhere".into(), begun, 1 << 20, Arc::clone(status), HashMap::new())
+        Appender::new("/nowhere".into(), begun, 1 << 20, Arc::clone(status), FastMap::default())
     }
 
     fn id(attempt: u32) -> AttemptId {

@@ -7,11 +7,10 @@
 mod write;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use prost::Message;
 use tollgate_exchange::Outcome;
-use tollgate_terms::UsageSource;
+use tollgate_terms::{AttemptId, UsageSource};
 
 pub(crate) use write::{write_again, write_begun, write_opened, write_settled};
 
@@ -19,15 +18,6 @@ pub(crate) use write::{write_again, write_begun, write_opened, write_settled};
 const OPENED: u8 = b'o';
 const SETTLED: u8 = b's';
 const BEGUN: u8 = b'b';
-
-/// Which attempt.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct AttemptId {
-    /// The exchange it belongs to. The gateway makes these ids, and they are never made twice.
-    pub request_id: Arc<str>,
-    /// 1 for the first attempt.
-    pub attempt: u32,
-}
 
 /// An attempt: what is known of it when it is about to be dispatched, and, with an outcome, how it ended.
 #[derive(Clone, PartialEq, Message)]

@@ -7,9 +7,10 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use tollgate_exchange::Journal;
+use tollgate_terms::AttemptId;
 
 use crate::tests::{entries, id, opening, options, record};
-use crate::{AttemptId, IndexPlace, Ledger, Options};
+use crate::{IndexPlace, Ledger, Options};
 
 /// Names the folder to the process that is killed.
 const FOLDER: &str = "TOLLGATE_LEDGER_TEST_FOLDER";

@@ -8,10 +8,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use tollgate_exchange::{Facts, Journal, Opening, Record};
+use tollgate_exchange::{Journal, Opening, Record};
 
 use crate::append::{Appender, Change};
-use crate::entry::{Attempt, AttemptId, write_again, write_opened, write_settled};
+use crate::entry::{Attempt, write_again, write_opened, write_settled};
 use crate::folder::{Folder, FolderError};
 use crate::follow::Follower;
 use crate::frame::frame;
@@ -153,19 +153,15 @@ impl Drop for Ledger {
 impl Journal for Ledger {
     fn opened(&self, opening: &Opening) {
         let frame = frame(|payload| write_opened(opening, payload));
-        self.appender.append(&frame, Change::Begins(id(&opening.facts)));
+        self.appender.append(&frame, Change::Begins(opening.facts.id()));
         self.status.opened.add(1);
     }
 
     fn settled(&self, record: &Record) {
         let frame = frame(|payload| write_settled(record, payload));
-        self.appender.append(&frame, Change::Ends(id(&record.facts)));
+        self.appender.append(&frame, Change::Ends(record.facts.id()));
         self.status.settled.add(1);
     }
-}
-
-fn id(facts: &Facts) -> AttemptId {
-    AttemptId { request_id: Arc::clone(&facts.request_id), attempt: facts.attempt }
 }
 
 /// The segment in which the process before has stopped, and where to go on in it; or a new one. What was left is in it then.

@@ -27,7 +27,6 @@ mod sync;
 mod tests;
 pub mod usage;
 
-pub use entry::AttemptId;
 pub use folder::FolderError;
 pub use index::{IndexError, IndexPlace, catch_up};
 pub use ledger::{Ledger, Options};

@@ -1,10 +1,12 @@
 //! What a ledger says of the process before: where it was torn off, and which attempts died with it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::io;
 use std::path::Path;
 
-use crate::entry::{Attempt, AttemptId, Said, decode};
+use tollgate_terms::{AttemptId, FastMap};
+
+use crate::entry::{Attempt, Said, decode};
 use crate::frame::Frames;
 use crate::front;
 use crate::segment::{self, Contents, Position};
@@ -23,7 +25,7 @@ pub struct Replayed {
 /// What the last segments say.
 #[derive(Default)]
 pub(crate) struct Replay {
-    open: HashMap<AttemptId, Attempt>,
+    open: FastMap<AttemptId, Attempt>,
     settled: HashSet<AttemptId>,
     pub(crate) torn_bytes: u64,
     pub(crate) duplicates: u64,

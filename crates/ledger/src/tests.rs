@@ -10,14 +10,14 @@ use proptest::prelude::*;
 use tollgate_chat::{Effect, Loss, LossKind};
 use tollgate_exchange::{Charge, Facts, Journal, Opening, Outcome, Record, Reserved};
 use tollgate_terms::{
-    BackendName, Delivery, Dialect, ModelName, Operation, Principal, RouteName, Usage, UsageSource,
+    AttemptId, BackendName, Delivery, Dialect, ModelName, Operation, Principal, RouteName, Usage, UsageSource,
 };
 
 use crate::entry::{Attempt, Said, decode, write_opened, write_settled};
 use crate::front::Front;
 use crate::segment::{self, Contents};
 use crate::usage::{Dimension, Query, Source};
-use crate::{AttemptId, FolderError, Ledger, Options};
+use crate::{FolderError, Ledger, Options};
 
 pub(crate) fn options() -> Options {
     Options { index: None, segment_bytes: 4096, sync_every: Duration::from_millis(5), ..Options::default() }

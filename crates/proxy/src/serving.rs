@@ -1,6 +1,6 @@
 //! What all workers serve from: replaced whole at each reload, never changed.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,7 +10,7 @@ use tollgate_config::bundle::{Backend, Ejection};
 use tollgate_config::{CompiledRule, Snapshot};
 use tollgate_effects::{Credentials, Secrets};
 use tollgate_policy::health::{Health, Others, Sign};
-use tollgate_terms::BackendName;
+use tollgate_terms::{BackendName, FastMap};
 
 use crate::door::Door;
 use crate::upstream::Way;
@@ -22,7 +22,7 @@ pub(crate) struct Serving {
     /// Where to listen, and who answers there.
     pub(crate) doors: BTreeMap<SocketAddr, Arc<Door>>,
     /// Live state of each backend; survives reloads.
-    backends: HashMap<BackendName, Arc<BackendState>>,
+    backends: FastMap<BackendName, Arc<BackendState>>,
     /// For the credentials that proxies are shown.
     secrets: Secrets,
 }

@@ -3,14 +3,14 @@
 //! Model names come from clients and backends, so they are bounded here: neither the number of names nor that of
 //! label sets can grow without end, whatever is asked for.
 
-use std::collections::{HashMap, HashSet};
-use std::hash::{BuildHasher, RandomState};
+use std::collections::HashSet;
+use std::hash::BuildHasher;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::histogram::Histogram;
 use tollgate_exchange::{Outcome, Record, Summary};
-use tollgate_terms::{Usage, UsageSource};
+use tollgate_terms::{FastHasher, FastMap, Usage, UsageSource};
 
 use crate::families::{Families, Histograms, label};
 use crate::labels::Labels;
@@ -36,8 +36,8 @@ const SHARDS: usize = 16;
 /// The handles of each label set.
 #[derive(Debug)]
 pub(crate) struct SeriesTable {
-    hasher: RandomState,
-    shards: [RwLock<HashMap<u64, Arc<Series>>>; SHARDS],
+    hasher: FastHasher,
+    shards: [RwLock<FastMap<u64, Arc<Series>>>; SHARDS],
     bounds: Mutex<Bounds>,
 }
 
@@ -92,7 +92,7 @@ impl SeriesTable {
     pub(crate) fn new(names_max: usize) -> Self {
         let bounds = Bounds { names: HashSet::new(), names_max, sets: 0 };
         Self {
-            hasher: RandomState::new(),
+            hasher: FastHasher::default(),
             shards: std::array::from_fn(|_| RwLock::default()),
             bounds: Mutex::new(bounds),
         }
@@ -159,7 +159,7 @@ impl SeriesTable {
     }
 
     #[expect(clippy::indexing_slicing, reason = "the index is taken modulo the length")]
-    fn shard(&self, hash: u64) -> &RwLock<HashMap<u64, Arc<Series>>> {
+    fn shard(&self, hash: u64) -> &RwLock<FastMap<u64, Arc<Series>>> {
         &self.shards[(hash >> 32) as usize % SHARDS]
     }
 }

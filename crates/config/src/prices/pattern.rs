@@ -1,9 +1,8 @@
 //! Which model a name means: names as they are, and patterns that names match.
 
-use std::collections::HashMap;
-
 use regex::{Regex, RegexBuilder};
 use serde::{Deserialize, Serialize};
+use tollgate_terms::FastMap;
 
 /// Largest compiled regular expression, in bytes of automaton.
 const REGULAR_EXPRESSION_BYTES_MAX: usize = 1 << 18;
@@ -49,7 +48,7 @@ enum Pattern {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Names {
     /// The first model that is called this.
-    exact: HashMap<String, usize>,
+    exact: FastMap<String, usize>,
     /// The other conditions with their models. Invariant: models ascend.
     patterns: Vec<(usize, Pattern)>,
 }

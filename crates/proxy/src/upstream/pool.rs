@@ -3,7 +3,6 @@
 //! HTTP/1.1 connections stand in a stack per endpoint, the latest used first, so that what is not needed grows old
 //! and is closed. HTTP/2 has one connection per endpoint that all requests share.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -15,7 +14,7 @@ use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
 use tollgate_config::bundle::{Backend, Endpoint, ForwardProxy};
 use tollgate_exchange::UpstreamRequest;
-use tollgate_terms::{BackendFault, BackendName};
+use tollgate_terms::{BackendFault, BackendName, FastMap};
 use tollgate_wire::http1::{BodyDecoder, ResponseHead};
 
 use super::body::UpstreamBody;
@@ -38,7 +37,7 @@ const IDLE_MAX: usize = 256;
 #[derive(Default)]
 pub(crate) struct Pools {
     resolver: Resolver,
-    by_backend: Mutex<HashMap<Destination, Arc<BackendPool>>>,
+    by_backend: Mutex<FastMap<Destination, Arc<BackendPool>>>,
 }
 
 /// A backend, and the proxy through which it is reached.
