@@ -84,18 +84,21 @@ impl CompiledLimit {
 
     /// The counter of this request; `None` if the limit is not for it.
     pub fn counter(&self, subject: &Subject<'_>) -> Option<Arc<str>> {
-        let mut values = Vec::new();
+        // Most limits do not tell requests apart: then there is no name to be made.
+        let mut key = None;
         for condition in &self.conditions {
-            if !condition.holds(subject, &mut values) {
+            if !condition.holds(subject, |value| add(key.get_or_insert_with(|| self.begun()), value)) {
                 return None;
             }
         }
-        if values.is_empty() {
-            return Some(Arc::clone(&self.name));
-        }
-        let mut key = self.name.to_string();
-        values.iter().for_each(|value| add(&mut key, value));
-        Some(key.into())
+        Some(key.map_or_else(|| Arc::clone(&self.name), Arc::from))
+    }
+
+    /// The name of a counter, to which values are added.
+    fn begun(&self) -> String {
+        let mut key = String::with_capacity(self.name.len() + VALUE_BYTES_MAX);
+        key.push_str(&self.name);
+        key
     }
 }
 
@@ -137,8 +140,8 @@ impl Selected {
         })
     }
 
-    /// Whether it holds. Adds the value by which it tells requests apart.
-    fn holds<'a>(&self, subject: &Subject<'a>, values: &mut Vec<std::borrow::Cow<'a, [u8]>>) -> bool {
+    /// Whether it holds. Hands out the value by which it tells requests apart.
+    fn holds(&self, subject: &Subject<'_>, mut tell: impl FnMut(&[u8])) -> bool {
         match self {
             Self::Header { condition, invert } => {
                 condition.holds(subject.headers, subject.requested_model) != *invert
@@ -146,16 +149,16 @@ impl Selected {
             Self::Distinct(name) => {
                 let lines: Vec<_> =
                     subject.headers.get_all(name).iter().map(|value| value.as_bytes()).collect();
-                values.push(match lines.as_slice() {
+                match lines.as_slice() {
                     [] => return false,
-                    [only] => (*only).into(),
-                    several => several.join(&b","[..]).into(),
-                });
+                    [only] => tell(only),
+                    several => tell(&several.join(&b","[..])),
+                }
                 true
             }
             Self::DistinctModel => {
                 let Some(model) = subject.requested_model else { return false };
-                values.push(model.as_str().as_bytes().into());
+                tell(model.as_str().as_bytes());
                 true
             }
             Self::Address { networks, distinct, invert } => {
@@ -166,14 +169,14 @@ impl Selected {
                     return false;
                 }
                 if *distinct {
-                    values.push(address.to_string().into_bytes().into());
+                    tell(address.to_string().as_bytes());
                 }
                 true
             }
             Self::Principal { attribute, values: wanted } => {
                 let Some(value) = attribute.of(subject.principal) else { return false };
                 if wanted.is_empty() {
-                    values.push(value.as_bytes().into());
+                    tell(value.as_bytes());
                     return true;
                 }
                 wanted.iter().any(|wanted| **wanted == **value)
@@ -181,7 +184,7 @@ impl Selected {
             Self::Requested(models) => {
                 let Some(model) = subject.requested_model else { return false };
                 if models.is_empty() {
-                    values.push(model.as_str().as_bytes().into());
+                    tell(model.as_str().as_bytes());
                 }
                 models.is_empty() || models.contains(model)
             }

@@ -197,28 +197,29 @@ impl Catalog {
     /// The price of `model` at `provider`, which is a `gen_ai.provider.name`; `None` if it is not known.
     pub fn price(&self, provider: &str, model: &str) -> Option<&Price> {
         let model = lower(model);
-        self.known(&model, |it| it.is_named(provider))?.price.as_ref()
+        self.with_others(|it| it.is_named(provider)).find_map(|it| it.own(&model))?.price.as_ref()
     }
 
     /// The price of `model` at `backend`: as a provider says that serves this very backend, or its host, or what it speaks.
     pub fn price_at(&self, backend: &Backend, model: &str) -> Option<&Price> {
         let model = lower(model);
-        let own = backend.name.as_ref();
-        if let Some(found) = self.known(&model, |it| it.backends.iter().any(|name| name == own)) {
-            return found.price.as_ref();
-        }
-        self.known(&model, self.who_serves(backend))?.price.as_ref()
+        self.sellers_at(backend).find_map(|it| it.own(&model))?.price.as_ref()
     }
 
-    /// Reads what those who serve `backend` say of their models, so that no request has to wait for it.
-    pub fn prepare(&self, backend: &Backend) {
+    /// Those who tell the prices of `backend`. What they say of their models is read by then, so that no request has to wait for it.
+    pub fn sellers(&self, backend: &Backend) -> Sellers {
+        let sellers = self.sellers_at(backend).inspect(|it| {
+            it.table();
+        });
+        Sellers(sellers.cloned().collect())
+    }
+
+    /// Those who are asked for the prices of `backend`, in this order: who serves this very backend, then who serves its host, or what it speaks;
+    /// behind each of the two those whose models they serve too.
+    fn sellers_at(&self, backend: &Backend) -> impl Iterator<Item = &Arc<Provider>> {
         let own = backend.name.as_ref();
-        let serves = self.who_serves(backend);
-        for provider in &self.providers {
-            if serves(provider) || provider.backends.iter().any(|backend| backend == own) {
-                provider.table();
-            }
-        }
+        let is_own = move |it: &Provider| it.backends.iter().any(|name| name == own);
+        self.with_others(is_own).chain(self.with_others(self.who_serves(backend)))
     }
 
     /// Tells of a provider whether it serves the host of `backend`, or, if nobody does, what that speaks.
@@ -229,15 +230,24 @@ impl Catalog {
         move |it| host.map_or_else(|| it.is_named(name), |host| it.is_at(host))
     }
 
-    /// The model that the providers in question know by a name in lower case.
-    fn known(&self, model: &str, is_asked: impl Fn(&Provider) -> bool) -> Option<&PricedModel> {
-        let asked = || self.providers.iter().map(Arc::as_ref).filter(|it| is_asked(it));
-        asked().find_map(|it| it.own(model)).or_else(|| {
-            let others = asked().flat_map(|it| &it.falls_back_to);
-            others
-                .flat_map(|id| self.providers.iter().filter(move |it| it.id == *id))
-                .find_map(|it| it.own(model))
-        })
+    /// The providers in question, and then those whose models they serve too.
+    fn with_others(&self, is_asked: impl Fn(&Provider) -> bool) -> impl Iterator<Item = &Arc<Provider>> {
+        let asked: Vec<_> = self.providers.iter().filter(|it| is_asked(it)).collect();
+        let ids: Vec<_> = asked.iter().flat_map(|it| &it.falls_back_to).collect();
+        let others = ids.into_iter().flat_map(|id| self.providers.iter().filter(move |it| it.id == *id));
+        asked.into_iter().chain(others)
+    }
+}
+
+/// Those who tell the prices of one backend, the first that knows a model before all others.
+#[derive(Debug, Clone, Default)]
+pub struct Sellers(Vec<Arc<Provider>>);
+
+impl Sellers {
+    /// The price of `model`; `None` if it is not known.
+    pub fn price(&self, model: &str) -> Option<&Price> {
+        let model = lower(model);
+        self.0.iter().find_map(|it| it.own(&model))?.price.as_ref()
     }
 }
 

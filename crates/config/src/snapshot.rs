@@ -1,16 +1,16 @@
 //! The compiled configuration.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName};
-use tollgate_terms::ModelName;
+use tollgate_terms::{BackendName, FastMap, ModelName};
 
 use crate::access::{self, Entry};
-use crate::bundle::{Bundle, HeaderMatch, Listener, Match, Route, Rule};
+use crate::bundle::{Backend, Bundle, HeaderMatch, Listener, Match, Route, Rule};
 use crate::condition::{self, Condition};
 use crate::plain::{self, PlainAlternative, PlainRequest};
-use crate::prices::Catalog;
+use crate::prices::{Catalog, Price, Sellers};
 use crate::rule::{CompiledRule, RuleCompiler};
 use crate::table::{Alternative, HostTables, ListedModel, Listing, VirtualHost};
 use crate::{Diagnostic, Severity, hostname};
@@ -19,10 +19,12 @@ use crate::{Diagnostic, Severity, hostname};
 #[derive(Debug)]
 pub struct Snapshot {
     bundle: Bundle,
-    listeners: HashMap<String, CompiledListener>,
+    listeners: FastMap<String, CompiledListener>,
     targets_count: u32,
     credential_headers: Vec<HeaderName>,
     prices: Arc<Catalog>,
+    /// Who tells the prices of each backend.
+    sellers: FastMap<BackendName, Sellers>,
 }
 
 /// A listener and its routing tables.
@@ -38,7 +40,7 @@ impl Snapshot {
     /// compiled is there and broken, so that its requests do not slip through to another.
     pub fn compile(bundle: Bundle) -> (Self, Vec<Diagnostic>) {
         let mut diagnostics = Vec::new();
-        let mut listeners: HashMap<String, CompiledListener> = HashMap::new();
+        let mut listeners = FastMap::<String, CompiledListener>::default();
         for (index, listener) in bundle.listeners.iter().enumerate() {
             let tables = HostTables::default();
             listeners.entry(listener.name.clone()).or_insert(CompiledListener { index, tables });
@@ -71,15 +73,20 @@ impl Snapshot {
         listeners.values_mut().for_each(|listener| listener.tables.sort());
         let targets_count = rules.targets_count();
         let credential_headers = credential_headers(&bundle);
-        let prices = Arc::default();
-        (Self { bundle, listeners, targets_count, credential_headers, prices }, diagnostics)
+        let (prices, sellers) = (Arc::default(), FastMap::default());
+        (Self { bundle, listeners, targets_count, credential_headers, prices, sellers }, diagnostics)
     }
 
     /// The same with these prices. Without them, nothing has a price.
     #[must_use]
     pub fn with_prices(self, prices: Arc<Catalog>) -> Self {
-        self.bundle.backends.values().for_each(|backend| prices.prepare(backend));
-        Self { prices, ..self }
+        let sellers = self.bundle.backends.values().map(|it| (it.name.clone(), prices.sellers(it))).collect();
+        Self { prices, sellers, ..self }
+    }
+
+    /// What `model` costs at `backend`; `None` if that is not known.
+    pub fn price(&self, backend: &Backend, model: &ModelName) -> Option<&Price> {
+        self.sellers.get(&backend.name)?.price(model.as_str())
     }
 
     /// What models cost.
