@@ -1,12 +1,11 @@
 //! The keys that are good at one moment: of API keys only hashes, of issuers what verifies their tokens.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
-use tollgate_terms::Principal;
+use tollgate_terms::{FastMap, Principal};
 
 use super::token::{Algorithm, Verifier};
 
@@ -17,15 +16,19 @@ const HASHED: &str = "sha256:";
 #[derive(Clone, Default)]
 pub struct Keyring {
     /// Keeps apart what one process holds from what another does: hashes that leak are of no use elsewhere.
-    salt: [u8; 32],
-    policies: HashMap<Arc<str>, Arc<PolicyKeys>>,
+    keyed: Keyed,
+    policies: FastMap<Arc<str>, Arc<PolicyKeys>>,
 }
+
+/// An HMAC that has taken in its key.
+#[derive(Clone)]
+struct Keyed(Hmac<Sha256>);
 
 /// The keys of one policy.
 #[derive(Clone, Default)]
 pub struct PolicyKeys {
     /// Clients by the keyed hash of their key's hash.
-    clients: HashMap<[u8; 32], Arc<Principal>>,
+    clients: FastMap<[u8; 32], Arc<Principal>>,
     /// The keys of each of its providers.
     pub sets: Vec<KeySet>,
 }
@@ -54,6 +57,21 @@ pub struct Key {
     pub verifier: Arc<dyn Verifier>,
 }
 
+impl Keyed {
+    fn new(salt: [u8; 32]) -> Self {
+        // A key that is shorter than a block is filled up with zeros (RFC 2104).
+        let mut key = hmac::digest::Key::<Hmac<Sha256>>::default();
+        key.iter_mut().zip(salt).for_each(|(byte, salt)| *byte = salt);
+        Self(Hmac::new(&key))
+    }
+}
+
+impl Default for Keyed {
+    fn default() -> Self {
+        Self::new([0; 32])
+    }
+}
+
 impl ApiKeyHash {
     /// Reads the value of a Secret: a key, or `sha256:` and the hexadecimal digits of its hash. White space around it does not count.
     ///
@@ -74,14 +92,14 @@ impl ApiKeyHash {
 impl PolicyKeys {
     /// The keys of a policy, whose providers have `sets`.
     pub fn new(sets: Vec<KeySet>) -> Self {
-        Self { clients: HashMap::new(), sets }
+        Self { clients: FastMap::default(), sets }
     }
 }
 
 impl Keyring {
     /// An empty one. `salt` is to be known to this process alone.
     pub fn new(salt: [u8; 32]) -> Self {
-        Self { salt, policies: HashMap::new() }
+        Self { keyed: Keyed::new(salt), policies: FastMap::default() }
     }
 
     /// Adds a client to `keys`. Of two clients with one key the first counts.
@@ -117,8 +135,7 @@ impl Keyring {
     }
 
     fn place(&self, hash: ApiKeyHash) -> [u8; 32] {
-        // An HMAC takes a key of any length.
-        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&self.salt) else { return hash.0 };
+        let mut mac = self.keyed.0.clone();
         mac.update(&hash.0);
         mac.finalize().into_bytes().into()
     }
