@@ -13,6 +13,7 @@ use rustix::time::{ClockId, clock_gettime};
 use tollgate_config::bundle::{CalendarPeriod, LimitStore, Window};
 use tollgate_effects::quota::{Quotas, Reserved};
 use tollgate_policy::quota::{Charge, Claim, Unit};
+use tollgate_terms::AttemptId;
 
 /// The gateway's own.
 #[global_allocator]
@@ -44,7 +45,7 @@ fn main() -> std::io::Result<()> {
     for (name, windows) in cases {
         let mut each_ns: Vec<u64> = Vec::new();
         let quotas = Quotas::default();
-        let claims: Vec<Vec<Claim>> = (0..KEYS).map(|key| claims(&windows, key)).collect();
+        let claims: Vec<Arc<[Claim]>> = (0..KEYS).map(|key| claims(&windows, key)).collect();
         for round in 0..=ROUNDS {
             let took_ns = batch(&quotas, &claims);
             // The first round warms caches.
@@ -59,7 +60,7 @@ fn main() -> std::io::Result<()> {
     Ok(())
 }
 
-fn claims(windows: &[Window], key: usize) -> Vec<Claim> {
+fn claims(windows: &[Window], key: usize) -> Arc<[Claim]> {
     let claim = |(at, window): (usize, &Window)| Claim {
         key: Arc::from(format!("BackendTrafficPolicy/default/limits/{at}:user-{key}")),
         limit: 1 << 50,
@@ -74,14 +75,14 @@ fn claims(windows: &[Window], key: usize) -> Vec<Claim> {
     windows.iter().enumerate().map(claim).collect()
 }
 
-/// Nanoseconds for one reservation that is settled. Making the claims is not counted, but their copies are.
-fn batch(quotas: &Quotas, claims: &[Vec<Claim>]) -> u64 {
-    let id: Arc<str> = Arc::from("5b3c0c4e-8a0c-4a52-9d3e-7c1f0e9b2a11/1");
+/// Nanoseconds for one reservation that is settled. Making the claims is not counted.
+fn batch(quotas: &Quotas, claims: &[Arc<[Claim]>]) -> u64 {
+    let id = AttemptId { request_id: "5b3c0c4e-8a0c-4a52-9d3e-7c1f0e9b2a11".into(), attempt: 1 };
     let now = SystemTime::now();
     let before = worked();
     for (at, claims) in (0..BATCH).zip(claims.iter().cycle()) {
         let now = now + Duration::from_micros(u64::from(at));
-        match quotas.reserve(Arc::clone(&id), claims.clone(), now).now() {
+        match quotas.reserve(id.clone(), Arc::clone(claims), now).now() {
             Ok(Reserved::Granted(reservation)) => reservation.settle(&[500; 4], now),
             other => drop(black_box(other)),
         }

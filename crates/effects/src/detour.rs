@@ -1,5 +1,7 @@
 //! Whether a budget has something left for a request, or leads it to another model.
 
+use std::sync::Arc;
+
 use tollgate_exchange::Detour;
 
 use crate::clock;
@@ -7,7 +9,7 @@ use crate::quota::{Quotas, Reserved};
 
 /// Asks for a detour: which of its claims does not fit, if one does not. Where nobody knows, the request keeps its way.
 pub async fn ask(detour: &Detour, quotas: &Quotas) -> Option<usize> {
-    let reserving = quotas.reserve(std::sync::Arc::clone(&detour.id), detour.claims.clone(), clock::now());
+    let reserving = quotas.reserve(detour.id.clone(), Arc::clone(&detour.claims), clock::now());
     match reserving.reserved().await {
         Reserved::Granted(reservation) => {
             reservation.settle(&vec![0; detour.claims.len()], clock::now());

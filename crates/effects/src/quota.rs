@@ -20,6 +20,7 @@ use std::time::{Duration, SystemTime};
 
 use tollgate_config::bundle::LimitStore;
 use tollgate_policy::quota::{Claim, Decision, OnRefusal, Span, Standing, storable};
+use tollgate_terms::AttemptId;
 
 use calendar::Calendars;
 use memory::{Full, Memory, Until};
@@ -169,16 +170,21 @@ impl Quotas {
         }
     }
 
-    /// Takes what `claims` want to take, all or nothing, for the attempt of this `id`: no two attempts have the same.
+    /// Takes what `claims` want to take, all or nothing, for the attempt of this `id`.
     ///
     /// Claims of one group are refused together only where they have the same store.
-    pub fn reserve(&self, id: Arc<str>, claims: Vec<Claim>, now: SystemTime) -> Reserving {
-        self.ask(Some(id), claims, OnRefusal::Keep, now)
+    pub fn reserve(&self, id: AttemptId, claims: impl Into<Arc<[Claim]>>, now: SystemTime) -> Reserving {
+        self.ask(Some(id), claims.into(), OnRefusal::Keep, now)
     }
 
     /// Counts `claims` for good: there is nothing to put right afterwards.
-    pub fn count(&self, claims: Vec<Claim>, on_refusal: OnRefusal, now: SystemTime) -> Reserving {
-        self.ask(None, claims, on_refusal, now)
+    pub fn count(
+        &self,
+        claims: impl Into<Arc<[Claim]>>,
+        on_refusal: OnRefusal,
+        now: SystemTime,
+    ) -> Reserving {
+        self.ask(None, claims.into(), on_refusal, now)
     }
 
     fn is_shared(&self, claim: &Claim) -> bool {
@@ -187,8 +193,8 @@ impl Quotas {
 
     fn ask(
         &self,
-        id: Option<Arc<str>>,
-        claims: Vec<Claim>,
+        id: Option<AttemptId>,
+        claims: Arc<[Claim]>,
         on_refusal: OnRefusal,
         now: SystemTime,
     ) -> Reserving {

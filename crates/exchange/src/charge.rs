@@ -40,17 +40,18 @@ pub struct Charge {
 #[derive(Debug, Default)]
 pub(crate) struct Charging {
     claimed: Vec<Claimed>,
+    /// What is claimed of each of them.
+    claims: Arc<[Claim]>,
     /// The bound on the answer that the backend is told, because the client gave none.
     answer_tokens_max: Option<u64>,
     standings: Vec<Standing>,
 }
 
-/// One limit, and what is claimed of it.
+/// One limit of which something is claimed.
 #[derive(Debug)]
 struct Claimed {
     limit: Arc<CompiledLimit>,
     admission: Admission,
-    claim: Claim,
     /// Whose limit it is.
     owner: Owner,
 }
@@ -88,7 +89,7 @@ impl Charging {
         let found: Vec<_> = found.collect();
         let answer_tokens_max = answer_bound(routed, client, found.iter().map(|(limit, ..)| &***limit));
         let most = Most::new(routed, client, target, answer_tokens_max);
-        let claimed = found
+        let (claimed, claims): (_, Vec<_>) = found
             .into_iter()
             .map(|(limit, owner, counter)| {
                 // A backend is asked anew by each attempt, whoever was asked before.
@@ -96,19 +97,23 @@ impl Charging {
                 let mut claim = claim::claim(limit, counter, admission, |measure| most.of(measure));
                 let detoured = routed.detoured.as_ref();
                 claim.shadow |= detoured.is_some_and(|detoured| detoured.limits.contains(&limit.name));
-                Claimed { claim, admission, limit: Arc::clone(limit), owner }
+                (Claimed { admission, limit: Arc::clone(limit), owner }, claim)
             })
-            .collect();
-        Self { claimed, answer_tokens_max, standings: Vec::new() }
+            .unzip();
+        Self { claimed, claims: claims.into(), answer_tokens_max, standings: Vec::new() }
     }
 
     /// Looks for the limits that are for a request which is passed on as it is: only those on requests are.
     pub(crate) fn of_passage(limits: &[Arc<CompiledLimit>], subject: &Subject<'_>) -> Self {
         let claimed = limits.iter().filter_map(|limit| {
             let claim = claim::claim(limit, limit.counter(subject)?, Admission::First, |_| 0);
-            Some(Claimed { claim, admission: Admission::First, limit: Arc::clone(limit), owner: Owner::Rule })
+            Some((
+                Claimed { admission: Admission::First, limit: Arc::clone(limit), owner: Owner::Rule },
+                claim,
+            ))
         });
-        Self { claimed: claimed.collect(), ..Self::default() }
+        let (claimed, claims): (_, Vec<_>) = claimed.unzip();
+        Self { claimed, claims: claims.into(), ..Self::default() }
     }
 
     /// The bound on the answer that the backend has to be told.
@@ -117,8 +122,13 @@ impl Charging {
     }
 
     /// What has to be asked for.
-    pub(crate) fn claims(&self) -> Vec<Claim> {
-        self.claimed.iter().map(|claimed| claimed.claim.clone()).collect()
+    pub(crate) fn claims(&self) -> Arc<[Claim]> {
+        Arc::clone(&self.claims)
+    }
+
+    /// The limits, each with what is claimed of it.
+    fn each(&self) -> impl Iterator<Item = (&Claimed, &Claim)> {
+        self.claimed.iter().zip(&*self.claims)
     }
 
     /// Notes how the limits stand, now that everything is taken.
@@ -133,12 +143,8 @@ impl Charging {
 
     /// Why the attempt is refused by the limit at `at`.
     pub(crate) fn exceeded(&self, at: usize, standings: &[Standing]) -> Option<Exceeded> {
-        let (claimed, standing) = self.claimed.get(at).zip(standings.get(at))?;
-        Some(Exceeded {
-            limit: Arc::clone(&claimed.limit.name),
-            standing: *standing,
-            asked: claimed.claim.take,
-        })
+        let ((claimed, claim), standing) = self.each().nth(at).zip(standings.get(at))?;
+        Some(Exceeded { limit: Arc::clone(&claimed.limit.name), standing: *standing, asked: claim.take })
     }
 
     /// Whether the attempt may go on although nobody knows how the limits stand.
@@ -152,24 +158,26 @@ impl Charging {
 
     /// The claims on limits that lead to another model when nothing is left, each with the name of the limit and that model.
     pub(crate) fn leading_elsewhere(self) -> impl Iterator<Item = (Claim, (Arc<str>, ModelName))> {
-        self.claimed.into_iter().filter_map(|claimed| {
+        let claims = self.claims;
+        self.claimed.into_iter().enumerate().filter_map(move |(at, claimed)| {
             let OnExceeded::Reroute(model) = &claimed.limit.limit.on_exceeded else { return None };
             let bounds_flight = *claimed.limit.window == Window::InFlight;
-            (!bounds_flight).then(|| (claimed.claim, (Arc::clone(&claimed.limit.name), model.clone())))
+            let claim = claims.get(at).filter(|_| !bounds_flight)?.clone();
+            Some((claim, (Arc::clone(&claimed.limit.name), model.clone())))
         })
     }
 
     /// What was taken before the attempt.
     pub(crate) fn reserved(&self) -> Vec<Reserved> {
-        let taken = self.claimed.iter().filter(|claimed| claimed.claim.take > 0);
+        let taken = self.each().filter(|(_, claim)| claim.take > 0);
         taken
-            .map(|claimed| Reserved { limit: Arc::clone(&claimed.limit.name), amount: claimed.claim.take })
+            .map(|(claimed, claim)| Reserved { limit: Arc::clone(&claimed.limit.name), amount: claim.take })
             .collect()
     }
 
     /// What the attempt is charged.
     pub(crate) fn charges(&self, facts: &CostFacts<'_>, cost_nanodollars: Option<u64>) -> Vec<Charge> {
-        let charge = |claimed: &Claimed| {
+        let charge = |(claimed, claim): (&Claimed, &Claim)| {
             let measured = claimed.limit.limit.measure.as_ref();
             let measured = measured.map_or(0, |measure| match measure {
                 Measure::Money => cost_nanodollars.unwrap_or(0),
@@ -177,12 +185,12 @@ impl Charging {
             });
             Charge {
                 limit: Arc::clone(&claimed.limit.name),
-                counter: Arc::clone(&claimed.claim.key),
-                taken: claimed.claim.take,
+                counter: Arc::clone(&claim.key),
+                taken: claim.take,
                 used: claim::used(&claimed.limit, claimed.admission, measured),
             }
         };
-        self.claimed.iter().map(charge).collect()
+        self.each().map(charge).collect()
     }
 
     /// Tells the client how the limits stand.

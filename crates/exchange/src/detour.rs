@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tollgate_config::bundle::{OnExceeded, Window};
 use tollgate_policy::claim::Admission;
 use tollgate_policy::quota::Claim;
-use tollgate_terms::ModelName;
+use tollgate_terms::{AttemptId, ModelName};
 
 use crate::charge::Charging;
 use crate::exchange::Exchange;
@@ -15,10 +15,10 @@ use crate::routed::{ClientRequest, Routed};
 /// What has to be asked before it is known which model a request goes to.
 #[derive(Debug)]
 pub struct Detour {
-    /// Names the question: no attempt has this name.
-    pub id: Arc<str>,
+    /// Names the question.
+    pub id: AttemptId,
     /// What the request would take of limits that lead elsewhere. It is only asked for: whoever gets it gives it back.
-    pub claims: Vec<Claim>,
+    pub claims: Arc<[Claim]>,
     /// Where each of them leads when it has nothing left.
     ways: Vec<(Arc<str>, ModelName)>,
 }
@@ -44,8 +44,8 @@ impl Exchange {
         let target = routed.rule.targets.iter().find(|target| target.weight > 0)?;
         let charging = Charging::new(routed, client, target, Admission::First);
         let (claims, ways) = charging.leading_elsewhere().unzip::<Claim, _, Vec<_>, Vec<_>>();
-        let id = format!("{}/0", routed.request_id).into();
-        (!claims.is_empty()).then_some(Detour { id, claims, ways })
+        let id = AttemptId { request_id: Arc::clone(&routed.request_id), attempt: 0 };
+        (!claims.is_empty()).then(|| Detour { id, claims: claims.into(), ways })
     }
 
     /// Routes a request anew because the limit at `at` has nothing left: as if it had asked for the model to which that leads.

@@ -15,7 +15,7 @@ use tollgate_config::plain::{
 use tollgate_config::{Entry, Snapshot, Subject};
 use tollgate_policy::authorize::{Granted, Wanted};
 use tollgate_policy::quota::Claim;
-use tollgate_terms::{Dialect, Fault, GatewayFault, Principal, RouteName};
+use tollgate_terms::{AttemptId, Dialect, Fault, GatewayFault, Principal, RouteName};
 
 use crate::charge::Charging;
 use crate::entry::{self, Told};
@@ -102,8 +102,8 @@ impl Passage {
     }
 
     /// What it claims of limits before it may be passed on, under a name that no other claims have.
-    pub fn claims(&self) -> (Arc<str>, Vec<Claim>) {
-        (Arc::clone(&self.request_id), self.charging.claims())
+    pub fn claims(&self) -> (AttemptId, Arc<[Claim]>) {
+        (AttemptId { request_id: Arc::clone(&self.request_id), attempt: 0 }, self.charging.claims())
     }
 
     /// Takes in what became of the claims.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tollgate_config::bundle::{Backend, Proof};
 use tollgate_policy::quota::{Claim, Standing};
-use tollgate_terms::{Fault, Secret};
+use tollgate_terms::{AttemptId, Fault, Secret};
 
 use crate::refusal::LocalReply;
 
@@ -29,9 +29,9 @@ pub enum Need {
     /// Whether limits have something left for the attempt.
     Quota {
         /// Names the attempt: no two have the same.
-        id: Arc<str>,
+        id: AttemptId,
         /// What it wants to take, all or nothing.
-        claims: Vec<Claim>,
+        claims: Arc<[Claim]>,
     },
     /// What proves the gateway to a backend.
     Credential {

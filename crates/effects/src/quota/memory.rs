@@ -1,7 +1,6 @@
 //! Counters in memory, under one lock, which is held only while something is counted.
 
-use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,6 +9,7 @@ use tollgate_config::bundle::Window;
 use tollgate_policy::quota::{
     Claim, Correction, Count, Counter, Decision, OnRefusal, Shape, Span, decide, storable,
 };
+use tollgate_terms::{EntryRef, Equivalent, FastMap};
 
 /// How many counters are forgotten at each request, at most, of those that count no longer: more than a request makes.
 const FORGOTTEN_AT_ONCE: usize = 16;
@@ -28,20 +28,30 @@ pub(super) struct Full;
 
 #[derive(Default)]
 struct Table {
-    counters: HashMap<Name, Counter>,
+    counters: FastMap<Name, Kept>,
     // Invariant: each counter is in one list, whose time, in milliseconds since the Unix epoch, is not after its end.
     ends: BTreeMap<u64, Vec<Name>>,
     /// What whoever saves counters has to know; `None` if nobody does.
     saving: Option<Saving>,
 }
 
+/// A counter, and what whoever saves it has to know.
+#[derive(Default)]
+struct Kept {
+    counter: Counter,
+    /// What attempts have taken that are not over yet, by slot. Of those that die with this process nobody knows what they used.
+    open: Vec<(u64, u64)>,
+    /// The round of saving in which it was last noted as changed.
+    changed_in: u64,
+}
+
 /// What is known of counters that are saved.
 #[derive(Default)]
 struct Saving {
-    /// What attempts have taken that are not over yet, by slot. Of those that die with this process nobody knows what they used.
-    open: HashMap<(Name, u64), u64>,
-    /// The counters in which something was settled since this was last asked.
-    changed: HashSet<Name>,
+    /// Which time it is that changes are gathered, from 1.
+    round: u64,
+    /// The counters in which something was settled in this round, each once.
+    changed: Vec<Name>,
 }
 
 /// What a counter is found by.
@@ -51,6 +61,14 @@ pub(super) struct Name {
     pub(super) window: Arc<Window>,
     /// A window that begins anew has a counter for each time that it does.
     pub(super) slot: Option<u64>,
+}
+
+/// A name that is looked for.
+#[derive(Clone, Copy)]
+struct Sought<'a> {
+    key: &'a Arc<str>,
+    window: &'a Arc<Window>,
+    slot: Option<u64>,
 }
 
 /// Whether what is taken is put right later.
@@ -63,20 +81,42 @@ pub(super) enum Until {
 }
 
 /// A key is mostly counted in one window, and need not be told apart by it.
-impl Hash for Name {
+impl Hash for Sought<'_> {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.key.hash(state);
         self.slot.hash(state);
     }
 }
 
-impl Name {
-    fn new(claim: &Claim, span: &Span) -> Self {
+impl Hash for Name {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.sought().hash(state);
+    }
+}
+
+impl Equivalent<Name> for Sought<'_> {
+    fn equivalent(&self, name: &Name) -> bool {
+        self.slot == name.slot && *self.key == name.key && *self.window == name.window
+    }
+}
+
+impl<'a> Sought<'a> {
+    fn new(claim: &'a Claim, span: &Span) -> Self {
         let slot = match span.shape {
             Shape::Whole => Some(span.slot),
             Shape::Sliced { .. } => None,
         };
-        Self { key: Arc::clone(&claim.key), window: Arc::clone(&claim.window), slot }
+        Self { key: &claim.key, window: &claim.window, slot }
+    }
+
+    fn name(self) -> Name {
+        Name { key: Arc::clone(self.key), window: Arc::clone(self.window), slot: self.slot }
+    }
+}
+
+impl Name {
+    fn sought(&self) -> Sought<'_> {
+        Sought { key: &self.key, window: &self.window, slot: self.slot }
     }
 }
 
@@ -97,27 +137,29 @@ impl Memory {
         on_refusal: OnRefusal,
         until: Until,
     ) -> Result<Decision, Full> {
-        let names: Vec<Name> = claims.iter().zip(spans).map(|(claim, span)| Name::new(claim, span)).collect();
         let mut table = self.lock();
         if let Some(span) = spans.first() {
             table.forget(span.now_ms);
         }
         let mut room = self.counters_max.saturating_sub(table.counters.len());
-        let mut counts = Vec::with_capacity(names.len());
-        for ((name, span), claim) in names.iter().zip(spans).zip(claims) {
-            let counter = table.counters.get(name);
-            counts.push(counter.map_or_else(Count::default, |counter| counter.count(span)));
-            if counter.is_none() && claim.take > 0 {
+        let mut counts = Vec::with_capacity(claims.len());
+        for (claim, span) in claims.iter().zip(spans) {
+            let kept = table.counters.get(&Sought::new(claim, span));
+            counts.push(kept.map_or_else(Count::default, |kept| kept.counter.count(span)));
+            if kept.is_none() && claim.take > 0 {
                 room = room.checked_sub(1).ok_or(Full)?;
             }
         }
         let decision = decide(claims, spans, &counts, on_refusal);
         if decision.refused.is_none() || on_refusal == OnRefusal::Take {
-            for ((name, span), claim) in names.into_iter().zip(spans).zip(claims) {
-                if let Some(saving) = table.saving.as_mut().filter(|_| claim.take > 0) {
-                    saving.taken(&name, span, storable(claim.take), until);
+            for (claim, span) in claims.iter().zip(spans).filter(|(claim, _)| claim.take > 0) {
+                let amount = storable(claim.take);
+                let (kept, saving) = table.take(Sought::new(claim, span), span, amount, span);
+                match (saving, until) {
+                    (None, _) => {}
+                    (Some(_), Until::Settled) => kept.opened(span.slot, amount),
+                    (Some(saving), Until::Ever) => saving.note(kept, || Sought::new(claim, span).name()),
                 }
-                table.take(name, span, storable(claim.take), span);
             }
         }
         Ok(decision)
@@ -131,25 +173,34 @@ impl Memory {
     ) -> Vec<(&'a Claim, u64)> {
         let mut lost = Vec::new();
         let mut table = self.lock();
-        if let Some(saving) = &mut table.saving {
-            over.for_each(|(claim, span)| saving.settled(Name::new(claim, span), span, storable(claim.take)));
+        let Table { counters, saving, .. } = &mut *table;
+        if let Some(saving) = saving {
+            for (claim, span) in over {
+                let sought = Sought::new(claim, span);
+                let Some(kept) = counters.get_mut(&sought) else { continue };
+                kept.over(span.slot, storable(claim.take));
+                saving.note(kept, || sought.name());
+            }
         }
         for (claim, correction, now) in corrections {
             match correction {
                 Correction::Take(span, amount) => {
-                    let name = Name::new(claim, &span);
-                    if table.counters.len() >= self.counters_max && !table.counters.contains_key(&name) {
+                    let sought = Sought::new(claim, &span);
+                    if table.counters.len() >= self.counters_max && !table.counters.contains_key(&sought) {
                         lost.push((claim, amount));
-                    } else {
-                        table.note(&name);
-                        table.take(name, &span, amount, &now);
+                    } else if amount > 0
+                        && let (kept, Some(saving)) = table.take(sought, &span, amount, &now)
+                    {
+                        saving.note(kept, || sought.name());
                     }
                 }
                 Correction::GiveBack(span, amount) => {
-                    let name = Name::new(claim, &span);
-                    table.note(&name);
-                    if let Some(counter) = table.counters.get_mut(&name) {
-                        counter.give_back(span.slot, amount);
+                    let sought = Sought::new(claim, &span);
+                    let Table { counters, saving, .. } = &mut *table;
+                    let Some(kept) = counters.get_mut(&sought) else { continue };
+                    kept.counter.give_back(span.slot, amount);
+                    if let Some(saving) = saving {
+                        saving.note(kept, || sought.name());
                     }
                 }
             }
@@ -162,9 +213,9 @@ impl Memory {
         let mut table = self.lock();
         for (name, counter) in counters.into_iter().take(self.counters_max) {
             table.ends.entry(counter.end_ms()).or_default().push(name.clone());
-            table.counters.insert(name, counter);
+            table.counters.insert(name, Kept { counter, ..Kept::default() });
         }
-        table.saving = Some(Saving::default());
+        table.saving = Some(Saving { round: 1, changed: Vec::new() });
         self.is_saved.store(true, Ordering::Relaxed);
     }
 
@@ -174,22 +225,17 @@ impl Memory {
     }
 
     /// The counters in which something was settled since this was last asked. Takes no longer if there are many.
-    pub(super) fn changed(&self) -> HashSet<Name> {
-        self.lock().saving.as_mut().map(|saving| std::mem::take(&mut saving.changed)).unwrap_or_default()
+    pub(super) fn changed(&self) -> Vec<Name> {
+        let mut table = self.lock();
+        let Some(saving) = &mut table.saving else { return Vec::new() };
+        saving.round += 1;
+        std::mem::take(&mut saving.changed)
     }
 
     /// What is settled in each of these counters: all that is taken but for what attempts have taken that are not over.
     pub(super) fn settled(&self, names: &[Name]) -> Vec<Counter> {
         let table = self.lock();
-        let settled = |name: &Name| {
-            let Some(counter) = table.counters.get(name) else { return Counter::default() };
-            let slots = counter.slots().iter().map(|(slot, held)| {
-                let open = table.saving.as_ref().and_then(|saving| saving.open.get(&(name.clone(), *slot)));
-                (*slot, held.saturating_sub(open.copied().unwrap_or_default()))
-            });
-            Counter::restored(slots, counter.end_ms())
-        };
-        names.iter().map(settled).collect()
+        names.iter().map(|name| table.counters.get(name).map(Kept::settled).unwrap_or_default()).collect()
     }
 
     /// How many counters there are.
@@ -203,43 +249,62 @@ impl Memory {
 }
 
 impl Saving {
-    fn taken(&mut self, name: &Name, span: &Span, amount: u64, until: Until) {
-        match until {
-            Until::Settled => *self.open.entry((name.clone(), span.slot)).or_default() += amount,
-            Until::Ever => drop(self.changed.insert(name.clone())),
-        }
-    }
-
-    fn settled(&mut self, name: Name, span: &Span, amount: u64) {
-        self.changed.insert(name.clone());
-        if let Entry::Occupied(mut open) = self.open.entry((name, span.slot)) {
-            *open.get_mut() = open.get().saturating_sub(amount);
-            if *open.get() == 0 {
-                open.remove();
-            }
+    /// Notes that something was settled in a counter.
+    fn note(&mut self, kept: &mut Kept, name: impl FnOnce() -> Name) {
+        if std::mem::replace(&mut kept.changed_in, self.round) != self.round {
+            self.changed.push(name());
         }
     }
 }
 
-impl Table {
-    /// Notes that something was settled.
-    fn note(&mut self, name: &Name) {
-        if let Some(saving) = &mut self.saving {
-            saving.changed.insert(name.clone());
+impl Kept {
+    /// Notes what an attempt has taken that has begun.
+    fn opened(&mut self, slot: u64, amount: u64) {
+        match self.open.iter_mut().find(|(open, _)| *open == slot) {
+            Some((_, taken)) => *taken += amount,
+            None => self.open.push((slot, amount)),
         }
     }
 
-    fn take(&mut self, name: Name, span: &Span, amount: u64, now: &Span) {
-        if amount == 0 {
-            return;
-        }
-        match self.counters.entry(name) {
-            Entry::Occupied(mut entry) => entry.get_mut().take(span, amount, now),
-            Entry::Vacant(entry) => {
-                self.ends.entry(span.end_ms).or_default().push(entry.key().clone());
-                entry.insert(Counter::default()).take(span, amount, now);
+    /// Notes that it is over.
+    fn over(&mut self, slot: u64, amount: u64) {
+        if let Some(at) = self.open.iter().position(|(open, _)| *open == slot)
+            && let Some((_, taken)) = self.open.get_mut(at)
+        {
+            *taken = taken.saturating_sub(amount);
+            if *taken == 0 {
+                self.open.swap_remove(at);
             }
         }
+    }
+
+    fn settled(&self) -> Counter {
+        let open = |slot| self.open.iter().find(|(open, _)| *open == slot).map_or(0, |(_, taken)| *taken);
+        let slots = self.counter.slots().iter().map(|(slot, held)| (*slot, held.saturating_sub(open(*slot))));
+        Counter::restored(slots, self.counter.end_ms())
+    }
+}
+
+impl Table {
+    /// Takes so much from a counter, which is made if there is none. Returns it, and who has to know of it.
+    fn take(
+        &mut self,
+        sought: Sought<'_>,
+        span: &Span,
+        amount: u64,
+        now: &Span,
+    ) -> (&mut Kept, Option<&mut Saving>) {
+        let Self { counters, ends, saving } = self;
+        let kept = match counters.entry_ref(&sought) {
+            EntryRef::Occupied(entry) => entry.into_mut(),
+            EntryRef::Vacant(entry) => {
+                let name = sought.name();
+                ends.entry(span.end_ms).or_default().push(name.clone());
+                entry.insert_with_key(name, Kept::default())
+            }
+        };
+        kept.counter.take(span, amount, now);
+        (kept, saving.as_mut())
     }
 
     /// Forgets some counters that count no longer at `now_ms`.
@@ -253,7 +318,7 @@ impl Table {
                 first.remove();
             }
             let Some(name) = name else { continue };
-            match self.counters.get(&name).map(Counter::end_ms) {
+            match self.counters.get(&name).map(|kept| kept.counter.end_ms()) {
                 Some(end_ms) if end_ms > now_ms => self.ends.entry(end_ms).or_default().push(name),
                 Some(_) => drop(self.counters.remove(&name)),
                 None => {}

@@ -16,6 +16,7 @@ use ::redis::{ErrorKind, RedisError, Value};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 use tollgate_policy::quota::{Claim, Decision, OnRefusal, Span, decide};
+use tollgate_terms::AttemptId;
 
 use super::StoreFailure;
 use super::tally::Tally;
@@ -129,7 +130,7 @@ impl Shared {
     pub(super) async fn reserve(
         &self,
         used: &Numbered,
-        id: Option<&str>,
+        id: Option<&AttemptId>,
         claims: &[Claim],
         spans: &[Span],
         on_refusal: OnRefusal,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use tollgate_policy::quota::{Charge, Claim, Correction, Span, Standing, correction};
+use tollgate_terms::AttemptId;
 
 use super::redis::{Line, Settlement};
 use super::{Quotas, StoreFailure, Unsettled};
@@ -17,8 +18,8 @@ use crate::clock;
 pub struct Reservation {
     quotas: Quotas,
     /// `None` for what is counted for good.
-    id: Option<Arc<str>>,
-    claims: Vec<Claim>,
+    id: Option<AttemptId>,
+    claims: Arc<[Claim]>,
     spans: Vec<Span>,
     standings: Vec<Standing>,
     state: State,
@@ -57,7 +58,7 @@ enum OnDrop {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refused {
     /// The claims.
-    pub claims: Vec<Claim>,
+    pub claims: Arc<[Claim]>,
     /// Which of them refuses.
     pub at: usize,
     /// How each stands.
@@ -75,7 +76,7 @@ pub struct Unchecked {
 
 impl Reservation {
     /// Of claims that are not taken yet. What is taken by and by is given back if nobody says what became of them.
-    pub(super) fn new(quotas: Quotas, id: Option<Arc<str>>, claims: Vec<Claim>, spans: Vec<Span>) -> Self {
+    pub(super) fn new(quotas: Quotas, id: Option<AttemptId>, claims: Arc<[Claim]>, spans: Vec<Span>) -> Self {
         let state = match id {
             Some(_) => {
                 State::Open { local: Taken::Nothing, shared: Taken::Nothing, on_drop: OnDrop::GivesBack }
@@ -90,8 +91,8 @@ impl Reservation {
         &self.spans
     }
 
-    pub(super) fn id(&self) -> Option<&str> {
-        self.id.as_deref()
+    pub(super) fn id(&self) -> Option<&AttemptId> {
+        self.id.as_ref()
     }
 
     pub(super) fn quotas(&self) -> &Quotas {
@@ -120,7 +121,7 @@ impl Reservation {
 
     /// It may not. What is taken in the one store is given back when the other has refused.
     pub(super) fn refused(mut self, at: usize, standings: Vec<Standing>) -> Refused {
-        let claims = self.claims.clone();
+        let claims = Arc::clone(&self.claims);
         self.give_back();
         Refused { claims, at, standings }
     }

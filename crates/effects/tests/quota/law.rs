@@ -7,6 +7,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use tollgate_effects::quota::{Quotas, Reservation, Reserved};
 
+use crate::attempt;
 use crate::oracle::{Oracle, WINDOW_COUNT, Wish};
 
 /// Something that happens.
@@ -117,8 +118,8 @@ impl Trial {
         self.count += 1;
         let claims: Vec<_> = wishes.iter().map(Wish::claim).collect();
         let expected = self.oracle.reserve(id, wishes, self.now_ms);
-        let name = format!("{}-{id}", self.name).into();
-        let standings = match self.quotas.reserve(name, claims, self.now()).reserved().await {
+        let name = format!("{}-{id}", self.name);
+        let standings = match self.quotas.reserve(attempt(&name), claims, self.now()).reserved().await {
             Reserved::Granted(reservation) => {
                 prop_assert!(expected, "{wishes:?} were let in at {}", self.now_ms);
                 let standings = reservation.standings().to_vec();

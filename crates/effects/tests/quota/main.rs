@@ -18,3 +18,8 @@ mod saved;
 mod server;
 mod slow;
 mod variants;
+
+/// The only attempt of the exchange called `name`.
+fn attempt(name: &str) -> tollgate_terms::AttemptId {
+    tollgate_terms::AttemptId { request_id: name.into(), attempt: 1 }
+}

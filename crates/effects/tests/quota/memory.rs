@@ -8,6 +8,7 @@ use tollgate_config::bundle::{LimitStore, Window};
 use tollgate_effects::quota::{Quotas, Reserved, StoreFailure};
 use tollgate_policy::quota::{Charge, Claim, OnRefusal, Unit};
 
+use crate::attempt;
 use crate::law::{Trial, happenings};
 use crate::metric::value;
 
@@ -30,7 +31,7 @@ fn at(seconds: u64) -> SystemTime {
 }
 
 fn reserve(quotas: &Quotas, id: &str, claims: &[Claim], seconds: u64) -> Reserved {
-    quotas.reserve(id.into(), claims.to_vec(), at(seconds)).now().unwrap()
+    quotas.reserve(attempt(id), claims.to_vec(), at(seconds)).now().unwrap()
 }
 
 proptest! {
@@ -84,7 +85,7 @@ fn what_is_dropped_stands_and_what_is_in_flight_is_given_back() {
     let now = SystemTime::now();
     let hour = Claim { window: Arc::new(Window::Fixed { seconds: u64::from(u32::MAX) }), ..claim("a", 9, 5) };
     let ask =
-        |id: &str| quotas.reserve(id.into(), vec![hour.clone(), slots.clone()], now).now().expect("memory");
+        |id: &str| quotas.reserve(attempt(id), vec![hour.clone(), slots.clone()], now).now().expect("memory");
     let Reserved::Granted(first) = ask("1") else { panic!("refused") };
     let Reserved::Refused(second) = ask("2") else { panic!("two at once") };
     assert_eq!(second.standings[1].reset, None);

@@ -9,6 +9,7 @@ use tollgate_config::bundle::{LimitStore, Window};
 use tollgate_effects::quota::{Quotas, Reserved};
 use tollgate_policy::quota::{Charge, Claim, Unit};
 
+use crate::attempt;
 use crate::law::{Trial, happenings};
 use crate::metric::value;
 use crate::proxy::Proxy;
@@ -60,7 +61,7 @@ impl Load {
     pub(crate) async fn run(&mut self, quotas: &Quotas, name: &str, count: usize, pause: Duration) {
         for at in 0..count {
             let began = Instant::now();
-            let asked = quotas.reserve(format!("{name}-{at}").into(), vec![claim(100)], now());
+            let asked = quotas.reserve(attempt(&format!("{name}-{at}")), vec![claim(100)], now());
             let reservation = match asked.reserved().await {
                 Reserved::Granted(reservation) => reservation,
                 Reserved::Failed(unchecked) => {
@@ -148,7 +149,8 @@ async fn every_key_ends_and_has_one_hash_tag() {
     let quotas = server.patient_quotas().await;
     let windows = [Window::Fixed { seconds: 60 }, Window::Rolling { seconds: 60 }, Window::InFlight];
     let claims = windows.map(|window| Claim { window: Arc::new(window), ..claim(5) });
-    let Reserved::Granted(reservation) = quotas.reserve("x".into(), claims.to_vec(), now()).reserved().await
+    let Reserved::Granted(reservation) =
+        quotas.reserve(attempt("x"), claims.to_vec(), now()).reserved().await
     else {
         panic!("refused")
     };
@@ -161,7 +163,7 @@ async fn every_key_ends_and_has_one_hash_tag() {
         }
         if round == 0 {
             // Charged, not given back, so that the counter of what is in flight stays with what is one.
-            let more = quotas.reserve("y".into(), vec![claims[2].clone()], now()).reserved().await;
+            let more = quotas.reserve(attempt("y"), vec![claims[2].clone()], now()).reserved().await;
             assert!(matches!(more, Reserved::Granted(_)));
             std::mem::forget(more);
             server.ask(&["DEL", "{tollgate}:attempt:y"]);
@@ -266,7 +268,7 @@ async fn one_that_was_emptied_never_has_more_than_was_settled() {
     let mut load = Load::default();
     load.run(&quotas, "before", 100, Duration::ZERO).await;
     let Reserved::Granted(running) =
-        quotas.reserve("running".into(), vec![claim(100)], now()).reserved().await
+        quotas.reserve(attempt("running"), vec![claim(100)], now()).reserved().await
     else {
         panic!("refused")
     };
@@ -363,7 +365,7 @@ async fn one_that_is_given_up_gives_back_what_it_has_taken() {
     let server = Server::new(&[]);
     let quotas = server.quotas().await;
     for at in 0..50_u64 {
-        let asked = quotas.reserve(format!("gone-{at}").into(), vec![claim(100)], now());
+        let asked = quotas.reserve(attempt(&format!("gone-{at}")), vec![claim(100)], now());
         let _ =
             tokio::time::timeout(Duration::from_micros(at * 20), asked.reserved()).await.map(|reserved| {
                 if let Reserved::Granted(reservation) = reserved {
@@ -382,14 +384,14 @@ async fn what_is_for_each_gateway_alone_stays_in_it() {
     let quotas = server.patient_quotas().await;
     let local = Claim { store: LimitStore::Local, key: "l".into(), limit: 9, ..claim(5) };
     let shared = Claim { limit: 5, ..claim(5) };
-    let both = |id: &str| quotas.reserve(id.into(), vec![shared.clone(), local.clone()], now());
+    let both = |id: &str| quotas.reserve(attempt(id), vec![shared.clone(), local.clone()], now());
     let Reserved::Granted(first) = both("1").reserved().await else { panic!("refused") };
     assert_eq!(first.standings().iter().map(|standing| standing.used).collect::<Vec<_>>(), [5, 5]);
     first.settle(&[5, 2], now());
     // The shared one refuses: what was taken in memory is given back.
     let Reserved::Refused(second) = both("2").reserved().await else { panic!("let in") };
     assert_eq!(second.at, 0);
-    let Ok(Reserved::Granted(alone)) = quotas.reserve("3".into(), vec![local.clone()], now()).now() else {
+    let Ok(Reserved::Granted(alone)) = quotas.reserve(attempt("3"), vec![local.clone()], now()).now() else {
         panic!("waits")
     };
     assert_eq!(alone.standings()[0].used, 7);

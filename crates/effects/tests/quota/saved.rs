@@ -8,6 +8,8 @@ use tollgate_config::bundle::{LimitStore, Window};
 use tollgate_effects::quota::{Quotas, Reservation, Reserved};
 use tollgate_policy::quota::{Charge, Claim, OnRefusal, Unit};
 
+use crate::attempt;
+
 /// No test waits longer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -35,7 +37,7 @@ fn now() -> SystemTime {
 }
 
 fn reserve(quotas: &Quotas, id: &str, claims: &[Claim]) -> Reservation {
-    match quotas.reserve(id.into(), claims.to_vec(), now()).now() {
+    match quotas.reserve(attempt(id), claims.to_vec(), now()).now() {
         Ok(Reserved::Granted(reservation)) => reservation,
         other => panic!("{other:?}"),
     }

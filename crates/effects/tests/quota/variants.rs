@@ -8,6 +8,7 @@ use tollgate_config::bundle::{LimitStore, Window};
 use tollgate_effects::quota::{Quotas, RedisPlace, RedisSettings, Reserved};
 use tollgate_policy::quota::{Charge, Claim, Unit};
 
+use crate::attempt;
 use crate::metric::value;
 use crate::server::{Server, free_port};
 
@@ -28,7 +29,7 @@ pub(crate) async fn counts(quotas: &Quotas) {
         };
         let claims =
             vec![claim("a", Window::Fixed { seconds: 1 << 30 }), claim("b", Window::Rolling { seconds: 60 })];
-        let reserved = quotas.reserve(id.into(), claims, SystemTime::now()).reserved().await;
+        let reserved = quotas.reserve(attempt(id), claims, SystemTime::now()).reserved().await;
         let Reserved::Granted(reservation) = reserved else { panic!("{reserved:?}") };
         assert_eq!(reservation.standings()[0].used, if id == "1" { 5 } else { 8 });
         reservation.settle(&[3, 3], SystemTime::now());

@@ -40,7 +40,7 @@ impl Attempt {
             return self.ask_credential(request, offered.unwrap_or_default());
         }
         self.state = State::AwaitQuota(request, offered.unwrap_or_default());
-        let id = format!("{}/{}", routed.request_id, self.facts.attempt).into();
+        let id = self.facts.id();
         Step::Ask(Need::Quota { id, claims })
     }
 

@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 use redis::{Cmd, Script, Value};
 use tollgate_config::bundle::{CalendarPeriod, Window};
 use tollgate_policy::quota::{Claim, Count, OnRefusal, Shape, Span, storable};
+use tollgate_terms::AttemptId;
 
 use super::settling::Line;
 
@@ -46,8 +47,9 @@ impl Names {
         Self { tag: tag.replace(['{', '}'], "") }
     }
 
-    fn mark(&self, id: Option<&str>) -> String {
-        format!("{{{}}}:attempt:{}", self.tag, id.unwrap_or_default())
+    fn mark(&self, id: Option<&AttemptId>) -> String {
+        let id = id.map(ToString::to_string).unwrap_or_default();
+        format!("{{{}}}:attempt:{id}", self.tag)
     }
 
     fn counter(&self, claim: &Claim, span: &Span) -> String {
@@ -64,7 +66,7 @@ impl Names {
     pub(super) fn reserve(
         &self,
         form: Form,
-        id: Option<&str>,
+        id: Option<&AttemptId>,
         claims: &[Claim],
         spans: &[Span],
         on_refusal: OnRefusal,
@@ -97,7 +99,7 @@ impl Names {
     }
 
     /// The command that puts right what an attempt has taken. `believes` says that it was taken even if there is no mark of it.
-    pub(super) fn settle(&self, form: Form, id: &str, believes: Believes, lines: &[Line]) -> Cmd {
+    pub(super) fn settle(&self, form: Form, id: &AttemptId, believes: Believes, lines: &[Line]) -> Cmd {
         let mut command = begin(form, &SETTLE, SETTLE_TEXT, 2 * lines.len() + 1);
         command.arg(self.mark(Some(id)));
         for line in lines {

@@ -11,6 +11,7 @@ use redis::{ErrorKind, RedisError, Value};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout};
 use tollgate_policy::quota::{Claim, Span};
+use tollgate_terms::AttemptId;
 
 use super::link::Link;
 use super::script::{Believes, Form, Names};
@@ -32,7 +33,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(2);
 
 /// What of one attempt is to be put right.
 pub(in crate::quota) struct Settlement {
-    pub(in crate::quota) id: Arc<str>,
+    pub(in crate::quota) id: AttemptId,
     pub(in crate::quota) lines: Vec<Line>,
     /// Whether its gateway knows that the attempt had taken what it wanted to.
     pub(in crate::quota) surely_taken: bool,
@@ -71,7 +72,7 @@ struct Queue {
 }
 
 impl Settlement {
-    pub(in crate::quota) fn new(id: Arc<str>, lines: Vec<Line>, surely_taken: bool) -> Self {
+    pub(in crate::quota) fn new(id: AttemptId, lines: Vec<Line>, surely_taken: bool) -> Self {
         // Its mark is there as long as it says, by the clock of the attempt.
         let aged =
             |line: &Line| line.now.now_ms.saturating_sub(line.then.now_ms) >= super::script::MARK_MS / 2;
