@@ -6,15 +6,11 @@ use std::sync::Arc;
 pub fn request_id() -> Arc<str> {
     let random: u128 = rand::random();
     let bits = (random & !(0xf << 76) & !(0x3 << 62)) | (0x4 << 76) | (0x2 << 62);
+    let digits = bits.to_be_bytes().into_iter().flat_map(|byte| [byte >> 4, byte & 0xf]);
     let mut text = [b'-'; 36];
-    let mut nibble = 32_u32;
-    for (position, byte) in text.iter_mut().enumerate() {
-        if matches!(position, 8 | 13 | 18 | 23) {
-            continue;
-        }
-        nibble -= 1;
-        let value = u8::try_from((bits >> (nibble * 4)) & 0xf).unwrap_or_default();
-        *byte = if value < 10 { b'0' + value } else { b'a' + value - 10 };
+    let places = text.iter_mut().enumerate().filter(|(at, _)| !matches!(at, 8 | 13 | 18 | 23));
+    for ((_, place), digit) in places.zip(digits) {
+        *place = if digit < 10 { b'0' + digit } else { b'a' + digit - 10 };
     }
     String::from_utf8_lossy(&text).into()
 }

@@ -166,12 +166,12 @@ async fn every_key_ends_and_has_one_hash_tag() {
             let more = quotas.reserve(attempt("y"), vec![claims[2].clone()], now()).reserved().await;
             assert!(matches!(more, Reserved::Granted(_)));
             std::mem::forget(more);
-            server.ask(&["DEL", "{tollgate}:attempt:y"]);
+            server.ask(&["DEL", "{tollgate}:attempt:y/1"]);
         }
     }
     reservation.settle(&[7, 7, 7], now());
     settled(&quotas).await;
-    assert_eq!(server.ask(&["PTTL", "{tollgate}:attempt:x"]).parse::<i64>().map(|ttl| ttl > 0), Ok(true));
+    assert_eq!(server.ask(&["PTTL", "{tollgate}:attempt:x/1"]).parse::<i64>().map(|ttl| ttl > 0), Ok(true));
 }
 
 #[tokio::test]
