@@ -26,7 +26,10 @@ pub(crate) fn tell<S>(
     goes_on: impl FnOnce(&S) -> bool,
 ) -> (S, Option<Reservation>) {
     match reserved {
-        Reserved::Granted(granted) => (supply(Answer::Granted(granted.standings().to_vec())), Some(granted)),
+        Reserved::Granted(mut granted) => {
+            let said = supply(Answer::Granted(granted.take_standings()));
+            (said, Some(granted))
+        }
         Reserved::Refused(refused) => {
             (supply(Answer::Exceeded { at: refused.at, standings: refused.standings }), None)
         }

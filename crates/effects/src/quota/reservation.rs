@@ -143,6 +143,11 @@ impl Reservation {
         &self.standings
     }
 
+    /// The same, for whoever keeps them from now on.
+    pub(crate) fn take_standings(&mut self) -> Vec<Standing> {
+        std::mem::take(&mut self.standings)
+    }
+
     /// Puts right what was taken, now that the attempt is over: `used` is what it used of each claim in all, what was taken before
     /// included; a claim without a number stands as it was taken. Never waits.
     ///

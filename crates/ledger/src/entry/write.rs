@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use prost::Message;
-use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint};
+use prost::encoding::{WireType, encode_varint, encoded_len_varint};
 use tollgate_exchange::{Facts, Opening, Record};
 use tollgate_terms::{Delivery, Principal, Usage};
 
@@ -133,8 +133,8 @@ impl Members<'_> {
 
     fn optional_text(&mut self, tag: u32, text: Option<&str>) {
         if let Some(text) = text {
-            encode_key(tag, WireType::LengthDelimited, self.0);
-            encode_varint(text.len() as u64, self.0);
+            self.key(tag, WireType::LengthDelimited);
+            self.varint(text.len() as u64);
             self.0.extend_from_slice(text.as_bytes());
         }
     }
@@ -145,21 +145,33 @@ impl Members<'_> {
 
     fn optional_number(&mut self, tag: u32, number: Option<u64>) {
         if let Some(number) = number {
-            encode_key(tag, WireType::Varint, self.0);
-            encode_varint(number, self.0);
+            self.key(tag, WireType::Varint);
+            self.varint(number);
         }
     }
 
     /// An entry of a map: a message of its own, whose members are the key, 1, and the value, 2.
     fn count(&mut self, tag: u32, name: &str, count: u64) {
-        encode_key(tag, WireType::LengthDelimited, self.0);
+        self.key(tag, WireType::LengthDelimited);
         let length = 1 + encoded_len_varint(name.len() as u64) + name.len() + 1 + encoded_len_varint(count);
-        encode_varint(length as u64, self.0);
-        encode_key(1, WireType::LengthDelimited, self.0);
-        encode_varint(name.len() as u64, self.0);
+        self.varint(length as u64);
+        self.key(1, WireType::LengthDelimited);
+        self.varint(name.len() as u64);
         self.0.extend_from_slice(name.as_bytes());
-        encode_key(2, WireType::Varint, self.0);
-        encode_varint(count, self.0);
+        self.key(2, WireType::Varint);
+        self.varint(count);
+    }
+
+    fn key(&mut self, tag: u32, wire_type: WireType) {
+        self.varint(u64::from(tag << 3 | wire_type as u32));
+    }
+
+    /// Most lengths and numbers take one byte.
+    fn varint(&mut self, number: u64) {
+        match u16::try_from(number).map(u16::to_le_bytes) {
+            Ok([low @ ..0x80, 0]) => self.0.push(low),
+            _ => encode_varint(number, self.0),
+        }
     }
 }
 
