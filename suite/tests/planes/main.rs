@@ -8,6 +8,7 @@
 )]
 
 mod access;
+mod admission;
 mod clouds;
 mod conservation;
 mod costs;
