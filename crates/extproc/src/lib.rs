@@ -8,7 +8,6 @@
 //! This crate must not know how routes are matched or backends are picked: Envoy does both, and says what it picked.
 
 mod attempt;
-mod awaiting;
 mod clock;
 mod conversation;
 mod headers;

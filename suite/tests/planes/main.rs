@@ -9,6 +9,7 @@
 
 mod access;
 mod admission;
+mod bugs;
 mod clouds;
 mod conservation;
 mod costs;
