@@ -18,6 +18,8 @@ mod receive;
 mod reply;
 mod running;
 mod serve;
+#[cfg(test)]
+mod tests;
 mod verdict;
 
 pub use conversation::Conversation;

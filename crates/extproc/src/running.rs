@@ -238,6 +238,9 @@ impl Running {
     /// Ends an attempt whose stream ended in the middle of its answer. Who has ended it is told a moment later, or it was the client.
     pub(crate) fn end_broken(self: &Arc<Self>, attempt: Tried) {
         self.wait(Waiting::Broken(attempt));
+        if self.state().waiting.is_none() {
+            return;
+        }
         let running = Arc::clone(self);
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(async move {
