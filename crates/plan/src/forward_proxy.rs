@@ -54,7 +54,7 @@ pub(crate) fn resolve(
 /// The proxies of `listeners`, by their names.
 pub(crate) fn by_listener(listeners: &[PlannedListener<'_>]) -> BTreeMap<String, ForwardProxy> {
     let of_one = |listener: &PlannedListener<'_>| {
-        let proxy = listener.proxy.clone()?;
+        let proxy = listener.config.proxy.clone()?;
         Some(listener.names.clone().into_iter().map(move |name| (name, proxy.clone())))
     };
     listeners.iter().filter_map(of_one).flatten().collect()
