@@ -16,7 +16,6 @@ mod bundles;
 mod message;
 mod notes;
 mod plane;
-mod proxied;
 mod scripted;
 
 use std::io::{Read, Write};
@@ -42,7 +41,6 @@ pub use message::{
 pub use notes::Notes;
 use plane::Plane;
 pub use plane::is_envoy;
-pub use proxied::{Manner, MockProxy};
 pub use scripted::{Act, ScriptedBackend};
 
 /// No test waits longer than this for anything.

@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 use tollgate_config::bundle::{Backend, Bundle, Endpoint, ForwardProxy, ProxyCredential, SecretRef};
 use tollgate_effects::Secrets;
 use tollgate_terms::Secret;
+use tollgate_testkit::forward_proxy::{Manner, MockProxy};
 
 use crate::transport::{Identity, NAME, answering, with_tls};
 use tollgate_suite::{
-    CHAT, Manner, MockProxy, ScriptedBackend, Tested, body, bundle, completion, free_port, header, is_envoy,
-    openai, retrying, rule, status,
+    CHAT, ScriptedBackend, Tested, body, bundle, completion, free_port, header, is_envoy, openai, retrying,
+    rule, status,
 };
 
 /// A backend of which nobody but the proxy knows where it is.
@@ -30,6 +31,16 @@ fn start(proxy: ForwardProxy, backends: Vec<Backend>) -> Tested {
     Tested::start_bundle(behind(proxy, rule(&["b"]), backends), Secrets::default())
 }
 
+fn proxy_that(manner: Manner) -> MockProxy {
+    MockProxy::start(manner).expect("a proxy")
+}
+
+/// How gateways know it.
+fn known(proxy: &MockProxy) -> ForwardProxy {
+    let (host, port) = (proxy.address().ip().to_string(), proxy.address().port());
+    ForwardProxy { host, port, credential: None, bypass: Vec::new() }
+}
+
 fn reached(backend: &ScriptedBackend) -> bool {
     backend.requests.recv_timeout(Duration::from_millis(200)).is_ok()
 }
@@ -37,8 +48,8 @@ fn reached(backend: &ScriptedBackend) -> bool {
 #[test]
 fn a_backend_is_reached_through_the_proxy_which_alone_knows_its_name() {
     let backend = answering();
-    let proxy = MockProxy::start(Manner::Lead(backend.address));
-    let tested = start(proxy.proxy(), vec![hidden("b")]);
+    let proxy = proxy_that(Manner::Lead(backend.address));
+    let tested = start(known(&proxy), vec![hidden("b")]);
     let answer = tested.chat(CHAT);
     assert_eq!((status(&answer), body(&answer).as_str()), (200, completion()));
     let request = backend.request();
@@ -63,8 +74,8 @@ fn with_certificate(identity: &Identity, inner: &ScriptedBackend) -> (Tested, Ba
 fn tls_reaches_through_the_proxy_to_the_backend() {
     let (identity, last) = (Identity::new(NAME), answering());
     let (inner, backend) = with_certificate(&identity, &last);
-    let proxy = MockProxy::start(Manner::Lead(inner.address));
-    let tested = start(proxy.proxy(), vec![backend]);
+    let proxy = proxy_that(Manner::Lead(inner.address));
+    let tested = start(known(&proxy), vec![backend]);
     assert_eq!(status(&tested.chat(CHAT)), 200);
     let heads = proxy.heads();
     assert_eq!(heads, ["CONNECT models.invalid:8000 HTTP/1.1\r\nHost: models.invalid:8000\r\n\r\n"]);
@@ -73,10 +84,10 @@ fn tls_reaches_through_the_proxy_to_the_backend() {
 #[test]
 fn a_proxy_that_refuses_is_a_backend_that_cannot_be_reached() {
     let identity = Identity::new(NAME);
-    let proxy = MockProxy::start(Manner::Refuse);
+    let proxy = proxy_that(Manner::Refuse);
     let mut backend = hidden("b");
     backend.tls = Some(identity.trust());
-    let tested = start(proxy.proxy(), vec![backend]);
+    let tested = start(known(&proxy), vec![backend]);
     assert_eq!(status(&tested.chat(CHAT)), 503);
     let log = tested.log_lines(1);
     assert_eq!(log[0]["tollgate.fault"], "unreachable", "{log:?}");
@@ -85,10 +96,10 @@ fn a_proxy_that_refuses_is_a_backend_that_cannot_be_reached() {
 #[test]
 fn a_proxy_that_hangs_is_waited_for_as_long_as_for_a_connection() {
     let identity = Identity::new(NAME);
-    let proxy = MockProxy::start(Manner::Hang);
+    let proxy = proxy_that(Manner::Hang);
     let mut backend = hidden("b");
     backend.tls = Some(identity.trust());
-    let tested = start(proxy.proxy(), vec![backend]);
+    let tested = start(known(&proxy), vec![backend]);
     let begun = Instant::now();
     assert_eq!(status(&tested.chat(CHAT)), 503);
     let taken = begun.elapsed();
@@ -100,11 +111,11 @@ fn a_proxy_that_hangs_is_waited_for_as_long_as_for_a_connection() {
 #[test]
 fn a_refused_request_goes_to_a_backend_that_bypasses_the_proxy() {
     let backend = answering();
-    let proxy = MockProxy::start(Manner::Refuse);
-    let known = ForwardProxy { bypass: vec!["127.0.0.1".to_owned()], ..proxy.proxy() };
+    let proxy = proxy_that(Manner::Refuse);
+    let proxy_known = ForwardProxy { bypass: vec!["127.0.0.1".to_owned()], ..known(&proxy) };
     let near = openai("near", backend.address);
     let tested = Tested::start_bundle(
-        behind(known, retrying(rule(&["b", "near"])), vec![hidden("b"), near]),
+        behind(proxy_known, retrying(rule(&["b", "near"])), vec![hidden("b"), near]),
         Secrets::default(),
     );
     assert_eq!(status(&tested.chat(CHAT)), 200);
@@ -119,21 +130,21 @@ fn a_credential_is_for_the_proxy_alone() {
         return;
     }
     let backend = answering();
-    let proxy = MockProxy::start(Manner::Guard(backend.address, "Basic Z2F0ZXdheTpzM2NyZXQ=".to_owned()));
+    let proxy = proxy_that(Manner::Guard(backend.address, "Basic Z2F0ZXdheTpzM2NyZXQ=".to_owned()));
     let reference = |key: &str| SecretRef {
         namespace: "default".to_owned(),
         name: "proxy".to_owned(),
         key: key.to_owned(),
     };
     let credential = ProxyCredential { username: reference("username"), password: reference("password") };
-    let known = ForwardProxy { credential: Some(credential), ..proxy.proxy() };
+    let proxy_known = ForwardProxy { credential: Some(credential), ..known(&proxy) };
     let secrets = |password: &str| {
         let values = [("username", "gateway"), ("password", password)];
         Secrets::new(BTreeMap::from(
             values.map(|(key, value)| (reference(key), Secret::new(value.to_owned()))),
         ))
     };
-    let bundle = behind(known, rule(&["b"]), vec![hidden("b")]);
+    let bundle = behind(proxy_known, rule(&["b"]), vec![hidden("b")]);
     let tested = Tested::start_bundle(bundle.clone(), secrets("wrong"));
     assert_eq!(status(&tested.chat(CHAT)), 503);
     tested.reload(bundle, secrets("s3cret"));
