@@ -272,6 +272,16 @@ pub(crate) struct CheckArguments {
     /// Let a warning fail the check too
     #[arg(long)]
     pub(crate) deny_warnings: bool,
+    /// What is to serve it: embedded, or envoy, which cannot do everything
+    #[arg(
+        long,
+        value_name = "PLANE",
+        hide_possible_values = true,
+        env = "TOLLGATE_DATA_PLANE",
+        hide_env_values = true,
+        default_value = "embedded"
+    )]
+    pub(crate) data_plane: Plane,
     /// How to tell what was found: text with the lines in question, or json
     #[arg(long, short, value_name = "FORMAT", hide_possible_values = true, default_value = "text")]
     pub(crate) output: Output,
