@@ -10,7 +10,7 @@ use crate::gateway::PlannedListener;
 use crate::index::{Index, Item};
 use crate::remote_secret;
 
-/// Name of a Secret beside the GatewayConfig, with the name and the password that the proxy is shown.
+/// Name of a Secret beside the GatewayConfig, with the name and the password that the proxy is shown: each by itself, or in an address.
 const CREDENTIAL: &str = "tollgate.dev/forward-proxy-secret";
 
 /// Hosts that are reached without it, with commas between them: exact, or `*.` and a suffix.
@@ -19,6 +19,9 @@ const BYPASS: &str = "tollgate.dev/forward-proxy-bypass";
 /// The keys of the Secret, as Kubernetes has them in the type `kubernetes.io/basic-auth`.
 const USERNAME: &str = "username";
 const PASSWORD: &str = "password";
+
+/// The key of a Secret that has both in an address.
+const ADDRESS: &str = "url";
 
 /// The proxy of `config`, if it names one.
 ///
@@ -98,24 +101,26 @@ fn credential(
     findings: &mut Findings,
 ) -> Result<ProxyCredential, String> {
     let namespace = &config.id.namespace;
+    let reference =
+        |key: &str| SecretRef { namespace: namespace.clone(), name: name.to_owned(), key: key.to_owned() };
     let found = match index.secrets.get(namespace, name) {
         None => Err(format!("no Secret \"{namespace}/{name}\"")),
-        Some(secret) => match remote_secret::read(secret.spec) {
-            Ok(None) => match [USERNAME, PASSWORD].iter().find(|key| !secret.spec.data.contains_key(**key)) {
-                Some(key) => Err(format!("Secret \"{namespace}/{name}\" has no key {key:?}")),
-                None => Ok(()),
-            },
-            Ok(Some(_)) | Err(_) => {
-                Err("values that AWS Secrets Manager keeps are not served here".to_owned())
+        Some(secret) if !matches!(remote_secret::read(secret.spec), Ok(None)) => {
+            Err("values that AWS Secrets Manager keeps are not served here".to_owned())
+        }
+        Some(secret) if secret.spec.data.contains_key(ADDRESS) => {
+            Ok(ProxyCredential::Address(reference(ADDRESS)))
+        }
+        Some(secret) => match [USERNAME, PASSWORD].iter().find(|key| !secret.spec.data.contains_key(**key)) {
+            Some(key) => Err(format!("Secret \"{namespace}/{name}\" has no key {key:?}")),
+            None => {
+                Ok(ProxyCredential::Pair { username: reference(USERNAME), password: reference(PASSWORD) })
             }
         },
     };
     found.inspect_err(|message| {
         findings.unresolved(&config.id, annotated(CREDENTIAL), Unresolved::ValueNotFound, message.clone());
-    })?;
-    let reference =
-        |key: &str| SecretRef { namespace: namespace.clone(), name: name.to_owned(), key: key.to_owned() };
-    Ok(ProxyCredential { username: reference(USERNAME), password: reference(PASSWORD) })
+    })
 }
 
 #[cfg(test)]

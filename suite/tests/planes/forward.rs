@@ -136,7 +136,8 @@ fn a_credential_is_for_the_proxy_alone() {
         name: "proxy".to_owned(),
         key: key.to_owned(),
     };
-    let credential = ProxyCredential { username: reference("username"), password: reference("password") };
+    let credential =
+        ProxyCredential::Pair { username: reference("username"), password: reference("password") };
     let proxy_known = ForwardProxy { credential: Some(credential), ..known(&proxy) };
     let secrets = |password: &str| {
         let values = [("username", "gateway"), ("password", password)];

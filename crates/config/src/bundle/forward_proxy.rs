@@ -19,13 +19,19 @@ pub struct ForwardProxy {
     pub bypass: Vec<String>,
 }
 
-/// Name and password, as the scheme Basic has them (RFC 7617).
+/// Where name and password are, for the scheme Basic (RFC 7617).
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct ProxyCredential {
-    /// The name.
-    pub username: SecretRef,
-    /// The password.
-    pub password: SecretRef,
+#[serde(rename_all = "snake_case")]
+pub enum ProxyCredential {
+    /// Each by itself.
+    Pair {
+        /// The name.
+        username: SecretRef,
+        /// The password.
+        password: SecretRef,
+    },
+    /// Both in an address of the proxy, as variables of the environment have it: `http://name:password@host:port`, percent-encoded.
+    Address(SecretRef),
 }
 
 impl ForwardProxy {
@@ -42,11 +48,15 @@ impl ForwardProxy {
             Endpoint::Ip { address, port } => (address.to_string(), format!("{address}:{port}")),
             Endpoint::Unix { .. } => return None,
         };
-        let is_bypassed = |name: &String| match name.strip_prefix('*') {
+        (!self.is_bypassed(&host)).then_some(destination)
+    }
+
+    /// Whether `host`, a name in lower case or an address, is reached without it.
+    pub fn is_bypassed(&self, host: &str) -> bool {
+        self.bypass.iter().any(|name| match name.strip_prefix('*') {
             Some(suffix) => host.len() > suffix.len() && host.ends_with(suffix),
-            None => *name == host,
-        };
-        (!self.bypass.iter().any(is_bypassed)).then_some(destination)
+            None => name == host,
+        })
     }
 }
 

@@ -223,11 +223,8 @@ async fn tunnel(stream: BoxStream, proxy: &Uri, address: &Uri) -> Result<BoxStre
 
 /// What the proxy is shown, if its address has a user.
 fn proxy_authorization(proxy: &Uri) -> Result<Option<HeaderValue>, BoxError> {
-    let Some((user, _)) = proxy.authority().and_then(|authority| authority.as_str().rsplit_once('@')) else {
-        return Ok(None);
-    };
-    let user = percent_encoding::percent_decode_str(user).collect::<Vec<u8>>();
-    super::request::basic(&user).map(Some).map_err(Into::into)
+    let authority = proxy.authority().map(Authority::as_str).unwrap_or_default();
+    super::request::basic_of(authority).map_err(Into::into)
 }
 
 /// Reads a whole address of HTTP or HTTPS.

@@ -3,11 +3,9 @@
 use std::io;
 use std::sync::Arc;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tollgate_config::bundle::{ForwardProxy, ProxyCredential};
+use tollgate_config::bundle::ForwardProxy;
 use tollgate_effects::Secrets;
 
 /// The longest head that a proxy may answer with.
@@ -25,28 +23,20 @@ pub(crate) struct Way<'a> {
 /// # Errors
 /// When the proxy refuses, or breaks off. No error has anything of the credential in it.
 pub(super) async fn ask(stream: &mut TcpStream, destination: &str, way: Way<'_>) -> io::Result<()> {
-    let authorization = match &way.proxy.credential {
-        None => String::new(),
-        Some(credential) => format!("Proxy-Authorization: {}\r\n", basic(credential, way.secrets)?),
-    };
-    let request = format!("CONNECT {destination} HTTP/1.1\r\nHost: {destination}\r\n{authorization}\r\n");
-    stream.write_all(request.as_bytes()).await?;
+    let mut request = format!("CONNECT {destination} HTTP/1.1\r\nHost: {destination}\r\n").into_bytes();
+    if let Some(shown) =
+        tollgate_effects::proxy_authorization(way.proxy, way.secrets).map_err(io::Error::other)?
+    {
+        request.extend([b"Proxy-Authorization: ", shown.as_bytes(), b"\r\n"].concat());
+    }
+    request.extend(b"\r\n");
+    stream.write_all(&request).await?;
     let head = read_head(stream).await?;
     match status(&head) {
         Some(200..=299) => Ok(()),
         Some(status) => Err(io::Error::other(format!("the forward proxy answered with status {status}"))),
         None => Err(io::Error::other("the forward proxy does not speak HTTP/1.1")),
     }
-}
-
-/// The scheme Basic (RFC 7617).
-fn basic(credential: &ProxyCredential, secrets: &Secrets) -> io::Result<String> {
-    let ProxyCredential { username, password } = credential;
-    let missing = || io::Error::other("the credential for the forward proxy is not there");
-    let username = secrets.get(username).ok_or_else(missing)?;
-    let password = secrets.get(password).ok_or_else(missing)?;
-    let pair = format!("{}:{}", username.expose().trim(), password.expose().trim());
-    Ok(format!("Basic {}", STANDARD.encode(pair)))
 }
 
 /// Reads up to the end of a head and not a byte further: a backend may have begun to speak.
