@@ -27,6 +27,7 @@ mod listener_tls;
 mod mutation;
 mod plain_filter;
 mod plain_route;
+mod proxy_variables;
 mod quota;
 mod rate_limit;
 mod remote_secret;

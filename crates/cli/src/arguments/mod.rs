@@ -56,6 +56,7 @@ Without PATH, $TOLLGATE_CONFIG is the path. Without that, the environment is the
   OPENAI_API_KEY         with OPENAI_BASE_URL, OPENAI_ORG_ID, OPENAI_PROJECT_ID
   ANTHROPIC_API_KEY      with ANTHROPIC_BASE_URL
   AZURE_OPENAI_API_KEY   with AZURE_OPENAI_ENDPOINT, OPENAI_API_VERSION
+  HTTPS_PROXY            with NO_PROXY: the way to those that are asked with https://
 
 An object that cannot be served is told at the start, and requests for it get an error; it does
 not keep others from being served.
