@@ -34,6 +34,16 @@ pub enum ProxyCredential {
     Address(SecretRef),
 }
 
+impl ProxyCredential {
+    /// The values that it refers to.
+    pub fn secrets(&self) -> Vec<&SecretRef> {
+        match self {
+            Self::Pair { username, password } => vec![username, password],
+            Self::Address(address) => vec![address],
+        }
+    }
+}
+
 impl ForwardProxy {
     /// What the proxy is asked to connect to for `endpoint`: host and port. `None` where it is not asked: for a socket of this machine, and
     /// for a host that bypasses it.

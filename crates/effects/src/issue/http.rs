@@ -22,9 +22,11 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsConnector;
+use tollgate_config::bundle::ForwardProxy;
 use tollgate_terms::Secret;
 
-use super::{Environment, IssueError, ServiceAnswer, error};
+use super::{Environment, IssueError, ServiceAnswer, basic_of, error};
+use crate::{Secrets, proxy_authorization};
 
 /// How long one request may take, with its connection.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -36,8 +38,23 @@ const BODY_BYTES_MAX: usize = 1 << 20;
 #[derive(Clone)]
 pub struct Client {
     tls: Arc<ClientConfig>,
-    proxy: Option<Uri>,
+    proxy: Option<Arc<Proxy>>,
     timeout: Duration,
+}
+
+/// A proxy that requests go through.
+struct Proxy {
+    address: Uri,
+    authorization: Option<HeaderValue>,
+    /// What says of which hosts it is not asked, if something does.
+    configured: Option<ForwardProxy>,
+}
+
+impl Proxy {
+    fn is_for(&self, address: &Uri) -> bool {
+        let host = plain_host(address).to_ascii_lowercase();
+        !self.configured.as_ref().is_some_and(|configured| configured.is_bypassed(&host))
+    }
 }
 
 impl Client {
@@ -80,9 +97,24 @@ impl Client {
             return Ok(self);
         };
         // The value may have a password in it, so that the message must do without.
-        let proxy = address(value)
-            .map_err(|_| IssueError::Misconfigured(format!("{name} holds no address of an HTTP proxy")))?;
-        Ok(Self { proxy: Some(proxy), ..self })
+        let misconfigured =
+            |_| IssueError::Misconfigured(format!("{name} holds no address of an HTTP proxy"));
+        let address = address(value).map_err(misconfigured)?;
+        let authority = address.authority().map(Authority::as_str).unwrap_or_default();
+        let authorization = basic_of(authority).map_err(misconfigured)?;
+        Ok(Self { proxy: Some(Arc::new(Proxy { address, authorization, configured: None })), ..self })
+    }
+
+    /// The same client, but going through `proxy`, whose credential is in `secrets`.
+    ///
+    /// # Errors
+    /// [`IssueError::Misconfigured`] when the credential is not there.
+    pub(crate) fn through(self, proxy: &ForwardProxy, secrets: &Secrets) -> Result<Self, IssueError> {
+        let authorization = proxy_authorization(proxy, secrets)?;
+        let host = if proxy.host.contains(':') { format!("[{}]", proxy.host) } else { proxy.host.clone() };
+        let address = address(&format!("http://{host}:{}", proxy.port))?;
+        let configured = Some(proxy.clone());
+        Ok(Self { proxy: Some(Arc::new(Proxy { address, authorization, configured })), ..self })
     }
 
     /// The same client, without a proxy: for services that only this machine can reach.
@@ -144,9 +176,9 @@ impl Client {
         let host = HeaderValue::from_str(&host_and_port(request.uri()))?;
         request.headers_mut().insert(HOST, host);
         request.headers_mut().entry(ACCEPT).or_insert(HeaderValue::from_static("application/json"));
-        match &self.proxy {
+        match self.proxy_for(request.uri()) {
             Some(proxy) if request.uri().scheme() != Some(&Scheme::HTTPS) => {
-                if let Some(basic) = proxy_authorization(proxy)? {
+                if let Some(basic) = proxy.authorization.clone() {
                     request.headers_mut().insert(PROXY_AUTHORIZATION, basic);
                 }
             }
@@ -158,13 +190,18 @@ impl Client {
         Ok(request.map(Full::new))
     }
 
+    /// The proxy that is asked for `address`, if one is.
+    fn proxy_for(&self, address: &Uri) -> Option<&Proxy> {
+        self.proxy.as_deref().filter(|proxy| proxy.is_for(address))
+    }
+
     /// A connection on which requests for `address` can be written.
     async fn open(&self, address: &Uri) -> Result<BoxStream, BoxError> {
         let is_secure = address.scheme() == Some(&Scheme::HTTPS);
-        let Some(proxy) = &self.proxy else {
+        let Some(proxy) = self.proxy_for(address) else {
             return self.connect(address).await;
         };
-        let stream = self.connect(proxy).await?;
+        let stream = self.connect(&proxy.address).await?;
         if !is_secure {
             return Ok(stream);
         }
@@ -202,13 +239,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 type BoxStream = Box<dyn Stream>;
 
 /// A connection to `address` through `proxy` (RFC 9110 section 9.3.6).
-async fn tunnel(stream: BoxStream, proxy: &Uri, address: &Uri) -> Result<BoxStream, BoxError> {
+async fn tunnel(stream: BoxStream, proxy: &Proxy, address: &Uri) -> Result<BoxStream, BoxError> {
     let target = format!("{}:{}", address.host().unwrap_or_default(), port(address));
     let mut request = Request::new(Full::<Bytes>::default());
     *request.method_mut() = Method::CONNECT;
     request.headers_mut().insert(HOST, HeaderValue::from_str(&target)?);
     *request.uri_mut() = Uri::builder().authority(target).build()?;
-    if let Some(basic) = proxy_authorization(proxy)? {
+    if let Some(basic) = proxy.authorization.clone() {
         request.headers_mut().insert(PROXY_AUTHORIZATION, basic);
     }
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
@@ -219,12 +256,6 @@ async fn tunnel(stream: BoxStream, proxy: &Uri, address: &Uri) -> Result<BoxStre
         return Err(format!("the proxy answered with status {}", response.status().as_u16()).into());
     }
     Ok(Box::new(TokioIo::new(hyper::upgrade::on(response).await?)))
-}
-
-/// What the proxy is shown, if its address has a user.
-fn proxy_authorization(proxy: &Uri) -> Result<Option<HeaderValue>, BoxError> {
-    let authority = proxy.authority().map(Authority::as_str).unwrap_or_default();
-    super::request::basic_of(authority).map_err(Into::into)
 }
 
 /// Reads a whole address of HTTP or HTTPS.
