@@ -43,7 +43,7 @@ mod tests {
     }
 
     fn shown(credential: Option<ProxyCredential>, values: &[(&str, &str)]) -> Result<String, String> {
-        let proxy = ForwardProxy { host: "p".to_owned(), port: 1, credential, bypass: Vec::new() };
+        let proxy = ForwardProxy { host: "p".to_owned(), port: 1, tls: None, credential, bypass: Vec::new() };
         let secrets = values.iter().map(|(key, value)| (reference(key), Secret::new((*value).to_owned())));
         let shown = proxy_authorization(&proxy, &secrets.collect()).map_err(|error| error.to_string())?;
         Ok(shown.map(|value| value.to_str().unwrap().to_owned()).unwrap_or_default())

@@ -216,8 +216,11 @@ impl Proxied {
 
     /// Appends the GatewayConfig, and the Secret if the proxy asks who comes.
     fn write(&self, text: &mut String) {
-        let ProxyVariables { variable, address, has_credential, .. } = &self.proxy;
+        let ProxyVariables { variable, address, is_secure, has_credential, .. } = &self.proxy;
         let mut annotations = Vec::new();
+        if *is_secure {
+            annotations.push("tollgate.dev/forward-proxy-tls: System".to_owned());
+        }
         if *has_credential {
             annotations.push("tollgate.dev/forward-proxy-secret: tollgate-proxy".to_owned());
         }

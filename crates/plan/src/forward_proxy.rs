@@ -2,16 +2,22 @@
 
 use std::collections::BTreeMap;
 
-use tollgate_config::bundle::{ForwardProxy, ProxyCredential, SecretRef};
-use tollgate_manifest::GatewayConfigSpec;
+use tollgate_config::bundle::{ForwardProxy, ProxyCredential, SecretRef, Trust};
+use tollgate_manifest::{GatewayConfigSpec, LocalObjectReference};
 
 use crate::findings::{Findings, Unresolved};
 use crate::gateway::PlannedListener;
 use crate::index::{Index, Item};
-use crate::remote_secret;
+use crate::{remote_secret, upstream_tls};
 
 /// Name of a Secret beside the GatewayConfig, with the name and the password that the proxy is shown: each by itself, or in an address.
 const CREDENTIAL: &str = "tollgate.dev/forward-proxy-secret";
+
+/// Whom to trust as the proxy, which is spoken to with TLS then: `System`, or the name of a ConfigMap beside the GatewayConfig with `ca.crt`.
+const TLS: &str = "tollgate.dev/forward-proxy-tls";
+
+/// What [`TLS`] says for the authorities of the system. It is no name that a ConfigMap can have.
+const SYSTEM: &str = "System";
 
 /// Hosts that are reached without it, with commas between them: exact, or `*.` and a suffix.
 const BYPASS: &str = "tollgate.dev/forward-proxy-bypass";
@@ -34,7 +40,7 @@ pub(crate) fn resolve(
 ) -> Result<Option<ForwardProxy>, String> {
     let annotation = |name| config.metadata.annotations.get(name).map(String::as_str);
     let Some(written) = &config.spec.forward_proxy else {
-        for name in [CREDENTIAL, BYPASS] {
+        for name in [CREDENTIAL, TLS, BYPASS] {
             if annotation(name).is_some() {
                 findings.warning(&config.id, annotated(name), "has no effect without spec.forwardProxy");
             }
@@ -50,8 +56,9 @@ pub(crate) fn resolve(
     });
     let credential =
         annotation(CREDENTIAL).map(|name| credential(index, config, name.trim(), findings)).transpose();
+    let tls = annotation(TLS).map(|name| trust(index, config, name.trim(), findings)).transpose();
     let (host, port) = address?;
-    Ok(Some(ForwardProxy { host, port, credential: credential?, bypass: bypass? }))
+    Ok(Some(ForwardProxy { host, port, tls: tls?, credential: credential?, bypass: bypass? }))
 }
 
 /// The proxies of `listeners`, by their names.
@@ -92,6 +99,20 @@ fn bypass(text: &str) -> Result<Vec<String>, String> {
         names.push(name.to_ascii_lowercase());
     }
     Ok(names)
+}
+
+fn trust(
+    index: &Index<'_>,
+    config: &Item<'_, GatewayConfigSpec>,
+    name: &str,
+    findings: &mut Findings,
+) -> Result<Trust, String> {
+    if name == SYSTEM {
+        return Ok(Trust::System);
+    }
+    let (group, kind) = (String::new(), "ConfigMap".to_owned());
+    let authorities = [LocalObjectReference { group, kind, name: name.to_owned() }];
+    upstream_tls::trust(index, &config.id, &annotated(TLS), &authorities, findings)
 }
 
 fn credential(

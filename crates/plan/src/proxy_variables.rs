@@ -20,6 +20,8 @@ pub(crate) struct ProxyVariables {
     pub(crate) variable: &'static str,
     /// Where it is, as `host:port`.
     pub(crate) address: String,
+    /// Whether it is spoken to with TLS.
+    pub(crate) is_secure: bool,
     /// Whether the variable has a name and a password in it.
     pub(crate) has_credential: bool,
     exceptions: String,
@@ -43,9 +45,7 @@ impl ProxyVariables {
             };
         let without_user = BaseUrl::parse(&format!("{scheme}://{rest}"))
             .map_err(|_| invalid("expected the address of an HTTP proxy, as http://host:port"))?;
-        if without_user.is_https {
-            return Err(invalid("expected a proxy that is reached without TLS, as http://host:port"));
-        }
+        let is_secure = without_user.is_https;
         let host = match without_user.host {
             Host::Name(name) => name,
             Host::Address(IpAddr::V6(address)) => format!("[{address}]"),
@@ -53,7 +53,7 @@ impl ProxyVariables {
         };
         let exceptions = first(EXCEPTIONS).map(|(_, value)| value).unwrap_or_default();
         let address = format!("{host}:{}", without_user.port);
-        Ok(Some(Self { variable, address, has_credential: user.is_some(), exceptions }))
+        Ok(Some(Self { variable, address, is_secure, has_credential: user.is_some(), exceptions }))
     }
 
     /// Whether `url` is asked through it.
@@ -128,7 +128,9 @@ mod tests {
             assert_eq!((found.address.as_str(), found.has_credential), (address, has_credential), "{value}");
         }
         assert!(read(&[("HTTP_PROXY", "http://proxy.example")]).unwrap().is_none());
-        for value in ["socks5://hidden:hidden@proxy.example", "https://proxy.example", "http://:3128"] {
+        let secure = read(&[("HTTPS_PROXY", "https://proxy.example")]).unwrap().unwrap();
+        assert_eq!((secure.address.as_str(), secure.is_secure), ("proxy.example:443", true));
+        for value in ["socks5://hidden:hidden@proxy.example", "http://:3128"] {
             let error = read(&[("HTTPS_PROXY", value)]).err().unwrap().to_string();
             assert!(error.starts_with("HTTPS_PROXY: expected ") && !error.contains("hidden"), "{error}");
         }

@@ -1,9 +1,13 @@
 //! Backends behind a forward proxy.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tollgate_config::bundle::{Backend, Bundle, Endpoint, ForwardProxy, ProxyCredential, SecretRef};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tollgate_config::bundle::{Backend, Bundle, Endpoint, ForwardProxy, ProxyCredential, SecretRef, Trust};
 use tollgate_effects::Secrets;
 use tollgate_terms::Secret;
 use tollgate_testkit::forward_proxy::{Manner, MockProxy};
@@ -38,7 +42,7 @@ fn proxy_that(manner: Manner) -> MockProxy {
 /// How gateways know it.
 fn known(proxy: &MockProxy) -> ForwardProxy {
     let (host, port) = (proxy.address().ip().to_string(), proxy.address().port());
-    ForwardProxy { host, port, credential: None, bypass: Vec::new() }
+    ForwardProxy { host, port, tls: None, credential: None, bypass: Vec::new() }
 }
 
 fn reached(backend: &ScriptedBackend) -> bool {
@@ -153,4 +157,57 @@ fn a_credential_is_for_the_proxy_alone() {
     let request = backend.request();
     assert_eq!(header(&request, "proxy-authorization"), None);
     assert!(!tested.log_lines(2).iter().any(|line| line.to_string().contains("s3cret")));
+}
+
+/// What takes TLS off connections, with a certificate for its own address, and hands them on to `place`.
+fn with_tls_before(place: SocketAddr) -> (SocketAddr, Identity) {
+    let identity = Identity::new("127.0.0.1");
+    let chain = vec![CertificateDer::from_pem_slice(identity.certificate.as_bytes()).expect("PEM")];
+    let key = PrivateKeyDer::from_pem_slice(identity.key.as_bytes()).expect("PEM");
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let config = config.expect("versions").with_no_client_auth().with_single_cert(chain, key);
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config.expect("a certificate")));
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    listener.set_nonblocking(true).expect("a socket");
+    let address = listener.local_addr().expect("an address");
+    let serve = async move {
+        let listener = tokio::net::TcpListener::from_std(listener).expect("a listener");
+        while let Ok((stream, _)) = listener.accept().await {
+            let acceptor = acceptor.clone();
+            tokio::spawn(async move {
+                let mut stream = acceptor.accept(stream).await?;
+                let mut onward = tokio::net::TcpStream::connect(place).await?;
+                tokio::io::copy_bidirectional(&mut stream, &mut onward).await
+            });
+        }
+    };
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.expect("a runtime").block_on(serve);
+    });
+    (address, identity)
+}
+
+/// TLS to the backend within TLS to the proxy, and neither where somebody else is at the other end.
+#[test]
+fn a_proxy_may_be_spoken_to_with_tls() {
+    // Envoy speaks to a proxy without it only, and such a rule is not served there.
+    if is_envoy() {
+        return;
+    }
+    let (identity, last) = (Identity::new(NAME), answering());
+    let (inner, backend) = with_certificate(&identity, &last);
+    let proxy = proxy_that(Manner::Lead(inner.address));
+    let (address, proven) = with_tls_before(proxy.address());
+    let trusting = |certificate: String| {
+        let tls = Some(Trust::Pem(vec![certificate]));
+        ForwardProxy { port: address.port(), tls, ..known(&proxy) }
+    };
+    let tested = start(trusting(proven.certificate), vec![backend.clone()]);
+    assert_eq!(status(&tested.chat(CHAT)), 200);
+    assert_eq!(proxy.heads().len(), 1);
+    let tested = start(trusting(identity.certificate), vec![backend]);
+    assert_eq!(status(&tested.chat(CHAT)), 503);
+    assert_eq!(proxy.heads().len(), 1);
 }

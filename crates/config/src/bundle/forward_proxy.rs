@@ -2,15 +2,18 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Bundle, Endpoint, Route, SecretRef};
+use super::{Bundle, Endpoint, Route, SecretRef, Trust};
 
-/// An HTTP proxy, reached in cleartext.
+/// An HTTP proxy.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ForwardProxy {
     /// Host name or address, an IPv6 address without brackets.
     pub host: String,
     /// Port.
     pub port: u16,
+    /// Whom to trust as the proxy, where it is spoken to with TLS; else that is in clear text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<Trust>,
     /// How the gateway proves itself to the proxy, if it does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credential: Option<ProxyCredential>,
@@ -85,6 +88,7 @@ mod tests {
         ForwardProxy {
             host: "proxy.example.com".to_owned(),
             port: 3128,
+            tls: None,
             credential: None,
             bypass: bypass.iter().map(|name| (*name).to_owned()).collect(),
         }

@@ -202,6 +202,7 @@ async fn a_token_is_fetched_through_the_proxy_to_its_backend() {
     let proxy = ForwardProxy {
         host: host.to_owned(),
         port: port.parse().expect("a port"),
+        tls: None,
         credential: Some(credential),
         bypass: vec!["127.0.0.1".to_owned()],
     };

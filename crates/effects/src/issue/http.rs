@@ -17,12 +17,13 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use rustls::crypto::aws_lc_rs;
 use rustls::{ClientConfig, RootCertStore};
-use rustls_pki_types::ServerName;
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, ServerName};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsConnector;
-use tollgate_config::bundle::ForwardProxy;
+use tollgate_config::bundle::{ForwardProxy, Trust};
 use tollgate_terms::Secret;
 
 use super::{Environment, IssueError, ServiceAnswer, basic_of, error};
@@ -46,6 +47,8 @@ pub struct Client {
 struct Proxy {
     address: Uri,
     authorization: Option<HeaderValue>,
+    /// Whom to trust as the proxy.
+    tls: Arc<ClientConfig>,
     /// What says of which hosts it is not asked, if something does.
     configured: Option<ForwardProxy>,
 }
@@ -63,11 +66,7 @@ impl Client {
     /// # Errors
     /// Never with the cryptography that is built in.
     pub fn new(roots: RootCertStore) -> Result<Self, IssueError> {
-        let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-            .with_safe_default_protocol_versions()
-            .map_err(|error| IssueError::Misconfigured(error.to_string()))?;
-        let tls = builder.with_root_certificates(roots).with_no_client_auth();
-        Ok(Self { tls: Arc::new(tls), proxy: None, timeout: TIMEOUT })
+        Ok(Self { tls: trusting(roots)?, proxy: None, timeout: TIMEOUT })
     }
 
     /// A client that trusts the authorities of the system, or those that `SSL_CERT_FILE` names. If there are none,
@@ -102,19 +101,25 @@ impl Client {
         let address = address(value).map_err(misconfigured)?;
         let authority = address.authority().map(Authority::as_str).unwrap_or_default();
         let authorization = basic_of(authority).map_err(misconfigured)?;
-        Ok(Self { proxy: Some(Arc::new(Proxy { address, authorization, configured: None })), ..self })
+        let tls = Arc::clone(&self.tls);
+        Ok(Self { proxy: Some(Arc::new(Proxy { address, authorization, tls, configured: None })), ..self })
     }
 
     /// The same client, but going through `proxy`, whose credential is in `secrets`.
     ///
     /// # Errors
-    /// [`IssueError::Misconfigured`] when the credential is not there.
+    /// [`IssueError::Misconfigured`] when the credential is not there, or nobody is trusted as the proxy.
     pub(crate) fn through(self, proxy: &ForwardProxy, secrets: &Secrets) -> Result<Self, IssueError> {
         let authorization = proxy_authorization(proxy, secrets)?;
         let host = if proxy.host.contains(':') { format!("[{}]", proxy.host) } else { proxy.host.clone() };
-        let address = address(&format!("http://{host}:{}", proxy.port))?;
+        let scheme = if proxy.tls.is_some() { "https" } else { "http" };
+        let address = address(&format!("{scheme}://{host}:{}", proxy.port))?;
+        let tls = match &proxy.tls {
+            None | Some(Trust::System) => Arc::clone(&self.tls),
+            Some(Trust::Pem(texts)) => trusting(authorities(texts)?)?,
+        };
         let configured = Some(proxy.clone());
-        Ok(Self { proxy: Some(Arc::new(Proxy { address, authorization, configured })), ..self })
+        Ok(Self { proxy: Some(Arc::new(Proxy { address, authorization, tls, configured })), ..self })
     }
 
     /// The same client, without a proxy: for services that only this machine can reach.
@@ -199,30 +204,47 @@ impl Client {
     async fn open(&self, address: &Uri) -> Result<BoxStream, BoxError> {
         let is_secure = address.scheme() == Some(&Scheme::HTTPS);
         let Some(proxy) = self.proxy_for(address) else {
-            return self.connect(address).await;
+            return connect(address, &self.tls).await;
         };
-        let stream = self.connect(&proxy.address).await?;
+        let stream = connect(&proxy.address, &proxy.tls).await?;
         if !is_secure {
             return Ok(stream);
         }
         let tunnel = tunnel(stream, proxy, address).await?;
-        self.secure(tunnel, address).await
+        secure(tunnel, address, &self.tls).await
     }
+}
 
-    async fn connect(&self, address: &Uri) -> Result<BoxStream, BoxError> {
-        let stream = TcpStream::connect((plain_host(address), port(address))).await?;
-        stream.set_nodelay(true)?;
-        match address.scheme() == Some(&Scheme::HTTPS) {
-            true => self.secure(Box::new(stream), address).await,
-            false => Ok(Box::new(stream)),
-        }
+async fn connect(address: &Uri, tls: &Arc<ClientConfig>) -> Result<BoxStream, BoxError> {
+    let stream = TcpStream::connect((plain_host(address), port(address))).await?;
+    stream.set_nodelay(true)?;
+    match address.scheme() == Some(&Scheme::HTTPS) {
+        true => secure(Box::new(stream), address, tls).await,
+        false => Ok(Box::new(stream)),
     }
+}
 
-    async fn secure(&self, stream: BoxStream, address: &Uri) -> Result<BoxStream, BoxError> {
-        let name = ServerName::try_from(plain_host(address).to_owned())?;
-        let stream = TlsConnector::from(Arc::clone(&self.tls)).connect(name, stream).await?;
-        Ok(Box::new(stream))
+async fn secure(stream: BoxStream, address: &Uri, tls: &Arc<ClientConfig>) -> Result<BoxStream, BoxError> {
+    let name = ServerName::try_from(plain_host(address).to_owned())?;
+    let stream = TlsConnector::from(Arc::clone(tls)).connect(name, stream).await?;
+    Ok(Box::new(stream))
+}
+
+fn trusting(roots: RootCertStore) -> Result<Arc<ClientConfig>, IssueError> {
+    let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| IssueError::Misconfigured(error.to_string()))?;
+    Ok(Arc::new(builder.with_root_certificates(roots).with_no_client_auth()))
+}
+
+fn authorities(texts: &[String]) -> Result<RootCertStore, IssueError> {
+    let unfit =
+        || IssueError::Misconfigured("the authorities of the forward proxy cannot be read".to_owned());
+    let mut roots = RootCertStore::empty();
+    for certificate in texts.iter().flat_map(|text| CertificateDer::pem_slice_iter(text.as_bytes())) {
+        roots.add(certificate.map_err(|_| unfit())?).map_err(|_| unfit())?;
     }
+    if roots.is_empty() { Err(unfit()) } else { Ok(roots) }
 }
 
 /// Never shows the address of the proxy, which may have a password in it.
@@ -309,6 +331,29 @@ fn chain(error: &dyn Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_configured_proxy_is_spoken_to_as_it_says() {
+        let proxy = |tls| ForwardProxy {
+            host: "::1".to_owned(),
+            port: 3128,
+            tls,
+            credential: None,
+            bypass: vec!["near.example".to_owned()],
+        };
+        let through = |tls| Client::new(RootCertStore::empty())?.through(&proxy(tls), &Secrets::default());
+        let clear = through(None).unwrap().proxy.unwrap();
+        assert_eq!(clear.address.to_string(), "http://[::1]:3128/");
+        assert!(!clear.is_for(&address("https://Near.example/").unwrap()));
+        assert!(clear.is_for(&address("https://far.example/").unwrap()));
+        let secure = through(Some(Trust::System)).unwrap().proxy.unwrap();
+        assert_eq!(secure.address.to_string(), "https://[::1]:3128/");
+        let own = rcgen::generate_simple_self_signed(["proxy".to_owned()]).unwrap().cert.pem();
+        assert!(through(Some(Trust::Pem(vec![own]))).is_ok());
+        for unfit in [vec![], vec!["nonsense".to_owned()]] {
+            assert!(through(Some(Trust::Pem(unfit))).is_err());
+        }
+    }
 
     #[test]
     fn only_whole_addresses_are_taken() {
