@@ -11,10 +11,11 @@
     reason = "a test may end at once, and measures time"
 )]
 
+mod beside;
 mod bundles;
 mod message;
+mod notes;
 mod plane;
-mod proxied;
 mod scripted;
 
 use std::io::{Read, Write};
@@ -27,18 +28,19 @@ use tollgate_config::Snapshot;
 use tollgate_config::bundle::{Backend, Bundle, Rule};
 use tollgate_config::prices::Catalog;
 use tollgate_effects::Secrets;
-use tollgate_effects::quota::Quotas;
-use tollgate_ledger::Ledger;
+use tollgate_effects::quota::{QuotaMetrics, Quotas};
+use tollgate_exchange::Journal;
 use tollgate_telemetry::{AccessLog, Telemetry};
 
+pub use beside::Beside;
 pub use bundles::{backend, bundle, keyed, openai, retrying, rule, secret_ref};
 pub use message::{
-    CHAT, STREAM, body, chat_request, chunk, completion, delta, header, json, last_chunk, sized, status,
-    stream_end, stream_head,
+    CHAT, STREAM, body, chat_request, chunk, comparable, completion, delta, header, json, last_chunk, sized,
+    status, stream_end, stream_head, transcript,
 };
+pub use notes::Notes;
 use plane::Plane;
 pub use plane::is_envoy;
-pub use proxied::{Manner, MockProxy};
 pub use scripted::{Act, ScriptedBackend};
 
 /// No test waits longer than this for anything.
@@ -80,9 +82,14 @@ impl Tested {
         Self::start_snapshot(compiled(bundle), Secrets::default(), None, quotas)
     }
 
-    /// The same, with a ledger of every attempt.
-    pub fn start_recorded(bundle: Bundle, secrets: Secrets, ledger: Arc<Ledger>) -> Self {
-        Self::start_snapshot(compiled(bundle), secrets, Some(ledger), &Quotas::default())
+    /// The same, with somebody who keeps account of every attempt.
+    pub fn start_recorded(
+        bundle: Bundle,
+        secrets: Secrets,
+        journal: Arc<dyn Journal>,
+        quotas: &Quotas,
+    ) -> Self {
+        Self::start_snapshot(compiled(bundle), secrets, Some(journal), quotas)
     }
 
     /// A configuration with a catalog of prices.
@@ -96,15 +103,16 @@ impl Tested {
     fn start_snapshot(
         snapshot: Arc<Snapshot>,
         secrets: Secrets,
-        ledger: Option<Arc<Ledger>>,
+        journal: Option<Arc<dyn Journal>>,
         quotas: &Quotas,
     ) -> Self {
         let log = tempfile::tempdir().expect("a folder");
         let mut options = tollgate_telemetry::Options::new("test");
         options.access_log = AccessLog::File(log.path().join("access.log"));
-        let mut telemetry = Telemetry::new(options).expect("telemetry");
-        if let Some(ledger) = ledger {
-            telemetry = telemetry.with_journal(ledger);
+        let telemetry = Telemetry::new(options).expect("telemetry");
+        let mut telemetry = telemetry.with(Box::new(QuotaMetrics(quotas.clone())));
+        if let Some(journal) = journal {
+            telemetry = telemetry.with_journal(journal);
         }
         let telemetry = Arc::new(telemetry);
         let plane = Plane::start(snapshot, secrets, Arc::clone(&telemetry), quotas);
@@ -125,6 +133,13 @@ impl Tested {
     /// Its metrics, as Prometheus reads them.
     pub fn metrics(&self) -> String {
         self.telemetry.encode_metrics()
+    }
+
+    /// One of its metrics, by its name with all labels; 0 where there is none yet.
+    pub fn metric(&self, series: &str) -> u64 {
+        let text = self.metrics();
+        let value = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        value.map_or(0, |value| value.parse().expect("a whole number"))
     }
 
     /// Sends a chat and reads the raw response to its end.
@@ -159,6 +174,22 @@ impl Tested {
                 return lines;
             }
             std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+/// Sends raw bytes on a connection that goes on, and reads one response with a content-length.
+pub fn ask(stream: &mut TcpStream, request: &str) -> String {
+    stream.write_all(request.as_bytes()).expect("a request sent");
+    let (mut bytes, mut buffer) = (Vec::new(), [0; 4096]);
+    loop {
+        let count = stream.read(&mut buffer).expect("a response");
+        assert!(count > 0, "the connection ended: {}", String::from_utf8_lossy(&bytes));
+        bytes.extend_from_slice(&buffer[..count]);
+        let text = String::from_utf8_lossy(&bytes);
+        let length = header(&text, "content-length").and_then(|length| length.parse().ok());
+        if text.split_once("\r\n\r\n").is_some_and(|(_, body)| Some(body.len()) == length) {
+            return text.into_owned();
         }
     }
 }

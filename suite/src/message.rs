@@ -102,3 +102,50 @@ pub fn body(response: &str) -> String {
 pub fn json(response: &str) -> serde_json::Value {
     serde_json::from_str(&body(response)).unwrap_or_else(|error| panic!("{error}: {response}"))
 }
+
+/// A line of the access log by which others can be compared: without what each has of its own, its id and times.
+pub fn comparable(mut line: serde_json::Value) -> serde_json::Value {
+    const OWN: [&str; 6] = [
+        "start_time",
+        "duration",
+        "x-request-id",
+        "time_to_first_token_ms",
+        "time_per_output_token_ms",
+        "duration_ms",
+    ];
+    let without = |line: &mut serde_json::Value| {
+        if let Some(members) = line.as_object_mut() {
+            members.retain(|name, _| !OWN.contains(&name.as_str()));
+        }
+    };
+    without(&mut line);
+    if let Some(tried) = line.get_mut("tollgate.tried") {
+        tried.as_array_mut().into_iter().flatten().for_each(without);
+    }
+    line
+}
+
+/// A raw response by which others can be compared: its head in one order and way of writing, and `*` for what each has of its own: its id,
+/// the time, and the headers in `varying`.
+pub fn transcript(response: &str, varying: &[&str]) -> String {
+    let Some((head, body)) = response.split_once("\r\n\r\n") else { panic!("{response:?}") };
+    let (start, lines) = head.split_once("\r\n").unwrap_or((head, ""));
+    let mut lines: Vec<String> = lines
+        .split("\r\n")
+        .filter_map(|line| line.split_once(':'))
+        .map(|(name, value)| (name.to_ascii_lowercase(), value.trim()))
+        .map(|(name, value)| {
+            match ["date", "x-request-id", "x-tollgate-request-id"]
+                .iter()
+                .chain(varying)
+                .any(|own| *own == name)
+            {
+                true => format!("{name}: *"),
+                false => format!("{name}: {value}"),
+            }
+        })
+        .collect();
+    lines.sort();
+    let id = header(response, "x-request-id").unwrap_or("no id");
+    format!("{start}\n{}\n\n{}", lines.join("\n"), body.replace(id, "*"))
+}

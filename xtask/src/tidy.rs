@@ -6,6 +6,7 @@
 mod code;
 mod dependencies;
 mod documents;
+mod failures;
 mod files;
 mod layers;
 mod licence;
@@ -57,6 +58,7 @@ const CHECKS: &[(&str, Check)] = &[
     ("unsafe code", words::code_is_checked_by_the_compiler),
     ("code map", documents::code_map_is_complete),
     ("features", documents::features_are_those_of_the_goldens),
+    ("failures", failures::are_tested),
     ("dependency reasons", documents::dependencies_are_explained),
     ("sources", dependencies::come_from_the_registry),
     ("licences", dependencies::are_licensed_to_us),

@@ -8,7 +8,7 @@ use anyhow::Result;
 use serde::Serialize;
 use tollgate_config::Snapshot;
 
-use crate::arguments::{CheckArguments, Output};
+use crate::arguments::{CheckArguments, Output, Plane};
 use crate::finding::{Finding, Tally, counted};
 use crate::load::{self, Loaded};
 use crate::paint::{Paint, Tint};
@@ -26,11 +26,14 @@ struct Report<'a> {
 /// Checks, tells on standard output, and returns the exit code.
 ///
 /// # Errors
-/// When standard output cannot be written.
+/// When standard output cannot be written, or the configuration not as JSON.
 pub(crate) fn run(arguments: &CheckArguments, paint: Paint) -> Result<ExitCode> {
     let mut loaded = load::paths(&arguments.paths, Ipv4Addr::LOCALHOST.into());
-    let (_, diagnostics) = Snapshot::compile(std::mem::take(&mut loaded.bundle));
+    let (snapshot, diagnostics) = Snapshot::compile(std::mem::take(&mut loaded.bundle));
     loaded.add(diagnostics);
+    if arguments.data_plane == Plane::Envoy {
+        loaded.add(tollgate_fleet::obstacles(snapshot.bundle())?);
+    }
     let tally = Tally::of(&loaded.findings);
     let text = match arguments.output {
         Output::Text => text(&loaded, tally, paint),

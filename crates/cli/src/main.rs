@@ -23,6 +23,7 @@ mod ratelimit;
 mod run;
 mod served;
 mod server;
+mod shown;
 mod signals;
 mod sources;
 mod usage;

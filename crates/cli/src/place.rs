@@ -2,13 +2,14 @@
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use anyhow::{Context, Result, bail};
 use tollgate_fleet::{Identity, Place, grpc};
 
 use crate::arguments::{EnvoyArguments, TlsArguments};
+use crate::shown::Shown;
 
 /// A place as people write it: `unix:PATH` or `HOST:PORT`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,7 +61,7 @@ impl Spot {
         }
     }
 
-    /// The place to listen on. Clear text is for this machine only.
+    /// The place to listen on. Clear text is for this machine only; files of TLS are followed until the process ends.
     ///
     /// # Errors
     /// When it is no address of a socket, or TLS is missing or cannot be had.
@@ -74,8 +75,8 @@ impl Spot {
         })?;
         let tls = match (&tls.tls_cert, &tls.tls_key, &tls.client_ca) {
             (Some(chain), Some(key), Some(authorities)) => {
-                let (chain, key, authorities) = (read(chain)?, read(key)?, read(authorities)?);
-                Some(grpc::server_config(&chain, &key, Some(&authorities)).context("TLS for Envoys")?)
+                let files = [chain, key, authorities].map(Clone::clone);
+                Some(Shown(files).follow().context("TLS for Envoys")?)
             }
             _ if self.is_local() => None,
             _ => bail!("expected --tls-cert, --tls-key and --client-ca for {self}, which others reach"),
@@ -102,10 +103,6 @@ impl Spot {
         };
         Ok(Place::Tcp { host, port, tls })
     }
-}
-
-fn read(path: &Path) -> Result<String> {
-    std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
 }
 
 #[cfg(test)]

@@ -104,6 +104,13 @@ fn check_tells_every_mistake_with_its_place() {
 }
 
 #[test]
+fn what_an_envoy_cannot_serve_is_told_before_it_is_started() {
+    compare("check_proxy.txt", &["check", "manifests/proxy.yaml"]);
+    compare("check_proxy_envoy.txt", &["check", "--data-plane", "envoy", "manifests/proxy.yaml"]);
+    compare("plan_proxy.txt", &["plan", "manifests/proxy.yaml"]);
+}
+
+#[test]
 fn check_shows_no_line_of_a_secret() {
     let files = ["quote", "twice", "anchor", "variable", "indent"];
     let paths = files.map(|name| format!("manifests/secret_{name}.yaml"));

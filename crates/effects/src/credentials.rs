@@ -8,7 +8,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use tollgate_config::Bundle;
-use tollgate_config::bundle::{Backend, CredentialSource, Proof};
+use tollgate_config::bundle::{Backend, CredentialSource, ForwardProxy, Proof};
 use tollgate_exchange::authorize::{Keyring, Wanted};
 use tollgate_exchange::{Answer, Offered};
 use tollgate_terms::Secret;
@@ -82,7 +82,8 @@ impl Credentials {
     fn prepare(bundle: &Bundle, secrets: &Secrets, before: Option<&Self>, fetcher: Option<Fetcher>) -> Self {
         let credentials = bundle.backends.values().filter_map(|backend| backend.credential.as_ref());
         let sources = credentials.filter_map(|credential| credential.configured.as_ref());
-        let mut preparing = Preparing { bundle, secrets, before, held: BTreeMap::new(), fetcher };
+        let proxies = proxies(bundle);
+        let mut preparing = Preparing { bundle, secrets, before, proxies, held: BTreeMap::new(), fetcher };
         sources.for_each(|source| preparing.add(source));
         let Preparing { held, mut fetcher, .. } = preparing;
         let known = before.map(|before| &before.0.callers);
@@ -156,6 +157,20 @@ impl Credentials {
             Some(Held::Absent) | None => known(Answer::MissingCredential),
         }
     }
+}
+
+/// The proxies through which credentials are fetched: those of the routes to their backends. Where these differ, the first one.
+fn proxies(bundle: &Bundle) -> BTreeMap<CredentialSource, &ForwardProxy> {
+    let mut proxies = BTreeMap::new();
+    for route in &bundle.routes {
+        let Some(proxy) = bundle.forward_proxy(route) else { continue };
+        let targets = route.rules.iter().flat_map(|rule| &rule.targets);
+        let backends = targets.filter_map(|target| bundle.backends.get(&target.backend));
+        for source in backends.filter_map(|backend| backend.credential.as_ref()?.configured.as_ref()) {
+            proxies.entry(source.clone()).or_insert(proxy);
+        }
+    }
+    proxies
 }
 
 /// Tells where credentials come from, never what they are.

@@ -1,20 +1,20 @@
 //! The stream of one try at one host: the request is said anew for it, and its response is taken in.
 
 use std::collections::VecDeque;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use tollgate_config::CompiledRule;
-use tollgate_effects::{Dispatched, Tried, Undispatched};
+use tollgate_effects::{Arrived, Dispatched, Tried, Undispatched};
 use tollgate_envoy::processing::processing_request::Request;
 use tollgate_envoy::processing::{HeaderValue, ProcessingRequest, ProcessingResponse};
-use tollgate_exchange::{Attempt, Ending, UpstreamRequest};
+use tollgate_exchange::{Attempt, Ending, LocalReply, UpstreamRequest};
 use tollgate_terms::Fault;
 use tonic::Status;
 
-use crate::awaiting::{Awaiting, Begun};
 use crate::headers::{changes, set, texts};
 use crate::metadata::Members;
 use crate::processor::Shared;
@@ -26,15 +26,31 @@ use crate::{clock, names};
 /// The stream of one try.
 pub(crate) struct AttemptSide {
     shared: Arc<Shared>,
+    /// Until the request was said.
+    begun: Option<Begun>,
+    /// While it waits for something before that.
+    arriving: Option<Arriving>,
     /// Once the request was said.
     receiver: Option<Receiver>,
-    /// While it waits for something.
-    awaiting: Option<Awaiting>,
 }
+
+/// A try of which the request is being made.
+struct Begun {
+    attempt: Tried,
+    number: u32,
+    running: Arc<Running>,
+    /// What Envoy's request says.
+    sent: Vec<HeaderValue>,
+    /// What the backend is asked as.
+    authority: Option<String>,
+}
+
+/// A credential that is fetched, or what limits have left.
+type Arriving = Pin<Box<dyn Future<Output = Arrived> + Send>>;
 
 impl AttemptSide {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, receiver: None, awaiting: None }
+        Self { shared, begun: None, arriving: None, receiver: None }
     }
 
     /// Answers one message.
@@ -59,8 +75,8 @@ impl AttemptSide {
 
     /// The exchange that it is about.
     pub(crate) fn running(&self) -> Option<&Arc<Running>> {
-        let awaiting = self.awaiting.as_ref().and_then(Awaiting::running);
-        awaiting.or(self.receiver.as_ref().map(|receiver| &receiver.running))
+        let begun = self.begun.as_ref().map(|begun| &begun.running);
+        begun.or(self.receiver.as_ref().map(|receiver| &receiver.running))
     }
 
     /// How long the backend may say nothing from now on.
@@ -86,14 +102,13 @@ impl AttemptSide {
         context: &mut Context<'_>,
         answers: &mut VecDeque<ProcessingResponse>,
     ) -> Result<Poll<()>, Status> {
-        let Some(awaiting) = &mut self.awaiting else { return Ok(Poll::Pending) };
-        let Poll::Ready(ready) = awaiting.poll(context) else { return Ok(Poll::Pending) };
-        self.awaiting = None;
-        if let Some((mut begun, arrived)) = ready {
-            let sources = self.shared.sources(&begun.running.serving);
-            let dispatched = begun.attempt.resume(arrived, sources);
-            answers.extend(self.go_on(begun, dispatched)?);
-        }
+        let Some(arriving) = &mut self.arriving else { return Ok(Poll::Pending) };
+        let Poll::Ready(arrived) = arriving.as_mut().poll(context) else { return Ok(Poll::Pending) };
+        self.arriving = None;
+        let begun = self.begun.as_mut().ok_or_else(|| Status::internal("no attempt"))?;
+        let sources = self.shared.sources(&begun.running.serving);
+        let dispatched = begun.attempt.resume(arrived, sources);
+        answers.extend(self.go_on(dispatched)?);
         Ok(Poll::Ready(()))
     }
 
@@ -112,70 +127,87 @@ impl AttemptSide {
         let number = running.begin_attempt(count.and_then(|count| count.parse().ok()));
         let attempt = Attempt::new(routed, target, number, clock::now(), clock::unix_ms());
         let attempt = attempt.ok_or_else(|| Status::failed_precondition("the target cannot serve it"))?;
-        let mut attempt = Tried::new(attempt);
-        let sources = self.shared.sources(&running.serving);
-        let dispatched = attempt.begin(client, running.admission(), sources);
         let authority = authority.map(str::to_owned);
-        let running = Arc::clone(&running);
-        self.go_on(Begun { attempt, number, running, sent, authority }, dispatched)
+        let attempt = Tried::new(attempt);
+        let begun = Begun { attempt, number, running: Arc::clone(&running), sent, authority };
+        let sources = self.shared.sources(&running.serving);
+        let dispatched = self.begun.insert(begun).attempt.begin(client, running.admission(), sources);
+        self.go_on(dispatched)
     }
 
     /// Answers, unless something has to be waited for.
     fn go_on(
         &mut self,
-        begun: Begun,
         dispatched: Result<Dispatched, Undispatched>,
     ) -> Result<Option<ProcessingResponse>, Status> {
         match dispatched {
             Ok(Dispatched::Awaiting(awaited)) => {
-                self.awaiting = Some(Awaiting::new(begun, awaited));
+                self.arriving = Some(Box::pin(awaited.arrived()));
                 Ok(None)
             }
-            Ok(Dispatched::Request(request)) => self.on_dispatched(begun, Ok(request)).map(Some),
-            Err(undispatched) => self.on_dispatched(begun, Err(undispatched)).map(Some),
+            Ok(Dispatched::Request(request)) => self.on_dispatched(Ok(request)).map(Some),
+            Err(undispatched) => self.on_dispatched(Err(undispatched)).map(Some),
         }
     }
 
     fn on_dispatched(
         &mut self,
-        begun: Begun,
         dispatched: Result<UpstreamRequest, Undispatched>,
     ) -> Result<ProcessingResponse, Status> {
-        let Begun { attempt, number, running, sent, authority } = begun;
-        if attempt.is_admitted() {
-            running.admit();
+        let begun = self.begun.as_ref().ok_or_else(|| Status::internal("no attempt"))?;
+        if begun.attempt.is_admitted() {
+            begun.running.admit();
         }
         match dispatched {
             Ok(request) => {
-                let (_, client) =
-                    running.routed.get().ok_or_else(|| Status::failed_precondition("not routed"))?;
-                self.shared.telemetry.opened(|| attempt.opening());
-                let mut members = Members::default();
-                members.add_costs(&attempt);
-                members.add_target(&attempt);
-                let is_same_body = is_same(&request.body, client.body());
-                if !is_same_body {
-                    // Envoy takes the length away with a body that is replaced; a filter behind us puts it back from here.
-                    members.add_text(names::CONTENT_LENGTH, &request.body_bytes().to_string());
-                }
-                let metadata = members.into_metadata();
-                let onward = dispatch(&sent, request, is_same_body, authority.as_deref());
-                self.receiver = Some(Receiver::new(attempt, number, running));
-                Ok(Onward { metadata, ..onward }.answer(Phase::RequestHeaders))
+                let answer = self.say(begun, request)?;
+                let begun = self.begun.take();
+                self.receiver = begun.map(|begun| Receiver::new(begun.attempt, begun.number, begun.running));
+                Ok(answer)
             }
-            Err(Undispatched::Replied(reply)) => {
-                running.end_attempt(attempt, Ending::GivenUp(reply.fault()));
-                running.replied(&reply);
-                Ok(immediate(&reply))
-            }
+            Err(Undispatched::Replied(reply)) => Ok(self.give_up(reply.fault(), &reply)),
             // Envoy does not try again what a filter of its cluster answers.
             Err(Undispatched::Failed(fault)) => {
-                let reply = running.exchange(|exchange| exchange.fail(&fault));
+                let reply = begun.running.exchange(|exchange| exchange.fail(&fault));
                 let reply = reply.ok_or_else(|| Status::failed_precondition("the exchange is over"))?;
-                running.end_attempt(attempt, Ending::GivenUp(fault));
-                running.replied(&reply);
-                Ok(immediate(&reply))
+                Ok(self.give_up(fault, &reply))
             }
+        }
+    }
+
+    /// Says the request to the backend.
+    fn say(&self, begun: &Begun, request: UpstreamRequest) -> Result<ProcessingResponse, Status> {
+        let attempt = &begun.attempt;
+        let (_, client) =
+            begun.running.routed.get().ok_or_else(|| Status::failed_precondition("not routed"))?;
+        self.shared.telemetry.opened(|| attempt.opening());
+        let mut members = Members::default();
+        members.add_costs(attempt);
+        members.add_target(attempt);
+        let is_same_body = is_same(&request.body, client.body());
+        if !is_same_body {
+            // Envoy takes the length away with a body that is replaced; a filter behind us puts it back from here.
+            members.add_text(names::CONTENT_LENGTH, &request.body_bytes().to_string());
+        }
+        let metadata = members.into_metadata();
+        let onward = dispatch(&begun.sent, request, is_same_body, begun.authority.as_deref());
+        Ok(Onward { metadata, ..onward }.answer(Phase::RequestHeaders))
+    }
+
+    /// Answers the client instead of the backend.
+    fn give_up(&mut self, fault: Fault, reply: &LocalReply) -> ProcessingResponse {
+        if let Some(Begun { attempt, running, .. }) = self.begun.take() {
+            running.end_attempt(attempt, Ending::GivenUp(fault));
+            running.replied(reply);
+        }
+        immediate(reply)
+    }
+}
+
+impl Drop for AttemptSide {
+    fn drop(&mut self) {
+        if let Some(Begun { attempt, running, .. }) = self.begun.take() {
+            running.end_unsaid(attempt);
         }
     }
 }

@@ -44,20 +44,28 @@ impl Conversation {
         Self { input, side, telemetry, answers: VecDeque::with_capacity(2), silence: None, is_cut: false }
     }
 
-    /// Answers one message. A bug ends this stream and no other.
-    fn take(&mut self, message: ProcessingRequest) -> Result<(), Status> {
-        let (side, answers) = (&mut self.side, &mut self.answers);
-        let answered = catch_unwind(AssertUnwindSafe(|| match side {
-            Side::Listener(listener) => listener.take(message, answers),
-            Side::Attempt(attempt) => attempt.take(message, answers),
-            Side::Over => Ok(()),
-        }));
-        answered.unwrap_or_else(|_| {
+    /// Does something by which the stream may end, and so may all that it is about. A bug ends this stream and no other.
+    fn guard(&mut self, act: impl FnOnce(&mut Self) -> Result<(), Status>) -> Result<(), Status> {
+        let done = catch_unwind(AssertUnwindSafe(|| act(self))).unwrap_or_else(|_| {
             self.telemetry.panicked();
+            Err(Status::internal("internal error of the gateway"))
+        });
+        if done.is_err() {
             self.side.fail();
             self.side = Side::Over;
-            Err(Status::internal("internal error of the gateway"))
-        })
+        }
+        done
+    }
+
+    /// Answers one message.
+    fn take(&mut self, message: ProcessingRequest) -> Result<(), Status> {
+        match &mut self.side {
+            Side::Listener(listener) => listener.take(message, &mut self.answers)?,
+            Side::Attempt(attempt) => attempt.take(message, &mut self.answers)?,
+            Side::Over => {}
+        }
+        self.listen();
+        Ok(())
     }
 
     /// Does what has to be done without a message.
@@ -145,19 +153,16 @@ impl Stream for Conversation {
             }
             match Pin::new(&mut self.input).poll_next(context) {
                 Poll::Ready(Some(Ok(message))) => {
-                    if let Err(status) = self.take(message) {
-                        self.side.fail();
+                    if let Err(status) = self.guard(|this| this.take(message)) {
                         return Poll::Ready(Some(Err(status)));
                     }
-                    self.listen();
                 }
                 Poll::Ready(_) => {
                     self.side = Side::Over;
                     return Poll::Ready(None);
                 }
                 Poll::Pending => {
-                    if let Err(status) = self.attend(context) {
-                        self.side.fail();
+                    if let Err(status) = self.guard(|this| this.attend(context)) {
                         return Poll::Ready(Some(Err(status)));
                     }
                     if self.answers.is_empty() {

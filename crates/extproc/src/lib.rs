@@ -8,7 +8,6 @@
 //! This crate must not know how routes are matched or backends are picked: Envoy does both, and says what it picked.
 
 mod attempt;
-mod awaiting;
 mod clock;
 mod conversation;
 mod headers;
@@ -19,6 +18,8 @@ mod receive;
 mod reply;
 mod running;
 mod serve;
+#[cfg(test)]
+mod tests;
 mod verdict;
 
 pub use conversation::Conversation;

@@ -143,6 +143,8 @@ impl Receiver {
         has_ended: bool,
         answers: &mut VecDeque<ProcessingResponse>,
     ) -> Result<(), Status> {
+        #[cfg(test)]
+        crate::tests::trip_over(&body);
         match std::mem::replace(&mut self.stage, Stage::Over) {
             Stage::Head => return Err(Status::failed_precondition("a body without a head")),
             Stage::Whole(mut whole) => {

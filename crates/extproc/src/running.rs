@@ -218,6 +218,13 @@ impl Running {
         self.state().end(attempt, ending);
     }
 
+    /// Ends an attempt whose stream ended before its request was said: by what took the exchange down, or because the client has left.
+    pub(crate) fn end_unsaid(&self, attempt: Tried) {
+        let mut state = self.state();
+        let fault = state.fault.clone().unwrap_or(Fault::Client(ClientFault::Gone));
+        state.end(attempt, Ending::GivenUp(fault));
+    }
+
     /// Ends an attempt whose stream ended before there was an answer: because of `fault`, unless Envoy knows better.
     pub(crate) fn end_silent(&self, attempt: Tried, fault: Fault) {
         self.wait(Waiting::Silent(attempt, fault));
@@ -231,6 +238,9 @@ impl Running {
     /// Ends an attempt whose stream ended in the middle of its answer. Who has ended it is told a moment later, or it was the client.
     pub(crate) fn end_broken(self: &Arc<Self>, attempt: Tried) {
         self.wait(Waiting::Broken(attempt));
+        if self.state().waiting.is_none() {
+            return;
+        }
         let running = Arc::clone(self);
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(async move {

@@ -30,7 +30,7 @@ pub use admin::reachable;
 pub use bootstrap::bootstrap;
 pub use control::{ControlOptions, ControlPlane, Taken};
 pub use processing::Processing;
-pub use resources::{snapshot_id, written};
+pub use resources::{obstacles, snapshot_id, written};
 pub use status::{DiscoveryMetrics, page};
 pub use tollgate_envoy::grpc;
 pub use tollgate_plan::envoy::{Identity, Patience, Place};

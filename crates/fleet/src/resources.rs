@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
-use tollgate_config::{Bundle, Severity, Snapshot};
+use tollgate_config::{Bundle, Diagnostic, Severity, Snapshot};
 use tollgate_effects::Secrets;
 use tollgate_plan::envoy::{self, AccessLog, Patience, Place, Resources, SecretNeed};
 use tollgate_terms::content_hash;
@@ -35,6 +35,15 @@ pub fn written(bundle: &Bundle, processor: &Place, patience: Patience) -> Result
         patience,
     };
     Ok(envoy::resources(bundle, &fleet))
+}
+
+/// What of `bundle` cannot be said to an Envoy, or not as it is meant; wherever its processor is.
+///
+/// # Errors
+/// As [`snapshot_id`].
+pub fn obstacles(bundle: &Bundle) -> Result<Vec<Diagnostic>> {
+    let anywhere = Place::Unix { path: "extproc.sock".to_owned() };
+    Ok(written(bundle, &anywhere, Patience::default())?.diagnostics)
 }
 
 /// A configuration, ready to be sent.

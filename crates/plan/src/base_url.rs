@@ -1,5 +1,6 @@
 //! The base URL of a provider, as SDKs take it from the environment.
 
+use std::fmt;
 use std::net::IpAddr;
 
 /// The parts of `http://` or `https://` URLs that tell where a backend is.
@@ -38,6 +39,15 @@ impl BaseUrl {
         let (host, port) = split_port(authority)?;
         let port = port.unwrap_or(if is_https { 443 } else { 80 });
         Ok(Self { is_https, host: Host::parse(host)?, port, path: path.trim_matches('/').to_owned() })
+    }
+}
+
+impl fmt::Display for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name(name) => f.write_str(name),
+            Self::Address(address) => address.fmt(f),
+        }
     }
 }
 

@@ -6,6 +6,7 @@
 use std::fmt::Write;
 
 use crate::base_url::{BaseUrl, Host};
+use crate::proxy_variables::ProxyVariables;
 
 const OPENAI_URL: &str = "https://api.openai.com/v1";
 const ANTHROPIC_URL: &str = "https://api.anthropic.com";
@@ -44,10 +45,11 @@ pub enum EnvironmentError {
 /// Makes manifests from the variables that `variable` looks up. An empty variable counts as absent.
 ///
 /// Azure goes before OpenAI; Anthropic is served beside either, with the models whose names begin with `claude-`,
-/// or alone with every model. The listener is on port 1975.
+/// or alone with every model. The listener is on port 1975. What is asked with `https://` is asked through the proxy in `HTTPS_PROXY`, unless
+/// `NO_PROXY` says otherwise.
 ///
 /// # Errors
-/// When there is no key, when one of Azure's three variables is missing, or when a URL is none.
+/// When there is no key, when one of Azure's three variables is missing, or when a URL or the proxy is none.
 pub fn environment(variable: &dyn Fn(&str) -> Option<String>) -> Result<Environment, EnvironmentError> {
     let lookup =
         |name: &str| variable(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty());
@@ -67,9 +69,14 @@ pub fn environment(variable: &dyn Fn(&str) -> Option<String>) -> Result<Environm
         };
         notes.push(format!("{models}: {} at {}", provider.schema, provider.url));
     }
-    let mut manifests = front(&rules);
+    let proxy = Proxied::choose(&lookup, &rules)?;
+    notes.extend(proxy.as_ref().map(Proxied::note));
+    let mut manifests = front(&rules, proxy.as_ref());
     for (_, provider) in &rules {
         provider.write(&mut manifests);
+    }
+    if let Some(proxy) = &proxy {
+        proxy.write(&mut manifests);
     }
     Ok(Environment { manifests, notes })
 }
@@ -181,8 +188,80 @@ fn address(variable: &'static str, url: &str) -> Result<BaseUrl, EnvironmentErro
     Ok(address)
 }
 
+/// The proxy, and who is asked through it.
+struct Proxied {
+    proxy: ProxyVariables,
+    /// Hosts that are.
+    hosts: Vec<String>,
+    /// Hosts that are not.
+    bypass: Vec<String>,
+}
+
+impl Proxied {
+    /// Reads it, unless nobody would be asked through it.
+    fn choose(lookup: Lookup<'_>, rules: &[(&str, Provider)]) -> Result<Option<Self>, EnvironmentError> {
+        let Some(proxy) = ProxyVariables::read(lookup)? else { return Ok(None) };
+        let (through, around): (Vec<_>, Vec<_>) =
+            rules.iter().map(|(_, provider)| &provider.address).partition(|address| proxy.is_for(address));
+        let hosts =
+            |addresses: Vec<&BaseUrl>| addresses.into_iter().map(|url| url.host.to_string()).collect();
+        let (hosts, bypass): (Vec<String>, Vec<String>) = (hosts(through), hosts(around));
+        Ok((!hosts.is_empty()).then_some(Self { proxy, hosts, bypass }))
+    }
+
+    fn note(&self) -> String {
+        let ProxyVariables { variable, address, .. } = &self.proxy;
+        format!("{}: through the proxy {address} of {variable}", self.hosts.join(", "))
+    }
+
+    /// Appends the GatewayConfig, and the Secret if the proxy asks who comes.
+    fn write(&self, text: &mut String) {
+        let ProxyVariables { variable, address, is_secure, has_credential, .. } = &self.proxy;
+        let mut annotations = Vec::new();
+        if *is_secure {
+            annotations.push("tollgate.dev/forward-proxy-tls: System".to_owned());
+        }
+        if *has_credential {
+            annotations.push("tollgate.dev/forward-proxy-secret: tollgate-proxy".to_owned());
+        }
+        if !self.bypass.is_empty() {
+            annotations
+                .push(format!("tollgate.dev/forward-proxy-bypass: {}", quoted(&self.bypass.join(","))));
+        }
+        let annotations = match annotations.join(", ") {
+            none if none.is_empty() => none,
+            some => format!(", annotations: {{{some}}}"),
+        };
+        let _ = write!(
+            text,
+            "\
+---
+apiVersion: aigateway.envoyproxy.io/v1beta1
+kind: GatewayConfig
+metadata: {{name: tollgate, namespace: default{annotations}}}
+spec: {{forwardProxy: {{address: {}}}}}
+",
+            quoted(address)
+        );
+        if *has_credential {
+            let _ = write!(
+                text,
+                "\
+---
+apiVersion: v1
+kind: Secret
+metadata:
+  name: tollgate-proxy
+  namespace: default
+  annotations: {{substitution.aigw.run/env/url: {variable}}}
+"
+            );
+        }
+    }
+}
+
 /// The Gateway and the route.
-fn front(rules: &[(&str, Provider)]) -> String {
+fn front(rules: &[(&str, Provider)], proxy: Option<&Proxied>) -> String {
     let mut text = String::from(
         "\
 apiVersion: gateway.networking.k8s.io/v1
@@ -192,7 +271,21 @@ spec: {controllerName: gateway.envoyproxy.io/gatewayclass-controller}
 ---
 apiVersion: gateway.networking.k8s.io/v1
 kind: Gateway
-metadata: {name: tollgate, namespace: default}
+",
+    );
+    text.push_str(match proxy {
+        None => "metadata: {name: tollgate, namespace: default}\n",
+        Some(_) => {
+            "\
+metadata:
+  name: tollgate
+  namespace: default
+  annotations: {aigateway.envoyproxy.io/gateway-config: tollgate}
+"
+        }
+    });
+    text.push_str(
+        "\
 spec:
   gatewayClassName: tollgate
   listeners:

@@ -2,16 +2,22 @@
 
 use std::collections::BTreeMap;
 
-use tollgate_config::bundle::{ForwardProxy, ProxyCredential, SecretRef};
-use tollgate_manifest::GatewayConfigSpec;
+use tollgate_config::bundle::{ForwardProxy, ProxyCredential, SecretRef, Trust};
+use tollgate_manifest::{GatewayConfigSpec, LocalObjectReference};
 
 use crate::findings::{Findings, Unresolved};
 use crate::gateway::PlannedListener;
 use crate::index::{Index, Item};
-use crate::remote_secret;
+use crate::{remote_secret, upstream_tls};
 
-/// Name of a Secret beside the GatewayConfig, with the name and the password that the proxy is shown.
+/// Name of a Secret beside the GatewayConfig, with the name and the password that the proxy is shown: each by itself, or in an address.
 const CREDENTIAL: &str = "tollgate.dev/forward-proxy-secret";
+
+/// Whom to trust as the proxy, which is spoken to with TLS then: `System`, or the name of a ConfigMap beside the GatewayConfig with `ca.crt`.
+const TLS: &str = "tollgate.dev/forward-proxy-tls";
+
+/// What [`TLS`] says for the authorities of the system. It is no name that a ConfigMap can have.
+const SYSTEM: &str = "System";
 
 /// Hosts that are reached without it, with commas between them: exact, or `*.` and a suffix.
 const BYPASS: &str = "tollgate.dev/forward-proxy-bypass";
@@ -19,6 +25,9 @@ const BYPASS: &str = "tollgate.dev/forward-proxy-bypass";
 /// The keys of the Secret, as Kubernetes has them in the type `kubernetes.io/basic-auth`.
 const USERNAME: &str = "username";
 const PASSWORD: &str = "password";
+
+/// The key of a Secret that has both in an address.
+const ADDRESS: &str = "url";
 
 /// The proxy of `config`, if it names one.
 ///
@@ -31,7 +40,7 @@ pub(crate) fn resolve(
 ) -> Result<Option<ForwardProxy>, String> {
     let annotation = |name| config.metadata.annotations.get(name).map(String::as_str);
     let Some(written) = &config.spec.forward_proxy else {
-        for name in [CREDENTIAL, BYPASS] {
+        for name in [CREDENTIAL, TLS, BYPASS] {
             if annotation(name).is_some() {
                 findings.warning(&config.id, annotated(name), "has no effect without spec.forwardProxy");
             }
@@ -47,14 +56,15 @@ pub(crate) fn resolve(
     });
     let credential =
         annotation(CREDENTIAL).map(|name| credential(index, config, name.trim(), findings)).transpose();
+    let tls = annotation(TLS).map(|name| trust(index, config, name.trim(), findings)).transpose();
     let (host, port) = address?;
-    Ok(Some(ForwardProxy { host, port, credential: credential?, bypass: bypass? }))
+    Ok(Some(ForwardProxy { host, port, tls: tls?, credential: credential?, bypass: bypass? }))
 }
 
 /// The proxies of `listeners`, by their names.
 pub(crate) fn by_listener(listeners: &[PlannedListener<'_>]) -> BTreeMap<String, ForwardProxy> {
     let of_one = |listener: &PlannedListener<'_>| {
-        let proxy = listener.proxy.clone()?;
+        let proxy = listener.config.proxy.clone()?;
         Some(listener.names.clone().into_iter().map(move |name| (name, proxy.clone())))
     };
     listeners.iter().filter_map(of_one).flatten().collect()
@@ -91,6 +101,20 @@ fn bypass(text: &str) -> Result<Vec<String>, String> {
     Ok(names)
 }
 
+fn trust(
+    index: &Index<'_>,
+    config: &Item<'_, GatewayConfigSpec>,
+    name: &str,
+    findings: &mut Findings,
+) -> Result<Trust, String> {
+    if name == SYSTEM {
+        return Ok(Trust::System);
+    }
+    let (group, kind) = (String::new(), "ConfigMap".to_owned());
+    let authorities = [LocalObjectReference { group, kind, name: name.to_owned() }];
+    upstream_tls::trust(index, &config.id, &annotated(TLS), &authorities, findings)
+}
+
 fn credential(
     index: &Index<'_>,
     config: &Item<'_, GatewayConfigSpec>,
@@ -98,24 +122,26 @@ fn credential(
     findings: &mut Findings,
 ) -> Result<ProxyCredential, String> {
     let namespace = &config.id.namespace;
+    let reference =
+        |key: &str| SecretRef { namespace: namespace.clone(), name: name.to_owned(), key: key.to_owned() };
     let found = match index.secrets.get(namespace, name) {
         None => Err(format!("no Secret \"{namespace}/{name}\"")),
-        Some(secret) => match remote_secret::read(secret.spec) {
-            Ok(None) => match [USERNAME, PASSWORD].iter().find(|key| !secret.spec.data.contains_key(**key)) {
-                Some(key) => Err(format!("Secret \"{namespace}/{name}\" has no key {key:?}")),
-                None => Ok(()),
-            },
-            Ok(Some(_)) | Err(_) => {
-                Err("values that AWS Secrets Manager keeps are not served here".to_owned())
+        Some(secret) if !matches!(remote_secret::read(secret.spec), Ok(None)) => {
+            Err("values that AWS Secrets Manager keeps are not served here".to_owned())
+        }
+        Some(secret) if secret.spec.data.contains_key(ADDRESS) => {
+            Ok(ProxyCredential::Address(reference(ADDRESS)))
+        }
+        Some(secret) => match [USERNAME, PASSWORD].iter().find(|key| !secret.spec.data.contains_key(**key)) {
+            Some(key) => Err(format!("Secret \"{namespace}/{name}\" has no key {key:?}")),
+            None => {
+                Ok(ProxyCredential::Pair { username: reference(USERNAME), password: reference(PASSWORD) })
             }
         },
     };
     found.inspect_err(|message| {
         findings.unresolved(&config.id, annotated(CREDENTIAL), Unresolved::ValueNotFound, message.clone());
-    })?;
-    let reference =
-        |key: &str| SecretRef { namespace: namespace.clone(), name: name.to_owned(), key: key.to_owned() };
-    Ok(ProxyCredential { username: reference(USERNAME), password: reference(PASSWORD) })
+    })
 }
 
 #[cfg(test)]

@@ -4,20 +4,16 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use tollgate_config::bundle;
-use tollgate_manifest::{
-    ClientTrafficPolicySpec, GatewayConfigSpec, GatewayListener, GatewaySpec, ProtocolType, TlsMode,
-};
+use tollgate_manifest::{ClientTrafficPolicySpec, GatewayListener, GatewaySpec, ProtocolType, TlsMode};
 
 use crate::findings::Findings;
+use crate::gateway_config::{GatewayConfig, GatewayConfigs};
 use crate::grant;
 use crate::index::{Index, Item};
-use crate::{client_traffic, forward_proxy, listener_tls};
+use crate::{client_traffic, listener_tls};
 
 /// The controller whose GatewayClasses are ours: the name that manifests for Envoy AI Gateway have already.
 const CONTROLLER: &str = "gateway.envoyproxy.io/gatewayclass-controller";
-
-/// The annotation of a Gateway that names its GatewayConfig.
-const GATEWAY_CONFIG: &str = "aigateway.envoyproxy.io/gateway-config";
 
 /// Where requests are taken when there is no Gateway at all.
 const DEFAULT_PORT: u16 = 1975;
@@ -31,8 +27,8 @@ pub(crate) struct PlannedListener<'a> {
     pub(crate) hostname: Option<String>,
     /// Names of the listeners in the bundle: one for each address.
     pub(crate) names: Vec<String>,
-    /// The proxy through which backends of models are reached for what comes through it.
-    pub(crate) proxy: Option<bundle::ForwardProxy>,
+    /// What the Gateway's GatewayConfig says for what comes through it.
+    pub(crate) config: GatewayConfig<'a>,
     /// Why nothing that comes through it can be served, if so.
     pub(crate) broken: Option<String>,
 }
@@ -42,7 +38,6 @@ pub(crate) struct PlannedListener<'a> {
 pub(crate) struct Origin<'a> {
     pub(crate) gateway: &'a Item<'a, GatewaySpec>,
     pub(crate) listener: &'a GatewayListener,
-    pub(crate) config: Option<&'a Item<'a, GatewayConfigSpec>>,
 }
 
 /// All listeners, as resolved and as written.
@@ -55,6 +50,7 @@ pub(crate) struct Listeners<'a> {
 /// Plans the listeners of every Gateway that is ours.
 pub(crate) fn listeners<'a>(
     index: &'a Index<'a>,
+    configs: &GatewayConfigs<'a>,
     default_address: IpAddr,
     findings: &mut Findings,
 ) -> Listeners<'a> {
@@ -73,17 +69,11 @@ pub(crate) fn listeners<'a>(
             continue;
         }
         let addresses = addresses(gateway, default_address, findings);
-        let config = config(index, gateway, findings);
+        let config = configs.of(index, gateway, findings);
         for (at, listener) in gateway.spec.listeners.iter().enumerate() {
-            let origin = Origin { gateway, listener, config };
-            listeners.add(
-                index,
-                origin,
-                at,
-                &addresses,
-                policies.effective(gateway, &listener.name),
-                findings,
-            );
+            let origin = Origin { gateway, listener };
+            let policy = policies.effective(gateway, &listener.name);
+            listeners.add(index, origin, at, (&addresses, &config, policy), findings);
         }
     }
     listeners
@@ -153,22 +143,12 @@ fn addresses(gateway: &Item<'_, GatewaySpec>, default: IpAddr, findings: &mut Fi
     addresses
 }
 
-/// The GatewayConfig that `gateway` names, in its own namespace.
-fn config<'a>(
-    index: &'a Index<'a>,
-    gateway: &Item<'a, GatewaySpec>,
-    findings: &mut Findings,
-) -> Option<&'a Item<'a, GatewayConfigSpec>> {
-    let name = gateway.metadata.annotations.get(GATEWAY_CONFIG)?;
-    let config = index.gateway_configs.get(&gateway.id.namespace, name);
-    let is_invalid = index.is_invalid(grant::GATEWAY_CONFIG, &gateway.id.namespace, name);
-    if config.is_none() && !is_invalid {
-        let path = format!("metadata.annotations[{GATEWAY_CONFIG:?}]");
-        let message = format!("no GatewayConfig {name:?} in namespace {:?}", gateway.id.namespace);
-        findings.error(&gateway.id, path, message);
-    }
-    config
-}
+/// What is said for a listener elsewhere: where it listens, by its GatewayConfig, and by its policy.
+type Said<'s, 'a> = (
+    &'s [IpAddr],
+    &'s Result<GatewayConfig<'a>, String>,
+    Result<Option<&'s Item<'a, ClientTrafficPolicySpec>>, String>,
+);
 
 impl<'a> Listeners<'a> {
     /// Adds the listener that takes requests when there is no Gateway.
@@ -186,7 +166,7 @@ impl<'a> Listeners<'a> {
             origin: None,
             hostname: None,
             names: vec![name],
-            proxy: None,
+            config: GatewayConfig::default(),
             broken: None,
         });
     }
@@ -197,18 +177,12 @@ impl<'a> Listeners<'a> {
         index: &'a Index<'a>,
         origin: Origin<'a>,
         at: usize,
-        addresses: &[IpAddr],
-        policy: Result<Option<&Item<'a, ClientTrafficPolicySpec>>, String>,
+        (addresses, config, policy): Said<'_, 'a>,
         findings: &mut Findings,
     ) {
         let Some(tls) = tls(index, origin, at, findings) else { return };
         let hostname = origin.listener.hostname.as_ref().map(|name| name.to_ascii_lowercase());
-        let config = origin.config.map(|config| forward_proxy::resolve(index, config, findings));
-        let (proxy, unreachable) = match config.unwrap_or(Ok(None)) {
-            Ok(proxy) => (proxy, None),
-            Err(message) => (None, Some(format!("forward proxy: {message}"))),
-        };
-        let broken = policy.as_ref().err().cloned().or(unreachable);
+        let broken = policy.as_ref().err().or(config.as_ref().err()).cloned();
         let request_body_bytes_max = client_traffic::request_body_bytes_max(policy.ok().flatten());
         let full_name = format!("{}/{}", origin.gateway.full_name(), origin.listener.name);
         let mut names = Vec::new();
@@ -230,7 +204,8 @@ impl<'a> Listeners<'a> {
             names.push(name);
         }
         if !names.is_empty() {
-            self.planned.push(PlannedListener { origin: Some(origin), hostname, names, proxy, broken });
+            let config = config.clone().unwrap_or_default();
+            self.planned.push(PlannedListener { origin: Some(origin), hostname, names, config, broken });
         }
     }
 
@@ -285,17 +260,6 @@ fn tls(
             findings.error(gateway, path, "expected HTTP or HTTPS, the only protocols that are served");
             None
         }
-    }
-}
-
-/// What a GatewayConfig has that the embedded data plane does not serve.
-pub(crate) fn check_configs(index: &Index<'_>, findings: &mut Findings) {
-    for config in index.gateway_configs.iter() {
-        if config.spec.ext_proc.is_some() {
-            findings.warning(&config.id, "spec.extProc", "has an effect on the Envoy data plane only");
-        }
-        // Also of those that no Gateway names, so that mistakes show before they are used. They are told with its name.
-        let _ = forward_proxy::resolve(index, config, findings);
     }
 }
 

@@ -18,6 +18,7 @@ pub mod envoy;
 mod findings;
 mod forward_proxy;
 mod gateway;
+mod gateway_config;
 mod grant;
 mod index;
 mod invalid;
@@ -26,6 +27,7 @@ mod listener_tls;
 mod mutation;
 mod plain_filter;
 mod plain_route;
+mod proxy_variables;
 mod quota;
 mod rate_limit;
 mod remote_secret;
@@ -49,6 +51,7 @@ use backend::PlainBackends;
 use backend_traffic::TrafficPolicies;
 use budget::Budgets;
 use findings::Findings;
+use gateway_config::GatewayConfigs;
 use index::Index;
 use plain_route::PlainRoutes;
 use quota::Quotas;
@@ -70,12 +73,8 @@ pub struct Plan {
 pub fn plan(world: &World) -> Plan {
     let mut findings = Findings::default();
     let index = Index::new(world, &mut findings);
-    let listeners = gateway::listeners(&index, world.default_address, &mut findings);
-    gateway::check_configs(&index, &mut findings);
-    for config in index.gateway_configs.iter() {
-        let costs = &config.spec.global_llm_request_costs;
-        cost::check(&config.id, "spec.globalLLMRequestCosts", costs, &mut findings);
-    }
+    let configs = GatewayConfigs::resolve(&index, &mut findings);
+    let listeners = gateway::listeners(&index, &configs, world.default_address, &mut findings);
     let quotas = Quotas::resolve(&index, &mut findings);
     let backends = backend::backends(&index, &quotas, &mut findings);
     let traffic = TrafficPolicies::resolve(&index, &mut findings);

@@ -84,13 +84,12 @@ impl<'a> Routes<'a> {
 
     fn defaults(&self, listener: &PlannedListener<'a>) -> Defaults<'a> {
         let Some(origin) = listener.origin.as_ref() else { return Defaults::default() };
-        let costs = origin.config.map_or(&[][..], |config| &config.spec.global_llm_request_costs);
         Defaults {
             policy: self.traffic.of_listener(origin),
             budgets: self.budgets.of_listener(origin),
             access: self.access.of_listener(origin),
-            costs,
-            proxy: listener.proxy.clone(),
+            costs: listener.config.costs,
+            proxy: listener.config.proxy.clone(),
             broken: listener.broken.clone(),
         }
     }

@@ -174,7 +174,7 @@ fn server_name(backend: &Item<'_, BackendSpec>, sni: Option<&str>) -> Result<Str
 }
 
 /// The authorities in `references`; those of the system when there are none.
-fn trust(
+pub(crate) fn trust(
     index: &Index<'_>,
     object: &ObjectId,
     path: &str,

@@ -5,6 +5,7 @@
 
 pub mod bench_mock;
 pub mod continuing;
+pub mod forward_proxy;
 mod http;
 pub mod load;
 pub mod mock;

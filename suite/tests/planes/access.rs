@@ -43,7 +43,7 @@ fn client(id: &str) -> ApiClient {
     ApiClient { key: reference(id), principal }
 }
 
-fn api_keys(ids: &[&str]) -> Access {
+pub(crate) fn api_keys(ids: &[&str]) -> Access {
     let api_keys = ApiKeys {
         clients: ids.iter().map(|id| client(id)).collect(),
         places: vec![

@@ -12,6 +12,7 @@ use tollgate_config::bundle::{
     OnStoreFailure, Rule, Schema, TextMatch, Window,
 };
 use tollgate_effects::Secrets;
+use tollgate_effects::quota::Quotas;
 use tollgate_ledger::usage::{Query, Report, Source};
 use tollgate_ledger::{IndexPlace, Ledger, Options};
 use tollgate_suite::{
@@ -169,7 +170,8 @@ impl Books {
         configuration.routes[0].rules.extend(rules);
         let secrets: Secrets =
             [(secret_ref(), Secret::new("key-of-a-test".to_owned()))].into_iter().collect();
-        let tested = Tested::start_recorded(configuration, secrets, Arc::clone(&ledger));
+        let journal = Arc::clone(&ledger);
+        let tested = Tested::start_recorded(configuration, secrets, journal, &Quotas::default());
         Self { mocks, tested, ledger, folder }
     }
 

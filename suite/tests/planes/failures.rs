@@ -200,6 +200,31 @@ fn f15_malformed_events_pass_through_a_splice() {
 }
 
 #[test]
+fn f15_malformed_events_are_passed_over_or_end_a_translated_stream() {
+    let junk = "data: {not json\n\n".to_owned();
+    let misshapen = "data: {\"id\":\"c1\",\"choices\":7}\n\n".to_owned();
+    for (broken, ends_well) in [(junk, true), (misshapen, false)] {
+        let pause = Act::Pause(Duration::from_millis(50));
+        let rest = [broken, stream_end()].map(|text| Act::Write(chunk(&text)));
+        let end = [&[pause][..], &rest, &[Act::Write(last_chunk())]].concat();
+        let backend = answering(streaming(&[delta("hi")], &end));
+        let tested = serving(&backend);
+        let text =
+            r#"{"model":"m","max_tokens":5,"stream":true,"messages":[{"role":"user","content":"hi"}]}"#;
+        let request = chat_request(text).replace("/v1/chat/completions", "/anthropic/v1/messages");
+        let stream = body(&tested.send(&request));
+        assert!(stream.contains(r#""text":"hi""#) && !stream.contains("not json"), "{stream}");
+        assert_eq!(stream.contains("event: message_stop"), ends_well, "{stream}");
+        assert_eq!(stream.contains("event: error"), !ends_well, "{stream}");
+        let line = &tested.log_lines(1)[0];
+        let expected = if ends_well { "complete" } else { "error" };
+        assert_eq!(line["tollgate.outcome"], expected, "{line}");
+        let is_counted = tested.metrics().contains("kind=\"unreadable_event\"");
+        assert_eq!(is_counted, ends_well, "{}", tested.metrics());
+    }
+}
+
+#[test]
 fn f17_a_client_that_leaves_takes_the_backend_with_it() {
     let backend = answering(streaming(&[delta("hi")], &[Act::AwaitClose]));
     let tested = serving(&backend);

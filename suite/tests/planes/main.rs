@@ -8,6 +8,8 @@
 )]
 
 mod access;
+mod admission;
+mod bugs;
 mod clouds;
 mod conservation;
 mod costs;

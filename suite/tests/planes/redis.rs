@@ -1,6 +1,8 @@
-//! Counters that gateways share, in a real Redis: what clients see while it is there, silent, or gone.
+//! Counters that gateways share, in a real Redis: what clients see while it is there, silent, or gone. Row F20 of the failure
+//! matrix.
 
 use std::net::{Ipv4Addr, TcpStream};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,29 +10,37 @@ use std::time::{Duration, Instant};
 use tollgate_config::bundle::{Enforcement, Limit, OnStoreFailure};
 use tollgate_effects::quota::{Quotas, RedisPlace, RedisSettings};
 use tollgate_suite::{
-    Act, CHAT, PATIENCE, ScriptedBackend, Tested, bundle, completion, free_port, header, openai, sized,
-    status,
+    Act, Beside, CHAT, PATIENCE, STREAM, ScriptedBackend, Tested, bundle, chat_request, completion,
+    free_port, header, openai, sized, status,
 };
 
 use crate::limits::{good, limit, limited, total};
 
-/// A Redis, which ends with the test.
-struct Redis {
+/// How long a gateway waits for it: as usual, and as long as none that is there takes, on a machine that does much else.
+const HASTY: Duration = Duration::from_millis(50);
+pub(crate) const PATIENT: Duration = Duration::from_secs(2);
+
+/// A Redis, which ends with the test, and forgets nothing when it is killed before.
+pub(crate) struct Redis {
     child: Child,
     port: u16,
+    folder: tempfile::TempDir,
 }
 
 impl Redis {
-    fn start() -> Self {
-        let port = free_port();
-        let mut redis = Self { child: Self::spawn(port), port };
+    pub(crate) fn start() -> Self {
+        let (port, folder) = (free_port(), tempfile::tempdir().expect("a folder"));
+        let mut redis = Self { child: Self::spawn(port, folder.path()), port, folder };
         redis.wait();
         redis
     }
 
-    fn spawn(port: u16) -> Child {
+    fn spawn(port: u16, folder: &Path) -> Child {
         Command::new("redis-server")
-            .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
+            .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", ""])
+            // What is written is safe from a kill at once.
+            .args(["--appendonly", "yes", "--appendfsync", "no", "--dir"])
+            .arg(folder)
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
@@ -50,24 +60,34 @@ impl Redis {
         assert!(Command::new("kill").args([name, &id]).status().expect("kill").success());
     }
 
-    fn end(&mut self) {
+    pub(crate) fn end(&mut self) {
         self.child.kill().expect("it is killed");
         self.child.wait().expect("it has ended");
     }
 
     fn restart_after_end(&mut self) {
-        self.child = Self::spawn(self.port);
+        self.child = Self::spawn(self.port, self.folder.path());
         self.wait();
     }
 
-    /// A gateway that counts there.
-    fn gateway(&self, limits: Vec<Limit>, backend: &ScriptedBackend) -> Tested {
+    /// The counters of a gateway that counts there, and waits for it so long.
+    pub(crate) fn quotas(&self, deadline: Duration) -> Quotas {
         let place = RedisPlace::parse(&format!("redis://127.0.0.1:{}", self.port)).expect("a place");
-        let quotas = Quotas::in_redis(&RedisSettings::new(place)).expect("counters");
+        let quotas =
+            Quotas::in_redis(&RedisSettings { deadline, ..RedisSettings::new(place) }).expect("counters");
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         assert!(runtime.block_on(quotas.up(PATIENCE)), "the Redis answers");
+        quotas
+    }
+
+    /// A gateway that counts there.
+    pub(crate) fn gateway(&self, limits: Vec<Limit>, backend: &ScriptedBackend) -> Tested {
+        Self::counting(&self.quotas(PATIENT), limits, backend)
+    }
+
+    fn counting(quotas: &Quotas, limits: Vec<Limit>, backend: &ScriptedBackend) -> Tested {
         let backends = vec![openai("b", backend.address)];
-        Tested::start_counting(bundle(free_port(), limited(limits), backends), &quotas)
+        Tested::start_counting(bundle(free_port(), limited(limits), backends), quotas)
     }
 }
 
@@ -129,9 +149,10 @@ fn a_reservation_is_never_passed_by_two_gateways() {
 #[test]
 fn a_redis_that_hangs_or_is_gone_holds_nobody_up() {
     let (mut redis, backend) = (Redis::start(), good());
-    let open = redis.gateway(vec![limit("open", 100, None)], &backend);
+    let hasty = |limit| Redis::counting(&redis.quotas(HASTY), vec![limit], &backend);
+    let open = hasty(limit("open", 100, None));
     let closing = Limit { on_store_failure: OnStoreFailure::Closed, ..limit("closed", 100, None) };
-    let closed = redis.gateway(vec![closing], &backend);
+    let closed = hasty(closing);
     assert_eq!((status(&open.chat(CHAT)), status(&closed.chat(CHAT))), (200, 200));
     for silence in ["hung", "gone"] {
         if silence == "hung" {
@@ -168,4 +189,44 @@ fn a_redis_that_hangs_or_is_gone_holds_nobody_up() {
         std::thread::sleep(Duration::from_millis(20));
     };
     assert_eq!(remaining(), Some((counted - 1).to_string()));
+}
+
+fn wait_until(what: &str, is_so: impl Fn() -> bool) {
+    let until = Instant::now() + PATIENCE;
+    while !is_so() {
+        assert!(Instant::now() < until, "not in time: {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// The client of a stream that is settled while the Redis is dead sees nothing of it, and its use is counted when the Redis is back.
+#[test]
+fn f20_what_is_settled_while_the_store_is_dead_is_counted_when_it_is_back() {
+    let mut redis = Redis::start();
+    let document = vec![Act::Write(sized(200, "application/json", "", completion()))];
+    let backend = ScriptedBackend::start(vec![document.clone(), Beside::script(), document]);
+    let tested = redis.gateway(vec![limit("tokens", 1000, total())], &backend);
+    let waiting = || tested.metric("tollgate_quota_settlements_waiting");
+    assert_eq!(status(&tested.chat(CHAT)), 200);
+    backend.request();
+    tested.log_lines(1);
+    wait_until("the document is counted", || waiting() == 0);
+
+    let stream = Beside::start(&tested, &backend, &chat_request(STREAM));
+    redis.end();
+    stream.is_whole();
+    let line = &tested.log_lines(2)[1];
+    assert_eq!(line["tollgate.outcome"], "complete", "{line}");
+    assert_eq!(line["gen_ai.usage.total_tokens"], 18, "{line}");
+    assert_eq!(waiting(), 1, "{}", tested.metrics());
+
+    redis.restart_after_end();
+    wait_until("the stream is counted", || waiting() == 0);
+    for reason in ["full", "expired", "refused", "ended"] {
+        let series = format!("tollgate_quota_unsettled_total{{reason=\"{reason}\",unit=\"tokens\"}}");
+        assert_eq!(tested.metric(&series), 0, "{reason}");
+    }
+    assert_eq!(tested.metric("tollgate_quota_settled_total{unit=\"tokens\"}"), 36);
+    let next = tested.chat(CHAT);
+    assert_eq!(header(&next, "x-ratelimit-remaining"), Some("964"), "{next}");
 }

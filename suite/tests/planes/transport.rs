@@ -22,8 +22,8 @@ pub(crate) const NAME: &str = "models.test";
 
 /// A certificate for one name, which is its own authority.
 pub(crate) struct Identity {
-    certificate: String,
-    key: String,
+    pub(crate) certificate: String,
+    pub(crate) key: String,
 }
 
 impl Identity {

@@ -56,6 +56,7 @@ Without PATH, $TOLLGATE_CONFIG is the path. Without that, the environment is the
   OPENAI_API_KEY         with OPENAI_BASE_URL, OPENAI_ORG_ID, OPENAI_PROJECT_ID
   ANTHROPIC_API_KEY      with ANTHROPIC_BASE_URL
   AZURE_OPENAI_API_KEY   with AZURE_OPENAI_ENDPOINT, OPENAI_API_VERSION
+  HTTPS_PROXY            with NO_PROXY: the way to those that are asked with https://
 
 An object that cannot be served is told at the start, and requests for it get an error; it does
 not keep others from being served.
@@ -272,6 +273,16 @@ pub(crate) struct CheckArguments {
     /// Let a warning fail the check too
     #[arg(long)]
     pub(crate) deny_warnings: bool,
+    /// What is to serve it: embedded, or envoy, which cannot do everything
+    #[arg(
+        long,
+        value_name = "PLANE",
+        hide_possible_values = true,
+        env = "TOLLGATE_DATA_PLANE",
+        hide_env_values = true,
+        default_value = "embedded"
+    )]
+    pub(crate) data_plane: Plane,
     /// How to tell what was found: text with the lines in question, or json
     #[arg(long, short, value_name = "FORMAT", hide_possible_values = true, default_value = "text")]
     pub(crate) output: Output,

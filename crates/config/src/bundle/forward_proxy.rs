@@ -2,15 +2,18 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Bundle, Endpoint, Route, SecretRef};
+use super::{Bundle, Endpoint, Route, SecretRef, Trust};
 
-/// An HTTP proxy, reached in cleartext.
+/// An HTTP proxy.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ForwardProxy {
     /// Host name or address, an IPv6 address without brackets.
     pub host: String,
     /// Port.
     pub port: u16,
+    /// Whom to trust as the proxy, where it is spoken to with TLS; else that is in clear text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<Trust>,
     /// How the gateway proves itself to the proxy, if it does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credential: Option<ProxyCredential>,
@@ -19,13 +22,29 @@ pub struct ForwardProxy {
     pub bypass: Vec<String>,
 }
 
-/// Name and password, as the scheme Basic has them (RFC 7617).
+/// Where name and password are, for the scheme Basic (RFC 7617).
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct ProxyCredential {
-    /// The name.
-    pub username: SecretRef,
-    /// The password.
-    pub password: SecretRef,
+#[serde(rename_all = "snake_case")]
+pub enum ProxyCredential {
+    /// Each by itself.
+    Pair {
+        /// The name.
+        username: SecretRef,
+        /// The password.
+        password: SecretRef,
+    },
+    /// Both in an address of the proxy, as variables of the environment have it: `http://name:password@host:port`, percent-encoded.
+    Address(SecretRef),
+}
+
+impl ProxyCredential {
+    /// The values that it refers to.
+    pub fn secrets(&self) -> Vec<&SecretRef> {
+        match self {
+            Self::Pair { username, password } => vec![username, password],
+            Self::Address(address) => vec![address],
+        }
+    }
 }
 
 impl ForwardProxy {
@@ -42,11 +61,15 @@ impl ForwardProxy {
             Endpoint::Ip { address, port } => (address.to_string(), format!("{address}:{port}")),
             Endpoint::Unix { .. } => return None,
         };
-        let is_bypassed = |name: &String| match name.strip_prefix('*') {
+        (!self.is_bypassed(&host)).then_some(destination)
+    }
+
+    /// Whether `host`, a name in lower case or an address, is reached without it.
+    pub fn is_bypassed(&self, host: &str) -> bool {
+        self.bypass.iter().any(|name| match name.strip_prefix('*') {
             Some(suffix) => host.len() > suffix.len() && host.ends_with(suffix),
-            None => *name == host,
-        };
-        (!self.bypass.iter().any(is_bypassed)).then_some(destination)
+            None => name == host,
+        })
     }
 }
 
@@ -65,6 +88,7 @@ mod tests {
         ForwardProxy {
             host: "proxy.example.com".to_owned(),
             port: 3128,
+            tls: None,
             credential: None,
             bypass: bypass.iter().map(|name| (*name).to_owned()).collect(),
         }

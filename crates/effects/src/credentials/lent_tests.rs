@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use tollgate_config::bundle::{
-    AwsSource, AzureIdentity, AzureSource, ClientId, Credential, CredentialKind, Limits, OidcClient, Schema,
-    SecretRef,
+    AwsSource, AzureIdentity, AzureSource, ClientId, Credential, CredentialKind, Limits, Mutation,
+    OidcClient, OnLoss, ProxyCredential, Retry, Route, Rule, Schema, SecretRef, Target, Timeouts,
 };
-use tollgate_terms::BackendName;
+use tollgate_terms::{BackendName, RouteName};
 
 use super::service::{Reply, Seen, Service, client, environment};
 use super::*;
@@ -40,6 +40,16 @@ fn azure(source: AzureSource) -> CredentialSource {
 
 /// What a request shows of a credential from `source`, or that there is none.
 async fn shown(source: CredentialSource, secrets: &Secrets, variables: &[(&str, &str)]) -> String {
+    shown_behind(None, source, secrets, variables).await
+}
+
+/// The same, where routes lead to the backend through a proxy.
+async fn shown_behind(
+    proxy: Option<ForwardProxy>,
+    source: CredentialSource,
+    secrets: &Secrets,
+    variables: &[(&str, &str)],
+) -> String {
     let backend = Backend {
         name: BackendName::new("default/a".to_owned()),
         schema: Schema::Plain,
@@ -59,6 +69,8 @@ async fn shown(source: CredentialSource, secrets: &Secrets, variables: &[(&str, 
     };
     let bundle = Bundle {
         backends: [(backend.name.clone(), backend.clone())].into_iter().collect(),
+        routes: vec![route_to(&backend.name)],
+        forward_proxies: proxy.into_iter().map(|proxy| ("l".to_owned(), proxy)).collect(),
         ..Bundle::default()
     };
     let around = Surroundings { environment: environment(variables), client: client() };
@@ -71,6 +83,37 @@ async fn shown(source: CredentialSource, secrets: &Secrets, variables: &[(&str, 
         None => "none".to_owned(),
         Some(Proof::Secret(secret)) => secret.expose().to_owned(),
         Some(Proof::Keys(keys)) => format!("{} {}", keys.id.expose(), keys.secret.expose()),
+    }
+}
+
+fn route_to(backend: &BackendName) -> Route {
+    let target = Target {
+        backend: backend.clone(),
+        priority: 0,
+        weight: 1,
+        model_override: None,
+        mutation: Mutation::default(),
+    };
+    let rule = Rule {
+        name: None,
+        matches: Vec::new(),
+        targets: vec![target],
+        timeouts: Timeouts::default(),
+        retry: Retry::default(),
+        limits: Vec::new(),
+        models_owned_by: String::new(),
+        models_created_at: 0,
+        access: None,
+        broken: None,
+    };
+    Route {
+        name: RouteName::new("default/r"),
+        listeners: vec!["l".to_owned()],
+        hostnames: Vec::new(),
+        created_at: 0,
+        rules: vec![rule],
+        costs: Vec::new(),
+        on_loss: OnLoss::default(),
     }
 }
 
@@ -143,4 +186,39 @@ async fn an_application_of_azure_gets_a_token_in_every_way() {
 async fn a_secret_that_is_not_there_is_told_at_once() {
     let source = azure(AzureSource::ClientSecret(reference("absent")));
     assert_eq!(shown(source, &secrets(), &[]).await, "none");
+}
+
+#[tokio::test]
+async fn a_token_is_fetched_through_the_proxy_to_its_backend() {
+    let answer = |seen: &Seen| match seen.path.as_str() {
+        "http://entra.invalid/tenant/oauth2/v2.0/token" | "/tenant/oauth2/v2.0/token" => {
+            Reply::new(200, r#"{"access_token":"for-us","expires_in":3600}"#)
+        }
+        _ => Reply::new(404, ""),
+    };
+    let (through, around) = (Service::start(answer).await, Service::start(answer).await);
+    let (host, port) = through.host().rsplit_once(':').expect("a port");
+    let credential = ProxyCredential::Pair { username: reference("user"), password: reference("password") };
+    let proxy = ForwardProxy {
+        host: host.to_owned(),
+        port: port.parse().expect("a port"),
+        tls: None,
+        credential: Some(credential),
+        bypass: vec!["127.0.0.1".to_owned()],
+    };
+    let values = ["user", "password"].map(|key| (reference(key), Secret::new(key.to_owned())));
+    let known = secrets().with(values.into_iter().collect());
+    let source = || azure(AzureSource::ClientSecret(reference("client-secret")));
+    let shown = async |secrets: &Secrets, authority: &str| {
+        let variables = [("AZURE_AUTHORITY_HOST", authority)];
+        shown_behind(Some(proxy.clone()), source(), secrets, &variables).await
+    };
+    assert_eq!(shown(&known, "http://entra.invalid").await, "for-us");
+    let seen = through.only();
+    assert_eq!(seen.header("proxy-authorization"), "Basic dXNlcjpwYXNzd29yZA==");
+    // What bypasses the proxy is asked itself, and nobody where the proxy cannot be.
+    assert_eq!(shown(&known, &around.url).await, "for-us");
+    assert_eq!(around.only().path, "/tenant/oauth2/v2.0/token");
+    assert_eq!(shown(&secrets(), &around.url).await, "known");
+    assert_eq!((through.seen().len(), around.seen().len()), (1, 1));
 }

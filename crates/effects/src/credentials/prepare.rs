@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
-use tollgate_config::bundle::{AwsSource, CredentialSource, Proof, profile_keys};
+use tollgate_config::bundle::{
+    AwsSource, CredentialSource, ForwardProxy, Proof, ProxyCredential, profile_keys,
+};
 use tollgate_config::{Bundle, header_value};
 use tollgate_terms::Secret;
 
@@ -19,6 +21,8 @@ pub(super) struct Preparing<'a> {
     pub(super) bundle: &'a Bundle,
     pub(super) secrets: &'a Secrets,
     pub(super) before: Option<&'a Credentials>,
+    /// Those through which sources are asked.
+    pub(super) proxies: BTreeMap<CredentialSource, &'a ForwardProxy>,
     pub(super) held: BTreeMap<CredentialSource, Held>,
     pub(super) fetcher: Option<Fetcher>,
 }
@@ -48,7 +52,7 @@ impl Preparing<'_> {
     fn lent(&mut self, source: &CredentialSource) -> Option<Arc<Lent>> {
         // First, so that the keys that it is asked with are held on to when it is taken over.
         let chain = match self.is_remote(source) {
-            true => Some(self.default_chain()?),
+            true => Some(self.default_chain(source)?),
             false => None,
         };
         let fingerprint = self.fingerprint(source);
@@ -58,7 +62,14 @@ impl Preparing<'_> {
         if self.fetcher.is_none() {
             self.fetcher = Fetcher::of_process();
         }
-        let Fetcher { keeper, around } = self.fetcher.clone()?;
+        let Fetcher { keeper, mut around } = self.fetcher.clone()?;
+        if let Some(proxy) = self.proxies.get(source) {
+            let client = around.client.through(proxy, self.secrets);
+            let name = source::name(source);
+            // Not around the proxy, then.
+            around.client =
+                client.inspect_err(|error| tracing::error!(%error, "{name} is not asked")).ok()?;
+        }
         let remote = chain.map(|chain| Remote::of(source, self.bundle, chain));
         let endless = remote.as_ref().map_or(ENDLESS, Remote::refresh);
         let secrets = self.secrets.of(&source.secrets());
@@ -71,9 +82,12 @@ impl Preparing<'_> {
         Some(Arc::new(Lent { live, fingerprint }))
     }
 
-    /// The keys that AWS Secrets Manager is asked with.
-    fn default_chain(&mut self) -> Option<Arc<Lent>> {
+    /// The keys that AWS Secrets Manager is asked with for `wanting`.
+    fn default_chain(&mut self, wanting: &CredentialSource) -> Option<Arc<Lent>> {
         let source = CredentialSource::Aws(AwsSource::Environment);
+        if let Some(proxy) = self.proxies.get(wanting).copied() {
+            self.proxies.entry(source.clone()).or_insert(proxy);
+        }
         self.add(&source);
         match self.held.get(&source) {
             Some(Held::Lent(chain)) => Some(Arc::clone(chain)),
@@ -85,7 +99,7 @@ impl Preparing<'_> {
         source.secrets().into_iter().any(|reference| self.bundle.remote_secret(reference).is_some())
     }
 
-    /// Tells whether the values of the Secrets of `source` are others, or are kept elsewhere, without keeping them.
+    /// Tells whether the values of the Secrets of `source` are others, or are kept elsewhere, or have another way here, without keeping them.
     fn fingerprint(&self, source: &CredentialSource) -> [u8; 32] {
         let mut hash = Sha256::new();
         // With the length, so that no two texts are one.
@@ -101,6 +115,12 @@ impl Preparing<'_> {
                     add(&remote.id);
                     add(&remote.refresh.as_millis().to_string());
                 }
+            }
+        }
+        if let Some(proxy) = self.proxies.get(source) {
+            add(&format!("{proxy:?}"));
+            for reference in proxy.credential.iter().flat_map(ProxyCredential::secrets) {
+                add(self.secrets.get(reference).map(Secret::expose).unwrap_or_default());
             }
         }
         hash.finalize().into()

@@ -17,14 +17,17 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use rustls::crypto::aws_lc_rs;
 use rustls::{ClientConfig, RootCertStore};
-use rustls_pki_types::ServerName;
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, ServerName};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsConnector;
+use tollgate_config::bundle::{ForwardProxy, Trust};
 use tollgate_terms::Secret;
 
-use super::{Environment, IssueError, ServiceAnswer, error};
+use super::{Environment, IssueError, ServiceAnswer, basic_of, error};
+use crate::{Secrets, proxy_authorization};
 
 /// How long one request may take, with its connection.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -36,8 +39,25 @@ const BODY_BYTES_MAX: usize = 1 << 20;
 #[derive(Clone)]
 pub struct Client {
     tls: Arc<ClientConfig>,
-    proxy: Option<Uri>,
+    proxy: Option<Arc<Proxy>>,
     timeout: Duration,
+}
+
+/// A proxy that requests go through.
+struct Proxy {
+    address: Uri,
+    authorization: Option<HeaderValue>,
+    /// Whom to trust as the proxy.
+    tls: Arc<ClientConfig>,
+    /// What says of which hosts it is not asked, if something does.
+    configured: Option<ForwardProxy>,
+}
+
+impl Proxy {
+    fn is_for(&self, address: &Uri) -> bool {
+        let host = plain_host(address).to_ascii_lowercase();
+        !self.configured.as_ref().is_some_and(|configured| configured.is_bypassed(&host))
+    }
 }
 
 impl Client {
@@ -46,11 +66,7 @@ impl Client {
     /// # Errors
     /// Never with the cryptography that is built in.
     pub fn new(roots: RootCertStore) -> Result<Self, IssueError> {
-        let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-            .with_safe_default_protocol_versions()
-            .map_err(|error| IssueError::Misconfigured(error.to_string()))?;
-        let tls = builder.with_root_certificates(roots).with_no_client_auth();
-        Ok(Self { tls: Arc::new(tls), proxy: None, timeout: TIMEOUT })
+        Ok(Self { tls: trusting(roots)?, proxy: None, timeout: TIMEOUT })
     }
 
     /// A client that trusts the authorities of the system, or those that `SSL_CERT_FILE` names. If there are none,
@@ -80,9 +96,30 @@ impl Client {
             return Ok(self);
         };
         // The value may have a password in it, so that the message must do without.
-        let proxy = address(value)
-            .map_err(|_| IssueError::Misconfigured(format!("{name} holds no address of an HTTP proxy")))?;
-        Ok(Self { proxy: Some(proxy), ..self })
+        let misconfigured =
+            |_| IssueError::Misconfigured(format!("{name} holds no address of an HTTP proxy"));
+        let address = address(value).map_err(misconfigured)?;
+        let authority = address.authority().map(Authority::as_str).unwrap_or_default();
+        let authorization = basic_of(authority).map_err(misconfigured)?;
+        let tls = Arc::clone(&self.tls);
+        Ok(Self { proxy: Some(Arc::new(Proxy { address, authorization, tls, configured: None })), ..self })
+    }
+
+    /// The same client, but going through `proxy`, whose credential is in `secrets`.
+    ///
+    /// # Errors
+    /// [`IssueError::Misconfigured`] when the credential is not there, or nobody is trusted as the proxy.
+    pub(crate) fn through(self, proxy: &ForwardProxy, secrets: &Secrets) -> Result<Self, IssueError> {
+        let authorization = proxy_authorization(proxy, secrets)?;
+        let host = if proxy.host.contains(':') { format!("[{}]", proxy.host) } else { proxy.host.clone() };
+        let scheme = if proxy.tls.is_some() { "https" } else { "http" };
+        let address = address(&format!("{scheme}://{host}:{}", proxy.port))?;
+        let tls = match &proxy.tls {
+            None | Some(Trust::System) => Arc::clone(&self.tls),
+            Some(Trust::Pem(texts)) => trusting(authorities(texts)?)?,
+        };
+        let configured = Some(proxy.clone());
+        Ok(Self { proxy: Some(Arc::new(Proxy { address, authorization, tls, configured })), ..self })
     }
 
     /// The same client, without a proxy: for services that only this machine can reach.
@@ -144,9 +181,9 @@ impl Client {
         let host = HeaderValue::from_str(&host_and_port(request.uri()))?;
         request.headers_mut().insert(HOST, host);
         request.headers_mut().entry(ACCEPT).or_insert(HeaderValue::from_static("application/json"));
-        match &self.proxy {
+        match self.proxy_for(request.uri()) {
             Some(proxy) if request.uri().scheme() != Some(&Scheme::HTTPS) => {
-                if let Some(basic) = proxy_authorization(proxy)? {
+                if let Some(basic) = proxy.authorization.clone() {
                     request.headers_mut().insert(PROXY_AUTHORIZATION, basic);
                 }
             }
@@ -158,34 +195,56 @@ impl Client {
         Ok(request.map(Full::new))
     }
 
+    /// The proxy that is asked for `address`, if one is.
+    fn proxy_for(&self, address: &Uri) -> Option<&Proxy> {
+        self.proxy.as_deref().filter(|proxy| proxy.is_for(address))
+    }
+
     /// A connection on which requests for `address` can be written.
     async fn open(&self, address: &Uri) -> Result<BoxStream, BoxError> {
         let is_secure = address.scheme() == Some(&Scheme::HTTPS);
-        let Some(proxy) = &self.proxy else {
-            return self.connect(address).await;
+        let Some(proxy) = self.proxy_for(address) else {
+            return connect(address, &self.tls).await;
         };
-        let stream = self.connect(proxy).await?;
+        let stream = connect(&proxy.address, &proxy.tls).await?;
         if !is_secure {
             return Ok(stream);
         }
         let tunnel = tunnel(stream, proxy, address).await?;
-        self.secure(tunnel, address).await
+        secure(tunnel, address, &self.tls).await
     }
+}
 
-    async fn connect(&self, address: &Uri) -> Result<BoxStream, BoxError> {
-        let stream = TcpStream::connect((plain_host(address), port(address))).await?;
-        stream.set_nodelay(true)?;
-        match address.scheme() == Some(&Scheme::HTTPS) {
-            true => self.secure(Box::new(stream), address).await,
-            false => Ok(Box::new(stream)),
-        }
+async fn connect(address: &Uri, tls: &Arc<ClientConfig>) -> Result<BoxStream, BoxError> {
+    let stream = TcpStream::connect((plain_host(address), port(address))).await?;
+    stream.set_nodelay(true)?;
+    match address.scheme() == Some(&Scheme::HTTPS) {
+        true => secure(Box::new(stream), address, tls).await,
+        false => Ok(Box::new(stream)),
     }
+}
 
-    async fn secure(&self, stream: BoxStream, address: &Uri) -> Result<BoxStream, BoxError> {
-        let name = ServerName::try_from(plain_host(address).to_owned())?;
-        let stream = TlsConnector::from(Arc::clone(&self.tls)).connect(name, stream).await?;
-        Ok(Box::new(stream))
+async fn secure(stream: BoxStream, address: &Uri, tls: &Arc<ClientConfig>) -> Result<BoxStream, BoxError> {
+    let name = ServerName::try_from(plain_host(address).to_owned())?;
+    let stream = TlsConnector::from(Arc::clone(tls)).connect(name, stream).await?;
+    Ok(Box::new(stream))
+}
+
+fn trusting(roots: RootCertStore) -> Result<Arc<ClientConfig>, IssueError> {
+    let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| IssueError::Misconfigured(error.to_string()))?;
+    Ok(Arc::new(builder.with_root_certificates(roots).with_no_client_auth()))
+}
+
+fn authorities(texts: &[String]) -> Result<RootCertStore, IssueError> {
+    let unfit =
+        || IssueError::Misconfigured("the authorities of the forward proxy cannot be read".to_owned());
+    let mut roots = RootCertStore::empty();
+    for certificate in texts.iter().flat_map(|text| CertificateDer::pem_slice_iter(text.as_bytes())) {
+        roots.add(certificate.map_err(|_| unfit())?).map_err(|_| unfit())?;
     }
+    if roots.is_empty() { Err(unfit()) } else { Ok(roots) }
 }
 
 /// Never shows the address of the proxy, which may have a password in it.
@@ -202,13 +261,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 type BoxStream = Box<dyn Stream>;
 
 /// A connection to `address` through `proxy` (RFC 9110 section 9.3.6).
-async fn tunnel(stream: BoxStream, proxy: &Uri, address: &Uri) -> Result<BoxStream, BoxError> {
+async fn tunnel(stream: BoxStream, proxy: &Proxy, address: &Uri) -> Result<BoxStream, BoxError> {
     let target = format!("{}:{}", address.host().unwrap_or_default(), port(address));
     let mut request = Request::new(Full::<Bytes>::default());
     *request.method_mut() = Method::CONNECT;
     request.headers_mut().insert(HOST, HeaderValue::from_str(&target)?);
     *request.uri_mut() = Uri::builder().authority(target).build()?;
-    if let Some(basic) = proxy_authorization(proxy)? {
+    if let Some(basic) = proxy.authorization.clone() {
         request.headers_mut().insert(PROXY_AUTHORIZATION, basic);
     }
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
@@ -219,15 +278,6 @@ async fn tunnel(stream: BoxStream, proxy: &Uri, address: &Uri) -> Result<BoxStre
         return Err(format!("the proxy answered with status {}", response.status().as_u16()).into());
     }
     Ok(Box::new(TokioIo::new(hyper::upgrade::on(response).await?)))
-}
-
-/// What the proxy is shown, if its address has a user.
-fn proxy_authorization(proxy: &Uri) -> Result<Option<HeaderValue>, BoxError> {
-    let Some((user, _)) = proxy.authority().and_then(|authority| authority.as_str().rsplit_once('@')) else {
-        return Ok(None);
-    };
-    let user = percent_encoding::percent_decode_str(user).collect::<Vec<u8>>();
-    super::request::basic(&user).map(Some).map_err(Into::into)
 }
 
 /// Reads a whole address of HTTP or HTTPS.
@@ -281,6 +331,29 @@ fn chain(error: &dyn Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_configured_proxy_is_spoken_to_as_it_says() {
+        let proxy = |tls| ForwardProxy {
+            host: "::1".to_owned(),
+            port: 3128,
+            tls,
+            credential: None,
+            bypass: vec!["near.example".to_owned()],
+        };
+        let through = |tls| Client::new(RootCertStore::empty())?.through(&proxy(tls), &Secrets::default());
+        let clear = through(None).unwrap().proxy.unwrap();
+        assert_eq!(clear.address.to_string(), "http://[::1]:3128/");
+        assert!(!clear.is_for(&address("https://Near.example/").unwrap()));
+        assert!(clear.is_for(&address("https://far.example/").unwrap()));
+        let secure = through(Some(Trust::System)).unwrap().proxy.unwrap();
+        assert_eq!(secure.address.to_string(), "https://[::1]:3128/");
+        let own = rcgen::generate_simple_self_signed(["proxy".to_owned()]).unwrap().cert.pem();
+        assert!(through(Some(Trust::Pem(vec![own]))).is_ok());
+        for unfit in [vec![], vec!["nonsense".to_owned()]] {
+            assert!(through(Some(Trust::Pem(unfit))).is_err());
+        }
+    }
 
     #[test]
     fn only_whole_addresses_are_taken() {

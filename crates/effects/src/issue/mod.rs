@@ -29,6 +29,7 @@ pub use error::IssueError;
 pub use http::Client;
 pub use key_set::key_set;
 pub use moment::read_moment;
+pub(crate) use request::{basic, basic_of};
 
 /// Something that was issued, and how long it is good for.
 #[derive(Clone)]

@@ -67,9 +67,16 @@ pub(super) fn add_client(request: &mut Request<Bytes>, id: &str, secret: &Secret
 }
 
 /// The value of a header for user and password (RFC 7617).
-pub(super) fn basic(user: &[u8]) -> Result<HeaderValue, IssueError> {
+pub(crate) fn basic(user: &[u8]) -> Result<HeaderValue, IssueError> {
     sensitive(&format!("Basic {}", STANDARD.encode(user)))
         .map_err(|()| IssueError::Misconfigured("a user cannot be sent in a header".to_owned()))
+}
+
+/// The same for those in the authority of an address, where they are percent-encoded; `None` where there are none.
+pub(crate) fn basic_of(authority: &str) -> Result<Option<HeaderValue>, IssueError> {
+    let Some((user, _)) = authority.rsplit_once('@') else { return Ok(None) };
+    let user = percent_encoding::percent_decode_str(user).collect::<Vec<u8>>();
+    basic(&user).map(Some)
 }
 
 fn sensitive(text: &str) -> Result<HeaderValue, ()> {

@@ -29,7 +29,7 @@ use tonic::codegen::http::{Request, Response};
 pub use both::Both;
 pub use rustls::ServerConfig;
 use socket::{Listener, Stream};
-pub use tls::{UnfitTls, server_config};
+pub use tls::{Tls, UnfitTls, server_config};
 
 /// Flow control windows. A message may be a whole body, and the peer is on the same machine.
 const STREAM_WINDOW_BYTES: u32 = 1 << 20;
@@ -55,7 +55,7 @@ pub enum Place {
     /// A Unix socket that only its owner may connect to. One that was left there is replaced.
     Unix(PathBuf),
     /// An address, in clear text or with TLS.
-    Tcp(std::net::SocketAddr, Option<Arc<ServerConfig>>),
+    Tcp(std::net::SocketAddr, Option<Tls>),
 }
 
 impl<P: AsRef<Path> + ?Sized> From<&P> for Place {
@@ -218,8 +218,8 @@ where
         Stream::Tcp(stream, None) => {
             serve_connection(stream, service, stopping, Some(KEEP_ALIVE_EVERY)).await
         }
-        Stream::Tcp(stream, Some(config)) => {
-            let handshake = tokio_rustls::TlsAcceptor::from(config).accept(stream);
+        Stream::Tcp(stream, Some(tls)) => {
+            let handshake = tokio_rustls::TlsAcceptor::from(tls.current()).accept(stream);
             match tokio::time::timeout(HANDSHAKE_MAX, handshake).await {
                 Ok(Ok(stream)) => {
                     Box::pin(serve_connection(stream, service, stopping, Some(KEEP_ALIVE_EVERY))).await

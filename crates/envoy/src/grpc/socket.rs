@@ -4,29 +4,27 @@ use std::io;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net as unix;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
-use super::Place;
+use super::{Place, Tls};
 
 /// A bound socket that no runtime knows yet.
 pub(super) enum Listener {
     Unix(unix::UnixListener, PathBuf),
-    Tcp(std::net::TcpListener, Option<Arc<ServerConfig>>),
+    Tcp(std::net::TcpListener, Option<Tls>),
 }
 
 /// A socket that is accepted from.
 pub(super) enum Listening {
     Unix(UnixListener),
-    Tcp(TcpListener, Option<Arc<ServerConfig>>),
+    Tcp(TcpListener, Option<Tls>),
 }
 
 /// A connection before TLS.
 pub(super) enum Stream {
     Unix(UnixStream),
-    Tcp(TcpStream, Option<Arc<ServerConfig>>),
+    Tcp(TcpStream, Option<Tls>),
 }
 
 impl Listener {

@@ -1,12 +1,33 @@
 //! TLS for a service on the network, where both sides may have to show a certificate.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rustls::crypto::aws_lc_rs;
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+
+/// TLS of a server, which may become another one while it serves. Clones are the same.
+#[derive(Debug, Clone)]
+pub struct Tls(Arc<Mutex<Arc<ServerConfig>>>);
+
+impl Tls {
+    /// TLS that is as `config` says, until it is replaced.
+    pub fn new(config: Arc<ServerConfig>) -> Self {
+        Self(Arc::new(Mutex::new(config)))
+    }
+
+    /// Is as `config` says for connections to come. Those that are there go on.
+    pub fn replace(&self, config: Arc<ServerConfig>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = config;
+    }
+
+    /// What it is now.
+    pub(super) fn current(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
 
 /// Why TLS cannot be served so. No reason has anything of a key in it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

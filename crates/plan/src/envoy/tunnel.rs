@@ -22,6 +22,9 @@ pub(super) fn obstacle(proxy: &ForwardProxy) -> Option<&'static str> {
     if proxy.host.parse::<IpAddr>().is_err() {
         return Some("Envoy knows a forward proxy by its IP address only");
     }
+    if proxy.tls.is_some() {
+        return Some("Envoy speaks to a forward proxy without TLS only");
+    }
     proxy.credential.is_some().then_some("Envoy shows no credential to a forward proxy")
 }
 

@@ -6,8 +6,6 @@ use std::sync::Arc;
 
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use rustls::ClientConfig;
-use rustls_pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
@@ -16,6 +14,7 @@ use tollgate_config::bundle::Endpoint;
 use super::body::UpstreamBody;
 use super::http1::Http1;
 use super::resolve::Resolver;
+use super::tls::Spoken;
 use super::tunnel::{self, Way};
 
 /// A connection that requests can be sent on.
@@ -29,11 +28,13 @@ pub(crate) enum Sender {
 /// Everything that a new connection needs to know.
 pub(crate) struct Target<'a> {
     pub(crate) endpoint: &'a Endpoint,
-    pub(crate) tls: Option<&'a (Arc<ClientConfig>, ServerName<'static>)>,
+    pub(crate) tls: Option<&'a Spoken>,
     pub(crate) http2_cleartext: bool,
     pub(crate) resolver: &'a Resolver,
     /// The proxy to ask, unless the endpoint bypasses it.
     pub(crate) way: Option<Way<'a>>,
+    /// TLS to that proxy.
+    pub(crate) way_tls: Option<&'a Spoken>,
 }
 
 /// Connects, and for HTTP/2 spawns the task that drives the connection.
@@ -49,6 +50,11 @@ pub(crate) async fn connect(target: Target<'_>) -> io::Result<Sender> {
             Ok(address) => tcp(&[(address, port).into()]).await?,
             Err(_) => tcp(&target.resolver.resolve(host, port).await?).await?,
         };
+        let Some((config, name)) = target.way_tls else {
+            tunnel::ask(&mut stream, &destination, way).await?;
+            return secure(stream, &target).await;
+        };
+        let mut stream = TlsConnector::from(Arc::clone(config)).connect(name.clone(), stream).await?;
         tunnel::ask(&mut stream, &destination, way).await?;
         return secure(stream, &target).await;
     }

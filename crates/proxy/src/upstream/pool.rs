@@ -10,8 +10,6 @@ use std::time::{Duration, Instant};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderValue, Request, Response, Uri, Version};
 use hyper::client::conn::http2;
-use rustls::ClientConfig;
-use rustls_pki_types::ServerName;
 use tollgate_config::bundle::{Backend, Endpoint, ForwardProxy};
 use tollgate_exchange::UpstreamRequest;
 use tollgate_terms::{BackendFault, BackendName, FastMap};
@@ -22,7 +20,7 @@ use super::connect::{Sender, Target, connect};
 use super::http1::{self, Broken, Http1};
 use super::inbound::{Inbound, OwnConnection};
 use super::resolve::Resolver;
-use super::tls::client_config;
+use super::tls::{self, Spoken, TlsError};
 use super::tunnel::Way;
 use crate::clock;
 use crate::line::Pieces;
@@ -46,7 +44,9 @@ type Destination = (BackendName, Option<Arc<ForwardProxy>>);
 /// The connections to one backend.
 pub(super) struct BackendPool {
     backend: Arc<Backend>,
-    pub(super) tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
+    pub(super) tls: Option<Spoken>,
+    /// To the proxy that leads there.
+    way_tls: Option<Spoken>,
     endpoints: Vec<EndpointPool>,
     next: AtomicUsize,
 }
@@ -125,7 +125,7 @@ impl Pools {
         {
             return Ok(Arc::clone(pool));
         }
-        let pool = Arc::new(BackendPool::new(backend)?);
+        let pool = Arc::new(BackendPool::new(backend, way)?);
         by_backend.insert(destination, Arc::clone(&pool));
         Ok(pool)
     }
@@ -142,6 +142,7 @@ impl Pools {
             http2_cleartext: pool.backend.http2_cleartext,
             resolver: &self.resolver,
             way,
+            way_tls: pool.way_tls.as_ref(),
         };
         let connected = tokio::time::timeout(pool.backend.connect_timeout, Box::pin(connect(target))).await;
         let sender = match connected {
@@ -163,22 +164,18 @@ impl Pools {
 }
 
 impl BackendPool {
-    fn new(backend: &Arc<Backend>) -> Result<Self, BackendFault> {
-        let tls = match &backend.tls {
-            None => None,
-            Some(tls) => {
-                let config = client_config(tls).map_err(|error| {
-                    tracing::warn!(backend = %backend.name, %error, "TLS towards a backend cannot be set up");
-                    BackendFault::Unreachable
-                })?;
-                let name =
-                    ServerName::try_from(tls.server_name.clone()).map_err(|_| BackendFault::Unreachable)?;
-                Some((config, name))
-            }
+    fn new(backend: &Arc<Backend>, way: Option<Way<'_>>) -> Result<Self, BackendFault> {
+        let set_up = |made: Result<_, TlsError>| {
+            made.map_err(|error| {
+                tracing::warn!(backend = %backend.name, %error, "TLS towards a backend cannot be set up");
+                BackendFault::Unreachable
+            })
         };
+        let tls = set_up(backend.tls.as_ref().map(tls::to_backend).transpose())?;
+        let way_tls = set_up(way.and_then(|way| tls::to_proxy(way.proxy)).transpose())?;
         let endpoints =
             backend.endpoints.iter().filter_map(|endpoint| EndpointPool::new(endpoint, backend)).collect();
-        Ok(Self { backend: Arc::clone(backend), tls, endpoints, next: AtomicUsize::new(0) })
+        Ok(Self { backend: Arc::clone(backend), tls, way_tls, endpoints, next: AtomicUsize::new(0) })
     }
 
     /// The next endpoint, and its place: each in its turn.

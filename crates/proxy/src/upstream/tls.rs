@@ -7,7 +7,7 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
-use tollgate_config::bundle::{Trust, UpstreamTls};
+use tollgate_config::bundle::{ForwardProxy, Trust, UpstreamTls};
 
 /// Why TLS towards a backend cannot be set up.
 #[derive(Debug, thiserror::Error)]
@@ -23,20 +23,42 @@ pub(crate) enum TlsError {
     Rustls(#[from] rustls::Error),
 }
 
-/// Client settings for one backend, offering HTTP/2 and HTTP/1.1.
-pub(crate) fn client_config(tls: &UpstreamTls) -> Result<Arc<ClientConfig>, TlsError> {
+/// TLS: how it is spoken, and the name of the other side.
+pub(crate) type Spoken = (Arc<ClientConfig>, ServerName<'static>);
+
+/// TLS to a backend, offering HTTP/2 and HTTP/1.1.
+pub(crate) fn to_backend(tls: &UpstreamTls) -> Result<Spoken, TlsError> {
+    let mut config = client_config(tls)?;
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok((Arc::new(config), name_of(&tls.server_name)?))
+}
+
+/// TLS to a proxy, if it speaks it.
+pub(crate) fn to_proxy(proxy: &ForwardProxy) -> Option<Result<Spoken, TlsError>> {
+    let trust = proxy.tls.clone()?;
+    let tls = UpstreamTls { server_name: proxy.host.clone(), trust, subject_alt_names: Vec::new() };
+    let config = client_config(&tls).map(|mut config| {
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Arc::new(config)
+    });
+    Some(config.and_then(|config| Ok((config, name_of(&proxy.host)?))))
+}
+
+fn name_of(text: &str) -> Result<ServerName<'static>, TlsError> {
+    ServerName::try_from(text.to_owned()).map_err(|_| TlsError::BadName(text.to_owned()))
+}
+
+fn client_config(tls: &UpstreamTls) -> Result<ClientConfig, TlsError> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let roots = roots(&tls.trust)?;
     let builder =
         ClientConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions()?;
-    let mut config = if tls.subject_alt_names.is_empty() {
+    Ok(if tls.subject_alt_names.is_empty() {
         builder.with_root_certificates(roots).with_no_client_auth()
     } else {
         let verifier = AnyOf::new(roots, provider, &tls.subject_alt_names)?;
         builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier)).with_no_client_auth()
-    };
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
+    })
 }
 
 fn roots(trust: &Trust) -> Result<Arc<RootCertStore>, TlsError> {

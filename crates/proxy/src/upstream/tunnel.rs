@@ -3,11 +3,8 @@
 use std::io;
 use std::sync::Arc;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
-use tollgate_config::bundle::{ForwardProxy, ProxyCredential};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tollgate_config::bundle::ForwardProxy;
 use tollgate_effects::Secrets;
 
 /// The longest head that a proxy may answer with.
@@ -24,13 +21,19 @@ pub(crate) struct Way<'a> {
 ///
 /// # Errors
 /// When the proxy refuses, or breaks off. No error has anything of the credential in it.
-pub(super) async fn ask(stream: &mut TcpStream, destination: &str, way: Way<'_>) -> io::Result<()> {
-    let authorization = match &way.proxy.credential {
-        None => String::new(),
-        Some(credential) => format!("Proxy-Authorization: {}\r\n", basic(credential, way.secrets)?),
-    };
-    let request = format!("CONNECT {destination} HTTP/1.1\r\nHost: {destination}\r\n{authorization}\r\n");
-    stream.write_all(request.as_bytes()).await?;
+pub(super) async fn ask<S>(stream: &mut S, destination: &str, way: Way<'_>) -> io::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut request = format!("CONNECT {destination} HTTP/1.1\r\nHost: {destination}\r\n").into_bytes();
+    if let Some(shown) =
+        tollgate_effects::proxy_authorization(way.proxy, way.secrets).map_err(io::Error::other)?
+    {
+        request.extend([b"Proxy-Authorization: ", shown.as_bytes(), b"\r\n"].concat());
+    }
+    request.extend(b"\r\n");
+    stream.write_all(&request).await?;
+    stream.flush().await?;
     let head = read_head(stream).await?;
     match status(&head) {
         Some(200..=299) => Ok(()),
@@ -39,39 +42,13 @@ pub(super) async fn ask(stream: &mut TcpStream, destination: &str, way: Way<'_>)
     }
 }
 
-/// The scheme Basic (RFC 7617).
-fn basic(credential: &ProxyCredential, secrets: &Secrets) -> io::Result<String> {
-    let ProxyCredential { username, password } = credential;
-    let missing = || io::Error::other("the credential for the forward proxy is not there");
-    let username = secrets.get(username).ok_or_else(missing)?;
-    let password = secrets.get(password).ok_or_else(missing)?;
-    let pair = format!("{}:{}", username.expose().trim(), password.expose().trim());
-    Ok(format!("Basic {}", STANDARD.encode(pair)))
-}
-
 /// Reads up to the end of a head and not a byte further: a backend may have begun to speak.
-async fn read_head(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
+async fn read_head<S: AsyncRead + Unpin>(stream: &mut S) -> io::Result<Vec<u8>> {
     let mut head = Vec::new();
-    let mut seen = [0; 1024];
     while head.len() < HEAD_BYTES_MAX {
-        let count = stream.peek(&mut seen).await?;
-        if count == 0 {
-            return Err(io::Error::new(
-                io::ErrorKind::UnexpectedEof,
-                "the forward proxy closed the connection",
-            ));
-        }
-        let before = head.len();
-        head.extend(seen.iter().take(count));
-        // The end may have begun in what was read before.
-        let from = before.saturating_sub(3);
-        let tail = head.get(from..).unwrap_or_default();
-        let end = tail.windows(4).position(|window| window == b"\r\n\r\n").map(|at| from + at + 4);
-        head.truncate(end.unwrap_or(head.len()));
-        if let Some(taken) = seen.get_mut(..head.len() - before) {
-            stream.read_exact(taken).await?;
-        }
-        if end.is_some() {
+        // One at a time: it is short, and comes once for each connection.
+        head.push(stream.read_u8().await?);
+        if head.ends_with(b"\r\n\r\n") {
             return Ok(head);
         }
     }

@@ -9,7 +9,7 @@ use rustls::{ClientConfig, RootCertStore};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tollgate_envoy::discovery::{DeltaDiscoveryRequest, DeltaDiscoveryResponse};
-use tollgate_envoy::grpc::{Place, server_config};
+use tollgate_envoy::grpc::{Place, Tls, server_config};
 use tollgate_xds::Discovery;
 
 use crate::support::{CLUSTER, LONG, Served, client, set};
@@ -76,12 +76,20 @@ async fn over_the_network_only_who_shows_the_right_certificate_is_served() {
     let config = server_config(&chain, &key, Some(&authority.0.pem())).unwrap();
     let discovery = Discovery::new(LONG);
     discovery.publish(set(&[(CLUSTER, "a", "1")]));
-    let place = Place::Tcp("127.0.0.1:0".parse().unwrap(), Some(config));
+    let tls = Tls::new(config);
+    let place = Place::Tcp("127.0.0.1:0".parse().unwrap(), Some(tls.clone()));
     let server = tollgate_xds::serve(&discovery, place).unwrap();
     let address = server.address().unwrap();
     assert!(ask(address, &authority, Some(&authority)).await.is_some());
     assert!(ask(address, &authority, Some(&stranger)).await.is_none());
     assert!(ask(address, &authority, None).await.is_none());
+    // Another certificate, and other authorities, from one connection to the next.
+    let (certificate, key) = stranger.sign();
+    let renewed = server_config(&certificate.pem(), &key.serialize_pem(), Some(&stranger.0.pem())).unwrap();
+    tls.replace(renewed);
+    assert!(ask(address, &stranger, Some(&stranger)).await.is_some());
+    assert!(ask(address, &stranger, Some(&authority)).await.is_none());
+    assert!(ask(address, &authority, Some(&stranger)).await.is_none());
 }
 
 #[test]

@@ -2,10 +2,8 @@
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-
-use tollgate_config::bundle::ForwardProxy;
 
 /// What the proxy does with a CONNECT.
 #[derive(Debug, Clone)]
@@ -27,10 +25,13 @@ pub struct MockProxy {
 }
 
 impl MockProxy {
-    /// Starts it on a free port.
-    pub fn start(manner: Manner) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
-        let address = listener.local_addr().expect("an address");
+    /// Starts it on a free port, until the process ends.
+    ///
+    /// # Errors
+    /// When there is no port.
+    pub fn start(manner: Manner) -> std::io::Result<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let address = listener.local_addr()?;
         let heads = Arc::<Mutex<Vec<String>>>::default();
         let seen = Arc::clone(&heads);
         std::thread::spawn(move || {
@@ -39,22 +40,17 @@ impl MockProxy {
                 std::thread::spawn(move || serve(stream, &manner, &seen));
             }
         });
-        Self { address, heads }
+        Ok(Self { address, heads })
     }
 
-    /// How gateways know it.
-    pub fn proxy(&self) -> ForwardProxy {
-        ForwardProxy {
-            host: self.address.ip().to_string(),
-            port: self.address.port(),
-            credential: None,
-            bypass: Vec::new(),
-        }
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// The heads that have arrived.
     pub fn heads(&self) -> Vec<String> {
-        self.heads.lock().expect("the heads").clone()
+        self.heads.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -68,14 +64,10 @@ fn serve(mut stream: TcpStream, manner: &Manner, seen: &Mutex<Vec<String>>) {
         }
     }
     let head = String::from_utf8_lossy(&head).into_owned();
-    seen.lock().expect("the heads").push(head.clone());
+    seen.lock().unwrap_or_else(PoisonError::into_inner).push(head.clone());
     let place = match manner {
         Manner::Lead(place) => place,
-        Manner::Guard(place, value)
-            if crate::header(&head, "proxy-authorization") == Some(value.as_str()) =>
-        {
-            place
-        }
+        Manner::Guard(place, value) if shows(&head, value) => place,
         Manner::Guard(..) => {
             let _ =
                 stream.write_all(b"HTTP/1.1 407 Proxy Authentication Required\r\ncontent-length: 0\r\n\r\n");
@@ -97,6 +89,12 @@ fn serve(mut stream: TcpStream, manner: &Manner, seen: &Mutex<Vec<String>>) {
     let (Ok(from_client), Ok(to_backend)) = (stream.try_clone(), backend.try_clone()) else { return };
     std::thread::spawn(move || copy(from_client, to_backend));
     copy(backend, stream);
+}
+
+fn shows(head: &str, credential: &str) -> bool {
+    let mut headers = head.lines().filter_map(|line| line.split_once(':'));
+    headers
+        .any(|(name, value)| name.eq_ignore_ascii_case("proxy-authorization") && value.trim() == credential)
 }
 
 fn copy(mut from: TcpStream, mut to: TcpStream) {
