@@ -8,18 +8,17 @@ use std::time::Duration;
 use bytes::Bytes;
 use tollgate_config::CompiledRule;
 use tollgate_effects::{Dispatched, Tried, Undispatched};
-use tollgate_envoy::processing::processing_request::Request;
-use tollgate_envoy::processing::{HeaderValue, ProcessingRequest, ProcessingResponse};
+use tollgate_envoy::processor::{Asked, Headers, Incoming, Onward, Outgoing, Phase};
 use tollgate_exchange::{Attempt, Ending, UpstreamRequest};
 use tollgate_terms::Fault;
 use tonic::Status;
 
 use crate::awaiting::{Awaiting, Begun};
 use crate::headers::{changes, set, texts};
-use crate::metadata::Members;
+use crate::metadata::{add_costs, add_target, members};
 use crate::processor::Shared;
 use crate::receive::Receiver;
-use crate::reply::{NewBody, Onward, Phase, immediate};
+use crate::reply::immediate;
 use crate::running::Running;
 use crate::{clock, names};
 
@@ -38,22 +37,20 @@ impl AttemptSide {
     }
 
     /// Answers one message.
-    pub(crate) fn take(
-        &mut self,
-        message: ProcessingRequest,
-        answers: &mut VecDeque<ProcessingResponse>,
-    ) -> Result<(), Status> {
-        if let Some(Request::RequestHeaders(head)) = message.request {
-            let sent = head.headers.map(|sent| sent.headers).unwrap_or_default();
-            answers.extend(self.on_dispatch(sent)?);
-            return Ok(());
-        }
+    pub(crate) fn take(&mut self, message: Incoming, answers: &mut VecDeque<Outgoing>) -> Result<(), Status> {
+        let asked = match message.asked {
+            Asked::RequestHeaders(head) => {
+                answers.extend(self.on_dispatch(head.headers)?);
+                return Ok(());
+            }
+            asked => asked,
+        };
         let receiver = self.receiver.as_mut().ok_or_else(|| Status::failed_precondition("no attempt"))?;
-        match message.request {
-            Some(Request::ResponseHeaders(head)) => receiver.on_head(head, answers),
-            Some(Request::ResponseBody(body)) => receiver.on_body(body.body, body.end_of_stream, answers),
-            Some(Request::ResponseTrailers(_)) => receiver.on_trailers(answers),
-            _ => Ok(()),
+        match asked {
+            Asked::ResponseHeaders(head) => receiver.on_head(head, answers),
+            Asked::ResponseBody(body) => receiver.on_body(body.bytes, body.is_end, answers),
+            Asked::ResponseTrailers => receiver.on_trailers(answers),
+            Asked::RequestHeaders(_) | Asked::RequestBody(_) | Asked::Other => Ok(()),
         }
     }
 
@@ -74,7 +71,7 @@ impl AttemptSide {
     }
 
     /// Ends the answer, which has begun already, because of `fault`.
-    pub(crate) fn break_off(&mut self, fault: Fault, answers: &mut VecDeque<ProcessingResponse>) {
+    pub(crate) fn break_off(&mut self, fault: Fault, answers: &mut VecDeque<Outgoing>) {
         if let Some(receiver) = &mut self.receiver {
             receiver.break_off(fault, answers);
         }
@@ -84,7 +81,7 @@ impl AttemptSide {
     pub(crate) fn poll(
         &mut self,
         context: &mut Context<'_>,
-        answers: &mut VecDeque<ProcessingResponse>,
+        answers: &mut VecDeque<Outgoing>,
     ) -> Result<Poll<()>, Status> {
         let Some(awaiting) = &mut self.awaiting else { return Ok(Poll::Pending) };
         let Poll::Ready(ready) = awaiting.poll(context) else { return Ok(Poll::Pending) };
@@ -98,7 +95,7 @@ impl AttemptSide {
     }
 
     /// Says the request anew; no answer if its credential has to be fetched first.
-    fn on_dispatch(&mut self, sent: Vec<HeaderValue>) -> Result<Option<ProcessingResponse>, Status> {
+    fn on_dispatch(&mut self, sent: Headers) -> Result<Option<Outgoing>, Status> {
         let [what, count] = texts(&sent, [names::TRY, names::ATTEMPT_COUNT]);
         let mut what = what.unwrap_or_default().splitn(3, ' ');
         let (exchange, authority, target) = (what.next(), what.next(), what.next());
@@ -125,7 +122,7 @@ impl AttemptSide {
         &mut self,
         begun: Begun,
         dispatched: Result<Dispatched, Undispatched>,
-    ) -> Result<Option<ProcessingResponse>, Status> {
+    ) -> Result<Option<Outgoing>, Status> {
         match dispatched {
             Ok(Dispatched::Awaiting(awaited)) => {
                 self.awaiting = Some(Awaiting::new(begun, awaited));
@@ -140,7 +137,7 @@ impl AttemptSide {
         &mut self,
         begun: Begun,
         dispatched: Result<UpstreamRequest, Undispatched>,
-    ) -> Result<ProcessingResponse, Status> {
+    ) -> Result<Outgoing, Status> {
         let Begun { attempt, number, running, sent, authority } = begun;
         if attempt.is_admitted() {
             running.admit();
@@ -150,15 +147,15 @@ impl AttemptSide {
                 let (_, client) =
                     running.routed.get().ok_or_else(|| Status::failed_precondition("not routed"))?;
                 self.shared.telemetry.opened(|| attempt.opening());
-                let mut members = Members::default();
-                members.add_costs(&attempt);
-                members.add_target(&attempt);
+                let mut members = members();
+                add_costs(&mut members, &attempt);
+                add_target(&mut members, &attempt);
                 let is_same_body = is_same(&request.body, client.body());
                 if !is_same_body {
                     // Envoy takes the length away with a body that is replaced; a filter behind us puts it back from here.
                     members.add_text(names::CONTENT_LENGTH, &request.body_bytes().to_string());
                 }
-                let metadata = members.into_metadata();
+                let metadata = members.told();
                 let onward = dispatch(&sent, request, is_same_body, authority.as_deref());
                 self.receiver = Some(Receiver::new(attempt, number, running));
                 Ok(Onward { metadata, ..onward }.answer(Phase::RequestHeaders))
@@ -181,12 +178,7 @@ impl AttemptSide {
 }
 
 /// The request as Envoy is to send it.
-fn dispatch(
-    sent: &[HeaderValue],
-    request: UpstreamRequest,
-    is_same_body: bool,
-    authority: Option<&str>,
-) -> Onward {
+fn dispatch(sent: &Headers, request: UpstreamRequest, is_same_body: bool, authority: Option<&str>) -> Onward {
     let mut headers = changes(sent, &request.headers);
     let length = request.body_bytes().to_string();
     let wanted = [
@@ -209,7 +201,7 @@ fn dispatch(
         Ok([whole]) => whole,
         Err(pieces) => pieces.concat().into(),
     };
-    Onward { headers, body: NewBody::Bytes(body), ..Onward::default() }
+    Onward { headers, body: Some(body), ..Onward::default() }
 }
 
 /// Whether these pieces are the client's own bytes, untouched.
@@ -220,6 +212,7 @@ fn is_same(pieces: &[Bytes], body: &Bytes) -> bool {
 /// The place in `rule` of the target that Envoy calls `name`; `None` when it is not of this rule.
 fn target_of(rule: &CompiledRule, name: &str) -> Option<usize> {
     let rest = name.strip_prefix(rule.route.as_ref())?.strip_prefix("/rule/")?;
-    let (index, target) = rest.split_once("/target/")?;
+    let (index, target) = rest.rsplit_once('/')?;
+    let index = index.strip_suffix("/target")?;
     (index.parse() == Ok(rule.index)).then(|| target.parse().ok())?
 }

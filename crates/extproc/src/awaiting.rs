@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use tollgate_effects::{Arrived, Awaiting as Awaited, Tried};
-use tollgate_envoy::processing::HeaderValue;
+use tollgate_envoy::processor::Headers;
 use tollgate_exchange::Ending;
 use tollgate_terms::{ClientFault, Fault};
 
@@ -17,7 +17,7 @@ pub(crate) struct Begun {
     pub(crate) number: u32,
     pub(crate) running: Arc<Running>,
     /// What Envoy's request says.
-    pub(crate) sent: Vec<HeaderValue>,
+    pub(crate) sent: Headers,
     /// What the backend is asked as.
     pub(crate) authority: Option<String>,
 }
