@@ -4,6 +4,7 @@
 //! twice in the top two levels is refused: parsers differ in which one they believe.
 
 use std::borrow::Cow;
+use std::cmp::Ordering;
 use std::ops::Range;
 
 use bytes::Bytes;
@@ -138,9 +139,18 @@ impl Object {
 }
 
 fn find<'a>(members: &'a [Member], text: &[u8], key: &str) -> Option<&'a Member> {
-    members
-        .iter()
-        .find(|member| text.get(member.key.clone()).is_some_and(|raw| key_of(raw) == key.as_bytes()))
+    members.iter().find(|member| text.get(member.key.clone()).is_some_and(|raw| is_key(raw, key.as_bytes())))
+}
+
+/// Whether `raw` says `key`. Most others are told apart by how they begin, or by their length: one with escapes is longer than what it says.
+fn is_key(raw: &[u8], key: &[u8]) -> bool {
+    let begins_so = raw.first() == key.first() || raw.starts_with(b"\\");
+    begins_so
+        && match raw.len().cmp(&key.len()) {
+            Ordering::Less => false,
+            Ordering::Equal => raw == key && !raw.contains(&b'\\'),
+            Ordering::Greater => raw.contains(&b'\\') && unescape(raw).as_bytes() == key,
+        }
 }
 
 /// A key without its escapes.
@@ -297,7 +307,7 @@ impl Changes {
                 let Some(range) = member.inner.clone() else { return };
                 let members = object.inner.get(range).unwrap_or_default();
                 if let Some(index) = members.iter().position(|member| {
-                    text.get(member.key.clone()).is_some_and(|raw| key_of(raw) == inner.as_bytes())
+                    text.get(member.key.clone()).is_some_and(|raw| is_key(raw, inner.as_bytes()))
                 }) {
                     self.replaced.push((cut(members, index, member.value.start + 1), Bytes::new()));
                 }
@@ -371,7 +381,7 @@ fn position<'a>(object: &'a Object, text: &[u8], key: &str) -> Option<(usize, &'
         .members
         .iter()
         .enumerate()
-        .find(|(_, member)| text.get(member.key.clone()).is_some_and(|raw| key_of(raw) == key.as_bytes()))
+        .find(|(_, member)| text.get(member.key.clone()).is_some_and(|raw| is_key(raw, key.as_bytes())))
 }
 
 fn join_member(before: &[u8], key: &str, value: &[u8], after: &[u8]) -> Bytes {
@@ -396,5 +406,30 @@ fn join_member(before: &[u8], key: &str, value: &[u8], after: &[u8]) -> Bytes {
 fn push(pieces: &mut Vec<Bytes>, piece: Bytes) {
     if !piece.is_empty() {
         pieces.push(piece);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_known_however_it_is_escaped() {
+        for (raw, key, expected) in [
+            ("", "", true),
+            ("model", "model", true),
+            ("models", "model", false),
+            ("mode", "model", false),
+            (r"\u006dodel", "model", true),
+            (r"mod\u0065l", "model", true),
+            (r"\u006dodels", "model", false),
+            (r"a\\b", r"a\b", true),
+            // A line feed, and not a backslash.
+            (r"a\n", r"a\n", false),
+            (r"a\n", "a\n", true),
+            ("\\u00e9", "é", true),
+        ] {
+            assert_eq!(is_key(raw.as_bytes(), key.as_bytes()), expected, "{raw} {key}");
+        }
     }
 }
