@@ -43,6 +43,9 @@ pub struct Options {
     /// Measure only what identities, limits and the ledger cost, and write nothing
     #[arg(long)]
     accounts: bool,
+    /// Measure only the Envoy data plane and its external processor, and write nothing
+    #[arg(long)]
+    processor: bool,
 }
 
 /// A load: what is asked, by how many at once.
@@ -105,9 +108,10 @@ pub fn run(root: &Path, options: &Options) -> Result<Outcome> {
     mock.wait_for_line("listening on")?;
     let resources = machine::write_resources(root, mock_port)?;
     if options.accounts {
-        let rows = accounts::run(root, mock_port, options)?;
-        rows.iter().for_each(|row| println!("{row}"));
-        return Ok(if rows.iter().all(Row::holds) { Outcome::Good } else { Outcome::Bad });
+        return Ok(alone(&accounts::run(root, mock_port, options)?));
+    }
+    if options.processor {
+        return Ok(alone(&plane::run(root, &envoy, mock_port, options)?.1));
     }
     let mut report = Report::new(options.rounds, options.millis);
     {
@@ -135,6 +139,12 @@ pub fn run(root: &Path, options: &Options) -> Result<Outcome> {
         report.write(&root.join("docs/performance.md"))?;
     }
     Ok(if report.rows.iter().all(Row::holds) { Outcome::Good } else { Outcome::Bad })
+}
+
+/// Tells a part of the report by itself.
+fn alone(rows: &[Row]) -> Outcome {
+    rows.iter().for_each(|row| println!("{row}"));
+    if rows.iter().all(Row::holds) { Outcome::Good } else { Outcome::Bad }
 }
 
 /// One load on both, in turn.

@@ -4,6 +4,8 @@
 //! `plan` need, and what these import. [`grpc`] serves what is written with them. This crate knows nothing of what a resource is for.
 
 pub mod grpc;
+pub mod processor;
+mod protobuf;
 mod resource;
 
 pub use prost::Message;

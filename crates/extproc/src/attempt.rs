@@ -9,17 +9,16 @@ use std::time::Duration;
 use bytes::Bytes;
 use tollgate_config::CompiledRule;
 use tollgate_effects::{Arrived, Dispatched, Tried, Undispatched};
-use tollgate_envoy::processing::processing_request::Request;
-use tollgate_envoy::processing::{HeaderValue, ProcessingRequest, ProcessingResponse};
+use tollgate_envoy::processor::{Asked, Headers, Incoming, Onward, Outgoing, Phase};
 use tollgate_exchange::{Attempt, Ending, LocalReply, UpstreamRequest};
 use tollgate_terms::Fault;
 use tonic::Status;
 
 use crate::headers::{changes, set, texts};
-use crate::metadata::Members;
+use crate::metadata::{add_costs, add_target, members};
 use crate::processor::Shared;
 use crate::receive::Receiver;
-use crate::reply::{NewBody, Onward, Phase, immediate};
+use crate::reply::immediate;
 use crate::running::Running;
 use crate::{clock, names};
 
@@ -40,7 +39,7 @@ struct Begun {
     number: u32,
     running: Arc<Running>,
     /// What Envoy's request says.
-    sent: Vec<HeaderValue>,
+    sent: Headers,
     /// What the backend is asked as.
     authority: Option<String>,
 }
@@ -54,22 +53,20 @@ impl AttemptSide {
     }
 
     /// Answers one message.
-    pub(crate) fn take(
-        &mut self,
-        message: ProcessingRequest,
-        answers: &mut VecDeque<ProcessingResponse>,
-    ) -> Result<(), Status> {
-        if let Some(Request::RequestHeaders(head)) = message.request {
-            let sent = head.headers.map(|sent| sent.headers).unwrap_or_default();
-            answers.extend(self.on_dispatch(sent)?);
-            return Ok(());
-        }
+    pub(crate) fn take(&mut self, message: Incoming, answers: &mut VecDeque<Outgoing>) -> Result<(), Status> {
+        let asked = match message.asked {
+            Asked::RequestHeaders(head) => {
+                answers.extend(self.on_dispatch(head.headers)?);
+                return Ok(());
+            }
+            asked => asked,
+        };
         let receiver = self.receiver.as_mut().ok_or_else(|| Status::failed_precondition("no attempt"))?;
-        match message.request {
-            Some(Request::ResponseHeaders(head)) => receiver.on_head(head, answers),
-            Some(Request::ResponseBody(body)) => receiver.on_body(body.body, body.end_of_stream, answers),
-            Some(Request::ResponseTrailers(_)) => receiver.on_trailers(answers),
-            _ => Ok(()),
+        match asked {
+            Asked::ResponseHeaders(head) => receiver.on_head(head, answers),
+            Asked::ResponseBody(body) => receiver.on_body(body.bytes, body.is_end, answers),
+            Asked::ResponseTrailers => receiver.on_trailers(answers),
+            Asked::RequestHeaders(_) | Asked::RequestBody(_) | Asked::Other => Ok(()),
         }
     }
 
@@ -90,7 +87,7 @@ impl AttemptSide {
     }
 
     /// Ends the answer, which has begun already, because of `fault`.
-    pub(crate) fn break_off(&mut self, fault: Fault, answers: &mut VecDeque<ProcessingResponse>) {
+    pub(crate) fn break_off(&mut self, fault: Fault, answers: &mut VecDeque<Outgoing>) {
         if let Some(receiver) = &mut self.receiver {
             receiver.break_off(fault, answers);
         }
@@ -100,7 +97,7 @@ impl AttemptSide {
     pub(crate) fn poll(
         &mut self,
         context: &mut Context<'_>,
-        answers: &mut VecDeque<ProcessingResponse>,
+        answers: &mut VecDeque<Outgoing>,
     ) -> Result<Poll<()>, Status> {
         let Some(arriving) = &mut self.arriving else { return Ok(Poll::Pending) };
         let Poll::Ready(arrived) = arriving.as_mut().poll(context) else { return Ok(Poll::Pending) };
@@ -113,7 +110,7 @@ impl AttemptSide {
     }
 
     /// Says the request anew; no answer if its credential has to be fetched first.
-    fn on_dispatch(&mut self, sent: Vec<HeaderValue>) -> Result<Option<ProcessingResponse>, Status> {
+    fn on_dispatch(&mut self, sent: Headers) -> Result<Option<Outgoing>, Status> {
         let [what, count] = texts(&sent, [names::TRY, names::ATTEMPT_COUNT]);
         let mut what = what.unwrap_or_default().splitn(3, ' ');
         let (exchange, authority, target) = (what.next(), what.next(), what.next());
@@ -136,10 +133,7 @@ impl AttemptSide {
     }
 
     /// Answers, unless something has to be waited for.
-    fn go_on(
-        &mut self,
-        dispatched: Result<Dispatched, Undispatched>,
-    ) -> Result<Option<ProcessingResponse>, Status> {
+    fn go_on(&mut self, dispatched: Result<Dispatched, Undispatched>) -> Result<Option<Outgoing>, Status> {
         match dispatched {
             Ok(Dispatched::Awaiting(awaited)) => {
                 self.arriving = Some(Box::pin(awaited.arrived()));
@@ -153,7 +147,7 @@ impl AttemptSide {
     fn on_dispatched(
         &mut self,
         dispatched: Result<UpstreamRequest, Undispatched>,
-    ) -> Result<ProcessingResponse, Status> {
+    ) -> Result<Outgoing, Status> {
         let begun = self.begun.as_ref().ok_or_else(|| Status::internal("no attempt"))?;
         if begun.attempt.is_admitted() {
             begun.running.admit();
@@ -176,26 +170,26 @@ impl AttemptSide {
     }
 
     /// Says the request to the backend.
-    fn say(&self, begun: &Begun, request: UpstreamRequest) -> Result<ProcessingResponse, Status> {
+    fn say(&self, begun: &Begun, request: UpstreamRequest) -> Result<Outgoing, Status> {
         let attempt = &begun.attempt;
         let (_, client) =
             begun.running.routed.get().ok_or_else(|| Status::failed_precondition("not routed"))?;
         self.shared.telemetry.opened(|| attempt.opening());
-        let mut members = Members::default();
-        members.add_costs(attempt);
-        members.add_target(attempt);
+        let mut members = members();
+        add_costs(&mut members, attempt);
+        add_target(&mut members, attempt);
         let is_same_body = is_same(&request.body, client.body());
         if !is_same_body {
             // Envoy takes the length away with a body that is replaced; a filter behind us puts it back from here.
             members.add_text(names::CONTENT_LENGTH, &request.body_bytes().to_string());
         }
-        let metadata = members.into_metadata();
+        let metadata = members.told();
         let onward = dispatch(&begun.sent, request, is_same_body, begun.authority.as_deref());
         Ok(Onward { metadata, ..onward }.answer(Phase::RequestHeaders))
     }
 
     /// Answers the client instead of the backend.
-    fn give_up(&mut self, fault: Fault, reply: &LocalReply) -> ProcessingResponse {
+    fn give_up(&mut self, fault: Fault, reply: &LocalReply) -> Outgoing {
         if let Some(Begun { attempt, running, .. }) = self.begun.take() {
             running.end_attempt(attempt, Ending::GivenUp(fault));
             running.replied(reply);
@@ -213,12 +207,7 @@ impl Drop for AttemptSide {
 }
 
 /// The request as Envoy is to send it.
-fn dispatch(
-    sent: &[HeaderValue],
-    request: UpstreamRequest,
-    is_same_body: bool,
-    authority: Option<&str>,
-) -> Onward {
+fn dispatch(sent: &Headers, request: UpstreamRequest, is_same_body: bool, authority: Option<&str>) -> Onward {
     let mut headers = changes(sent, &request.headers);
     let length = request.body_bytes().to_string();
     let wanted = [
@@ -241,7 +230,7 @@ fn dispatch(
         Ok([whole]) => whole,
         Err(pieces) => pieces.concat().into(),
     };
-    Onward { headers, body: NewBody::Bytes(body), ..Onward::default() }
+    Onward { headers, body: Some(body), ..Onward::default() }
 }
 
 /// Whether these pieces are the client's own bytes, untouched.
@@ -252,6 +241,7 @@ fn is_same(pieces: &[Bytes], body: &Bytes) -> bool {
 /// The place in `rule` of the target that Envoy calls `name`; `None` when it is not of this rule.
 fn target_of(rule: &CompiledRule, name: &str) -> Option<usize> {
     let rest = name.strip_prefix(rule.route.as_ref())?.strip_prefix("/rule/")?;
-    let (index, target) = rest.split_once("/target/")?;
+    let (index, target) = rest.rsplit_once('/')?;
+    let index = index.strip_suffix("/target")?;
     (index.parse() == Ok(rule.index)).then(|| target.parse().ok())?
 }

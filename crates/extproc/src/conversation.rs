@@ -8,10 +8,10 @@ use std::task::{Context, Poll};
 
 use futures_util::Stream;
 use tokio::time::{Sleep, sleep};
-use tollgate_envoy::processing::{ProcessingRequest, ProcessingResponse};
+use tollgate_envoy::processor::{Incoming, Messages, Outgoing};
 use tollgate_telemetry::Telemetry;
 use tollgate_terms::{BackendFault, Fault, GatewayFault};
-use tonic::{Status, Streaming};
+use tonic::Status;
 
 use crate::attempt::AttemptSide;
 use crate::listener::ListenerSide;
@@ -29,10 +29,10 @@ pub(crate) enum Side {
 
 /// One gRPC stream of Envoy's. Dropping it ends what it was about.
 pub struct Conversation {
-    input: Streaming<ProcessingRequest>,
+    input: Messages,
     side: Side,
     telemetry: Arc<Telemetry>,
-    answers: VecDeque<ProcessingResponse>,
+    answers: VecDeque<Outgoing>,
     /// When the backend has been silent for too long.
     silence: Option<Pin<Box<Sleep>>>,
     /// Whether it was told that all has to end.
@@ -40,7 +40,7 @@ pub struct Conversation {
 }
 
 impl Conversation {
-    pub(crate) fn new(input: Streaming<ProcessingRequest>, side: Side, telemetry: Arc<Telemetry>) -> Self {
+    pub(crate) fn new(input: Messages, side: Side, telemetry: Arc<Telemetry>) -> Self {
         Self { input, side, telemetry, answers: VecDeque::with_capacity(2), silence: None, is_cut: false }
     }
 
@@ -58,7 +58,7 @@ impl Conversation {
     }
 
     /// Answers one message.
-    fn take(&mut self, message: ProcessingRequest) -> Result<(), Status> {
+    fn take(&mut self, message: Incoming) -> Result<(), Status> {
         match &mut self.side {
             Side::Listener(listener) => listener.take(message, &mut self.answers)?,
             Side::Attempt(attempt) => attempt.take(message, &mut self.answers)?,
@@ -129,7 +129,7 @@ impl Side {
         }
     }
 
-    fn end(&mut self, answers: &mut VecDeque<ProcessingResponse>) {
+    fn end(&mut self, answers: &mut VecDeque<Outgoing>) {
         match self {
             Self::Listener(listener) => listener.cut(answers),
             Self::Attempt(attempt) => attempt.break_off(Fault::Gateway(GatewayFault::Draining), answers),
@@ -139,7 +139,7 @@ impl Side {
 }
 
 impl Stream for Conversation {
-    type Item = Result<ProcessingResponse, Status>;
+    type Item = Result<Outgoing, Status>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         loop {
@@ -151,7 +151,7 @@ impl Stream for Conversation {
                 // Envoy would keep its backend's stream open when an answer ends before that; by an error it lets go of both.
                 return Poll::Ready(Some(Err(Status::aborted("the answer was broken off"))));
             }
-            match Pin::new(&mut self.input).poll_next(context) {
+            match self.input.poll_next(context) {
                 Poll::Ready(Some(Ok(message))) => {
                     if let Err(status) = self.guard(|this| this.take(message)) {
                         return Poll::Ready(Some(Err(status)));

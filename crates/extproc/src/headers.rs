@@ -1,9 +1,7 @@
 //! Headers as Envoy sends them, as the core wants them, and the changes between the two.
 
-use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
-use tollgate_envoy::processing as envoy;
-use tollgate_envoy::processing::HeaderAppendAction;
+use tollgate_envoy::processor::{Header, HeaderChanges, Headers, Set};
 
 /// A head as Envoy sends it: pseudo headers beside the others.
 #[derive(Debug, Default)]
@@ -18,18 +16,14 @@ pub(crate) struct Head {
 
 impl Head {
     /// Reads a head. What is no header by the rules of HTTP is left out; Envoy lets none of it through.
-    pub(crate) fn read(sent: &[envoy::HeaderValue]) -> Self {
+    pub(crate) fn read(sent: &Headers) -> Self {
         let mut head = Self { headers: HeaderMap::with_capacity(sent.len()), ..Self::default() };
-        for header in sent {
-            match header.key.strip_prefix(':') {
-                Some(pseudo) => head.set_pseudo(pseudo, value(header)),
+        for header in sent.iter() {
+            match header.name.strip_prefix(b":") {
+                Some(pseudo) => head.set_pseudo(pseudo, header.value),
                 None => {
-                    let name = HeaderName::from_bytes(header.key.as_bytes());
-                    let value = if header.raw_value.is_empty() {
-                        HeaderValue::from_str(&header.value)
-                    } else {
-                        HeaderValue::from_maybe_shared(header.raw_value.clone())
-                    };
+                    let name = HeaderName::from_bytes(header.name);
+                    let value = HeaderValue::from_maybe_shared(header.value_bytes());
                     if let (Ok(name), Ok(value)) = (name, value) {
                         head.headers.append(name, value);
                     }
@@ -39,13 +33,13 @@ impl Head {
         head
     }
 
-    fn set_pseudo(&mut self, name: &str, value: &[u8]) {
+    fn set_pseudo(&mut self, name: &[u8], value: &[u8]) {
         let Ok(text) = std::str::from_utf8(value) else { return };
         match name {
-            "method" => self.method = Some(text.to_owned()),
-            "path" => self.path = Some(text.to_owned()),
-            "authority" => self.authority = Some(text.to_owned()),
-            "status" => self.status = text.parse().ok(),
+            b"method" => self.method = Some(text.to_owned()),
+            b"path" => self.path = Some(text.to_owned()),
+            b"authority" => self.authority = Some(text.to_owned()),
+            b"status" => self.status = text.parse().ok(),
             _ => {}
         }
     }
@@ -54,21 +48,17 @@ impl Head {
 /// What Envoy sees to by itself: the framing of a body, and the host.
 const ENVOYS_OWN: [&str; 3] = ["content-length", "host", "transfer-encoding"];
 
-/// The value of a header as Envoy sends it.
-pub(crate) fn value(header: &envoy::HeaderValue) -> &[u8] {
-    if header.raw_value.is_empty() { header.value.as_bytes() } else { &header.raw_value }
+fn is_envoys_own(name: &[u8]) -> bool {
+    ENVOYS_OWN.iter().any(|own| own.as_bytes() == name)
 }
 
 /// The value of the first header with this name, in the order of `names`, as far as it is text.
-pub(crate) fn texts<'a, const N: usize>(
-    sent: &'a [envoy::HeaderValue],
-    names: [&str; N],
-) -> [Option<&'a str>; N] {
+pub(crate) fn texts<'a, const N: usize>(sent: &'a Headers, names: [&str; N]) -> [Option<&'a str>; N] {
     let mut found = [None; N];
-    for header in sent {
-        if let Some(place) = names.iter().position(|name| *name == header.key) {
+    for header in sent.iter() {
+        if let Some(place) = names.iter().position(|name| name.as_bytes() == header.name) {
             let slot = &mut found[place];
-            *slot = slot.or_else(|| std::str::from_utf8(value(header)).ok());
+            *slot = slot.or_else(|| std::str::from_utf8(header.value).ok());
         }
     }
     found
@@ -76,60 +66,44 @@ pub(crate) fn texts<'a, const N: usize>(
 
 /// The changes that make `to` of what Envoy has sent. Framing, host and pseudo headers are left alone. Heads are short: they are walked
 /// through, since looking up costs more.
-pub(crate) fn changes(sent: &[envoy::HeaderValue], to: &HeaderMap) -> envoy::HeaderMutation {
-    let mut mutation = envoy::HeaderMutation::default();
-    for header in sent {
-        let name = header.key.as_str();
-        let stays = name.starts_with(':')
-            || ENVOYS_OWN.contains(&name)
-            || to.keys().any(|kept| kept.as_str() == name)
-            || mutation.remove_headers.iter().any(|removed| removed == name);
+pub(crate) fn changes(sent: &Headers, to: &HeaderMap) -> HeaderChanges {
+    let mut changes = HeaderChanges::default();
+    for Header { name, .. } in sent.iter() {
+        let stays = name.starts_with(b":")
+            || is_envoys_own(name)
+            || to.keys().any(|kept| kept.as_str().as_bytes() == name);
+        // One that comes twice may be removed twice.
         if !stays {
-            mutation.remove_headers.push(name.to_owned());
+            changes.remove(name);
         }
     }
     for name in to.keys() {
-        let same = |header: &&envoy::HeaderValue| header.key == name.as_str();
-        let before = sent.iter().filter(same).map(value);
-        if ENVOYS_OWN.contains(&name.as_str())
-            || before.eq(to.get_all(name).iter().map(HeaderValue::as_bytes))
-        {
+        let key = name.as_str().as_bytes();
+        let before = sent.iter().filter(|header| header.name == key).map(|header| header.value);
+        if is_envoys_own(key) || before.eq(to.get_all(name).iter().map(HeaderValue::as_bytes)) {
             continue;
         }
-        let mut action = HeaderAppendAction::OverwriteIfExistsOrAdd;
+        let mut how = Set::Overwrite;
         for value in to.get_all(name) {
-            mutation.set_headers.push(option(name.as_str(), value.as_bytes(), action));
-            action = HeaderAppendAction::AppendIfExistsOrAdd;
+            changes.set(key, value.as_bytes(), how);
+            how = Set::Append;
         }
     }
-    mutation
+    changes
 }
 
 /// Sets `name`, whatever it was before.
-pub(crate) fn set(mutation: &mut envoy::HeaderMutation, name: &str, value: impl AsRef<[u8]>) {
-    let set = option(name, value.as_ref(), HeaderAppendAction::OverwriteIfExistsOrAdd);
-    mutation.set_headers.push(set);
-}
-
-/// Whether it changes nothing.
-pub(crate) fn is_empty(mutation: &envoy::HeaderMutation) -> bool {
-    mutation.set_headers.is_empty() && mutation.remove_headers.is_empty()
-}
-
-fn option(name: &str, value: &[u8], action: HeaderAppendAction) -> envoy::HeaderValueOption {
-    envoy::HeaderValueOption {
-        header: Some(envoy::HeaderValue {
-            key: name.to_owned(),
-            value: String::new(),
-            raw_value: Bytes::copy_from_slice(value),
-        }),
-        append_action: action.into(),
-        ..Default::default()
-    }
+pub(crate) fn set(changes: &mut HeaderChanges, name: &str, value: impl AsRef<[u8]>) {
+    changes.set(name.as_bytes(), value.as_ref(), Set::Overwrite);
 }
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+    use tollgate_envoy::Message;
+    use tollgate_envoy::processing as envoy;
+    use tollgate_envoy::processor::{Asked, Incoming};
+
     use super::*;
 
     fn map(headers: &[(&'static str, &'static str)]) -> HeaderMap {
@@ -141,13 +115,21 @@ mod tests {
         map
     }
 
-    fn sent(headers: &[(&str, &'static str)]) -> Vec<envoy::HeaderValue> {
+    /// As Envoy sends them.
+    fn sent(headers: &[(&str, &'static str)]) -> Headers {
         let header = |&(key, raw): &(&str, &'static str)| envoy::HeaderValue {
             key: key.to_owned(),
             value: String::new(),
             raw_value: Bytes::from(raw),
         };
-        headers.iter().map(header).collect()
+        let headers = Some(envoy::HeaderMap { headers: headers.iter().map(header).collect() });
+        let head = envoy::HttpHeaders { headers, ..Default::default() };
+        let request = Some(envoy::processing_request::Request::RequestHeaders(head));
+        let message = envoy::ProcessingRequest { request, ..Default::default() }.encode_to_vec();
+        match Incoming::decode(message.into()).unwrap().asked {
+            Asked::RequestHeaders(head) => head.headers,
+            other => panic!("expected a head, got {other:?}"),
+        }
     }
 
     #[test]
@@ -162,21 +144,13 @@ mod tests {
             ("host", "h"),
         ];
         let to = map(&[("a", "1"), ("b", "x"), ("b", "y")]);
-        let mutation = changes(&sent(&from), &to);
-        assert_eq!(mutation.remove_headers, ["c"]);
-        let sets: Vec<_> = mutation
-            .set_headers
-            .iter()
-            .map(|set| (set.header.as_ref().unwrap().raw_value.clone(), set.append_action()))
-            .collect();
-        assert_eq!(
-            sets,
-            [
-                (Bytes::from("x"), HeaderAppendAction::OverwriteIfExistsOrAdd),
-                (Bytes::from("y"), HeaderAppendAction::AppendIfExistsOrAdd),
-            ]
-        );
-        assert!(is_empty(&changes(&sent(&[("a", "1"), ("b", "x"), ("b", "y")]), &to)));
+        let mut expected = HeaderChanges::default();
+        expected.remove(b"c");
+        expected.remove(b"c");
+        expected.set(b"b", b"x", Set::Overwrite);
+        expected.set(b"b", b"y", Set::Append);
+        assert_eq!(changes(&sent(&from), &to), expected);
+        assert!(changes(&sent(&[("a", "1"), ("b", "x"), ("b", "y")]), &to).is_empty());
         assert_eq!(texts(&sent(&from), ["b", "d"]), [Some("2"), None]);
     }
 

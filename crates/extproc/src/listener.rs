@@ -1,6 +1,6 @@
 //! The stream of a listener: a request is refused, answered, or routed, and its client's status is noted.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -10,11 +10,9 @@ use bytes::Bytes;
 use http::header::CONTENT_LENGTH;
 use http::{HeaderName, Method};
 use tollgate_effects::quota::Reservation;
-use tollgate_envoy::processing::processing_request::Request;
-use tollgate_envoy::processing::{
-    HeaderMutation, HeaderValue, HttpHeaders, ProcessingRequest, ProcessingResponse,
+use tollgate_envoy::processor::{
+    Asked, Head as SentHead, HeaderChanges, Headers, Incoming, Members, Onward, Outgoing, Phase,
 };
-use tollgate_envoy::{Struct, value::Kind};
 use tollgate_exchange::{
     Arrival, BodyFraming, BodyPlan, ClientRequest, Detour, Exchange, LocalReply, Passage, Refusal,
     RequestHead, Routed,
@@ -23,9 +21,9 @@ use tollgate_terms::{BackendFault, Fault, GatewayFault};
 use tonic::Status;
 
 use crate::headers::{Head, set, texts};
-use crate::metadata::Members;
+use crate::metadata::members;
 use crate::processor::{Named, Shared};
-use crate::reply::{Onward, Phase, empty, immediate};
+use crate::reply::{empty, immediate};
 use crate::running::Running;
 use crate::{clock, names};
 
@@ -65,16 +63,14 @@ impl ListenerSide {
     }
 
     /// Answers one message.
-    pub(crate) fn take(
-        &mut self,
-        message: ProcessingRequest,
-        answers: &mut VecDeque<ProcessingResponse>,
-    ) -> Result<(), Status> {
-        answers.extend(match message.request {
-            Some(Request::RequestHeaders(head)) => self.on_head(head, source(&message.attributes))?,
-            Some(Request::RequestBody(body)) => self.on_body(body.body, Phase::RequestBody)?,
-            Some(Request::ResponseHeaders(head)) => Some(self.on_response(head)),
-            _ => return Ok(()),
+    pub(crate) fn take(&mut self, message: Incoming, answers: &mut VecDeque<Outgoing>) -> Result<(), Status> {
+        answers.extend(match &message.asked {
+            Asked::RequestHeaders(head) => {
+                self.on_head(head, message.attribute(names::SOURCE_ADDRESS).and_then(address))?
+            }
+            Asked::RequestBody(body) => self.on_body(body.bytes.clone(), Phase::RequestBody)?,
+            Asked::ResponseHeaders(head) => Some(self.on_response(&head.headers)),
+            Asked::ResponseBody(_) | Asked::ResponseTrailers | Asked::Other => return Ok(()),
         });
         Ok(())
     }
@@ -83,7 +79,7 @@ impl ListenerSide {
     pub(crate) fn poll(
         &mut self,
         context: &mut Context<'_>,
-        answers: &mut VecDeque<ProcessingResponse>,
+        answers: &mut VecDeque<Outgoing>,
     ) -> Result<(), Status> {
         let (Some(asking), Some(running)) = (&mut self.asking, &self.running) else { return Ok(()) };
         let answer_to = |exchange: &mut Exchange, refusal: &Refusal| exchange.refuse(refusal);
@@ -128,7 +124,7 @@ impl ListenerSide {
     }
 
     /// Ends the request, unless its answer has begun.
-    pub(crate) fn cut(&mut self, answers: &mut VecDeque<ProcessingResponse>) {
+    pub(crate) fn cut(&mut self, answers: &mut VecDeque<Outgoing>) {
         let Some(running) = self.running.as_ref().filter(|_| !self.has_response) else { return };
         let fault = Fault::Gateway(GatewayFault::Draining);
         let Some(reply) = running.exchange(|exchange| exchange.fail(&fault)) else { return };
@@ -139,20 +135,15 @@ impl ListenerSide {
         answers.push_back(immediate(&reply));
     }
 
-    fn on_head(
-        &mut self,
-        sent: HttpHeaders,
-        source: Option<String>,
-    ) -> Result<Option<ProcessingResponse>, Status> {
+    fn on_head(&mut self, sent: &SentHead, source: Option<String>) -> Result<Option<Outgoing>, Status> {
         let named = self.named.take().ok_or_else(|| Status::failed_precondition("two heads"))?;
-        let raw = sent.headers.map(|sent| sent.headers).unwrap_or_default();
-        if texts(&raw, [names::PROBE]) == [Some(&*self.shared.probe)] {
+        if texts(&sent.headers, [names::PROBE]) == [Some(&*self.shared.probe)] {
             return Ok(Some(empty()));
         }
-        let head = Head::read(&raw);
+        let head = Head::read(&sent.headers);
         // Envoy joins the values of a header that comes twice.
         let has_two_hosts = head.authority.as_deref().is_some_and(|authority| authority.contains(','));
-        let mut head = request_head(head, sent.end_of_stream, Arc::clone(&self.listener));
+        let mut head = request_head(head, sent.is_end, Arc::clone(&self.listener));
         head.client_address = source.unwrap_or(head.client_address);
         let (unreadable, serving) = match named {
             Named::Unknown { newest } => (Some(BEHIND), newest),
@@ -192,7 +183,7 @@ impl ListenerSide {
                     None => Err(Status::internal("the exchange is over")),
                 }
             }
-            Ok(_) if sent.end_of_stream => self.on_body(Bytes::new(), Phase::RequestHeaders),
+            Ok(_) if sent.is_end => self.on_body(Bytes::new(), Phase::RequestHeaders),
             Ok(_) => {
                 let metadata = identity(running);
                 Ok(Some(Onward { metadata, ..Onward::default() }.answer(Phase::RequestHeaders)))
@@ -200,7 +191,7 @@ impl ListenerSide {
         }
     }
 
-    fn on_body(&mut self, body: Bytes, phase: Phase) -> Result<Option<ProcessingResponse>, Status> {
+    fn on_body(&mut self, body: Bytes, phase: Phase) -> Result<Option<Outgoing>, Status> {
         let running =
             self.running.as_ref().ok_or_else(|| Status::failed_precondition("a body without a head"))?;
         match running.exchange(|exchange| exchange.on_request_body(body)) {
@@ -220,16 +211,18 @@ impl ListenerSide {
         }
     }
 
-    fn on_response(&mut self, sent: HttpHeaders) -> ProcessingResponse {
-        let head = sent.headers.map(|sent| sent.headers).unwrap_or_default();
+    fn on_response(&mut self, head: &Headers) -> Outgoing {
         self.has_response = true;
         // Envoy refuses some requests before they come here. Of those there is nothing to tell.
         if let Some(running) = &self.running {
-            note_response(running, &head);
+            note_response(running, head);
         }
-        let between_us = |header: &&HeaderValue| [names::RETRY, names::FAULT].contains(&header.key.as_str());
-        let remove_headers = head.iter().filter(between_us).map(|header| header.key.clone()).collect();
-        let headers = HeaderMutation { remove_headers, ..Default::default() };
+        let mut headers = HeaderChanges::default();
+        for name in [names::RETRY, names::FAULT] {
+            if head.iter().any(|header| header.name == name.as_bytes()) {
+                headers.remove(name.as_bytes());
+            }
+        }
         Onward { headers, ..Onward::default() }.answer(Phase::ResponseHeaders)
     }
 }
@@ -250,7 +243,7 @@ impl Asking {
 }
 
 /// Lets Envoy pass a request on.
-fn pass(running: &Running) -> ProcessingResponse {
+fn pass(running: &Running) -> Outgoing {
     running.passed();
     let (headers, metadata) = (told(running), identity(running));
     Onward { headers, metadata, ..Onward::default() }.answer(Phase::RequestHeaders)
@@ -275,7 +268,7 @@ impl Led {
 }
 
 /// Sends a routed request on its way, and keeps it for its attempts.
-fn send_on(running: &Running, request: (Arc<Routed>, ClientRequest), phase: Phase) -> ProcessingResponse {
+fn send_on(running: &Running, request: (Arc<Routed>, ClientRequest), phase: Phase) -> Outgoing {
     let onward = onward(running, &request.0, phase);
     // Can only be set already if Envoy sent two bodies; the first one counts.
     let _ = running.routed.set(request);
@@ -283,7 +276,7 @@ fn send_on(running: &Running, request: (Arc<Routed>, ClientRequest), phase: Phas
 }
 
 /// Notes what the client gets, and who says it.
-fn note_response(running: &Running, head: &[HeaderValue]) {
+fn note_response(running: &Running, head: &Headers) {
     let [status, label, length] = texts(head, [":status", names::FAULT, CONTENT_LENGTH.as_str()]);
     running.set_status(status.and_then(|status| status.parse().ok()).unwrap_or_default());
     let Some(label) = label else { return running.pass_on() };
@@ -327,19 +320,19 @@ fn refusal_called(label: &str) -> Option<&'static str> {
     REFUSALS.iter().copied().find(|known| *known == label)
 }
 
-fn answer(running: &Running, reply: &LocalReply) -> ProcessingResponse {
+fn answer(running: &Running, reply: &LocalReply) -> Outgoing {
     running.replied(reply);
     immediate(reply)
 }
 
 /// What Envoy has to know of an exchange: its id, and in which words its client wants to be told of failures.
-fn identity(running: &Running) -> Option<Struct> {
-    let mut members = Members::default();
+fn identity(running: &Running) -> Option<Members> {
+    let mut members = members();
     members.add_text(names::EXCHANGE, running.id());
     if let Some(dialect) = running.exchange(|exchange| exchange.dialect()) {
         members.add_text(names::DIALECT, dialect.label());
     }
-    members.into_metadata()
+    members.told()
 }
 
 /// Sends a routed request on its way to the routes.
@@ -356,16 +349,17 @@ fn entered(running: &Running) -> Option<Arc<str>> {
 }
 
 /// What Envoy has to change in the head of a request before it goes on.
-fn told(running: &Running) -> HeaderMutation {
-    let mut headers = HeaderMutation::default();
+fn told(running: &Running) -> HeaderChanges {
+    let mut headers = HeaderChanges::default();
     running.exchange(|exchange| {
         let told = exchange.told();
         if let Some(path) = &told.path {
             set(&mut headers, ":path", path);
         }
         let is_set = |name: &HeaderName| told.set.iter().any(|(set, _)| set == name);
-        let removed = told.remove.iter().filter(|name| !is_set(name));
-        headers.remove_headers.extend(removed.map(|name| name.as_str().to_owned()));
+        for name in told.remove.iter().filter(|name| !is_set(name)) {
+            headers.remove(name.as_str().as_bytes());
+        }
         for (name, value) in &told.set {
             set(&mut headers, name.as_str(), value.as_bytes());
         }
@@ -402,11 +396,12 @@ fn request_head(sent: Head, has_ended: bool, listener: Arc<str>) -> RequestHead 
     }
 }
 
-/// The address that the connection of the client comes from.
-fn source(attributes: &HashMap<String, Struct>) -> Option<String> {
-    let told = attributes.values().find_map(|attributes| attributes.fields.get(names::SOURCE_ADDRESS))?;
-    let Some(Kind::StringValue(address)) = &told.kind else { return None };
-    Some(address.parse::<SocketAddr>().ok()?.ip().to_string())
+/// The address without its port.
+fn address(told: &str) -> Option<String> {
+    match told.parse().ok()? {
+        SocketAddr::V4(_) => told.rsplit_once(':').map(|(address, _)| address.to_owned()),
+        SocketAddr::V6(address) => Some(address.ip().to_string()),
+    }
 }
 
 /// The address that Envoy saw, which it has added as the last one.

@@ -6,15 +6,13 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use http::HeaderMap;
 use tokio::sync::watch;
 use tollgate_config::Snapshot;
 use tollgate_effects::quota::Quotas;
 use tollgate_effects::{Credentials, Sources};
-use tollgate_envoy::processing::ProcessingRequest;
-use tollgate_envoy::processing::external_processor_server::ExternalProcessor;
+use tollgate_envoy::processor::{self, Begun, Messages};
 use tollgate_telemetry::Telemetry;
-use tonic::metadata::MetadataMap;
-use tonic::{Request, Response, Status, Streaming};
 
 use crate::attempt::AttemptSide;
 use crate::conversation::{Conversation, Side};
@@ -129,19 +127,6 @@ impl Processor {
             running.attempt.cut();
         }
     }
-
-    async fn side(&self, metadata: &MetadataMap) -> Side {
-        let text = |name: &str| metadata.get(name).and_then(|value| value.to_str().ok());
-        match text(names::SNAPSHOT) {
-            Some(id) => {
-                let named = self.shared.named(id).await;
-                let listener = text(names::LISTENER).unwrap_or_default().into();
-                let access = text(names::ACCESS).map(Into::into);
-                Side::Listener(Box::new(ListenerSide::new(Arc::clone(&self.shared), named, listener, access)))
-            }
-            None => Side::Attempt(Box::new(AttemptSide::new(Arc::clone(&self.shared)))),
-        }
-    }
 }
 
 impl Kept {
@@ -182,6 +167,10 @@ impl Shared {
         &self.quotas
     }
 
+    fn converse(&self, messages: Messages, side: Side) -> Conversation {
+        Conversation::new(messages, side, Arc::clone(&self.telemetry))
+    }
+
     fn serving(&self, id: &str) -> Option<Arc<Serving>> {
         self.kept.load().all().find(|serving| serving.id == id).cloned()
     }
@@ -206,16 +195,31 @@ impl Shared {
     }
 }
 
-#[tonic::async_trait]
-impl ExternalProcessor for Processor {
-    type ProcessStream = Conversation;
+impl processor::Processor for Processor {
+    type Answers = Conversation;
 
-    async fn process(
-        &self,
-        request: Request<Streaming<ProcessingRequest>>,
-    ) -> Result<Response<Self::ProcessStream>, Status> {
-        let side = self.side(request.metadata()).await;
-        let telemetry = Arc::clone(&self.shared.telemetry);
-        Ok(Response::new(Conversation::new(request.into_inner(), side, telemetry)))
+    fn begin(&self, metadata: &HeaderMap, messages: Messages) -> Begun<Conversation> {
+        let text = |name: &str| metadata.get(name).and_then(|value| value.to_str().ok());
+        let shared = Arc::clone(&self.shared);
+        let Some(id) = text(names::SNAPSHOT) else {
+            let side = AttemptSide::new(Arc::clone(&shared));
+            return Begun::Now(shared.converse(messages, Side::Attempt(Box::new(side))));
+        };
+        let listener = text(names::LISTENER).unwrap_or_default().into();
+        let access = text(names::ACCESS).map(Into::into);
+        let begin = |shared: Arc<Shared>, named| {
+            let side = ListenerSide::new(Arc::clone(&shared), named, listener, access);
+            shared.converse(messages, Side::Listener(Box::new(side)))
+        };
+        match shared.serving(id) {
+            Some(serving) => Begun::Now(begin(shared, Named::Known(serving))),
+            None => {
+                let id = id.to_owned();
+                Begun::Later(Box::pin(async move {
+                    let named = shared.named(&id).await;
+                    begin(shared, named)
+                }))
+            }
+        }
     }
 }

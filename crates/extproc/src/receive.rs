@@ -10,8 +10,9 @@ use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, StatusCode};
 use tollgate_config::CompiledTarget;
 use tollgate_effects::Tried;
-use tollgate_envoy::Struct;
-use tollgate_envoy::processing::{HeaderValue, HttpHeaders, ProcessingResponse};
+use tollgate_envoy::processor::{
+    Head as SentHead, Headers, Members, Onward, Outgoing, Phase, piece, trailers,
+};
 use tollgate_exchange::{Chance, Ending, LocalReply, Receive, ResponseHead, Step, status_fault};
 use tollgate_policy::retry;
 use tollgate_terms::{BackendFault, Fault, GatewayFault};
@@ -19,8 +20,7 @@ use tollgate_wire::join;
 use tonic::Status;
 
 use crate::headers::{Head, changes, set};
-use crate::metadata::Members;
-use crate::reply::{NewBody, Onward, Phase, piece, trailers};
+use crate::metadata::{add_costs, members};
 use crate::running::Running;
 use crate::{clock, names};
 
@@ -59,7 +59,7 @@ enum Stage {
 struct Held {
     status: StatusCode,
     /// As the backend has sent them.
-    before: Vec<HeaderValue>,
+    before: Headers,
     after: ResponseHead,
     /// Whether the body ends with the head: there is none.
     is_alone: bool,
@@ -100,18 +100,14 @@ impl Receiver {
     ///
     /// # Errors
     /// When it is the second.
-    pub(crate) fn on_head(
-        &mut self,
-        sent: HttpHeaders,
-        answers: &mut VecDeque<ProcessingResponse>,
-    ) -> Result<(), Status> {
+    pub(crate) fn on_head(&mut self, sent: SentHead, answers: &mut VecDeque<Outgoing>) -> Result<(), Status> {
         let (Stage::Head, Some(attempt)) = (&self.stage, &mut self.attempt) else {
             return Err(Status::failed_precondition("two heads"));
         };
-        let before = sent.headers.map(|sent| sent.headers).unwrap_or_default();
+        let before = sent.headers;
         let head = Head::read(&before);
         let status = head.status.and_then(|status| StatusCode::from_u16(status).ok()).unwrap_or_default();
-        let is_alone = sent.end_of_stream;
+        let is_alone = sent.is_end;
         match attempt.on_response_head(status, head.headers, Chance::Last) {
             Step::Forward((after, receive)) => {
                 let held = Held { status, before, after, is_alone };
@@ -141,7 +137,7 @@ impl Receiver {
         &mut self,
         body: Bytes,
         has_ended: bool,
-        answers: &mut VecDeque<ProcessingResponse>,
+        answers: &mut VecDeque<Outgoing>,
     ) -> Result<(), Status> {
         #[cfg(test)]
         crate::tests::trip_over(&body);
@@ -173,7 +169,7 @@ impl Receiver {
     ///
     /// # Errors
     /// When there was no head.
-    pub(crate) fn on_trailers(&mut self, answers: &mut VecDeque<ProcessingResponse>) -> Result<(), Status> {
+    pub(crate) fn on_trailers(&mut self, answers: &mut VecDeque<Outgoing>) -> Result<(), Status> {
         if matches!(self.stage, Stage::Over) {
             // The end was said already.
             return Ok(());
@@ -184,7 +180,7 @@ impl Receiver {
         Ok(())
     }
 
-    fn on_document(&mut self, mut held: Held, body: Bytes, answers: &mut VecDeque<ProcessingResponse>) {
+    fn on_document(&mut self, mut held: Held, body: Bytes, answers: &mut VecDeque<Outgoing>) {
         let running = Arc::clone(&self.running);
         let (Some(attempt), Some((_, client))) = (&mut self.attempt, running.routed.get()) else { return };
         let body = match attempt.on_response_body(client, body, &mut held.after) {
@@ -211,7 +207,7 @@ impl Receiver {
         self.answer(&held, body, fault.is_some(), metadata, answers);
     }
 
-    fn on_chunk(&mut self, chunk: Bytes, has_ended: bool, answers: &mut VecDeque<ProcessingResponse>) {
+    fn on_chunk(&mut self, chunk: Bytes, has_ended: bool, answers: &mut VecDeque<Outgoing>) {
         let now = clock::now();
         let Some(attempt) = &mut self.attempt else { return };
         let step = if chunk.is_empty() { Step::Hold } else { attempt.on_response_chunk(chunk, now) };
@@ -245,7 +241,7 @@ impl Receiver {
         bytes: Bytes,
         ending: Option<Ending>,
         has_ended: bool,
-        answers: &mut VecDeque<ProcessingResponse>,
+        answers: &mut VecDeque<Outgoing>,
     ) {
         let is_over = ending.is_some();
         let head = match std::mem::replace(&mut self.stage, if is_over { Stage::Over } else { Stage::Stream })
@@ -263,10 +259,10 @@ impl Receiver {
         if let Some(held) = head {
             let mut onward = self.head(&held, false);
             // A body that may change as it passes has no length yet.
-            onward.headers.remove_headers.push(CONTENT_LENGTH.as_str().to_owned());
+            onward.headers.remove(CONTENT_LENGTH.as_str().as_bytes());
             if held.is_alone {
                 onward.metadata = metadata;
-                onward.body = if bytes.is_empty() { NewBody::Same } else { NewBody::Bytes(bytes) };
+                onward.body = (!bytes.is_empty()).then_some(bytes);
                 return answers.push_back(onward.answer(Phase::ResponseHeaders));
             }
             answers.push_back(onward.answer(Phase::ResponseHeaders));
@@ -276,14 +272,14 @@ impl Receiver {
     }
 
     /// Ends a stream that has begun, because of `fault`.
-    pub(crate) fn break_off(&mut self, fault: Fault, answers: &mut VecDeque<ProcessingResponse>) {
+    pub(crate) fn break_off(&mut self, fault: Fault, answers: &mut VecDeque<Outgoing>) {
         let (Stage::Stream, Some(attempt)) = (&self.stage, &mut self.attempt) else { return };
         let (bytes, fault) = attempt.on_stream_fault(fault, clock::now());
         self.pass(bytes, Some(ending_of(fault)), false, answers);
     }
 
     /// Answers with what the gateway itself has to say, when the response is none that a client can get.
-    fn give_up<T>(&mut self, held: Held, step: Step<T>, answers: &mut VecDeque<ProcessingResponse>) {
+    fn give_up<T>(&mut self, held: Held, step: Step<T>, answers: &mut VecDeque<Outgoing>) {
         self.stage = Stage::Over;
         let (fault, reply) = fault_of(step);
         let retry = self.is_worth_a_retry(&fault);
@@ -304,14 +300,14 @@ impl Receiver {
         held: &Held,
         body: Bytes,
         retry: bool,
-        metadata: Option<Struct>,
-        answers: &mut VecDeque<ProcessingResponse>,
+        metadata: Option<Members>,
+        answers: &mut VecDeque<Outgoing>,
     ) {
         let mut onward = self.head(held, retry);
         set(&mut onward.headers, CONTENT_LENGTH.as_str(), body.len().to_string());
         onward.metadata = metadata;
         if held.is_alone {
-            onward.body = if body.is_empty() { NewBody::Same } else { NewBody::Bytes(body) };
+            onward.body = (!body.is_empty()).then_some(body);
             return answers.push_back(onward.answer(Phase::ResponseHeaders));
         }
         answers.push_back(onward.answer(Phase::ResponseHeaders));
@@ -340,15 +336,15 @@ impl Receiver {
     }
 
     /// What is published of the attempt, as far as it is known.
-    fn published(&self) -> Option<Struct> {
+    fn published(&self) -> Option<Members> {
         let attempt = self.attempt.as_ref()?;
-        let mut members = Members::default();
-        members.add_costs(attempt);
-        members.into_metadata()
+        let mut members = members();
+        add_costs(&mut members, attempt);
+        members.told()
     }
 
     /// The estimate, when it has grown enough to be published anew: a stream that is cut is charged by the last one.
-    fn raised(&mut self) -> Option<Struct> {
+    fn raised(&mut self) -> Option<Members> {
         let attempt = self.attempt.as_ref()?;
         if attempt.output_bytes() < self.raise_at {
             return None;

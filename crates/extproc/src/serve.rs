@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tollgate_envoy::grpc;
 use tollgate_envoy::logging::access_log_service_server::{AccessLogServiceServer, SERVICE_NAME as LOGGING};
-use tollgate_envoy::processing::external_processor_server::ExternalProcessorServer;
+use tollgate_envoy::processor::Server;
 
 use crate::processor::Processor;
 use crate::verdict::Verdicts;
@@ -22,9 +22,7 @@ pub fn serve(
     place: impl Into<grpc::Place>,
     workers: usize,
 ) -> io::Result<grpc::Server> {
-    let processing = ExternalProcessorServer::new(processor.clone())
-        .max_decoding_message_size(MESSAGE_BYTES_MAX)
-        .max_encoding_message_size(MESSAGE_BYTES_MAX);
+    let processing = Server { processor: processor.clone(), message_bytes_max: MESSAGE_BYTES_MAX };
     let logging = AccessLogServiceServer::new(Verdicts { shared: Arc::clone(&processor.shared) });
     let both = grpc::Both { name: LOGGING, named: logging, other: processing };
     grpc::serve(&both, place, "extproc", workers)

@@ -1,11 +1,17 @@
 //! What only shows from inside: a bug in the middle of an answer.
 
 use std::net::Ipv4Addr;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use futures_util::stream::unfold;
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::net::UnixStream;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tollgate_config::Snapshot;
 use tollgate_config::bundle::{
@@ -15,7 +21,6 @@ use tollgate_config::bundle::{
 use tollgate_effects::quota::Quotas;
 use tollgate_effects::{Credentials, Secrets};
 use tollgate_envoy::processing::external_processor_client::ExternalProcessorClient;
-use tollgate_envoy::processing::external_processor_server::ExternalProcessorServer;
 use tollgate_envoy::processing::processing_request::Request as Message;
 use tollgate_envoy::processing::{
     HeaderMap, HeaderValue, HttpBody, HttpHeaders, ProcessingRequest, ProcessingResponse,
@@ -24,9 +29,12 @@ use tollgate_envoy::value::Kind;
 use tollgate_exchange::{Journal, Opening, Outcome, Record};
 use tollgate_telemetry::{Options, Telemetry};
 use tollgate_terms::{BackendName, RouteName};
+use tonic::body::Body;
+use tonic::codegen::Service;
+use tonic::codegen::http;
 use tonic::{Code, Request, Status, Streaming};
 
-use crate::{Processor, Serving, names};
+use crate::{Processor, Serving, names, serve};
 
 /// No test waits longer than this for anything.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -51,6 +59,33 @@ impl Journal for Records {
     }
 }
 
+/// The connection of an Envoy.
+#[derive(Clone)]
+struct Envoy(http2::SendRequest<Body>);
+
+impl Envoy {
+    async fn connect(socket: &Path) -> Self {
+        let connection = TokioIo::new(UnixStream::connect(socket).await.unwrap());
+        let (sender, driver) = http2::handshake(TokioExecutor::new(), connection).await.unwrap();
+        tokio::spawn(driver);
+        Self(sender)
+    }
+}
+
+impl Service<http::Request<Body>> for Envoy {
+    type Response = http::Response<hyper::body::Incoming>;
+    type Error = hyper::Error;
+    type Future = BoxFuture<'static, hyper::Result<Self::Response>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<hyper::Result<()>> {
+        self.0.poll_ready(context)
+    }
+
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        Box::pin(self.0.send_request(request))
+    }
+}
+
 /// A stream of Envoy's.
 struct Stream {
     sent: UnboundedSender<ProcessingRequest>,
@@ -59,7 +94,7 @@ struct Stream {
 
 impl Stream {
     /// Opened by a listener if a `snapshot` is named, else for an attempt.
-    async fn open(processor: &Processor, snapshot: Option<&str>) -> Self {
+    async fn open(envoy: &Envoy, snapshot: Option<&str>) -> Self {
         let (sent, messages) = unbounded_channel();
         let next = |mut messages: UnboundedReceiver<_>| async { Some((messages.recv().await?, messages)) };
         let mut request = Request::new(unfold(messages, next));
@@ -67,8 +102,9 @@ impl Stream {
             request.metadata_mut().insert(names::SNAPSHOT, snapshot.parse().unwrap());
             request.metadata_mut().insert(names::LISTENER, "l".parse().unwrap());
         }
-        let service = ExternalProcessorServer::new(processor.clone());
-        let answers = ExternalProcessorClient::new(service).process(request).await.unwrap().into_inner();
+        let origin = http::Uri::from_static("http://processor");
+        let mut client = ExternalProcessorClient::with_origin(envoy.clone(), origin);
+        let answers = client.process(request).await.unwrap().into_inner();
         Self { sent, answers }
     }
 
@@ -107,8 +143,8 @@ fn delta(text: &str) -> String {
 }
 
 /// An exchange whose answer has begun: the streams of its listener and of its attempt.
-async fn begun(processor: &Processor) -> (Stream, Stream) {
-    let mut listener = Stream::open(processor, Some("s")).await;
+async fn begun(envoy: &Envoy) -> (Stream, Stream) {
+    let mut listener = Stream::open(envoy, Some("s")).await;
     let lines = [
         (":method", "POST"),
         (":path", "/v1/chat/completions"),
@@ -124,7 +160,7 @@ async fn begun(processor: &Processor) -> (Stream, Stream) {
         panic!("{members:?}")
     };
 
-    let mut attempt = Stream::open(processor, None).await;
+    let mut attempt = Stream::open(envoy, None).await;
     let tried = format!("{exchange} backend:80 r/rule/0/target/0");
     let lines = [&lines[..], &[(names::TRY, &tried)]].concat();
     attempt.ask(Message::RequestHeaders(head(&lines))).await.unwrap();
@@ -147,8 +183,12 @@ async fn f23_a_bug_in_the_middle_of_a_stream_ends_that_stream_and_no_other() {
     let credentials = Credentials::new(snapshot.bundle(), &Secrets::default(), None);
     let serving = Serving { id: "s".to_owned(), snapshot: Arc::new(snapshot), credentials };
     let processor = Processor::new(serving, Arc::clone(&telemetry), Quotas::default());
-    let (listener, mut attempt) = begun(&processor).await;
-    let (beside, mut other) = begun(&processor).await;
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("processor");
+    let _server = serve(&processor, &socket, 1).unwrap();
+    let envoy = Envoy::connect(&socket).await;
+    let (listener, mut attempt) = begun(&envoy).await;
+    let (beside, mut other) = begun(&envoy).await;
 
     let text = std::str::from_utf8(BUG).unwrap();
     let failed = attempt.ask(Message::ResponseBody(body(delta(text), false))).await.unwrap_err();
@@ -158,7 +198,12 @@ async fn f23_a_bug_in_the_middle_of_a_stream_ends_that_stream_and_no_other() {
     other.ask(Message::ResponseBody(body(end, true))).await.unwrap();
     drop((beside, other));
 
-    assert_eq!(processor.running(), 0);
+    let over = async {
+        while processor.running() > 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, over).await.unwrap();
     let records = records.0.lock().unwrap();
     let ends: Vec<_> = records.iter().map(|record| (record.outcome, record.fault)).collect();
     assert_eq!(ends, [(Outcome::Error, Some("internal")), (Outcome::Complete, None)]);

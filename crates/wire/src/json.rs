@@ -4,6 +4,7 @@
 //! twice in the top two levels is refused: parsers differ in which one they believe.
 
 use std::borrow::Cow;
+use std::cmp::Ordering;
 use std::ops::Range;
 
 use bytes::Bytes;
@@ -141,9 +142,15 @@ fn find<'a>(members: &'a [Member], text: &[u8], key: &str) -> Option<&'a Member>
     members.iter().find(|member| text.get(member.key.clone()).is_some_and(|raw| is_key(raw, key.as_bytes())))
 }
 
-/// Whether `raw` says `key`. An escape is longer than what it stands for.
+/// Whether `raw` says `key`. Most others are told apart by how they begin, or by their length: one with escapes is longer than what it says.
 fn is_key(raw: &[u8], key: &[u8]) -> bool {
-    raw == key || (raw.len() > key.len() && key_of(raw) == key)
+    let begins_so = raw.first() == key.first() || raw.starts_with(b"\\");
+    begins_so
+        && match raw.len().cmp(&key.len()) {
+            Ordering::Less => false,
+            Ordering::Equal => raw == key && !raw.contains(&b'\\'),
+            Ordering::Greater => raw.contains(&b'\\') && unescape(raw).as_bytes() == key,
+        }
 }
 
 /// A key without its escapes.
@@ -399,5 +406,30 @@ fn join_member(before: &[u8], key: &str, value: &[u8], after: &[u8]) -> Bytes {
 fn push(pieces: &mut Vec<Bytes>, piece: Bytes) {
     if !piece.is_empty() {
         pieces.push(piece);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_known_however_it_is_escaped() {
+        for (raw, key, expected) in [
+            ("", "", true),
+            ("model", "model", true),
+            ("models", "model", false),
+            ("mode", "model", false),
+            (r"\u006dodel", "model", true),
+            (r"mod\u0065l", "model", true),
+            (r"\u006dodels", "model", false),
+            (r"a\\b", r"a\b", true),
+            // A line feed, and not a backslash.
+            (r"a\n", r"a\n", false),
+            (r"a\n", "a\n", true),
+            ("\\u00e9", "é", true),
+        ] {
+            assert_eq!(is_key(raw.as_bytes(), key.as_bytes()), expected, "{raw} {key}");
+        }
     }
 }

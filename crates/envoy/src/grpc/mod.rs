@@ -4,14 +4,18 @@
 //! served alike.
 
 mod both;
+mod gather;
 mod socket;
 mod tls;
 
 use std::convert::Infallible;
 use std::fmt;
+use std::future::poll_fn;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -27,6 +31,7 @@ use tonic::codegen::Service;
 use tonic::codegen::http::{Request, Response};
 
 pub use both::Both;
+use gather::gather;
 pub use rustls::ServerConfig;
 use socket::{Listener, Stream};
 pub use tls::{Tls, UnfitTls, server_config};
@@ -239,13 +244,14 @@ async fn serve_connection<I, S>(
     service: S,
     mut stopping: Stopping,
     keep_alive: Option<Duration>,
-) -> hyper::Result<()>
+) -> io::Result<()>
 where
     I: AsyncRead + AsyncWrite + Unpin + 'static,
     S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send,
 {
     let service = Telling { service, stopping: stopping.clone() };
+    let (stream, gathered) = gather(stream);
     let connection = http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
@@ -254,12 +260,21 @@ where
         .keep_alive_interval(keep_alive)
         .keep_alive_timeout(KEEP_ALIVE_MAX)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
-    tokio::pin!(connection);
-    tokio::select! {
-        served = connection.as_mut() => return served,
-        () = stopping.begun() => connection.as_mut().graceful_shutdown(),
-    }
-    connection.await
+    let (mut connection, mut stopping) = (pin!(connection), pin!(stopping.begun()));
+    let mut is_stopping = false;
+    poll_fn(|context| {
+        if !is_stopping && stopping.as_mut().poll(context).is_ready() {
+            is_stopping = true;
+            connection.as_mut().graceful_shutdown();
+        }
+        let served = connection.as_mut().poll(context).map_err(io::Error::other);
+        let sent = gathered.poll_send(context);
+        match (served, sent) {
+            (Poll::Pending, Poll::Ready(Err(error))) => Poll::Ready(Err(error)),
+            (served, _) => served,
+        }
+    })
+    .await
 }
 
 /// Puts [`Stopping`] into each request.
