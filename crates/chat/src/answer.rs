@@ -1,7 +1,7 @@
 //! What is answered.
 
-use serde_json::Value;
 use tollgate_terms::Usage;
+use tollgate_wire::json::Value;
 
 use crate::block::Block;
 

@@ -1,6 +1,6 @@
 //! The elements of a turn.
 
-use serde_json::Value;
+use tollgate_wire::json::{Text, Value};
 
 /// One element of a turn, of a system prompt or of a tool's result.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,26 +26,26 @@ pub enum BlockKind {
     /// Text.
     Text {
         /// The text.
-        text: String,
+        text: Text,
         /// Citations or annotations, in the source's own shape.
         citations: Vec<Value>,
     },
     /// The model's own no.
     Refusal {
         /// What it says.
-        text: String,
+        text: Text,
     },
     /// The model's reasoning.
     Thinking {
         /// The text; may be empty where only the signature is told.
-        text: String,
+        text: Text,
         /// Proof that it is the model's own; wanted back unchanged.
-        signature: Option<String>,
+        signature: Option<Text>,
     },
     /// Reasoning that only the provider can read.
     RedactedThinking {
         /// The provider's data.
-        data: String,
+        data: Text,
     },
     /// The model calls a tool.
     ToolUse {
@@ -86,7 +86,7 @@ pub enum BlockKind {
     /// Speech.
     Audio {
         /// Base64.
-        data: String,
+        data: Text,
         /// `wav`, `mp3` ...
         format: String,
     },
@@ -107,7 +107,7 @@ pub enum ImageSource {
         /// `image/png` ...
         media_type: String,
         /// Base64.
-        data: String,
+        data: Text,
     },
     /// Elsewhere. The gateway passes the address on and never fetches it.
     Url(String),
@@ -121,10 +121,10 @@ pub enum DocumentSource {
         /// `application/pdf` ...
         media_type: String,
         /// Base64.
-        data: String,
+        data: Text,
     },
     /// In the request, as text.
-    Text(String),
+    Text(Text),
     /// Elsewhere.
     Url(String),
     /// At the provider, under an id.
@@ -133,7 +133,7 @@ pub enum DocumentSource {
 
 impl Block {
     /// A text without anything else.
-    pub fn text(origin: impl Into<String>, text: impl Into<String>) -> Self {
+    pub fn text(origin: impl Into<String>, text: impl Into<Text>) -> Self {
         let kind = BlockKind::Text { text: text.into(), citations: Vec::new() };
         Self { origin: origin.into(), cache: None, kind }
     }

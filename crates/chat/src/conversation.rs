@@ -1,7 +1,7 @@
 //! What is asked.
 
-use serde_json::Value;
 use tollgate_terms::Delivery;
+use tollgate_wire::json::{Text, Value};
 
 use crate::block::{Block, CachePoint};
 
@@ -70,7 +70,7 @@ pub struct Tool {
     /// Its name.
     pub name: String,
     /// What it does.
-    pub description: Option<String>,
+    pub description: Option<Text>,
     /// JSON schema of its arguments.
     pub schema: Option<Value>,
     /// Whether arguments must follow the schema to the letter.

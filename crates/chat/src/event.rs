@@ -1,6 +1,7 @@
 //! What is answered, as it comes.
 
 use tollgate_terms::Usage;
+use tollgate_wire::json::{Text, Value};
 
 use crate::answer::StopReason;
 
@@ -77,7 +78,7 @@ pub enum BlockStart {
     /// Reasoning that only the provider can read; complete.
     RedactedThinking {
         /// The provider's data.
-        data: String,
+        data: Text,
     },
     /// A call of a tool.
     ToolUse {
@@ -97,11 +98,11 @@ pub enum BlockStart {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Delta {
     /// Text of an answer, a refusal or reasoning, as the block is.
-    Text(String),
+    Text(Text),
     /// JSON text of a tool's arguments, cut anywhere.
-    Input(String),
+    Input(Text),
     /// The signature of reasoning.
-    Signature(String),
+    Signature(Text),
     /// A citation, in the source's own shape.
-    Citation(serde_json::Value),
+    Citation(Value),
 }

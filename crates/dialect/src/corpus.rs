@@ -6,6 +6,7 @@
 use std::fs;
 use std::path::Path;
 
+use bytes::Bytes;
 use serde_json::Value;
 use tollgate_chat::{Loss, Losses};
 use tollgate_terms::{Dialect, ModelName};
@@ -37,7 +38,7 @@ const FRAMING: &[(&str, &str)] = &[
     ("openai_responses-answer", "/completed_at"),
 ];
 
-fn said_again(name: &str, body: &[u8], losses: &mut Losses) -> Value {
+fn said_again(name: &str, body: &Bytes, losses: &mut Losses) -> Value {
     let model = ModelName::parse("served").expect("a name");
     let context = AnswerContext {
         requested_model: model.clone(),
@@ -78,7 +79,7 @@ fn leaves(pointer: &str, value: &Value, out: &mut Vec<(String, Value)>) {
                 leaves(&format!("{pointer}/{index}"), value, out);
             }
         }
-        value if tells(value) => out.push((pointer.to_owned(), value.clone())),
+        plain if tells(&crate::fold::value(plain.clone())) => out.push((pointer.to_owned(), plain.clone())),
         _ => {}
     }
 }
@@ -103,7 +104,7 @@ fn what_a_document_tells_is_said_again_or_recorded_as_lost() {
     for entry in fs::read_dir(folder).expect("the corpus") {
         let path = entry.expect("a document").path();
         let name = path.file_stem().and_then(|name| name.to_str()).expect("a name");
-        let body = fs::read(&path).expect("a document");
+        let body = Bytes::from(fs::read(&path).expect("a document"));
         let mut losses = Losses::default();
         let said = said_again(name, &body, &mut losses);
         let mut told = Vec::new();

@@ -3,13 +3,13 @@
 //! A request is the conversation itself in the words of the chat, less what has no place in a count; an answer is one number.
 
 use bytes::Bytes;
-use serde_json::{Map, Value, json};
 use tollgate_chat::{Block, Conversation, Losses, Role, Turn};
 use tollgate_terms::{Dialect, ModelName};
+use tollgate_wire::json::Value;
 
 use crate::Invalid;
 use crate::error;
-use crate::fields::Fields;
+use crate::fields::{self, Fields, object};
 use crate::translate::Unreadable;
 use crate::words::words;
 
@@ -80,7 +80,7 @@ fn counted(backend: Dialect) -> Option<&'static [&'static str]> {
 pub(crate) fn translate_request(
     client: Dialect,
     backend: Dialect,
-    body: &[u8],
+    body: &Bytes,
     model: &ModelName,
     losses: &mut Losses,
 ) -> Result<Bytes, Invalid> {
@@ -94,23 +94,21 @@ pub(crate) fn translate_request(
         None => decode(body, losses)?,
     };
     let said = encode(conversation, model, losses)?;
-    let said: Map<String, Value> = serde_json::from_slice(&said).unwrap_or_default();
-    let kept = said.into_iter().filter(|(key, _)| members.contains(&key.as_str()));
+    let said = Fields::read(&said)?.into_members().into_iter();
+    let kept = said.filter(|(key, _)| members.iter().any(|member| key == member));
     let mut kept = Value::Object(kept.collect());
     if backend == Dialect::BedrockConverse {
-        kept = json!({"input": {"converse": kept}});
+        kept = object!({"input": object!({"converse": kept})});
     }
     Ok(error::encode(&kept))
 }
 
 /// The text of vLLM's shorter form, which holds no conversation.
-fn prompt(client: Dialect, body: &[u8]) -> Result<Option<String>, Invalid> {
+fn prompt(client: Dialect, body: &Bytes) -> Result<Option<String>, Invalid> {
     if client != Dialect::VllmTokenize {
         return Ok(None);
     }
-    let value: Value =
-        serde_json::from_slice(body).map_err(|error| Invalid::bad_request(error.to_string()))?;
-    Fields::of(value, "")?.text("prompt")
+    Fields::read(body)?.text("prompt")
 }
 
 /// A text that a user says.
@@ -131,12 +129,12 @@ pub(crate) fn translate_answer(client: Dialect, backend: Dialect, body: &[u8]) -
         Dialect::VllmTokenize => "count",
         _ => "input_tokens",
     };
-    let count = answer.get(member).and_then(crate::observe::count);
+    let count = answer.get(member).and_then(fields::count);
     let count = count.ok_or_else(|| Unreadable(format!("no {member}")))?;
     Ok(error::encode(&match client {
-        Dialect::OpenAiResponses => json!({"object": "response.input_tokens", "input_tokens": count}),
-        Dialect::VllmTokenize => json!({"count": count}),
-        Dialect::Gemini => json!({"totalTokens": count}),
-        _ => json!({"input_tokens": count}),
+        Dialect::OpenAiResponses => object!({"object": "response.input_tokens", "input_tokens": count}),
+        Dialect::VllmTokenize => object!({"count": count}),
+        Dialect::Gemini => object!({"totalTokens": count}),
+        _ => object!({"input_tokens": count}),
     }))
 }

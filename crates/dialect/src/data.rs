@@ -3,13 +3,14 @@
 use base64::Engine;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use tollgate_wire::json::Text;
 
 /// The parts of a `data:` URI with base64 content: media type and data.
-pub(crate) fn data_uri(uri: &str) -> Option<(String, String)> {
+pub(crate) fn data_uri(uri: &str) -> Option<(String, Text)> {
     let (head, data) = uri.strip_prefix("data:")?.split_once(',')?;
     let media_type = head.strip_suffix(";base64")?;
     let essence = media_type.split(';').next().unwrap_or_default();
-    Some((essence.to_owned(), data.to_owned()))
+    Some((essence.to_owned(), data.into()))
 }
 
 /// Bits of a last digit that belong to no byte are let be, and padding is taken off before.
@@ -21,8 +22,9 @@ const ENGINE: GeneralPurpose = GeneralPurpose::new(
 );
 
 /// Base64 in the alphabet that most dialects know, of a text in either.
-pub(crate) fn standard_base64(text: String) -> String {
-    if text.contains(['-', '_']) { text.replace('-', "+").replace('_', "/") } else { text }
+pub(crate) fn standard_base64(text: Text) -> Text {
+    let read = text.as_str();
+    if read.contains(['-', '_']) { read.replace('-', "+").replace('_', "/").into() } else { text }
 }
 
 /// Whether a text is base64 as everybody reads it back to the same text: the usual alphabet, padded, no bit left over.

@@ -1,21 +1,37 @@
 //! The members of a JSON object, taken out one by one, so that what nobody took is known.
 
-use serde_json::{Map, Value};
+use bytes::Bytes;
+use serde::Deserialize;
 use tollgate_chat::{CachePoint, Effect, Loss, LossKind, Losses};
+use tollgate_wire::json::{Map, Text, Value};
 
-use crate::Invalid;
-
-/// So many members are looked at one by one.
-const FEW: usize = 16;
+use crate::observe::Count;
+use crate::{Invalid, Unreadable};
 
 /// Members of one object of a request or answer.
 pub(crate) struct Fields {
     /// JSON pointer to the object.
     pub(crate) pointer: String,
-    map: Map<String, Value>,
+    map: Map,
 }
 
 impl Fields {
+    /// The members of a body.
+    pub(crate) fn read(body: &Bytes) -> Result<Self, Invalid> {
+        Self::of(read(body)?, "")
+    }
+
+    /// The members of an answer or an event.
+    pub(crate) fn read_answer(body: &Bytes) -> Result<Self, Unreadable> {
+        let value = Value::read(body).map_err(|malformed| Unreadable(malformed.to_string()))?;
+        Ok(Self::of(value, "")?)
+    }
+
+    /// No members.
+    pub(crate) fn none(pointer: String) -> Self {
+        Self { pointer, map: Map::new() }
+    }
+
     /// The members of `value`, which must be an object.
     pub(crate) fn of(value: Value, pointer: impl Into<String>) -> Result<Self, Invalid> {
         let pointer = pointer.into();
@@ -27,19 +43,30 @@ impl Fields {
 
     /// JSON pointer to the member `key`.
     pub(crate) fn at(&self, key: &str) -> String {
-        format!("{}/{key}", self.pointer)
+        [self.pointer.as_str(), "/", key].concat()
+    }
+
+    /// Whether a member is there and null.
+    pub(crate) fn is_null(&self, key: &str) -> bool {
+        self.map.get(key).is_some_and(Value::is_null)
     }
 
     /// Takes a member out; one that is null counts as absent.
     pub(crate) fn take(&mut self, key: &str) -> Option<Value> {
-        // Most members that are asked for are not there, and to look at a few names is faster than to hash one.
-        if self.map.len() <= FEW && !self.map.keys().any(|member| member == key) {
-            return None;
-        }
-        self.map.shift_remove(key).filter(|value| !value.is_null())
+        self.map.remove(key).filter(|value| !value.is_null())
     }
 
+    /// A text that is looked at here.
     pub(crate) fn text(&mut self, key: &str) -> Result<Option<String>, Invalid> {
+        Ok(self.written(key)?.map(Text::into_string))
+    }
+
+    pub(crate) fn needed_text(&mut self, key: &str) -> Result<String, Invalid> {
+        Ok(self.needed_written(key)?.into_string())
+    }
+
+    /// A text that is passed on as it was written.
+    pub(crate) fn written(&mut self, key: &str) -> Result<Option<Text>, Invalid> {
         match self.take(key) {
             None => Ok(None),
             Some(Value::String(text)) => Ok(Some(text)),
@@ -47,8 +74,8 @@ impl Fields {
         }
     }
 
-    pub(crate) fn needed_text(&mut self, key: &str) -> Result<String, Invalid> {
-        self.text(key)?.ok_or_else(|| missing(&self.at(key)))
+    pub(crate) fn needed_written(&mut self, key: &str) -> Result<Text, Invalid> {
+        self.written(key)?.ok_or_else(|| missing(&self.at(key)))
     }
 
     pub(crate) fn truth(&mut self, key: &str) -> Result<Option<bool>, Invalid> {
@@ -93,6 +120,13 @@ impl Fields {
         }
     }
 
+    pub(crate) fn needed_list(&mut self, key: &str) -> Result<Vec<Value>, Invalid> {
+        match self.take(key) {
+            Some(Value::Array(items)) => Ok(items),
+            found => Err(wrong(&self.at(key), "an array", &found.unwrap_or_default())),
+        }
+    }
+
     pub(crate) fn object(&mut self, key: &str) -> Result<Option<Self>, Invalid> {
         self.take(key).map(|value| Self::of(value, self.at(key))).transpose()
     }
@@ -106,6 +140,11 @@ impl Fields {
         Ok(Some(point))
     }
 
+    /// What is left, member by member.
+    pub(crate) fn into_members(self) -> Map {
+        self.map
+    }
+
     /// What is left, whole.
     pub(crate) fn into_value(self) -> Value {
         Value::Object(self.map)
@@ -113,37 +152,55 @@ impl Fields {
 
     /// Records every member that nobody took as lost.
     pub(crate) fn lose_rest(self, losses: &mut Losses) {
-        lose_members(&self.pointer, &self.map, &[], losses);
+        self.lose_rest_but(&[], losses);
+    }
+
+    /// The same, but for members that only say what the object is.
+    pub(crate) fn lose_rest_but(self, framing: &[&str], losses: &mut Losses) {
+        lose_members(&self.pointer, &self.map, framing, losses);
     }
 }
 
+/// Reads a body.
+pub(crate) fn read(body: &Bytes) -> Result<Value, Invalid> {
+    Value::read(body).map_err(|malformed| Invalid::from_malformed(&malformed))
+}
+
+/// A number of tokens or seconds as providers write it; anything that is no whole number of at least 0 is none.
+pub(crate) fn count(value: &Value) -> Option<u64> {
+    typed(value).and_then(Count::value)
+}
+
+/// A value as a type that is read by derive; none where it is not one.
+pub(crate) fn typed<'a, T: Deserialize<'a>>(value: &'a Value) -> Option<T> {
+    T::deserialize(value).ok()
+}
+
 /// Records the members of an answer's object that nobody took as lost, but for those that say what it is.
-pub(crate) fn lose_members(pointer: &str, rest: &Map<String, Value>, framing: &[&str], losses: &mut Losses) {
-    for (key, value) in rest {
-        if !value.is_null() && !framing.contains(&key.as_str()) {
-            losses.push_once(loss(member(pointer, key), LossKind::UnknownField, Effect::Meaning));
+pub(crate) fn lose_members(pointer: &str, rest: &Map, framing: &[&str], losses: &mut Losses) {
+    for (key, value) in rest.iter() {
+        let key = key.as_str();
+        if !value.is_null() && !framing.contains(&key.as_ref()) {
+            losses.push_once(loss(member(pointer, &key), LossKind::UnknownField, Effect::Meaning));
         }
     }
 }
 
 /// Records what an object of usage tells beside `known`, which are paths within it. What is zero or empty tells nothing.
 pub(crate) fn lose_usage(usage: &Value, known: &[&str], losses: &mut Losses) {
-    lose_leaves("/usage", usage, known, losses);
+    lose_leaves(&mut Vec::new(), usage, known, losses);
 }
 
-fn lose_leaves(pointer: &str, value: &Value, known: &[&str], losses: &mut Losses) {
-    match value {
-        Value::Object(members) => {
-            for (key, value) in members {
-                lose_leaves(&member(pointer, key), value, known, losses);
-            }
+fn lose_leaves<'a>(path: &mut Vec<&'a Text>, value: &'a Value, known: &[&str], losses: &mut Losses) {
+    if let Value::Object(members) = value {
+        for (key, value) in members.iter() {
+            path.push(key);
+            lose_leaves(path, value, known, losses);
+            path.pop();
         }
-        value => {
-            let is_known = pointer.strip_prefix("/usage/").is_some_and(|path| known.contains(&path));
-            if tells(value) && !is_known {
-                losses.push_once(loss(pointer, LossKind::Usage, Effect::Cost));
-            }
-        }
+    } else if tells(value) && !known.iter().any(|known| path.iter().copied().eq(known.split('/'))) {
+        let pointer = path.iter().fold("/usage".to_owned(), |pointer, key| member(&pointer, &key.as_str()));
+        losses.push_once(loss(pointer, LossKind::Usage, Effect::Cost));
     }
 }
 
@@ -202,16 +259,22 @@ pub(crate) fn tells(value: &Value) -> bool {
 }
 
 /// Members of an object, in the order in which they are set.
-#[derive(Default)]
 pub(crate) struct Members {
-    pub(crate) map: Map<String, Value>,
+    pub(crate) map: Map,
+}
+
+/// Room for as many as most objects have.
+impl Default for Members {
+    fn default() -> Self {
+        Self { map: Map::with_capacity(8) }
+    }
 }
 
 impl Members {
     /// Sets a member, unless there is nothing to say.
     pub(crate) fn set(&mut self, key: &str, value: Option<impl Into<Value>>) {
         if let Some(value) = value {
-            self.map.insert(key.to_owned(), value.into());
+            self.map.insert(key, value.into());
         }
     }
 
@@ -219,14 +282,19 @@ impl Members {
     pub(crate) fn value(self) -> Value {
         Value::Object(self.map)
     }
+
+    /// The object as a body.
+    pub(crate) fn body(&self) -> Bytes {
+        self.map.to_bytes()
+    }
 }
 
-/// An object like that of `json!`, but of values that move into it: `json!` copies them, texts and whole trees alike.
+/// An object, written as JSON is: its values move into it.
 macro_rules! object {
-    ({$($key:literal: $value:expr),+ $(,)?}) => {{
-        let mut members = $crate::fields::Members::default();
-        $(members.set($key, Some($value));)+
-        members.value()
-    }};
+    ({$($key:literal: $value:expr),+ $(,)?}) => {
+        ::tollgate_wire::json::Value::Object(::tollgate_wire::json::Map::from(vec![
+            $((::tollgate_wire::json::Text::from($key), ::tollgate_wire::json::Value::from($value))),+
+        ]))
+    };
 }
 pub(crate) use object;

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use tollgate_chat::{Answer, Block, BlockKind, BlockStart, Choice, Delta, Event, StopReason};
+use tollgate_wire::json::{Map, Text, Value};
 use tollgate_wire::sse::{Decoder, Frame, Piece};
 
 /// The frames of a stream that comes in two chunks.
@@ -58,12 +59,13 @@ impl Fold {
             (
                 BlockKind::Text { text, .. } | BlockKind::Refusal { text } | BlockKind::Thinking { text, .. },
                 Delta::Text(more),
-            ) => text.push_str(&more),
+            ) => *text = Text::join(vec![std::mem::take(text), more], ""),
             (BlockKind::Text { citations, .. }, Delta::Citation(citation)) => citations.push(citation),
             (BlockKind::Thinking { signature, .. }, Delta::Signature(more)) => {
-                signature.get_or_insert_default().push_str(&more);
+                let before = signature.take().unwrap_or_default();
+                *signature = Some(Text::join(vec![before, more], ""));
             }
-            (BlockKind::ToolUse { .. }, Delta::Input(more)) => input.push_str(&more),
+            (BlockKind::ToolUse { .. }, Delta::Input(more)) => input.push_str(&more.as_str()),
             (kind, delta) => panic!("{delta:?} in {kind:?}"),
         }
     }
@@ -89,13 +91,18 @@ impl Fold {
 
 fn begun(start: BlockStart) -> BlockKind {
     match start {
-        BlockStart::Text => BlockKind::Text { text: String::new(), citations: Vec::new() },
-        BlockStart::Refusal => BlockKind::Refusal { text: String::new() },
-        BlockStart::Thinking => BlockKind::Thinking { text: String::new(), signature: None },
+        BlockStart::Text => BlockKind::Text { text: Text::default(), citations: Vec::new() },
+        BlockStart::Refusal => BlockKind::Refusal { text: Text::default() },
+        BlockStart::Thinking => BlockKind::Thinking { text: Text::default(), signature: None },
         BlockStart::RedactedThinking { data } => BlockKind::RedactedThinking { data },
-        BlockStart::ToolUse { id, name } => BlockKind::ToolUse { id, name, input: serde_json::json!({}) },
-        BlockStart::Foreign { name } => BlockKind::Foreign { name, value: serde_json::Value::Null },
+        BlockStart::ToolUse { id, name } => BlockKind::ToolUse { id, name, input: Map::new().into() },
+        BlockStart::Foreign { name } => BlockKind::Foreign { name, value: Value::Null },
     }
+}
+
+/// The same value, of the gateway's own kind.
+pub(crate) fn value(json: serde_json::Value) -> Value {
+    serde_json::from_value(json).expect("a value")
 }
 
 /// The events that tell an answer, with each text in two pieces.
@@ -131,14 +138,15 @@ fn pieces(kind: BlockKind) -> (BlockStart, Vec<Delta>) {
         }
         BlockKind::RedactedThinking { data } => (BlockStart::RedactedThinking { data }, Vec::new()),
         BlockKind::ToolUse { id, name, input } => {
-            (BlockStart::ToolUse { id, name }, halves(&input.to_string(), Delta::Input))
+            (BlockStart::ToolUse { id, name }, halves(&Text::of_document(&input), Delta::Input))
         }
         other => panic!("{other:?} in an answer"),
     }
 }
 
-fn halves(text: &str, delta: impl Fn(String) -> Delta) -> Vec<Delta> {
+fn halves(text: &Text, delta: impl Fn(Text) -> Delta) -> Vec<Delta> {
+    let text = text.as_str();
     let middle = text.char_indices().nth(text.chars().count() / 2).map_or(0, |(at, _)| at);
     let (one, two) = text.split_at(middle);
-    [one, two].into_iter().filter(|half| !half.is_empty()).map(|half| delta(half.to_owned())).collect()
+    [one, two].into_iter().filter(|half| !half.is_empty()).map(|half| delta(half.into())).collect()
 }

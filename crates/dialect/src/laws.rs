@@ -84,8 +84,9 @@ pub(crate) fn stream_folds(
 /// Nonsense is refused and never a panic.
 pub(crate) fn refuses_nonsense(words: &Words, bytes: &[u8]) {
     let mut losses = Losses::default();
-    let _ = (client(words).decode_request)(bytes, &mut losses);
-    let _ = (words.backend.decode_answer)(bytes, &mut losses);
+    let body = Bytes::copy_from_slice(bytes);
+    let _ = (client(words).decode_request)(&body, &mut losses);
+    let _ = (words.backend.decode_answer)(&body, &mut losses);
     for frame in frames(bytes, 0) {
         let _ = (words.backend.decode_stream)().frame(&frame, &mut Vec::new(), &mut losses);
     }

@@ -26,6 +26,7 @@ mod observe;
 mod sampling;
 mod splice;
 mod translate;
+mod with_rest;
 mod words;
 
 mod anthropic_messages;

@@ -305,11 +305,6 @@ impl<'de> Visitor<'de> for CountVisitor {
     }
 }
 
-/// The number of tokens that `value` is.
-pub(crate) fn count(value: &serde_json::Value) -> Option<u64> {
-    Count::deserialize(value).ok()?.value()
-}
-
 /// The type of an event that names it in its data, and what most of these events may carry.
 #[derive(Deserialize)]
 pub(crate) struct TypedEvent<'a> {

@@ -42,6 +42,12 @@ pub struct Encoded {
 #[error("unreadable answer: {0}")]
 pub struct Unreadable(pub String);
 
+impl From<Invalid> for Unreadable {
+    fn from(invalid: Invalid) -> Self {
+        Self(invalid.message)
+    }
+}
+
 /// What an answer needs that it does not carry itself.
 #[derive(Debug, Clone)]
 pub struct AnswerContext {
@@ -76,7 +82,7 @@ pub fn translate_request(
     client: Dialect,
     backend: Dialect,
     operation: Operation,
-    body: &[u8],
+    body: &Bytes,
     model: &ModelName,
     delivery: Delivery,
 ) -> Result<Encoded, Invalid> {
@@ -105,7 +111,7 @@ pub fn translate_answer(
     client: Dialect,
     backend: Dialect,
     operation: Operation,
-    body: &[u8],
+    body: &Bytes,
     context: &AnswerContext,
 ) -> Result<TranslatedAnswer, Unreadable> {
     let mut losses = Losses::default();
@@ -253,7 +259,7 @@ mod tests {
     #[test]
     fn a_stream_of_endless_blocks_or_arguments_is_broken() {
         let start = Event::BlockStart { choice: 0, block: 0, start: BlockStart::Text };
-        let delta = Delta::Input("x".repeat(1 << 20));
+        let delta = Delta::Input("x".repeat(1 << 20).into());
         let delta = Event::BlockDelta { choice: 0, block: 0, delta };
         for (event, most) in [(start, BLOCKS_MAX), (delta, HELD_BYTES_MAX >> 20)] {
             let mut held = Held::default();
@@ -276,7 +282,13 @@ mod tests {
         let responses = Dialect::OpenAiResponses;
         for (client, backend) in [(openai, anthropic), (anthropic, openai), (openai, responses)] {
             for body in ["", " ", "null", "{}", "[]", "\"\""] {
-                let answer = translate_answer(client, backend, Operation::Chat, body.as_bytes(), &context);
+                let answer = translate_answer(
+                    client,
+                    backend,
+                    Operation::Chat,
+                    &Bytes::from_static(body.as_bytes()),
+                    &context,
+                );
                 assert!(answer.is_err(), "{backend:?} said {body:?}");
             }
             let mut translator = StreamTranslator::new(client, backend, context.clone()).expect("words");

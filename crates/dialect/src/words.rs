@@ -21,7 +21,7 @@ pub(crate) struct Words {
 
 /// Reads what a client asks and says what it is answered.
 pub(crate) struct ClientWords {
-    pub(crate) decode_request: fn(&[u8], &mut Losses) -> Result<Conversation, Invalid>,
+    pub(crate) decode_request: fn(&Bytes, &mut Losses) -> Result<Conversation, Invalid>,
     pub(crate) encode_answer: fn(Answer, &AnswerContext, &mut Losses) -> Bytes,
     pub(crate) encode_stream: fn(AnswerContext) -> Box<dyn EncodeStream>,
 }
@@ -29,7 +29,7 @@ pub(crate) struct ClientWords {
 /// Says what a backend is asked and reads what it answers.
 pub(crate) struct BackendWords {
     pub(crate) encode_request: fn(Conversation, &ModelName, &mut Losses) -> Result<Bytes, Invalid>,
-    pub(crate) decode_answer: fn(&[u8], &mut Losses) -> Result<Answer, Unreadable>,
+    pub(crate) decode_answer: fn(&Bytes, &mut Losses) -> Result<Answer, Unreadable>,
     pub(crate) decode_stream: fn() -> Box<dyn DecodeStream>,
 }
 

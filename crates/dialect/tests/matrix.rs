@@ -145,7 +145,7 @@ fn model(backend: Dialect) -> &'static str {
 
 fn requests(goldens: &mut Goldens, client: Dialect) {
     for (case, path) in cases(client) {
-        let Ok(body) = fs::read(path.join("request.json")) else { continue };
+        let Ok(body) = fs::read(path.join("request.json")).map(Bytes::from) else { continue };
         for backend in CONVERSATIONS {
             if !can_translate(client, backend, Operation::Chat) {
                 continue;
@@ -172,7 +172,7 @@ fn answers(goldens: &mut Goldens, backend: Dialect) {
                 continue;
             }
             let pair = format!("{}_from_{}", client.label(), backend.label());
-            if let Ok(body) = fs::read(path.join("answer.json")) {
+            if let Ok(body) = fs::read(path.join("answer.json")).map(Bytes::from) {
                 let said = translate_answer(client, backend, Operation::Chat, &body, &context());
                 let said = said.expect("an answer");
                 goldens.lose(&case, &pair, &said.losses);

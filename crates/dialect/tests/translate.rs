@@ -73,7 +73,7 @@ fn pretty(body: &[u8]) -> String {
 }
 
 fn request(folder: &Path, client: Dialect, backend: Dialect, operation: Operation, losses: &mut Vec<String>) {
-    let Ok(body) = fs::read(folder.join("request.json")) else { return };
+    let Ok(body) = fs::read(folder.join("request.json")).map(Bytes::from) else { return };
     let model = fs::read_to_string(folder.join("model.txt")).unwrap_or("upstream-model".to_owned());
     let model = ModelName::parse(model.trim_end()).expect("a name");
     let got = match translate_request(client, backend, operation, &body, &model, delivery(&body)) {
@@ -87,7 +87,7 @@ fn request(folder: &Path, client: Dialect, backend: Dialect, operation: Operatio
 }
 
 fn answer(folder: &Path, client: Dialect, backend: Dialect, operation: Operation, losses: &mut Vec<String>) {
-    let Ok(body) = fs::read(folder.join("answer.json")) else { return };
+    let Ok(body) = fs::read(folder.join("answer.json")).map(Bytes::from) else { return };
     let got = translate_answer(client, backend, operation, &body, &context()).expect("an answer");
     losses.extend(got.losses.iter().map(|loss| format!("answer {loss:?}")));
     compare(&folder.join("answer.out.json"), &pretty(&got.body));

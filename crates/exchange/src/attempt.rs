@@ -349,7 +349,7 @@ impl Attempt {
     }
 
     /// The translated answer; `None` when it goes through as it is.
-    fn translate(&mut self, body: &[u8]) -> Result<Option<Bytes>, BackendFault> {
+    fn translate(&mut self, body: &Bytes) -> Result<Option<Bytes>, BackendFault> {
         if self.is_splice() {
             return Ok(None);
         }

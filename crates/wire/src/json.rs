@@ -10,9 +10,15 @@ use std::ops::Range;
 use bytes::Bytes;
 
 use self::scanner::{DEPTH_MAX, Scanner};
+pub use self::text::Text;
+pub use self::value::{Map, Number, Value};
 pub use self::walk::{members, string_length};
 
+mod reader;
 mod scanner;
+mod text;
+mod value;
+mod value_serde;
 mod walk;
 
 /// Bounds on a text.
@@ -98,10 +104,7 @@ struct Member {
 /// # Errors
 /// When it is not one well-formed JSON object within `limits`, or a key stands twice in its top two levels.
 pub fn scan(text: &[u8], limits: Limits) -> Result<Object, Malformed> {
-    if simdutf8::basic::from_utf8(text).is_err() {
-        let at = simdutf8::compat::from_utf8(text).err().map_or(0, |error| error.valid_up_to());
-        return Err(Malformed::NotUtf8 { at });
-    }
+    check_utf8(text)?;
     let mut scanner = Scanner { text, at: 0, depth_max: limits.depth_max.min(DEPTH_MAX), containers: 0 };
     scanner.skip_space();
     if scanner.peek() != Some(b'{') {
@@ -118,6 +121,14 @@ pub fn scan(text: &[u8], limits: Limits) -> Result<Object, Malformed> {
         return Err(Malformed::TrailingData { at: scanner.at });
     }
     Ok(object)
+}
+
+fn check_utf8(text: &[u8]) -> Result<(), Malformed> {
+    if simdutf8::basic::from_utf8(text).is_ok() {
+        return Ok(());
+    }
+    let at = simdutf8::compat::from_utf8(text).err().map_or(0, |error| error.valid_up_to());
+    Err(Malformed::NotUtf8 { at })
 }
 
 impl Object {
@@ -188,7 +199,28 @@ fn unescape(raw: &[u8]) -> String {
         rest = escape.get(length..).unwrap_or_default();
     }
     out.extend_from_slice(rest);
-    String::from_utf8_lossy(&out).into_owned()
+    String::from_utf8(out).unwrap_or_else(|bad| String::from_utf8_lossy(bad.as_bytes()).into_owned())
+}
+
+/// Whether the escapes of a validated string name half of a character only, a lone surrogate, which is no text.
+fn has_half_character(raw: &[u8]) -> bool {
+    let mut rest = raw;
+    while let Some(at) = memchr::memchr(b'\\', rest) {
+        let escape = rest.get(at..).unwrap_or_default();
+        let length = match escape.get(1) {
+            Some(b'u') => {
+                let (character, length) = unicode_escape(escape);
+                let is_told = escape.get(2..6).is_some_and(|digits| digits.eq_ignore_ascii_case(b"fffd"));
+                if character == char::REPLACEMENT_CHARACTER && !is_told {
+                    return true;
+                }
+                length
+            }
+            _ => 2,
+        };
+        rest = escape.get(length..).unwrap_or_default();
+    }
+    false
 }
 
 /// The character of `\uXXXX` or of a surrogate pair, and the length of its escape.

@@ -99,12 +99,13 @@ pub(crate) fn translate(input: &[u8]) -> Result<(), String> {
         vectors: VectorEncoding::Float,
         usage: None,
     };
+    let body = Bytes::copy_from_slice(input);
     for (client, backend) in pairs() {
         if let Ok(encoded) = tollgate_dialect::translate_request(
             client,
             backend,
             Operation::Chat,
-            input,
+            &body,
             &context.requested_model,
             Delivery::Whole,
         ) {
@@ -115,7 +116,7 @@ pub(crate) fn translate(input: &[u8]) -> Result<(), String> {
             law(value["model"] == named, || format!("{backend:?}: the model is {}", value["model"]))?;
         }
         if let Ok(answer) =
-            tollgate_dialect::translate_answer(client, backend, Operation::Chat, input, &context)
+            tollgate_dialect::translate_answer(client, backend, Operation::Chat, &body, &context)
         {
             let _: Value = serde_json::from_slice(&answer.body).map_err(|error| error.to_string())?;
         }

@@ -3,84 +3,71 @@
 //! Source: `anthropic.types.Message`.
 
 use bytes::Bytes;
-use serde::Deserialize;
-use serde_json::{Map, Value, json};
 use tollgate_chat::{Answer, Block, BlockKind, Choice, Effect, LossKind, Losses, StopReason};
+use tollgate_wire::json::{Map, Text, Value};
 
 use super::usage::{WireUsage, encode_usage};
-use crate::error::encode;
-use crate::fields::{Members, lose_members, loss, object};
+use crate::fields::{Fields, Members, loss, object};
 use crate::ids::CallIds;
 use crate::{AnswerContext, Unreadable};
 
-#[derive(Deserialize)]
-struct Body {
-    #[serde(default)]
-    id: Option<String>,
-    #[serde(default)]
-    model: Option<String>,
-    content: Vec<Value>,
-    #[serde(default)]
-    stop_reason: Option<String>,
-    #[serde(default)]
-    stop_sequence: Option<String>,
-    #[serde(default)]
-    usage: Option<Value>,
-    #[serde(flatten)]
-    rest: Map<String, Value>,
-}
-
 /// Reads an answer, leniently. What the hub has no room for is recorded in `losses`.
-pub(crate) fn decode_answer(body: &[u8], losses: &mut Losses) -> Result<Answer, Unreadable> {
-    let mut body: Body = serde_json::from_slice(body).map_err(|error| Unreadable(error.to_string()))?;
-    let blocks = body.content.into_iter().enumerate().map(|(index, value)| Block {
+pub(crate) fn decode_answer(body: &Bytes, losses: &mut Losses) -> Result<Answer, Unreadable> {
+    let mut body = Fields::read_answer(body)?;
+    let id = body.text("id")?.unwrap_or_default();
+    let model = body.text("model")?;
+    let blocks = body.needed_list("content")?.into_iter().enumerate().map(|(index, value)| Block {
         origin: format!("/content/{index}"),
         cache: None,
         kind: decode_block(value),
     });
+    let stop = stop_reason(body.text("stop_reason")?.as_deref(), body.text("stop_sequence")?);
+    let usage = body.take("usage");
     for (key, kind, effect) in [
         ("stop_details", LossKind::StopReason, Effect::Meaning),
         ("container", LossKind::ServerTool, Effect::Meaning),
         ("diagnostics", LossKind::Metadata, Effect::Cost),
     ] {
-        if body.rest.remove(key).is_some_and(|value| !value.is_null()) {
+        if body.take(key).is_some() {
             losses.push(loss(format!("/{key}"), kind, effect));
         }
     }
-    lose_members("", &body.rest, &["type", "role"], losses);
-    let choice = Choice {
-        blocks: blocks.collect(),
-        stop: stop_reason(body.stop_reason.as_deref(), body.stop_sequence),
-        logprobs: None,
-    };
+    body.lose_rest_but(&["type", "role"], losses);
     Ok(Answer {
-        id: body.id.unwrap_or_default(),
-        model: body.model,
+        id,
+        model,
         created_s: None,
-        choices: vec![choice],
-        usage: body.usage.and_then(|usage| WireUsage::read(&usage, losses)?.usage(None)),
+        choices: vec![Choice { blocks: blocks.collect(), stop, logprobs: None }],
+        usage: usage.and_then(|usage| WireUsage::read(&usage, losses)?.usage(None)),
         service_tier: None,
     })
 }
 
 /// A block of an answer, whole or as it begins in a stream.
-pub(super) fn decode_block(value: Value) -> BlockKind {
-    let text = |key: &str| value.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
-    let name = text("type");
+pub(super) fn decode_block(mut value: Value) -> BlockKind {
+    let name = value.get("type").and_then(Value::as_text).cloned().unwrap_or_default().into_string();
+    let mut take = |key: &str| value.get_mut(key).map(Value::take).unwrap_or_default();
+    let mut text = |key: &str| match take(key) {
+        Value::String(text) => text,
+        _ => Text::default(),
+    };
     match name.as_str() {
-        "text" => {
-            let citations = value.get("citations").and_then(Value::as_array).cloned().unwrap_or_default();
-            BlockKind::Text { text: text("text"), citations }
-        }
+        "text" => BlockKind::Text {
+            text: text("text"),
+            citations: match take("citations") {
+                Value::Array(citations) => citations,
+                _ => Vec::new(),
+            },
+        },
         "thinking" => {
             let signature = Some(text("signature")).filter(|signature| !signature.is_empty());
             BlockKind::Thinking { text: text("thinking"), signature }
         }
         "redacted_thinking" => BlockKind::RedactedThinking { data: text("data") },
         "tool_use" => BlockKind::ToolUse {
-            id: text("id"),
-            name: text("name"),
-            input: value.get("input").cloned().unwrap_or_else(|| json!({})),
+            id: text("id").into_string(),
+            name: text("name").into_string(),
+            input: value.get_mut("input").map_or_else(|| Value::Object(Map::new()), Value::take),
         },
         _ => BlockKind::Foreign { name, value },
     }
@@ -147,7 +134,7 @@ pub(crate) fn encode_answer(answer: Answer, context: &AnswerContext, losses: &mu
     body.set("stop_reason", Some(stop_reason));
     body.set("stop_sequence", Some(stop_sequence));
     body.set("usage", Some(encode_usage(&usage.unwrap_or_default())));
-    encode(&body.map)
+    body.body()
 }
 
 fn encode_block(block: Block, ids: &mut CallIds, losses: &mut Losses) -> Option<Value> {

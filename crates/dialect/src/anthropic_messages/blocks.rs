@@ -2,8 +2,8 @@
 //!
 //! Source: `anthropic.types.ContentBlockParam`.
 
-use serde_json::{Map, Value};
 use tollgate_chat::{Block, BlockKind, DocumentSource, Effect, ImageSource, LossKind, Losses};
+use tollgate_wire::json::{Map, Text, Value};
 
 use crate::Invalid;
 use crate::fields::{Fields, loss, missing, wrong};
@@ -28,14 +28,16 @@ pub(super) fn content(owner: &mut Fields, key: &str, losses: &mut Losses) -> Res
 fn block(mut fields: Fields, losses: &mut Losses) -> Result<Block, Invalid> {
     let origin = fields.pointer.clone();
     let cache = fields.cache_point(losses)?;
-    let name = fields.needed_text("type")?;
-    let kind = match name.as_str() {
-        "text" => BlockKind::Text { text: fields.needed_text("text")?, citations: fields.list("citations")? },
+    let name = fields.needed_written("type")?;
+    let kind = match name.as_str().as_ref() {
+        "text" => {
+            BlockKind::Text { text: fields.needed_written("text")?, citations: fields.list("citations")? }
+        }
         "thinking" => BlockKind::Thinking {
-            text: fields.needed_text("thinking")?,
-            signature: fields.text("signature")?.filter(|signature| !signature.is_empty()),
+            text: fields.needed_written("thinking")?,
+            signature: fields.written("signature")?.filter(|signature| !signature.is_empty()),
         },
-        "redacted_thinking" => BlockKind::RedactedThinking { data: fields.needed_text("data")? },
+        "redacted_thinking" => BlockKind::RedactedThinking { data: fields.needed_written("data")? },
         "tool_use" => BlockKind::ToolUse {
             id: fields.needed_text("id")?,
             name: fields.needed_text("name")?,
@@ -70,10 +72,14 @@ fn block(mut fields: Fields, losses: &mut Losses) -> Result<Block, Invalid> {
 fn foreign(
     origin: String,
     cache: Option<tollgate_chat::CachePoint>,
-    name: String,
+    name: Text,
     fields: Fields,
 ) -> Result<Block, Invalid> {
-    Ok(Block { origin, cache, kind: BlockKind::Foreign { name, value: fields.into_value() } })
+    Ok(Block {
+        origin,
+        cache,
+        kind: BlockKind::Foreign { name: name.into_string(), value: fields.into_value() },
+    })
 }
 
 fn image(fields: &mut Fields, losses: &mut Losses) -> Result<Option<ImageSource>, Invalid> {
@@ -82,7 +88,7 @@ fn image(fields: &mut Fields, losses: &mut Losses) -> Result<Option<ImageSource>
     let image = match source.needed_text("type")?.as_str() {
         "base64" => ImageSource::Base64 {
             media_type: source.needed_text("media_type")?,
-            data: source.needed_text("data")?,
+            data: source.needed_written("data")?,
         },
         "url" => ImageSource::Url(source.needed_text("url")?),
         _ => return Ok(None),
@@ -97,11 +103,11 @@ fn document(fields: &mut Fields, losses: &mut Losses) -> Result<Option<DocumentS
     let document = match source.needed_text("type")?.as_str() {
         "base64" => DocumentSource::Base64 {
             media_type: source.needed_text("media_type")?,
-            data: source.needed_text("data")?,
+            data: source.needed_written("data")?,
         },
         "text" => {
             source.take("media_type");
-            DocumentSource::Text(source.needed_text("data")?)
+            DocumentSource::Text(source.needed_written("data")?)
         }
         "url" => DocumentSource::Url(source.needed_text("url")?),
         "file" => DocumentSource::File(source.needed_text("file_id")?),
@@ -113,7 +119,7 @@ fn document(fields: &mut Fields, losses: &mut Losses) -> Result<Option<DocumentS
 }
 
 /// The text of a document that is given in blocks: the hub knows it as one.
-fn joined_text(blocks: Vec<Block>, losses: &mut Losses) -> String {
+fn joined_text(blocks: Vec<Block>, losses: &mut Losses) -> Text {
     let mut texts = Vec::with_capacity(blocks.len());
     for Block { origin, cache, kind } in blocks {
         if cache.is_some() {
@@ -129,7 +135,7 @@ fn joined_text(blocks: Vec<Block>, losses: &mut Losses) -> String {
             _ => losses.push(loss(origin, LossKind::Media, Effect::Meaning)),
         }
     }
-    texts.join("\n")
+    Text::join(texts, "\n")
 }
 
 fn cites(fields: &mut Fields, losses: &mut Losses) -> Result<bool, Invalid> {

@@ -2,22 +2,21 @@
 //!
 //! Source: `anthropic.types.MessageCreateParams`.
 
-use serde_json::Value;
+use bytes::Bytes;
 use tollgate_chat::{
     Block, Conversation, Effect, Effort, LossKind, Losses, Metadata, ResponseFormat, Role, Sampling, Tool,
     ToolChoice, Turn,
 };
 use tollgate_terms::Delivery;
+use tollgate_wire::json::Value;
 
 use super::{blocks, decode_thinking};
 use crate::Invalid;
 use crate::fields::{Fields, loss, missing, wrong};
 
 /// Reads a request. What the hub has no room for is recorded in `losses`.
-pub(crate) fn decode_request(body: &[u8], losses: &mut Losses) -> Result<Conversation, Invalid> {
-    let value: Value =
-        serde_json::from_slice(body).map_err(|error| Invalid::bad_request(error.to_string()))?;
-    let mut fields = Fields::of(value, "")?;
+pub(crate) fn decode_request(body: &Bytes, losses: &mut Losses) -> Result<Conversation, Invalid> {
+    let mut fields = Fields::read(body)?;
     fields.take("model");
     let mut system = blocks::content(&mut fields, "system", losses)?;
     let turns = turns(&mut fields, &mut system, losses)?;
@@ -77,9 +76,9 @@ fn turns(fields: &mut Fields, system: &mut Vec<Block>, losses: &mut Losses) -> R
     let mut turns: Vec<Turn> = Vec::new();
     for (index, message) in fields.list("messages")?.into_iter().enumerate() {
         let mut message = Fields::of(message, format!("/messages/{index}"))?;
-        let role = message.needed_text("role")?;
+        let role = message.needed_written("role")?;
         let blocks = blocks::content(&mut message, "content", losses)?;
-        match role.as_str() {
+        match role.as_str().as_ref() {
             "user" => turns.push(Turn { role: Role::User, blocks }),
             "assistant" => turns.push(Turn { role: Role::Assistant, blocks }),
             // The hub has one place for instructions, before everything.
@@ -90,7 +89,7 @@ fn turns(fields: &mut Fields, system: &mut Vec<Block>, losses: &mut Losses) -> R
                 system.extend(blocks);
             }
             other => {
-                let found = Value::String(other.to_owned());
+                let found = Value::from(other);
                 return Err(wrong(&message.at("role"), "user, assistant or system", &found));
             }
         }
@@ -112,7 +111,7 @@ fn tools(fields: &mut Fields, losses: &mut Losses) -> Result<Vec<Tool>, Invalid>
         }
         tools.push(Tool {
             name: tool.needed_text("name")?,
-            description: tool.text("description")?,
+            description: tool.written("description")?,
             schema: tool.take("input_schema"),
             strict: tool.truth("strict")?,
             cache: tool.cache_point(losses)?,
@@ -140,11 +139,7 @@ fn tool_choice(
         "none" => ToolChoice::Forbidden,
         "tool" => ToolChoice::Named(choice.needed_text("name")?),
         other => {
-            return Err(wrong(
-                "/tool_choice/type",
-                "auto, any, none or tool",
-                &Value::String(other.to_owned()),
-            ));
+            return Err(wrong("/tool_choice/type", "auto, any, none or tool", &Value::from(other)));
         }
     };
     choice.lose_rest(losses);
@@ -174,7 +169,7 @@ fn format(mut format: Fields, losses: &mut Losses) -> Result<ResponseFormat, Inv
             format.lose_rest(losses);
             Ok(ResponseFormat::JsonSchema { name: None, description: None, schema, strict: None })
         }
-        other => Err(wrong(&format.at("type"), "json_schema", &Value::String(other.to_owned()))),
+        other => Err(wrong(&format.at("type"), "json_schema", &Value::from(other))),
     }
 }
 
@@ -182,7 +177,7 @@ fn stop(fields: &mut Fields) -> Result<Vec<String>, Invalid> {
     let items = fields.list("stop_sequences")?.into_iter();
     items
         .map(|item| match item {
-            Value::String(text) => Ok(text),
+            Value::String(text) => Ok(text.into_string()),
             other => Err(wrong("/stop_sequences", "strings", &other)),
         })
         .collect()

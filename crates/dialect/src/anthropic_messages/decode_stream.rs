@@ -4,9 +4,9 @@
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
-use serde_json::Value;
 use tollgate_chat::{BlockKind, BlockStart, Delta, Effect, Event, LossKind, Losses};
 use tollgate_terms::Usage;
+use tollgate_wire::json::{Text, Value};
 use tollgate_wire::sse::Frame;
 
 use super::answer::{decode_block, stop_reason};
@@ -66,16 +66,16 @@ struct Message {
 #[serde(tag = "type", rename_all = "snake_case")]
 enum WireDelta {
     TextDelta {
-        text: String,
+        text: Text,
     },
     InputJsonDelta {
-        partial_json: String,
+        partial_json: Text,
     },
     ThinkingDelta {
-        thinking: String,
+        thinking: Text,
     },
     SignatureDelta {
-        signature: String,
+        signature: Text,
     },
     CitationsDelta {
         citation: Value,
@@ -221,7 +221,7 @@ fn block_start(block: usize, content: Value, out: &mut Vec<Event>) {
         BlockKind::ToolUse { id, name, input } => {
             // The API begins with an empty object and tells the input in deltas; others tell it here.
             if input.as_object().is_some_and(|input| !input.is_empty()) {
-                deltas.push(Delta::Input(input.to_string()));
+                deltas.push(Delta::Input(Text::of_document(&input)));
             }
             BlockStart::ToolUse { id, name }
         }

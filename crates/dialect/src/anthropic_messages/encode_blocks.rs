@@ -2,10 +2,10 @@
 //!
 //! Source: `anthropic.types.MessageParam` and `ContentBlockParam`.
 
-use serde_json::{Value, json};
 use tollgate_chat::{
     Block, BlockKind, CachePoint, DocumentSource, Effect, ImageSource, LossKind, Losses, Role, Turn,
 };
+use tollgate_wire::json::Value;
 
 use super::encode_request::cache_control;
 use crate::Invalid;
@@ -101,7 +101,7 @@ fn encode_block(block: Block, role: Role, losses: &mut Losses) -> Result<Option<
                 members([("type", "document".into()), ("source", document_source(&origin, source)?)]);
             document.set("title", title);
             document.set("context", context);
-            document.set("citations", cites.then(|| json!({"enabled": true})));
+            document.set("citations", cites.then(|| object!({"enabled": true})));
             document
         }
         BlockKind::Audio { .. } => {
@@ -159,8 +159,9 @@ fn document_source(origin: &str, source: DocumentSource) -> Result<Value, Invali
             "application/pdf" => {
                 return Ok(object!({"type": "base64", "media_type": media_type, "data": data}));
             }
-            "text/plain" => base64_text(&data)
-                .ok_or_else(|| Invalid::unprocessable("expected a text of UTF-8 in base64", origin))?,
+            "text/plain" => base64_text(&data.as_str())
+                .ok_or_else(|| Invalid::unprocessable("expected a text of UTF-8 in base64", origin))?
+                .into(),
             other => {
                 return Err(Invalid::unprocessable(
                     format!(

@@ -3,17 +3,16 @@
 //! Source: `anthropic.types.MessageCreateParams`.
 
 use bytes::Bytes;
-use serde_json::{Value, json};
 use tollgate_chat::{
     CachePoint, Conversation, Effect, Effort, LossKind, Losses, Metadata, ResponseFormat, Sampling, Thinking,
     Tool, ToolChoice,
 };
 use tollgate_terms::{Delivery, ModelName};
+use tollgate_wire::json::{Map, Value};
 
 use super::encode_blocks::{system_blocks, turns as encode_turns};
 use super::encode_thinking;
 use crate::Invalid;
-use crate::error::encode;
 use crate::extensions::lose_extensions;
 use crate::fields::{Members, lose_wishes, loss, object};
 use crate::sampling::{check_unit, lose_sampling};
@@ -78,7 +77,7 @@ pub(crate) fn encode_request(
     if delivery == Delivery::Stream {
         body.set("stream", Some(true));
     }
-    Ok(encode(&body.map))
+    Ok(body.body())
 }
 
 fn set_sampling(body: &mut Members, sampling: Sampling, losses: &mut Losses) -> Result<(), Invalid> {
@@ -94,7 +93,10 @@ fn encode_tool(tool: Tool) -> Value {
     let mut members = Members::default();
     members.set("name", Some(name));
     members.set("description", description);
-    members.set("input_schema", Some(schema.unwrap_or_else(|| json!({"type": "object", "properties": {}}))));
+    members.set(
+        "input_schema",
+        Some(schema.unwrap_or_else(|| object!({"type": "object", "properties": Value::Object(Map::new())}))),
+    );
     members.set("strict", strict);
     members.set("cache_control", cache.map(cache_control));
     members.value()
@@ -125,7 +127,7 @@ fn encode_tool_choice(choice: Option<ToolChoice>, parallel: Option<bool>) -> Opt
             members.set("name", Some(name));
         }
         // Without calls there are none at once.
-        Some(ToolChoice::Forbidden) => return Some(json!({"type": "none"})),
+        Some(ToolChoice::Forbidden) => return Some(object!({"type": "none"})),
     }
     members.set("disable_parallel_tool_use", parallel.map(|parallel| !parallel));
     Some(members.value())

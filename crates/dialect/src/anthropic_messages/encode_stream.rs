@@ -6,14 +6,13 @@
 use std::collections::VecDeque;
 
 use bytes::BytesMut;
-use serde_json::{Value, json};
 use tollgate_chat::{BlockStart, Delta, Effect, Event, LossKind, Losses, StopReason};
 use tollgate_terms::{Dialect, Usage};
+use tollgate_wire::json::{Map, Value};
 use tollgate_wire::sse;
 
 use super::answer::stop_words;
 use super::usage::encode_usage;
-use crate::error::encode;
 use crate::fields::{loss, object};
 use crate::ids::CallIds;
 use crate::words::EncodeStream;
@@ -115,7 +114,7 @@ impl EncodeStream for StreamEncoder {
             // The usage may come after the reason, and both are one event here.
             Event::Stop { choice: _, reason } => self.stop = Some(reason),
             Event::Usage(usage) => self.usage = Some(usage),
-            Event::Ping if self.has_begun => write(out, "ping", &json!({"type": "ping"})),
+            Event::Ping if self.has_begun => write(out, "ping", &object!({"type": "ping"})),
             Event::Ping => {}
             Event::Error { kind, message } => self.error(&kind, &message, out),
             Event::End => self.end(out, losses),
@@ -132,14 +131,14 @@ impl StreamEncoder {
         let id = if id.is_empty() { self.context.fallback_id.clone() } else { id };
         self.ids = CallIds::new(&id);
         let model = model.unwrap_or_else(|| self.context.requested_model.as_str().to_owned());
-        let message = json!({
+        let message = object!({
             "id": id,
             "type": "message",
             "role": "assistant",
             "model": model,
-            "content": [],
-            "stop_reason": null,
-            "stop_sequence": null,
+            "content": Value::Array(Vec::new()),
+            "stop_reason": Value::Null,
+            "stop_sequence": Value::Null,
             "usage": encode_usage(&self.usage.unwrap_or_default()),
         });
         write(out, "message_start", &object!({"type": "message_start", "message": message}));
@@ -196,24 +195,31 @@ impl StreamEncoder {
         self.has_ended = true;
         let (stop_reason, stop_sequence) =
             stop_words(self.stop.take().unwrap_or(StopReason::EndOfTurn), losses);
-        let event = json!({
+        let event = object!({
             "type": "message_delta",
-            "delta": {"stop_reason": stop_reason, "stop_sequence": stop_sequence},
+            "delta": object!({"stop_reason": stop_reason, "stop_sequence": stop_sequence}),
             "usage": encode_usage(&self.usage.unwrap_or_default()),
         });
         write(out, "message_delta", &event);
-        write(out, "message_stop", &json!({"type": "message_stop"}));
+        write(out, "message_stop", &object!({"type": "message_stop"}));
     }
 }
 
 /// A block as it begins.
 fn begun(start: &BlockStart) -> Value {
     match start {
-        BlockStart::Text | BlockStart::Refusal => json!({"type": "text", "text": ""}),
-        BlockStart::Thinking => json!({"type": "thinking", "thinking": "", "signature": ""}),
-        BlockStart::RedactedThinking { data } => json!({"type": "redacted_thinking", "data": data}),
-        BlockStart::ToolUse { id, name } => json!({"type": "tool_use", "id": id, "name": name, "input": {}}),
-        BlockStart::Foreign { name } => json!({"type": name}),
+        BlockStart::Text | BlockStart::Refusal => object!({"type": "text", "text": ""}),
+        BlockStart::Thinking => object!({"type": "thinking", "thinking": "", "signature": ""}),
+        BlockStart::RedactedThinking { data } => object!({"type": "redacted_thinking", "data": data.clone()}),
+        BlockStart::ToolUse { id, name } => {
+            object!({
+                "type": "tool_use",
+                "id": id.as_str(),
+                "name": name.as_str(),
+                "input": Value::Object(Map::new()),
+            })
+        }
+        BlockStart::Foreign { name } => object!({"type": name.as_str()}),
     }
 }
 
@@ -237,5 +243,5 @@ fn said(start: &BlockStart, delta: Delta) -> Option<Value> {
 }
 
 fn write(out: &mut BytesMut, event: &str, data: &Value) {
-    sse::encode(out, Some(event), &encode(data));
+    sse::encode(out, Some(event), &data.to_bytes());
 }

@@ -3,22 +3,29 @@
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
-use serde_json::{Map, Value};
+use serde_json::Value;
 use tollgate_chat::{
     Answer, Block, BlockKind, BlockStart, CachePoint, Choice, Conversation, Delta, DocumentSource, Effort,
     Event, ImageSource, Losses, Metadata, ResponseFormat, Role, Sampling, StopReason, Thinking, Tool,
     ToolChoice, Turn,
 };
 use tollgate_terms::{Delivery, Usage};
+use tollgate_wire::json::{self, Map, Text};
 
 use super::*;
 use crate::fold::frames;
 use crate::laws::{self, context};
 use crate::words::EncodeStream;
 
-fn object() -> impl Strategy<Value = Value> {
-    vec(("[a-z]{1,6}", prop_oneof![any::<i32>().prop_map(Value::from), ".{0,8}".prop_map(Value::from)]), 0..3)
-        .prop_map(|members| Value::Object(members.into_iter().collect::<Map<_, _>>()))
+fn object() -> impl Strategy<Value = json::Value> {
+    vec(
+        (
+            "[a-z]{1,6}",
+            prop_oneof![any::<i32>().prop_map(json::Value::from), ".{0,8}".prop_map(json::Value::from)],
+        ),
+        0..3,
+    )
+    .prop_map(|members| json::Value::Object(members.into_iter().collect::<Map>()))
 }
 
 fn cache() -> impl Strategy<Value = Option<CachePoint>> {
@@ -26,7 +33,7 @@ fn cache() -> impl Strategy<Value = Option<CachePoint>> {
 }
 
 fn text() -> impl Strategy<Value = BlockKind> {
-    ".{1,20}".prop_map(|text| BlockKind::Text { text, citations: Vec::new() })
+    ".{1,20}".prop_map(|text| BlockKind::Text { text: text.into(), citations: Vec::new() })
 }
 
 fn block(kind: impl Strategy<Value = BlockKind>) -> impl Strategy<Value = Block> {
@@ -35,11 +42,11 @@ fn block(kind: impl Strategy<Value = BlockKind>) -> impl Strategy<Value = Block>
 
 fn user_blocks() -> impl Strategy<Value = Vec<Block>> {
     let image = "[a-zA-Z0-9+/]{4,12}".prop_map(|data| BlockKind::Image {
-        source: ImageSource::Base64 { media_type: "image/png".to_owned(), data },
+        source: ImageSource::Base64 { media_type: "image/png".to_owned(), data: data.into() },
         detail: None,
     });
     let document = ("[a-z]{1,8}", option::of(".{1,8}"), any::<bool>()).prop_map(|(text, title, cites)| {
-        BlockKind::Document { source: DocumentSource::Text(text), title, context: None, cites }
+        BlockKind::Document { source: DocumentSource::Text(text.into()), title, context: None, cites }
     });
     let result = ("[a-z0-9]{1,8}", vec(block(text()), 0..2), any::<bool>())
         .prop_map(|(id, content, is_error)| BlockKind::ToolResult { id, content, is_error });
@@ -49,9 +56,11 @@ fn user_blocks() -> impl Strategy<Value = Vec<Block>> {
 }
 
 fn assistant_blocks() -> impl Strategy<Value = Vec<Block>> {
-    let thinking = (".{0,12}", "[a-z0-9]{4,8}")
-        .prop_map(|(text, signature)| BlockKind::Thinking { text, signature: Some(signature) });
-    let redacted = "[a-z0-9]{1,8}".prop_map(|data| BlockKind::RedactedThinking { data });
+    let thinking = (".{0,12}", "[a-z0-9]{4,8}").prop_map(|(text, signature)| BlockKind::Thinking {
+        text: text.into(),
+        signature: Some(signature.into()),
+    });
+    let redacted = "[a-z0-9]{1,8}".prop_map(|data| BlockKind::RedactedThinking { data: data.into() });
     let call = ("[a-z0-9]{1,8}", "[a-z_]{1,8}", object()).prop_map(|(id, name, input)| BlockKind::ToolUse {
         id,
         name,
@@ -88,8 +97,8 @@ prop_compose! {
             [Turn { role: Role::User, blocks: user }, Turn { role: Role::Assistant, blocks: assistant }]
         };
         let has_tools = !tools.is_empty();
-        let tool = |(name, description, schema, strict, cache)| {
-            Tool { origin: String::new(), name, description, schema: Some(schema), strict, cache }
+        let tool = |(name, description, schema, strict, cache): (String, Option<String>, json::Value, Option<bool>, _)| {
+            Tool { origin: String::new(), name, description: description.map(Text::from), schema: Some(schema), strict, cache }
         };
         Conversation {
             system,
@@ -170,8 +179,7 @@ proptest! {
 #[test]
 fn mixed_blocks_come_one_after_the_other() {
     let start = |block, start| Event::BlockStart { choice: 0, block, start };
-    let delta =
-        |block, text: &str| Event::BlockDelta { choice: 0, block, delta: Delta::Input(text.to_owned()) };
+    let delta = |block, text: &str| Event::BlockDelta { choice: 0, block, delta: Delta::Input(text.into()) };
     let call = |id: &str| BlockStart::ToolUse { id: id.to_owned(), name: id.to_owned() };
     let mut encoder = StreamEncoder::new(context());
     let mut stream = bytes::BytesMut::new();

@@ -2,8 +2,8 @@
 //!
 //! Source: `anthropic.types.ThinkingConfigParam`.
 
-use serde_json::Value;
 use tollgate_chat::{Losses, Thinking};
+use tollgate_wire::json::Value;
 
 use crate::Invalid;
 use crate::fields::{Fields, Members, wrong};
@@ -20,7 +20,7 @@ pub(crate) fn decode_thinking(mut fields: Fields, losses: &mut Losses) -> Result
             return Err(wrong(
                 &fields.at("type"),
                 "enabled, adaptive, between_tools or disabled",
-                &Value::String(other.to_owned()),
+                &Value::from(other),
             ));
         }
     };

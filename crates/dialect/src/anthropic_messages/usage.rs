@@ -4,11 +4,11 @@
 //! Source: `anthropic.types.Usage`.
 
 use serde::Deserialize;
-use serde_json::{Value, json};
 use tollgate_chat::{Effect, LossKind, Losses};
 use tollgate_terms::Usage;
+use tollgate_wire::json::Value;
 
-use crate::fields::{lose_usage, loss};
+use crate::fields::{lose_usage, loss, object, typed};
 use crate::observe::Count;
 
 /// The wire object. In a stream, `message_start` tells the prompt and each `message_delta` the cumulative rest.
@@ -44,19 +44,19 @@ const KNOWN: [&str; 5] = [
 impl WireUsage {
     /// Reads the object. What it tells beside the numbers above is recorded in `losses`.
     pub(crate) fn read(usage: &Value, losses: &mut Losses) -> Option<Self> {
-        let told = |key: &str| usage.get(key).and_then(Value::as_str);
+        let told = |key: &str| usage.get(key).and_then(Value::as_text);
         if told("service_tier").is_some_and(|tier| tier != "standard") {
             losses.push_once(loss("/usage/service_tier", LossKind::ServiceTier, Effect::Cost));
         }
         let mut known = KNOWN.to_vec();
         known.push("service_tier");
         for (key, usual) in [("inference_geo", "not_available"), ("speed", "standard")] {
-            if told(key) == Some(usual) {
+            if told(key).is_some_and(|word| word == usual) {
                 known.push(key);
             }
         }
         lose_usage(usage, &known, losses);
-        Self::deserialize(usage).ok()
+        typed(usage)
     }
 
     /// The usage, with `before` for what this object does not tell: numbers are cumulative and never summed.
@@ -101,7 +101,7 @@ pub(crate) fn encode_usage(usage: &Usage) -> Value {
         provider_total_tokens: _,
     } = *usage;
     let fresh = input_tokens.saturating_sub(cached_input_tokens).saturating_sub(cache_creation_input_tokens);
-    let mut wire = json!({
+    let mut wire = object!({
         "input_tokens": fresh,
         "cache_creation_input_tokens": cache_creation_input_tokens,
         "cache_read_input_tokens": cached_input_tokens,
@@ -110,7 +110,7 @@ pub(crate) fn encode_usage(usage: &Usage) -> Value {
     if reasoning_tokens > 0
         && let Some(wire) = wire.as_object_mut()
     {
-        wire.insert("output_tokens_details".to_owned(), json!({"thinking_tokens": reasoning_tokens}));
+        wire.insert("output_tokens_details", object!({"thinking_tokens": reasoning_tokens}));
     }
     wire
 }

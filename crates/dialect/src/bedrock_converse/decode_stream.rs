@@ -7,15 +7,16 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_json::{Map, Value};
 use tollgate_chat::{BlockStart, Delta, Effect, Event, LossKind, Losses};
+use tollgate_wire::json::{Map, Text, Value};
 use tollgate_wire::sse::Frame;
 
-use super::answer::{Beside, Called, SERVER_CALL, stop_reason, usage};
+use super::answer::{Called, SERVER_CALL, service_tier, stop_reason, usage};
 use crate::Unreadable;
 use crate::data::base64_bytes;
-use crate::fields::{lose_members, loss};
+use crate::fields::{Fields, lose_members, loss};
 use crate::translate::{lose_unreadable, read_event};
+use crate::with_rest::with_rest;
 use crate::words::DecodeStream;
 
 /// Most blocks that are told at the same time; the API tells one after the other.
@@ -35,15 +36,14 @@ struct BlockEvent {
     delta: Option<WireDelta>,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Default)]
 struct WireStart {
-    #[serde(default)]
     tool_use: Option<CallStart>,
     /// What only the provider's own tools and models of images begin.
-    #[serde(flatten)]
-    rest: Map<String, Value>,
+    rest: Map,
 }
+
+with_rest!(WireStart { tool_use: "toolUse" });
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -55,34 +55,35 @@ struct CallStart {
     kind: Option<String>,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Default)]
 struct WireDelta {
-    #[serde(default)]
-    text: Option<String>,
-    #[serde(default)]
+    text: Option<Text>,
     tool_use: Option<CallDelta>,
-    #[serde(default)]
     reasoning_content: Option<ReasoningDelta>,
-    #[serde(default)]
     citation: Option<Value>,
-    #[serde(flatten)]
-    rest: Map<String, Value>,
+    rest: Map,
 }
+
+with_rest!(WireDelta {
+    text: "text",
+    tool_use: "toolUse",
+    reasoning_content: "reasoningContent",
+    citation: "citation",
+});
 
 #[derive(Deserialize)]
 struct CallDelta {
     #[serde(default)]
-    input: Option<String>,
+    input: Option<Text>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct ReasoningDelta {
     #[serde(default)]
-    text: Option<String>,
+    text: Option<Text>,
     #[serde(default)]
-    signature: Option<String>,
+    signature: Option<Text>,
     #[serde(default)]
     redacted_content: Option<String>,
 }
@@ -94,14 +95,6 @@ struct MessageStop {
     stop_reason: Option<String>,
     #[serde(default)]
     additional_model_response_fields: Option<Value>,
-}
-
-#[derive(Deserialize)]
-struct Metadata {
-    #[serde(default)]
-    usage: Option<Value>,
-    #[serde(flatten)]
-    beside: Beside,
 }
 
 #[derive(Deserialize)]
@@ -195,9 +188,9 @@ impl DecodeStream for StreamDecoder {
                 out.push(Event::Stop { choice: 0, reason });
             }
             // The message is told, whatever is wrong with what stands beside it.
-            Some(b"metadata") => match read_event(&data) {
-                Ok(Some(metadata)) => self.metadata(metadata, out, losses),
-                Ok(None) | Err(_) => lose_unreadable(losses),
+            Some(b"metadata") => match Fields::read_answer(&frame.shared_data()) {
+                Ok(metadata) => self.metadata(metadata, out, losses),
+                Err(_) => lose_unreadable(losses),
             },
             Some(kind) if kind == b"error" || kind.ends_with(b"Exception") => {
                 self.phase = Phase::Ended;
@@ -251,7 +244,8 @@ impl StreamDecoder {
                 self.begin(index, OpenKind::Call, Some(start), out)?;
             }
             None => {
-                let name = rest.into_iter().find(|(_, value)| !value.is_null()).map(|(key, _)| key);
+                let name =
+                    rest.into_iter().find(|(_, value)| !value.is_null()).map(|(key, _)| key.into_string());
                 if let Some(name) = name.filter(|name| !matches!(name.as_str(), "text" | "reasoningContent"))
                 {
                     self.begin(index, OpenKind::Foreign, Some(BlockStart::Foreign { name }), out)?;
@@ -304,11 +298,11 @@ impl StreamDecoder {
         Ok(())
     }
 
-    fn metadata(&mut self, metadata: Metadata, out: &mut Vec<Event>, losses: &mut Losses) {
-        let Metadata { usage: told, beside } = metadata;
+    fn metadata(&mut self, mut metadata: Fields, out: &mut Vec<Event>, losses: &mut Losses) {
+        let told = metadata.take("usage");
         out.extend(told.and_then(|told| usage(&told, losses)).map(Event::Usage));
         // Of the two classes that are bought, a stream cannot tell.
-        if beside.service_tier(losses).is_some_and(|tier| tier != "default") {
+        if service_tier(metadata, losses).is_some_and(|tier| tier != "default") {
             losses.push_once(loss("/serviceTier", LossKind::ServiceTier, Effect::Cost));
         }
         if self.phase == Phase::Stopped {
@@ -379,7 +373,7 @@ impl StreamDecoder {
             }
             let (choice, block) = (0, open.block);
             if let OpenKind::Redacted(pieces) = &mut open.kind {
-                let start = BlockStart::RedactedThinking { data: joined(std::mem::take(pieces)) };
+                let start = BlockStart::RedactedThinking { data: joined(std::mem::take(pieces)).into() };
                 out.push(Event::BlockStart { choice, block, start });
             }
             out.push(Event::BlockStop { choice, block });

@@ -4,14 +4,13 @@
 
 use std::collections::BTreeSet;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use serde_json::{Value, json};
 use tollgate_chat::{Block, BlockKind, CachePoint, Effect, LossKind, Losses, Role, Turn};
+use tollgate_wire::json::{Text, Value};
 
 use super::encode_tools::PastTools;
 use super::media::{self, DocumentNames};
 use crate::Invalid;
+use crate::data::is_canonical_base64;
 use crate::fields::{Members, loss, object};
 use crate::ids::fingerprint;
 
@@ -35,8 +34,8 @@ pub(super) fn system_blocks(blocks: Vec<Block>, losses: &mut Losses) -> Result<V
 }
 
 /// A text, unless it is blank: the API refuses those, and they say nothing.
-fn says(text: String) -> Option<String> {
-    (!text.trim().is_empty()).then_some(text)
+fn says(text: Text) -> Option<Text> {
+    (!text.is_blank()).then_some(text)
 }
 
 /// Adds an element, and behind it the cache point, which is an element of its own. Where there is none, there is nothing to cache.
@@ -131,7 +130,7 @@ impl Blocks {
                 losses.push(loss(origin, LossKind::Thinking, Effect::Meaning));
                 None
             }
-            BlockKind::RedactedThinking { data } if STANDARD.decode(&data).is_ok() => {
+            BlockKind::RedactedThinking { data } if is_canonical_base64(&data.as_str()) => {
                 Some(object!({"reasoningContent": object!({"redactedContent": data})}))
             }
             BlockKind::RedactedThinking { data: _ } => {
@@ -160,10 +159,10 @@ impl Blocks {
             BlockKind::Document { source, title, context, cites } => {
                 let mut document = self.names.document(origin, source, title)?;
                 document.set("context", context);
-                document.set("citations", cites.then(|| json!({"enabled": true})));
+                document.set("citations", cites.then(|| object!({"enabled": true})));
                 Some(object!({"document": document.map}))
             }
-            BlockKind::Audio { data, format } => Some(media::audio(origin, &data, &format)?),
+            BlockKind::Audio { data, format } => Some(media::audio(origin, data, &format)?),
             BlockKind::Foreign { name: _, value: _ } if role == Role::Assistant => {
                 losses.push(loss(origin, LossKind::ServerTool, Effect::Meaning));
                 None

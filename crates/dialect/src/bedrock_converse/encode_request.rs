@@ -3,18 +3,17 @@
 //! Source: botocore, `bedrock-runtime` service model, `ConverseRequest`.
 
 use bytes::Bytes;
-use serde_json::{Value, json};
 use tollgate_chat::{
     Conversation, Effect, Effort, LossKind, Losses, Metadata, ResponseFormat, Sampling, Thinking,
 };
 use tollgate_terms::ModelName;
+use tollgate_wire::json::{Text, Value};
 
 use super::encode_blocks::{Blocks, system_blocks};
 use super::encode_tools::tool_config;
 use super::family::Family;
 use crate::Invalid;
 use crate::anthropic_messages::encode_thinking;
-use crate::error::encode;
 use crate::extensions::lose_extensions;
 use crate::fields::{Members, lose_wishes, loss, object};
 use crate::sampling::{check_unit, lose_sampling};
@@ -72,7 +71,7 @@ pub(crate) fn encode_request(
     body.set("additionalModelRequestFields", (!additional.map.is_empty()).then(|| additional.value()));
     if stops && family == Family::Claude {
         // Which text ended the answer is told only to those who ask.
-        body.set("additionalModelResponseFieldPaths", Some(json!(["/stop_sequence"])));
+        body.set("additionalModelResponseFieldPaths", Some(Value::Array(vec!["/stop_sequence".into()])));
     }
     lose_wishes(verbosity.as_ref(), cache_key.as_ref(), losses);
     let Metadata { user, labels } = metadata;
@@ -81,7 +80,7 @@ pub(crate) fn encode_request(
     }
     body.set("requestMetadata", labels.and_then(|labels| request_metadata(labels, losses)));
     body.set("serviceTier", service_tier.and_then(|tier| encode_service_tier(&tier, losses)));
-    Ok(encode(&body.map))
+    Ok(body.body())
 }
 
 fn inference(
@@ -114,10 +113,10 @@ fn text_format(format: ResponseFormat, losses: &mut Losses) -> Option<Value> {
             }
             let mut definition = Members::default();
             // It is JSON text there.
-            definition.set("schema", Some(schema.to_string()));
+            definition.set("schema", Some(Text::of_document(&schema)));
             definition.set("name", name);
             definition.set("description", description);
-            Some(json!({"type": "json_schema", "structure": {"jsonSchema": definition.map}}))
+            Some(object!({"type": "json_schema", "structure": object!({"jsonSchema": definition.map})}))
         }
     }
 }
@@ -141,7 +140,8 @@ fn request_metadata(labels: Value, losses: &mut Losses) -> Option<Value> {
     };
     let mut said = Members::default();
     for (key, value) in labels {
-        let is_fit = !key.is_empty() && is_label(&key) && value.as_str().is_some_and(is_label);
+        let key = key.as_str();
+        let is_fit = !key.is_empty() && is_label(&key) && value.as_str().is_some_and(|text| is_label(&text));
         if is_fit && said.map.len() < LABELS_MAX {
             said.set(&key, Some(value));
         } else {

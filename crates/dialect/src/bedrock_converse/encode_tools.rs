@@ -4,8 +4,8 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::{Value, json};
 use tollgate_chat::{Effect, LossKind, Losses, Tool, ToolChoice};
+use tollgate_wire::json::{Map, Text, Value};
 
 use super::encode_blocks::cache_point;
 use crate::fields::{Members, loss, object};
@@ -62,12 +62,13 @@ pub(super) fn tool_config(
     Some(config.value())
 }
 
-fn entry(name: String, description: Option<String>, schema: Option<Value>, strict: Option<bool>) -> Value {
+fn entry(name: String, description: Option<Text>, schema: Option<Value>, strict: Option<bool>) -> Value {
     let mut spec = Members::default();
     spec.set("name", Some(name));
     // An empty one is refused.
     spec.set("description", description.filter(|text| !text.is_empty()));
-    let schema = schema.unwrap_or_else(|| json!({"type": "object", "properties": {}}));
+    let schema =
+        schema.unwrap_or_else(|| object!({"type": "object", "properties": Value::Object(Map::new())}));
     spec.set("inputSchema", Some(object!({"json": schema})));
     spec.set("strict", strict);
     object!({"toolSpec": spec.map})
@@ -75,9 +76,9 @@ fn entry(name: String, description: Option<String>, schema: Option<Value>, stric
 
 fn tool_choice(choice: ToolChoice, losses: &mut Losses) -> Option<Value> {
     match choice {
-        ToolChoice::Auto => Some(json!({"auto": {}})),
-        ToolChoice::Required => Some(json!({"any": {}})),
-        ToolChoice::Named(name) => Some(json!({"tool": {"name": name}})),
+        ToolChoice::Auto => Some(object!({"auto": Value::Object(Map::new())})),
+        ToolChoice::Required => Some(object!({"any": Value::Object(Map::new())})),
+        ToolChoice::Named(name) => Some(object!({"tool": object!({"name": name})})),
         ToolChoice::Forbidden => {
             losses.push(loss("/tool_choice", LossKind::ToolOption, Effect::Meaning));
             None

@@ -1,6 +1,5 @@
 //! Whose model it is. `Converse` is the same for all, but what it has no member for goes to the model in the model's own words.
 
-use serde_json::{Value, json};
 use tollgate_chat::{Effect, LossKind, Losses};
 use tollgate_terms::ModelName;
 
@@ -57,7 +56,7 @@ impl Family {
                 // No effort is no reasoning there.
                 "none" => {
                     if !additional.map.contains_key("thinking") {
-                        additional.set("thinking", Some(json!({"type": "disabled"})));
+                        additional.set("thinking", Some(object!({"type": "disabled"})));
                     }
                 }
                 _ => {
@@ -66,7 +65,7 @@ impl Family {
                 }
             },
             Self::Nova if word == "none" => {
-                additional.set("reasoningConfig", Some(json!({"type": "disabled"})));
+                additional.set("reasoningConfig", Some(object!({"type": "disabled"})));
             }
             Self::Nova => {
                 let word = nearest(word, &["low", "medium", "high"], losses);
@@ -78,7 +77,7 @@ impl Family {
                 additional.set("reasoning_effort", Some(word));
             }
             // As Envoy AI Gateway says it to all.
-            Self::Other => additional.set("reasoning_config", Some(Value::String(word))),
+            Self::Other => additional.set("reasoning_config", Some(word)),
         }
     }
 }

@@ -4,8 +4,8 @@
 
 use std::collections::{HashMap, HashSet};
 
-use serde_json::{Value, json};
 use tollgate_chat::{DocumentSource, ImageSource};
+use tollgate_wire::json::{Text, Value};
 
 use crate::Invalid;
 use crate::fields::{Members, object};
@@ -38,7 +38,7 @@ pub(super) fn image(origin: &str, source: ImageSource) -> Result<Value, Invalid>
             return Err(Invalid::unprocessable(message, origin));
         }
     };
-    Ok(json!({"image": {"format": format, "source": source}}))
+    Ok(object!({"image": object!({"format": format, "source": source})}))
 }
 
 fn image_format(origin: &str, media_type: &str) -> Result<&'static str, Invalid> {
@@ -56,7 +56,7 @@ fn image_format(origin: &str, media_type: &str) -> Result<&'static str, Invalid>
 }
 
 /// Audio.
-pub(super) fn audio(origin: &str, data: &str, format: &str) -> Result<Value, Invalid> {
+pub(super) fn audio(origin: &str, data: Text, format: &str) -> Result<Value, Invalid> {
     const KNOWN: [&str; 15] = [
         "mp3", "opus", "wav", "aac", "flac", "mp4", "ogg", "mkv", "mka", "x-aac", "m4a", "mpeg", "mpga",
         "pcm", "webm",
@@ -66,7 +66,7 @@ pub(super) fn audio(origin: &str, data: &str, format: &str) -> Result<Value, Inv
         let message = format!("the backend of this model takes no audio as {format:?}");
         return Err(Invalid::unprocessable(message, origin));
     }
-    Ok(json!({"audio": {"format": format, "source": {"bytes": data}}}))
+    Ok(object!({"audio": object!({"format": format, "source": object!({"bytes": data})})}))
 }
 
 /// The names that documents of a request have so far: no two may be the same.
@@ -174,7 +174,7 @@ fn is_bucket(url: &str) -> bool {
 }
 
 fn bucket(url: &str) -> Value {
-    json!({"s3Location": {"uri": url}})
+    object!({"s3Location": object!({"uri": url})})
 }
 
 /// What stands behind the last dot of a file's name, in small letters.

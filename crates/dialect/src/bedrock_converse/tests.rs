@@ -13,6 +13,7 @@ use tollgate_chat::{
     Losses, Metadata, Role, Sampling, StopReason, Tool, ToolChoice, Turn,
 };
 use tollgate_terms::{Delivery, ModelName, Usage};
+use tollgate_wire::json::{Map, Text};
 use tollgate_wire::sse::{self, Frame};
 
 use super::*;
@@ -30,24 +31,29 @@ type Parts = (usize, String, bool, Option<CachePoint>);
 /// A block, of which all that it says is `mark`.
 fn kind(mark: &str, sort: usize, id: &str, odd: bool) -> BlockKind {
     let mark = mark.to_owned();
-    let text = |text: String| BlockKind::Text { text, citations: if odd { vec![json!(1)] } else { vec![] } };
+    let text = |text: String| BlockKind::Text {
+        text: text.into(),
+        citations: if odd { vec![1.into()] } else { vec![] },
+    };
     match sort {
         0..4 => text(mark),
         4 => text(String::new()),
-        5 => BlockKind::Refusal { text: mark },
-        6 => BlockKind::Thinking { text: mark, signature: odd.then(|| "s".to_owned()) },
-        7 => BlockKind::RedactedThinking { data: if odd { format!("!{mark}") } else { "AAAA".to_owned() } },
-        8 => BlockKind::ToolUse { id: id.to_owned(), name: mark, input: json!({}) },
+        5 => BlockKind::Refusal { text: mark.into() },
+        6 => BlockKind::Thinking { text: mark.into(), signature: odd.then(|| "s".into()) },
+        7 => {
+            BlockKind::RedactedThinking { data: if odd { format!("!{mark}").into() } else { "AAAA".into() } }
+        }
+        8 => BlockKind::ToolUse { id: id.to_owned(), name: mark, input: Map::new().into() },
         9 => {
             let content = vec![Block { origin: String::new(), cache: None, kind: text(mark) }];
             BlockKind::ToolResult { id: id.to_owned(), content, is_error: odd }
         }
         10 => BlockKind::Image {
-            source: ImageSource::Base64 { media_type: "image/png".to_owned(), data: mark },
+            source: ImageSource::Base64 { media_type: "image/png".to_owned(), data: mark.into() },
             detail: None,
         },
         _ => BlockKind::Document {
-            source: DocumentSource::Text(mark),
+            source: DocumentSource::Text(mark.into()),
             title: odd.then(|| id.to_owned()),
             context: None,
             cites: false,
@@ -77,8 +83,8 @@ prop_compose! {
             Turn { role: if is_user { Role::User } else { Role::Assistant }, blocks: blocks.collect() }
         };
         let turns = turns.into_iter().map(&mut turn).collect();
-        let tool = |(name, description, strict, cache)| {
-            Tool { origin: "/tool".to_owned(), name, description, schema: None, strict, cache }
+        let tool = |(name, description, strict, cache): (String, Option<String>, Option<bool>, _)| {
+            Tool { origin: "/tool".to_owned(), name, description: description.map(Text::from), schema: None, strict, cache }
         };
         Conversation {
             system: Vec::new(),
@@ -253,7 +259,7 @@ proptest! {
         write("messageStop", &json!({"stopReason": reason}));
         write("metadata", &json!({"usage": usage, "metrics": {"latencyMs": 1}, "p": "a"}));
         let mut losses = Losses::default();
-        let answer = decode_answer(body.to_string().as_bytes(), &mut losses).expect("an answer");
+        let answer = decode_answer(&body.to_string().into(), &mut losses).expect("an answer");
         prop_assert_eq!(losses.as_slice(), []);
         prop_assert_eq!(without_origins(answer), folded(&stream, cut.index(stream.len())));
     }
@@ -263,7 +269,7 @@ proptest! {
         bytes in vec(any::<u8>(), 0..100),
         events in vec((0..9_usize, "(\\{|\\}|\"|:|,|1|contentBlockIndex|start|delta|text|toolUse|input){0,12}"), 0..6),
     ) {
-        let _ = decode_answer(&bytes, &mut Losses::default());
+        let _ = decode_answer(&bytes.into(), &mut Losses::default());
         let mut decoder = StreamDecoder::default();
         for (name, data) in events {
             let names = [
@@ -283,7 +289,7 @@ fn a_stream_of_the_matrix_tells_what_its_whole_answer_tells() {
     for case in fs::read_dir(matrix).expect("the matrix") {
         let case = case.expect("a case").path();
         let answer = fs::read(case.join("answer.json")).expect("an answer");
-        let answer = decode_answer(&answer, &mut Losses::default()).expect("an answer");
+        let answer = decode_answer(&answer.into(), &mut Losses::default()).expect("an answer");
         let stream = fs::read(case.join("stream.sse")).expect("a stream");
         assert_eq!(without_origins(answer), folded(&stream, stream.len() / 2), "{}", case.display());
     }
@@ -307,8 +313,11 @@ fn a_stream_holds_no_more_than_it_must() {
 
 #[test]
 fn an_answer_without_output_names_its_reason() {
-    let refused =
-        |body: &str| decode_answer(body.as_bytes(), &mut Losses::default()).expect_err("no answer").0;
+    let refused = |body: &str| {
+        decode_answer(&Bytes::copy_from_slice(body.as_bytes()), &mut Losses::default())
+            .expect_err("no answer")
+            .0
+    };
     let text = refused(r#"{"stopReason":"guardrail_intervened","usage":{"inputTokens":1}}"#);
     assert!(text.contains("guardrail_intervened"), "{text}");
     assert!(refused("{}").contains("none told"));
@@ -321,7 +330,7 @@ fn an_answer_has_the_tokens_of_its_cache_in_its_prompt() {
         "output": {"message": {"content": null}},
         "usage": {"inputTokens": 1, "outputTokens": 2, "cacheReadInputTokens": 30, "cacheWriteInputTokens": 400},
     });
-    let answer = decode_answer(body.to_string().as_bytes(), &mut Losses::default()).expect("an answer");
+    let answer = decode_answer(&body.to_string().into(), &mut Losses::default()).expect("an answer");
     let usage = Usage {
         input_tokens: 431,
         cached_input_tokens: 30,

@@ -3,9 +3,9 @@
 //! Source: Bedrock's user guide, "Cohere Embed models". How many tokens were read stands in a header, not in the answer.
 
 use serde::Deserialize;
-use serde_json::{Value, json};
 use tollgate_chat::{Effect, LossKind, Losses};
 use tollgate_terms::Usage;
+use tollgate_wire::json::Value;
 
 use super::{Input, Request, VectorEncoding, Vectors, answer, lose_user};
 use crate::Invalid;
@@ -36,7 +36,7 @@ pub(super) fn encode_request(request: Request, losses: &mut Losses) -> Result<Va
     let mut body = Members::default();
     body.set("input_type", Some(input_type(use_of_first.as_deref(), losses)));
     body.set("texts", Some(texts));
-    body.set("embedding_types", Some(json!(["float"])));
+    body.set("embedding_types", Some(Value::Array(vec!["float".into()])));
     body.set("output_dimension", dimensions);
     body.set("truncate", auto_truncate.map(|cut| if cut { "END" } else { "NONE" }));
     Ok(body.value())

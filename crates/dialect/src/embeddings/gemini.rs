@@ -4,13 +4,13 @@
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
-use serde_json::{Value, json};
 use tollgate_chat::Losses;
 use tollgate_terms::Usage;
+use tollgate_wire::json::Value;
 
 use super::{Input, Request, VectorEncoding, Vectors, answer, lose_user, only_one, read_tokens};
 use crate::Invalid;
-use crate::fields::Members;
+use crate::fields::{Members, object};
 use crate::observe::Count;
 use crate::translate::Unreadable;
 
@@ -30,7 +30,7 @@ pub(super) fn encode_request(request: Request, losses: &mut Losses) -> Result<Va
     config.set("outputDimensionality", dimensions);
     config.set("autoTruncate", auto_truncate);
     let mut body = Members::default();
-    body.set("content", Some(json!({"parts": [{"text": text}]})));
+    body.set("content", Some(object!({"parts": Value::Array(vec![object!({"text": text})])})));
     body.set("embedContentConfig", (!config.map.is_empty()).then(|| config.value()));
     Ok(body.value())
 }

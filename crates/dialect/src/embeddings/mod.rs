@@ -11,9 +11,9 @@ mod vertex;
 
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
 use tollgate_chat::{Effect, LossKind, Losses};
 use tollgate_terms::{Dialect, Usage};
+use tollgate_wire::json::Value;
 
 use crate::Invalid;
 use crate::error::encode;
@@ -114,7 +114,7 @@ fn words(backend: Dialect) -> Option<Words> {
 /// When it cannot be understood, or asks for what that dialect has no words for.
 pub(crate) fn translate_request(
     backend: Dialect,
-    body: &[u8],
+    body: &Bytes,
     losses: &mut Losses,
 ) -> Result<Bytes, Invalid> {
     let words = words(backend)

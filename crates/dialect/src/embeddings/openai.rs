@@ -6,19 +6,17 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use serde_json::{Value, json};
 use tollgate_chat::Losses;
 use tollgate_terms::Usage;
+use tollgate_wire::json::Value;
 
 use super::{Input, Request, VectorEncoding, Vectors};
 use crate::Invalid;
 use crate::error::encode;
-use crate::fields::{Fields, missing, wrong};
+use crate::fields::{Fields, missing, object, wrong};
 
-pub(super) fn decode_request(body: &[u8], losses: &mut Losses) -> Result<Request, Invalid> {
-    let value: Value =
-        serde_json::from_slice(body).map_err(|error| Invalid::bad_request(error.to_string()))?;
-    let mut fields = Fields::of(value, "")?;
+pub(super) fn decode_request(body: &Bytes, losses: &mut Losses) -> Result<Request, Invalid> {
+    let mut fields = Fields::read(body)?;
     fields.take("model");
     let task = fields.text("task_type")?;
     let title = fields.text("title")?;
@@ -34,7 +32,7 @@ pub(super) fn decode_request(body: &[u8], losses: &mut Losses) -> Result<Request
         None | Some("float") => VectorEncoding::Float,
         Some("base64") => VectorEncoding::Base64,
         Some(other) => {
-            return Err(wrong("/encoding_format", "float or base64", &Value::String(other.to_owned())));
+            return Err(wrong("/encoding_format", "float or base64", &Value::from(other)));
         }
     };
     let request = Request {
@@ -64,7 +62,7 @@ fn inputs(input: Option<Value>, losses: &mut Losses) -> Result<Vec<Input>, Inval
 
 fn one(item: Value, pointer: String, losses: &mut Losses) -> Result<Input, Invalid> {
     match item {
-        Value::String(text) => Ok(Input { text, task: None, title: None }),
+        Value::String(text) => Ok(Input { text: text.into_string(), task: None, title: None }),
         Value::Object(_) => {
             let mut fields = Fields::of(item, pointer)?;
             let (task, title) = (fields.text("task_type")?, fields.text("title")?);
@@ -86,25 +84,25 @@ pub(super) fn encode_answer(vectors: &Vectors, encoding: VectorEncoding, model: 
         .iter()
         .enumerate()
         .map(|(index, vector)| {
-            json!({"object": "embedding", "index": index, "embedding": encode_vector(vector, encoding)})
+            object!({"object": "embedding", "index": index, "embedding": encode_vector(vector, encoding)})
         })
         .collect();
     let Usage { input_tokens, .. } = usage.unwrap_or_default();
-    encode(&json!({
+    encode(&object!({
         "object": "list",
         "data": data,
         "model": model,
-        "usage": {"prompt_tokens": input_tokens, "total_tokens": input_tokens},
+        "usage": object!({"prompt_tokens": input_tokens, "total_tokens": input_tokens}),
     }))
 }
 
 fn encode_vector(vector: &[f64], encoding: VectorEncoding) -> Value {
     match encoding {
-        VectorEncoding::Float => Value::from(vector),
+        VectorEncoding::Float => vector.to_vec().into(),
         VectorEncoding::Base64 => {
             #[expect(clippy::cast_possible_truncation, reason = "the format has 32 bits for each number")]
             let bytes: Vec<u8> = vector.iter().flat_map(|number| (*number as f32).to_le_bytes()).collect();
-            Value::String(STANDARD.encode(bytes))
+            STANDARD.encode(bytes).into()
         }
     }
 }

@@ -4,9 +4,9 @@
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
-use serde_json::Value;
 use tollgate_chat::{Effect, LossKind, Losses};
 use tollgate_terms::Usage;
+use tollgate_wire::json::Value;
 
 use super::{Input, Request, VectorEncoding, Vectors, answer, lose_user, only_one, read_tokens};
 use crate::Invalid;

@@ -4,13 +4,13 @@
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
-use serde_json::{Value, json};
 use tollgate_chat::Losses;
 use tollgate_terms::Usage;
+use tollgate_wire::json::Value;
 
 use super::{Input, Request, VectorEncoding, Vectors, answer, lose_user, read_tokens};
 use crate::Invalid;
-use crate::fields::Members;
+use crate::fields::{Members, object};
 use crate::observe::Count;
 use crate::translate::Unreadable;
 
@@ -36,7 +36,7 @@ pub(super) fn encode_request(request: Request, losses: &mut Losses) -> Result<Va
     let mut parameters = Members::default();
     parameters.set("autoTruncate", auto_truncate);
     parameters.set("outputDimensionality", dimensions);
-    Ok(json!({"instances": instances, "parameters": parameters.value()}))
+    Ok(object!({"instances": instances, "parameters": parameters.value()}))
 }
 
 #[derive(Deserialize)]

@@ -2,10 +2,10 @@
 //!
 //! Source: `google.genai.types.Citation`.
 
-use serde_json::{Value, json};
 use tollgate_chat::{Effect, LossKind, Losses};
+use tollgate_wire::json::Value;
 
-use crate::fields::{Members, loss};
+use crate::fields::{Members, loss, object};
 
 /// The citations of `citationMetadata`. Older models call them otherwise.
 pub(super) fn decode(told: &Value) -> Vec<Value> {
@@ -26,7 +26,7 @@ pub(super) fn encode(origin: &str, citations: Vec<Value>, losses: &mut Losses) -
             )),
         }
     }
-    (!said.is_empty()).then(|| json!({"citations": said}))
+    (!said.is_empty()).then(|| object!({"citations": said}))
 }
 
 /// A citation in this dialect's shape: as it is, or what OpenAI's `url_citation` and Anthropic's results of searches tell.
@@ -34,7 +34,7 @@ fn own(citation: Value) -> Option<Value> {
     let Some(kind) = citation.get("type").and_then(Value::as_str) else {
         return citation.get("uri").is_some().then_some(citation);
     };
-    let inner = match kind {
+    let inner = match kind.as_ref() {
         "url_citation" => citation.get("url_citation").unwrap_or(&citation),
         "web_search_result_location" => &citation,
         _ => return None,

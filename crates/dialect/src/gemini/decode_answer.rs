@@ -2,9 +2,10 @@
 //!
 //! Source: `google.genai.types.GenerateContentResponse`.
 
+use bytes::Bytes;
 use serde::Deserialize;
-use serde_json::{Map, Value};
 use tollgate_chat::{Answer, Block, BlockKind, Choice, Effect, LossKind, Losses, StopReason};
+use tollgate_wire::json::{Map, Text, Value};
 
 use super::logprobs::decode_logprobs;
 use super::parts::{Part, part};
@@ -13,28 +14,30 @@ use super::usage::decode_usage;
 use super::{citations, time};
 use crate::Unreadable;
 use crate::fields::{lose_members, loss, tells};
+use crate::with_rest::with_rest;
 
 /// The answer, or one event of a stream.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Default)]
 pub(super) struct Response {
-    #[serde(default)]
     pub(super) candidates: Option<Vec<Candidate>>,
-    #[serde(default)]
     pub(super) prompt_feedback: Option<Value>,
-    #[serde(default)]
     pub(super) usage_metadata: Option<Value>,
-    #[serde(default)]
     pub(super) response_id: Option<String>,
-    #[serde(default)]
     pub(super) model_version: Option<String>,
-    #[serde(default)]
     pub(super) create_time: Option<String>,
-    #[serde(default)]
     pub(super) error: Option<Failure>,
-    #[serde(flatten)]
-    pub(super) rest: Map<String, Value>,
+    pub(super) rest: Map,
 }
+
+with_rest!(Response {
+    candidates: "candidates",
+    prompt_feedback: "promptFeedback",
+    usage_metadata: "usageMetadata",
+    response_id: "responseId",
+    model_version: "modelVersion",
+    create_time: "createTime",
+    error: "error",
+});
 
 /// `google.rpc.Status`.
 #[derive(Deserialize)]
@@ -45,33 +48,34 @@ pub(super) struct Failure {
     pub(super) message: Option<String>,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Default)]
 pub(super) struct Candidate {
-    #[serde(default)]
     pub(super) index: Option<usize>,
-    #[serde(default)]
     pub(super) content: Option<Content>,
-    #[serde(default)]
     pub(super) finish_reason: Option<String>,
-    #[serde(default)]
     pub(super) citation_metadata: Option<Value>,
-    #[serde(default)]
     pub(super) logprobs_result: Option<Value>,
-    #[serde(flatten)]
-    pub(super) rest: Map<String, Value>,
+    pub(super) rest: Map,
 }
 
-#[derive(Deserialize)]
+with_rest!(Candidate {
+    index: "index",
+    content: "content",
+    finish_reason: "finishReason",
+    citation_metadata: "citationMetadata",
+    logprobs_result: "logprobsResult",
+});
+
+#[derive(Default)]
 pub(super) struct Content {
-    #[serde(default)]
-    pub(super) parts: Option<Vec<Map<String, Value>>>,
-    #[serde(flatten)]
-    pub(super) rest: Map<String, Value>,
+    pub(super) parts: Option<Vec<Map>>,
+    pub(super) rest: Map,
 }
+
+with_rest!(Content { parts: "parts" });
 
 /// Reads an answer, leniently. What the hub has no room for is recorded in `losses`.
-pub(crate) fn decode_answer(body: &[u8], losses: &mut Losses) -> Result<Answer, Unreadable> {
+pub(crate) fn decode_answer(body: &Bytes, losses: &mut Losses) -> Result<Answer, Unreadable> {
     let body: Response = serde_json::from_slice(body).map_err(|error| Unreadable(error.to_string()))?;
     lose_members("", &body.rest, &[], losses);
     let is_blocked = body.prompt_feedback.is_some_and(|feedback| blocked(&feedback, losses));
@@ -124,7 +128,7 @@ fn choice(place: usize, candidate: Candidate, losses: &mut Losses) -> Result<(us
             let Part { signature, kind } = part(&origin, members, losses)?;
             // The signature of a part stands before it, as reasoning without a text.
             let signature = signature
-                .map(|signature| BlockKind::Thinking { text: String::new(), signature: Some(signature) });
+                .map(|signature| BlockKind::Thinking { text: Text::default(), signature: Some(signature) });
             for kind in signature.into_iter().chain(kind) {
                 blocks.push(Block { origin: origin.clone(), cache: None, kind });
             }
@@ -156,7 +160,7 @@ fn cite(origin: &str, blocks: &mut [Block], told: Vec<Value>, losses: &mut Losse
 }
 
 /// What a candidate tells beside its content.
-pub(super) fn lose_beside(origin: &str, rest: &Map<String, Value>, losses: &mut Losses) {
+pub(super) fn lose_beside(origin: &str, rest: &Map, losses: &mut Losses) {
     const KNOWN: [(&str, LossKind, Effect); 6] = [
         ("groundingMetadata", LossKind::Citation, Effect::Meaning),
         ("urlContextMetadata", LossKind::ServerTool, Effect::Meaning),

@@ -2,8 +2,8 @@
 //!
 //! Source: `google.genai.types.GenerationConfig` and `ThinkingConfig`.
 
-use serde_json::Value;
 use tollgate_chat::{Effect, Effort, Extension, LossKind, Losses, ResponseFormat, Sampling, Thinking, Wish};
+use tollgate_wire::json::{Text, Value};
 
 use super::names;
 use super::schema::json_schema;
@@ -86,7 +86,7 @@ fn stop(config: &mut Fields) -> Result<Vec<String>, Invalid> {
     let items = config.list("stopSequences")?.into_iter();
     items
         .map(|item| match item {
-            Value::String(text) => Ok(text),
+            Value::String(text) => Ok(text.into_string()),
             other => Err(wrong(&pointer, "strings", &other)),
         })
         .collect()
@@ -112,7 +112,7 @@ fn format(config: &mut Fields, losses: &mut Losses) -> Result<Option<ResponseFor
             Some(ResponseFormat::JsonSchema { name: None, description: None, schema, strict: None })
         }
         (Some(other), None) => {
-            let found = Value::String(other.to_owned());
+            let found = Value::from(other);
             return Err(wrong(
                 &config.at("responseMimeType"),
                 "text/plain, application/json or text/x.enum",
@@ -125,7 +125,7 @@ fn format(config: &mut Fields, losses: &mut Losses) -> Result<Option<ResponseFor
 /// The texts of an enumeration.
 fn words(schema: &Value) -> Option<Vec<String>> {
     let words = schema.get("enum")?.as_array()?.iter();
-    words.map(|word| word.as_str().map(str::to_owned)).collect()
+    words.map(|word| word.as_text().map(Text::to_string)).collect()
 }
 
 /// A budget and a level are two ways to say the same; a budget of -1 leaves it to the model.

@@ -4,8 +4,8 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
-use serde_json::{Map, Value};
 use tollgate_chat::{Block, BlockKind, Effect, LossKind, Losses, Role, Turn};
+use tollgate_wire::json::{Map, Text, Value};
 
 use super::encode_parts::NO_SIGNATURE;
 use super::media::{decode_file, decode_inline, decode_resolution};
@@ -37,7 +37,7 @@ pub(super) fn turns(fields: &mut Fields, losses: &mut Losses) -> Result<Vec<Turn
             None | Some("" | "user" | "function") => Role::User,
             Some("model") => Role::Assistant,
             Some(other) => {
-                let found = Value::String(other.to_owned());
+                let found = Value::from(other);
                 return Err(wrong(&content.at("role"), "user or model", &found));
             }
         };
@@ -78,13 +78,13 @@ impl Calls {
         losses: &mut Losses,
     ) -> Result<(), Invalid> {
         let origin = part.pointer.clone();
-        let signature = part.text("thoughtSignature")?.filter(|signature| !signature.is_empty());
+        let signature = part.written("thoughtSignature")?.filter(|signature| !signature.is_empty());
         // It proves nothing.
-        let signature = signature.filter(|signature| signature != NO_SIGNATURE);
+        let signature = signature.filter(|signature| *signature != NO_SIGNATURE);
         // Google's own client writes bytes in the alphabet of URLs; a signature must come back as it was told.
         let signature = signature.map(standard_base64);
         let is_thought = part.truth("thought")?.unwrap_or(false);
-        if let Some(text) = part.text("text")? {
+        if let Some(text) = part.written("text")? {
             let kind = if is_thought {
                 BlockKind::Thinking { text, signature }
             } else {
@@ -173,22 +173,22 @@ impl Calls {
 }
 
 /// The signature of a part stands before it, as reasoning without a text.
-fn sign(origin: &str, signature: Option<String>, blocks: &mut Vec<Block>) {
+fn sign(origin: &str, signature: Option<Text>, blocks: &mut Vec<Block>) {
     let kind =
-        signature.map(|signature| BlockKind::Thinking { text: String::new(), signature: Some(signature) });
+        signature.map(|signature| BlockKind::Thinking { text: Text::default(), signature: Some(signature) });
     blocks.extend(kind.map(|kind| Block { origin: origin.to_owned(), cache: None, kind }));
 }
 
 /// What a function came to, and whether it failed. `output` and `error` are the words for it, and all other objects are
 /// outputs as they are. An error stays in its object, since that is how other dialects know one.
-fn response_text(response: Value) -> (String, bool) {
+fn response_text(response: Value) -> (Text, bool) {
     let is_error = response.get("error").is_some_and(tells);
     let output =
         response.as_object().filter(|members| members.len() == 1).and_then(|only| only.get("output"));
     match output {
         Some(Value::String(text)) => (text.clone(), false),
-        Some(output @ Value::Object(_)) => (output.to_string(), false),
-        _ => (response.to_string(), is_error),
+        Some(output @ Value::Object(_)) => (Text::of_document(output), false),
+        _ => (Text::of_document(&response), is_error),
     }
 }
 
@@ -221,7 +221,7 @@ fn media(part: &mut Fields, losses: &mut Losses) -> Result<Option<BlockKind>, In
 fn foreign(part: Fields, blocks: &mut Vec<Block>, losses: &mut Losses) {
     let origin = part.pointer.clone();
     let value = part.into_value();
-    match SERVER_PARTS.into_iter().find(|name| value.get(*name).is_some_and(tells)) {
+    match SERVER_PARTS.into_iter().find(|name| value.get(name).is_some_and(tells)) {
         Some(name) => {
             let kind = BlockKind::Foreign { name: name.to_owned(), value };
             blocks.push(Block { origin, cache: None, kind });

@@ -3,21 +3,20 @@
 //! Source: `google.genai.types.GenerateContentConfig`, and `google.genai.models`, which says where its members stand on the
 //! wire.
 
-use serde_json::Value;
+use bytes::Bytes;
 use tollgate_chat::{Conversation, Effect, Extension, LossKind, Losses, Metadata, Tool, ToolChoice, Wish};
 use tollgate_terms::Delivery;
+use tollgate_wire::json::Value;
 
 use super::decode_config::Config;
 use super::schema::json_schema;
 use super::{decode_parts, names};
 use crate::Invalid;
-use crate::fields::{Fields, loss, tells, wrong};
+use crate::fields::{Fields, loss, read, tells, wrong};
 
 /// Reads a request. What the hub has no room for is recorded in `losses`.
-pub(crate) fn decode_request(body: &[u8], losses: &mut Losses) -> Result<Conversation, Invalid> {
-    let value: Value =
-        serde_json::from_slice(body).map_err(|error| Invalid::bad_request(error.to_string()))?;
-    let mut fields = names::object(value, "")?;
+pub(crate) fn decode_request(body: &Bytes, losses: &mut Losses) -> Result<Conversation, Invalid> {
+    let mut fields = names::object(read(body)?, "")?;
     // Those who count tokens may wrap the request that they count for.
     if let Some(inner) = names::member(&mut fields, "generateContentRequest")? {
         fields.lose_rest(losses);
@@ -87,7 +86,7 @@ fn tools(
             let told = rest.into_iter().filter(|(_, options)| !options.is_null());
             extensions.extend(told.map(|(name, options)| Extension {
                 origin: origin.clone(),
-                wish: Wish::ServerTool { name, options },
+                wish: Wish::ServerTool { name: name.into_string(), options },
             }));
         }
     }
@@ -97,7 +96,7 @@ fn tools(
 fn function(mut declaration: Fields, losses: &mut Losses) -> Result<Tool, Invalid> {
     let origin = declaration.pointer.clone();
     let name = declaration.needed_text("name")?;
-    let description = declaration.text("description")?;
+    let description = declaration.written("description")?;
     let older = declaration.take("parameters").map(json_schema);
     let schema = declaration.take("parametersJsonSchema").or(older);
     for key in ["response", "responseJsonSchema", "behavior"] {
@@ -127,7 +126,7 @@ fn tool_choice(fields: &mut Fields, losses: &mut Losses) -> Result<Option<ToolCh
         }
         Some("ANY") => match (allowed.pop(), allowed.is_empty()) {
             (None, _) => Some(ToolChoice::Required),
-            (Some(Value::String(name)), true) => Some(ToolChoice::Named(name)),
+            (Some(Value::String(name)), true) => Some(ToolChoice::Named(name.into_string())),
             (Some(Value::String(_)), false) => {
                 losses.push(loss(pointer.clone(), LossKind::ToolOption, Effect::Meaning));
                 allowed.clear();
@@ -136,7 +135,7 @@ fn tool_choice(fields: &mut Fields, losses: &mut Losses) -> Result<Option<ToolCh
             (Some(other), _) => return Err(wrong(&pointer, "strings", &other)),
         },
         Some(other) => {
-            let found = Value::String(other.to_owned());
+            let found = Value::from(other);
             return Err(wrong(&calling.at("mode"), "AUTO, ANY, NONE or VALIDATED", &found));
         }
     };

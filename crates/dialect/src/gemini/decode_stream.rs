@@ -5,6 +5,7 @@
 
 use tollgate_chat::{BlockKind, BlockStart, Delta, Effect, Event, LossKind, Losses, StopReason};
 use tollgate_terms::Usage;
+use tollgate_wire::json::Text;
 use tollgate_wire::sse::Frame;
 
 use super::decode_answer::{Candidate, Content, Response, blocked, lose_beside};
@@ -201,7 +202,7 @@ impl Progress {
     }
 
     /// The signature of a part stands before it, as reasoning without a text.
-    fn sign(&mut self, choice: usize, signature: Option<String>, out: &mut Vec<Event>) {
+    fn sign(&mut self, choice: usize, signature: Option<Text>, out: &mut Vec<Event>) {
         let Some(signature) = signature else { return };
         self.close(choice, out);
         self.begin(choice, BlockStart::Thinking, out);
@@ -230,7 +231,7 @@ impl Progress {
                 self.called = Called::Functions;
                 self.close(choice, out);
                 self.begin(choice, BlockStart::ToolUse { id, name }, out);
-                self.delta(choice, Delta::Input(input.to_string()), out);
+                self.delta(choice, Delta::Input(Text::of_document(&input)), out);
                 self.end(choice, out);
             }
             BlockKind::Foreign { name, value: _ } => {

@@ -5,16 +5,15 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use serde_json::{Value, json};
 use tollgate_chat::{Answer, Block, BlockKind, Choice, Effect, ImageSource, LossKind, Losses};
+use tollgate_wire::json::{Text, Value};
 
 use super::logprobs::encode_logprobs;
 use super::stop::finish_reason;
 use super::usage::encode_usage;
 use super::{citations, is_signature, time};
 use crate::AnswerContext;
-use crate::error::encode;
-use crate::fields::{Members, loss, tells};
+use crate::fields::{Members, loss, object, tells};
 use crate::ids::CallIds;
 
 /// The body. What it does not say is recorded in `losses`.
@@ -34,7 +33,7 @@ pub(crate) fn encode_answer(answer: Answer, context: &AnswerContext, losses: &mu
     body.set("modelVersion", Some(model.unwrap_or_else(|| context.requested_model.as_str().to_owned())));
     body.set("createTime", created_s.map(time::format));
     body.set("responseId", Some(id));
-    encode(&body.map)
+    body.body()
 }
 
 fn candidate(index: usize, choice: Choice, ids: &mut CallIds, losses: &mut Losses) -> Value {
@@ -63,7 +62,7 @@ fn candidate(index: usize, choice: Choice, ids: &mut CallIds, losses: &mut Losse
 struct Said {
     parts: Vec<Value>,
     /// Signatures that wait for their part; the oldest first.
-    signatures: VecDeque<String>,
+    signatures: VecDeque<Text>,
     citations: Vec<Value>,
 }
 
@@ -73,18 +72,20 @@ impl Said {
         match kind {
             BlockKind::Text { text, citations } => {
                 self.citations.extend(citations);
-                self.text(&text);
+                self.text(text);
             }
-            BlockKind::Refusal { text } => self.text(&text),
-            BlockKind::Thinking { text, signature } => self.think(&origin, &text, signature, losses),
+            BlockKind::Refusal { text } => self.text(text),
+            BlockKind::Thinking { text, signature } => self.think(&origin, text, signature, losses),
             BlockKind::RedactedThinking { data: _ } => {
                 losses.push(loss(origin, LossKind::Thinking, Effect::Meaning));
             }
             BlockKind::ToolUse { id, name, input } => {
-                self.push(json!({"functionCall": {"id": ids.next(id), "name": name, "args": input}}));
+                self.push(
+                    object!({"functionCall": object!({"id": ids.next(id), "name": name, "args": input})}),
+                );
             }
             BlockKind::Image { source: ImageSource::Base64 { media_type, data }, detail: _ } => {
-                self.push(json!({"inlineData": {"mimeType": media_type, "data": data}}));
+                self.push(object!({"inlineData": object!({"mimeType": media_type, "data": data})}));
             }
             BlockKind::Foreign { name, value } if value.get(&name).is_some_and(tells) => self.push(value),
             BlockKind::Foreign { name: _, value: _ } => {
@@ -98,14 +99,14 @@ impl Said {
     }
 
     /// A text, unless it says nothing.
-    fn text(&mut self, text: &str) {
+    fn text(&mut self, text: Text) {
         if !text.is_empty() {
-            self.push(json!({"text": text}));
+            self.push(object!({"text": text}));
         }
     }
 
     /// A thought. A signature without a text is that of the part behind it.
-    fn think(&mut self, origin: &str, text: &str, signature: Option<String>, losses: &mut Losses) {
+    fn think(&mut self, origin: &str, text: Text, signature: Option<Text>, losses: &mut Losses) {
         let own = signature.filter(|signature| {
             let is_own = is_signature(signature);
             if !is_own {
@@ -129,7 +130,7 @@ impl Said {
         if !self.signatures.is_empty()
             && let Some(members) = part.as_object_mut()
         {
-            members.insert("thoughtSignature".to_owned(), self.signatures.pop_front().into());
+            members.insert("thoughtSignature", self.signatures.pop_front().into());
         }
         self.parts.push(part);
     }
@@ -137,6 +138,6 @@ impl Said {
     /// Signatures that no part came for stand in parts of their own, as the API itself tells them.
     fn flush(&mut self) {
         let alone = self.signatures.drain(..);
-        self.parts.extend(alone.map(|signature| json!({"text": "", "thoughtSignature": signature})));
+        self.parts.extend(alone.map(|signature| object!({"text": "", "thoughtSignature": signature})));
     }
 }

@@ -6,13 +6,13 @@ use std::collections::VecDeque;
 
 use std::collections::HashMap;
 
-use serde_json::{Map, Value, json};
 use tollgate_chat::{Block, BlockKind, CachePoint, Effect, LossKind, Losses, Role, Turn};
+use tollgate_wire::json::{Text, Value};
 
 use super::model::Gemini;
 use super::{is_signature, media};
 use crate::Invalid;
-use crate::fields::{Members, loss, tells};
+use crate::fields::{Members, loss, object, tells};
 
 /// What a call says that was made by another model: newer ones refuse calls without a signature, and Google's guide
 /// names this one for them.
@@ -32,7 +32,7 @@ pub(super) fn system_parts(blocks: Vec<Block>, losses: &mut Losses) -> Result<Ve
         lose_citations(&origin, &citations, losses);
         // The API refuses empty texts.
         if !text.is_empty() {
-            said.push(json!({"text": text}));
+            said.push(object!({"text": text}));
         }
     }
     Ok(said)
@@ -68,7 +68,7 @@ impl Parts {
             Role::User => "user",
             Role::Assistant => "model",
         };
-        Ok(out.into_iter().map(|(role, parts)| json!({"role": word(role), "parts": parts})).collect())
+        Ok(out.into_iter().map(|(role, parts)| object!({"role": word(role), "parts": parts})).collect())
     }
 
     fn user(&self, mut blocks: Vec<Block>, losses: &mut Losses) -> Result<Vec<Value>, Invalid> {
@@ -100,15 +100,15 @@ impl Parts {
         match kind {
             BlockKind::Text { text, citations } => {
                 lose_citations(&origin, &citations, losses);
-                Ok(json!({"text": text}))
+                Ok(object!({"text": text}))
             }
-            BlockKind::Refusal { text } => Ok(json!({"text": text})),
+            BlockKind::Refusal { text } => Ok(object!({"text": text})),
             BlockKind::Image { source, detail } => {
                 let mut part = media::image(&origin, source)?;
                 let resolution = detail.as_deref().and_then(media::resolution);
                 match (resolution, part.as_object_mut()) {
                     (Some(resolution), Some(part)) if self.gemini.has_levels() => {
-                        part.insert("mediaResolution".to_owned(), resolution);
+                        part.insert("mediaResolution", resolution);
                     }
                     _ if detail.is_some_and(|detail| detail != "auto") => {
                         let pointer = format!("{origin}/image_url/detail");
@@ -174,12 +174,12 @@ impl Parts {
         let mut result = Members::default();
         result.set("id", (!id.is_empty()).then_some(id));
         result.set("name", Some(name.as_str()));
-        result.set("response", Some(response(texts.join("\n"), is_error)));
+        result.set("response", Some(response(Text::join(texts, "\n"), is_error)));
         // Newer models take media within the result.
         let (within, beside) =
             if self.gemini.has_levels() { (media, Vec::new()) } else { (Vec::new(), media) };
         result.set("parts", (!within.is_empty()).then_some(within));
-        Ok((json!({"functionResponse": result.map}), beside))
+        Ok((object!({"functionResponse": result.map}), beside))
     }
 
     /// What the model said. A signature without a text is that of the part behind it.
@@ -214,7 +214,7 @@ impl Parts {
                     call.set("id", (!id.is_empty()).then_some(id));
                     call.set("name", Some(name));
                     call.set("args", Some(input));
-                    turn.call(json!({"functionCall": call.map}), self.gemini);
+                    turn.call(object!({"functionCall": call.map}), self.gemini);
                 }
                 BlockKind::Foreign { name, value } => turn.foreign(&origin, &name, value, losses),
                 kind @ (BlockKind::Image { .. } | BlockKind::Document { .. } | BlockKind::Audio { .. }) => {
@@ -236,7 +236,7 @@ impl Parts {
 struct ModelTurn {
     said: Vec<Value>,
     /// Signatures that wait for their part; the oldest first.
-    signatures: VecDeque<String>,
+    signatures: VecDeque<Text>,
     has_called: bool,
 }
 
@@ -245,7 +245,7 @@ impl ModelTurn {
         if !self.signatures.is_empty()
             && let Some(members) = part.as_object_mut()
         {
-            members.insert("thoughtSignature".to_owned(), self.signatures.pop_front().into());
+            members.insert("thoughtSignature", self.signatures.pop_front().into());
         }
         self.said.push(part);
     }
@@ -253,15 +253,15 @@ impl ModelTurn {
     fn call(&mut self, part: Value, gemini: Gemini) {
         let is_first = !std::mem::replace(&mut self.has_called, true);
         if is_first && gemini.has_levels() && self.signatures.is_empty() {
-            self.signatures.push_back(NO_SIGNATURE.to_owned());
+            self.signatures.push_back(NO_SIGNATURE.into());
         }
         self.push(part);
     }
 
     /// A thought. A signature that the API could not read is let go.
-    fn think(&mut self, origin: &str, text: String, signature: Option<String>, losses: &mut Losses) {
+    fn think(&mut self, origin: &str, text: Text, signature: Option<Text>, losses: &mut Losses) {
         let has_signature = signature.is_some();
-        let own = signature.filter(|signature| is_signature(signature));
+        let own = signature.filter(is_signature);
         if has_signature && own.is_none() {
             losses.push(loss(format!("{origin}/signature"), LossKind::Thinking, Effect::Meaning));
         }
@@ -289,19 +289,18 @@ impl ModelTurn {
     /// Signatures that no part came for stand in parts of their own, as the API itself tells them.
     fn flush(&mut self) {
         for signature in self.signatures.drain(..) {
-            self.said.push(json!({"text": "", "thoughtSignature": signature}));
+            self.said.push(object!({"text": "", "thoughtSignature": signature}));
         }
     }
 }
 
 /// A result as the object that the API wants. A text that is one already is taken as it is.
-fn response(text: String, is_error: bool) -> Value {
-    let object = serde_json::from_str::<Map<String, Value>>(&text).ok();
-    match (object, is_error) {
+fn response(text: Text, is_error: bool) -> Value {
+    match (text.read_object(), is_error) {
         (Some(object), false) => Value::Object(object),
         (Some(object), true) if object.get("error").is_some_and(tells) => Value::Object(object),
-        (_, true) => json!({"error": text}),
-        (None, false) => json!({"output": text}),
+        (_, true) => object!({"error": text}),
+        (None, false) => object!({"output": text}),
     }
 }
 

@@ -4,18 +4,17 @@
 //! wire.
 
 use bytes::Bytes;
-use serde_json::{Value, json};
 use tollgate_chat::{
     Conversation, Effect, Extension, LossKind, Losses, Metadata, ResponseFormat, Sampling, Tool, ToolChoice,
     Wish,
 };
 use tollgate_terms::ModelName;
+use tollgate_wire::json::Value;
 
 use super::encode_parts::{Parts, system_parts};
 use super::model::Gemini;
 use crate::Invalid;
-use crate::error::encode;
-use crate::fields::{Members, lose_wishes, loss};
+use crate::fields::{Members, lose_wishes, loss, object};
 
 /// Longest key or value of a label.
 const LABEL_CHARACTERS_MAX: usize = 63;
@@ -48,7 +47,7 @@ pub(crate) fn encode_request(
     let gemini = Gemini::of(model);
     let mut body = Members::default();
     let system = system_parts(system, losses)?;
-    body.set("systemInstruction", (!system.is_empty()).then(|| json!({"parts": system})));
+    body.set("systemInstruction", (!system.is_empty()).then(|| object!({"parts": system})));
     // Without contents the API says itself what it misses.
     body.set("contents", Some(Parts::new(gemini).contents(turns, losses)?));
     if parallel_tools == Some(false) {
@@ -70,7 +69,7 @@ pub(crate) fn encode_request(
     }
     body.set("labels", labels.and_then(|labels| encode_labels(labels, losses)));
     body.set("serviceTier", service_tier.and_then(|tier| encode_service_tier(&tier, losses)));
-    Ok(encode(&body.map))
+    Ok(body.body())
 }
 
 /// Wishes that this dialect has words for; the tools among them stand beside the functions.
@@ -99,7 +98,7 @@ fn set_tools(
 ) {
     let has_functions = !functions.is_empty();
     let declarations: Vec<Value> = functions.into_iter().map(|tool| encode_tool(tool, losses)).collect();
-    let functions = has_functions.then(|| json!({"functionDeclarations": declarations}));
+    let functions = has_functions.then(|| object!({"functionDeclarations": declarations}));
     let entries: Vec<Value> = functions.into_iter().chain(server_tools).collect();
     body.set("tools", (!entries.is_empty()).then_some(entries));
     if !has_functions {
@@ -109,12 +108,14 @@ fn set_tools(
         return;
     }
     let config = choice.map(|choice| match choice {
-        ToolChoice::Auto => json!({"mode": "AUTO"}),
-        ToolChoice::Required => json!({"mode": "ANY"}),
-        ToolChoice::Forbidden => json!({"mode": "NONE"}),
-        ToolChoice::Named(name) => json!({"mode": "ANY", "allowedFunctionNames": [name]}),
+        ToolChoice::Auto => object!({"mode": "AUTO"}),
+        ToolChoice::Required => object!({"mode": "ANY"}),
+        ToolChoice::Forbidden => object!({"mode": "NONE"}),
+        ToolChoice::Named(name) => {
+            object!({"mode": "ANY", "allowedFunctionNames": Value::Array(vec![name.into()])})
+        }
     });
-    body.set("toolConfig", config.map(|config| json!({"functionCallingConfig": config})));
+    body.set("toolConfig", config.map(|config| object!({"functionCallingConfig": config})));
 }
 
 fn encode_tool(tool: Tool, losses: &mut Losses) -> Value {
@@ -185,13 +186,13 @@ fn set_format(config: &mut Members, format: Option<ResponseFormat>, losses: &mut
         }
         Some(ResponseFormat::Choice(words)) => {
             config.set("responseMimeType", Some("text/x.enum"));
-            config.set("responseSchema", Some(json!({"type": "STRING", "enum": words})));
+            config.set("responseSchema", Some(object!({"type": "STRING", "enum": words})));
         }
         Some(ResponseFormat::Pattern(pattern)) => {
             // The text comes as JSON, in quotes.
             losses.push(loss("/guided_regex", LossKind::ResponseFormat, Effect::Meaning));
             config.set("responseMimeType", Some("application/json"));
-            config.set("responseSchema", Some(json!({"type": "STRING", "pattern": pattern})));
+            config.set("responseSchema", Some(object!({"type": "STRING", "pattern": pattern})));
         }
     }
 }
@@ -204,8 +205,9 @@ fn encode_labels(labels: Value, losses: &mut Losses) -> Option<Value> {
     };
     let mut said = Members::default();
     for (key, value) in labels {
+        let key = key.as_str();
         let begins = key.starts_with(|first: char| first.is_ascii_lowercase());
-        if begins && is_label(&key) && value.as_str().is_some_and(is_label) {
+        if begins && is_label(&key) && value.as_str().is_some_and(|text| is_label(&text)) {
             said.set(&key, Some(value));
         } else {
             let key = key.replace('~', "~0").replace('/', "~1");

@@ -6,16 +6,15 @@
 use std::collections::VecDeque;
 
 use bytes::BytesMut;
-use serde_json::{Value, json};
 use tollgate_chat::{BlockStart, Delta, Effect, Event, LossKind, Losses, StopReason};
 use tollgate_terms::{Dialect, Usage};
+use tollgate_wire::json::{Text, Value};
 use tollgate_wire::sse;
 
 use super::stop::finish_reason;
 use super::usage::encode_usage;
 use super::{citations, is_signature, time};
-use crate::error::encode;
-use crate::fields::{Members, loss};
+use crate::fields::{Members, loss, object};
 use crate::ids::CallIds;
 use crate::openai_chat::arguments;
 use crate::words::EncodeStream;
@@ -39,7 +38,7 @@ pub(crate) struct StreamEncoder {
 #[derive(Debug, Default)]
 struct Progress {
     /// Signatures that wait for their part; the oldest first.
-    signatures: VecDeque<String>,
+    signatures: VecDeque<Text>,
     citations: Vec<Value>,
     stop: Option<StopReason>,
 }
@@ -162,14 +161,14 @@ impl StreamEncoder {
             (_, Delta::Text(text)) if text.is_empty() => {}
             (OpenKind::Text(begun), Delta::Text(text)) => {
                 let is_first = std::mem::replace(begun, Begun::Yes) == Begun::No;
-                let part = json!({"text": text});
+                let part = object!({"text": text});
                 let part = if is_first { self.signed(choice, part) } else { part };
                 self.say(choice, vec![part], out);
             }
             (OpenKind::Thinking(begun), Delta::Text(text)) => {
                 *begun = Begun::Yes;
                 let mut parts = self.alone(choice);
-                parts.push(json!({"text": text, "thought": true}));
+                parts.push(object!({"text": text, "thought": true}));
                 self.say(choice, parts, out);
             }
             (OpenKind::Thinking(_), Delta::Signature(signature)) if !is_signature(&signature) => {
@@ -177,14 +176,14 @@ impl StreamEncoder {
                 losses.push_once(loss(pointer, LossKind::Thinking, Effect::Meaning));
             }
             (OpenKind::Thinking(Begun::Yes), Delta::Signature(signature)) => {
-                let part = json!({"text": "", "thought": true, "thoughtSignature": signature});
+                let part = object!({"text": "", "thought": true, "thoughtSignature": signature});
                 self.say(choice, vec![part], out);
             }
             // Without a text it is that of the part behind it.
             (OpenKind::Thinking(Begun::No), Delta::Signature(signature)) => {
                 self.progress(choice).signatures.push_back(signature);
             }
-            (OpenKind::Call { input, .. }, Delta::Input(text)) => input.push_str(&text),
+            (OpenKind::Call { input, .. }, Delta::Input(text)) => input.push_str(&text.as_str()),
             (_, Delta::Citation(citation)) => self.progress(choice).citations.push(citation),
             // A delta that does not fit its block, or a block that has no words here.
             (_, Delta::Text(_) | Delta::Input(_) | Delta::Signature(_)) => {}
@@ -195,8 +194,8 @@ impl StreamEncoder {
         let OpenBlock { choice, block, kind } = open;
         match kind {
             OpenKind::Call { id, name, input } => {
-                let args = arguments(&input, &format!("/choices/{choice}/{block}/input"), losses);
-                let part = json!({"functionCall": {"id": id, "name": name, "args": args}});
+                let args = arguments(&input.into(), &format!("/choices/{choice}/{block}/input"), losses);
+                let part = object!({"functionCall": object!({"id": id, "name": name, "args": args})});
                 let part = self.signed(choice, part);
                 self.say(choice, vec![part], out);
             }
@@ -210,7 +209,7 @@ impl StreamEncoder {
         if !signatures.is_empty()
             && let Some(members) = part.as_object_mut()
         {
-            members.insert("thoughtSignature".to_owned(), signatures.pop_front().into());
+            members.insert("thoughtSignature", signatures.pop_front().into());
         }
         part
     }
@@ -218,11 +217,11 @@ impl StreamEncoder {
     /// Signatures that no part came for, in parts of their own, as the API itself tells them.
     fn alone(&mut self, choice: usize) -> Vec<Value> {
         let signatures = self.progress(choice).signatures.drain(..);
-        signatures.map(|signature| json!({"text": "", "thoughtSignature": signature})).collect()
+        signatures.map(|signature| object!({"text": "", "thoughtSignature": signature})).collect()
     }
 
     fn say(&self, choice: usize, parts: Vec<Value>, out: &mut BytesMut) {
-        let candidate = json!({"content": {"role": "model", "parts": parts}, "index": choice});
+        let candidate = object!({"content": object!({"role": "model", "parts": parts}), "index": choice});
         self.write(vec![candidate], None, out);
     }
 
@@ -272,6 +271,6 @@ impl StreamEncoder {
         event.set("modelVersion", Some(self.model.as_str()));
         event.set("createTime", self.created_s.map(time::format));
         event.set("responseId", Some(self.id.as_str()));
-        sse::encode(out, None, &encode(&event.map));
+        sse::encode(out, None, &event.body());
     }
 }

@@ -2,10 +2,10 @@
 //!
 //! Source: `google.genai.types.LogprobsResult`; `openai.types.chat.chat_completion.ChoiceLogprobs`.
 
-use serde_json::{Value, json};
 use tollgate_chat::{Effect, LossKind, Losses};
+use tollgate_wire::json::Value;
 
-use crate::fields::loss;
+use crate::fields::{loss, object};
 
 /// The tokens with their probabilities, and the alternatives of each.
 pub(super) fn decode_logprobs(origin: &str, told: &Value, losses: &mut Losses) -> Option<Value> {
@@ -27,17 +27,18 @@ pub(super) fn decode_logprobs(origin: &str, told: &Value, losses: &mut Losses) -
             let mut entry = decode_token(candidate)?;
             let top = tops.and_then(|tops| tops.get(index)?.get("candidates")?.as_array());
             let top: Vec<Value> = top.into_iter().flatten().filter_map(decode_token).collect();
-            entry.as_object_mut()?.insert("top_logprobs".to_owned(), top.into());
+            entry.as_object_mut()?.insert("top_logprobs", top.into());
             Some(entry)
         })
         .collect();
-    Some(json!({"content": content, "refusal": null}))
+    Some(object!({"content": content, "refusal": Value::Null}))
 }
 
 fn decode_token(candidate: &Value) -> Option<Value> {
     let token = candidate.get("token")?.as_str()?;
     let logprob = candidate.get("logProbability")?.as_f64()?;
-    Some(json!({"token": token, "logprob": logprob, "bytes": token.as_bytes()}))
+    let bytes = token.as_bytes().to_vec();
+    Some(object!({"token": token, "logprob": logprob, "bytes": bytes}))
 }
 
 /// The same, said.
@@ -50,12 +51,12 @@ pub(super) fn encode_logprobs(origin: &str, told: &Value, losses: &mut Losses) -
     let tops = content.iter().map(|entry| {
         let top = entry.get("top_logprobs").and_then(Value::as_array);
         let top: Vec<Value> = top.into_iter().flatten().filter_map(encode_token).collect();
-        json!({"candidates": top})
+        object!({"candidates": top})
     });
     let tops: Vec<Value> = tops.collect();
-    Some(json!({"chosenCandidates": chosen, "topCandidates": tops}))
+    Some(object!({"chosenCandidates": chosen, "topCandidates": tops}))
 }
 
 fn encode_token(entry: &Value) -> Option<Value> {
-    Some(json!({"token": entry.get("token")?, "logProbability": entry.get("logprob")?}))
+    Some(object!({"token": entry.get("token")?.clone(), "logProbability": entry.get("logprob")?.clone()}))
 }

@@ -2,23 +2,23 @@
 //!
 //! Source: `google.genai.types.Blob` and `FileData`. Both need a media type.
 
-use serde_json::{Value, json};
 use tollgate_chat::{BlockKind, DocumentSource, Effect, ImageSource, LossKind, Losses};
+use tollgate_wire::json::{Text, Value};
 
 use super::names;
 use crate::Invalid;
 use crate::data::standard_base64;
-use crate::fields::{Fields, Members, loss};
+use crate::fields::{Fields, Members, loss, object};
 
 /// Data in place.
-fn inline(media_type: String, data: String) -> Value {
-    json!({"inlineData": {"mimeType": media_type, "data": data}})
+fn inline(media_type: String, data: Text) -> Value {
+    object!({"inlineData": object!({"mimeType": media_type, "data": data})})
 }
 
 /// A file elsewhere, of the type that its address tells, or else of `usual`.
 fn file(uri: String, usual: &str) -> Value {
     let media_type = guess(&uri).unwrap_or(usual);
-    json!({"fileData": {"mimeType": media_type, "fileUri": uri}})
+    object!({"fileData": object!({"mimeType": media_type, "fileUri": uri})})
 }
 
 /// An image.
@@ -40,8 +40,8 @@ pub(super) fn document(
 ) -> Result<Value, Invalid> {
     let (kind, mut value) = match source {
         DocumentSource::Text(text) => {
-            let text = title.map_or_else(|| text.clone(), |title| format!("{title}\n\n{text}"));
-            return Ok(json!({"text": text}));
+            let text = title.map_or_else(|| text.clone(), |title| format!("{title}\n\n{text}").into());
+            return Ok(object!({"text": text}));
         }
         DocumentSource::Base64 { media_type, data } => ("inlineData", inline(media_type, data)),
         DocumentSource::Url(url) => ("fileData", file(url, DOCUMENT_USUAL)),
@@ -55,13 +55,13 @@ pub(super) fn document(
         }
     };
     if let (Some(title), Some(members)) = (title, value.get_mut(kind).and_then(Value::as_object_mut)) {
-        members.insert("displayName".to_owned(), title.into());
+        members.insert("displayName", title.into());
     }
     Ok(value)
 }
 
 /// Audio. OpenAI's names of formats are the ends of media types, but for raw samples.
-pub(super) fn audio(data: String, format: &str) -> Value {
+pub(super) fn audio(data: Text, format: &str) -> Value {
     let format = if format == "pcm16" { "pcm" } else { format };
     inline(format!("audio/{format}"), data)
 }
@@ -81,7 +81,7 @@ pub(super) fn resolution(detail: &str) -> Option<Value> {
 /// Reads data in place.
 pub(super) fn decode_inline(blob: &mut Fields, losses: &mut Losses) -> Result<BlockKind, Invalid> {
     let media_type = blob.needed_text("mimeType")?;
-    let data = standard_base64(blob.needed_text("data")?);
+    let data = standard_base64(blob.needed_written("data")?);
     let title = blob.text("displayName")?;
     Ok(match media_type.split('/').next() {
         Some("image") => {
@@ -99,7 +99,7 @@ pub(super) fn decode_inline(blob: &mut Fields, losses: &mut Losses) -> Result<Bl
             BlockKind::Audio { data, format: format.to_owned() }
         }
         Some("video") => {
-            let value = json!({"inlineData": {"mimeType": media_type, "data": data}});
+            let value = object!({"inlineData": object!({"mimeType": media_type, "data": data})});
             BlockKind::Foreign { name: "inlineData".to_owned(), value }
         }
         _ => {
@@ -127,7 +127,7 @@ pub(super) fn decode_file(file: &mut Fields, losses: &mut Losses) -> Result<Bloc
             BlockKind::Image { source: ImageSource::Url(uri), detail: None }
         }
         "audio" | "video" => {
-            let value = json!({"fileData": {"mimeType": media_type, "fileUri": uri}});
+            let value = object!({"fileData": object!({"mimeType": media_type, "fileUri": uri})});
             BlockKind::Foreign { name: "fileData".to_owned(), value }
         }
         _ => {

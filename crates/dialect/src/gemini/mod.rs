@@ -24,6 +24,8 @@ mod tests;
 mod time;
 mod usage;
 
+use tollgate_wire::json::Text;
+
 use crate::data::is_canonical_base64;
 use crate::words::{BackendWords, ClientWords, Words};
 
@@ -49,6 +51,6 @@ pub(crate) const WORDS: Words = Words {
 };
 
 /// Whether a text can be a signature: clients read it as base64 and write it again, so that only what comes back the same is one.
-fn is_signature(text: &str) -> bool {
-    !text.is_empty() && is_canonical_base64(text)
+fn is_signature(text: &Text) -> bool {
+    !text.is_empty() && is_canonical_base64(&text.as_str())
 }

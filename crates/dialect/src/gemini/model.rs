@@ -3,7 +3,6 @@
 //! Source: Google's guide to thinking ("thinking levels and budgets") and its guide to compatibility with OpenAI, which
 //! says how many tokens each effort is for models with a budget.
 
-use serde_json::json;
 use tollgate_chat::{Effect, Effort, LossKind, Losses, Thinking};
 use tollgate_terms::ModelName;
 
@@ -173,7 +172,7 @@ impl Gemini {
         if self.has_levels() {
             config.set("thinkingLevel", Some(level));
         } else {
-            config.set("thinkingBudget", Some(json!(tokens)));
+            config.set("thinkingBudget", Some(tokens));
         }
     }
 }

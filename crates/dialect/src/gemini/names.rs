@@ -1,6 +1,6 @@
 //! The names of members. Google's parsers take each by its name in JSON, `topP`, and by its name in the proto, `top_p`.
 
-use serde_json::{Map, Value};
+use tollgate_wire::json::{Map, Value};
 
 use crate::Invalid;
 use crate::fields::{Fields, wrong};
@@ -8,9 +8,9 @@ use crate::fields::{Fields, wrong};
 /// The members of an object, under their names in JSON.
 pub(super) fn object(value: Value, pointer: impl Into<String>) -> Result<Fields, Invalid> {
     let value = match value {
-        Value::Object(members) if members.keys().any(|key| key.contains('_')) => {
-            let members = members.into_iter().map(|(key, value)| (camel_case(&key), value));
-            Value::Object(members.collect::<Map<_, _>>())
+        Value::Object(members) if members.keys().any(|key| key.as_str().contains('_')) => {
+            let members = members.into_iter().map(|(key, value)| (camel_case(&key.as_str()), value));
+            Value::Object(members.collect::<Map>())
         }
         value => value,
     };
@@ -34,7 +34,7 @@ pub(super) fn members(fields: &mut Fields, key: &str) -> Result<Vec<Fields>, Inv
 pub(super) fn integer(fields: &mut Fields, key: &str) -> Result<Option<i64>, Invalid> {
     let Some(value) = fields.take(key) else { return Ok(None) };
     let number = value.as_i64().or_else(|| match &value {
-        Value::String(digits) => digits.parse().ok(),
+        Value::String(digits) => digits.as_str().parse().ok(),
         Value::Number(number) => number.as_f64().filter(|number| number.fract() == 0.0).and_then(|number| {
             // Beyond what a double holds exactly it is nonsense.
             (number.abs() < 9e15).then(|| format!("{number:.0}").parse().ok()).flatten()
@@ -67,6 +67,7 @@ fn camel_case(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fold::value;
 
     #[test]
     fn names_are_those_of_json() {
@@ -82,14 +83,14 @@ mod tests {
 
     #[test]
     fn whole_numbers_come_in_three_shapes() {
-        for (value, number) in [
+        for (told, number) in [
             (serde_json::json!(40), Some(40)),
             (serde_json::json!(40.0), Some(40)),
             (serde_json::json!("-1"), Some(-1)),
             (serde_json::json!(1.5), None),
             (serde_json::json!(true), None),
         ] {
-            let mut fields = object(serde_json::json!({"top_k": value}), "").expect("an object");
+            let mut fields = object(value(serde_json::json!({"top_k": told})), "").expect("an object");
             assert_eq!(integer(&mut fields, "topK").ok().flatten(), number);
         }
     }

@@ -2,7 +2,8 @@
 //!
 //! Source: `google.genai.types.Schema`, and `JSONSchema` beside it.
 
-use serde_json::{Map, Value, json};
+use crate::fields::object;
+use tollgate_wire::json::{Map, Text, Value};
 
 /// Deepest nesting: a schema that is nested deeper is left as it is from there on.
 const DEPTH_MAX: usize = 100;
@@ -17,14 +18,14 @@ fn convert(schema: Value, depth: usize) -> Value {
         Value::Object(members) if depth < DEPTH_MAX => members,
         other => return other,
     };
-    let mut said = Map::new();
+    let mut said: Vec<(Text, Value)> = Vec::with_capacity(members.len());
     let mut is_nullable = false;
     for (key, value) in members {
-        match key.as_str() {
+        match key.as_str().as_ref() {
             "type" => {
-                let word = value.as_str().map(str::to_ascii_lowercase);
+                let word = value.as_str().map(|word| word.to_ascii_lowercase());
                 if word.as_deref() != Some("type_unspecified") {
-                    said.insert(key, word.map_or(value, Value::String));
+                    said.push((key, word.map_or(value, Value::from)));
                 }
             }
             "nullable" => is_nullable = value == Value::Bool(true),
@@ -35,10 +36,10 @@ fn convert(schema: Value, depth: usize) -> Value {
                     ),
                     other => other,
                 };
-                said.insert(key, inner);
+                said.push((key, inner));
             }
             "items" | "additionalProperties" | "additional_properties" => {
-                said.insert(json_name(key), convert(value, depth + 1));
+                said.push((json_name(key), convert(value, depth + 1)));
             }
             "anyOf" | "any_of" => {
                 let inner = match value {
@@ -47,20 +48,21 @@ fn convert(schema: Value, depth: usize) -> Value {
                     }
                     other => other,
                 };
-                said.insert("anyOf".to_owned(), inner);
+                said.push(("anyOf".into(), inner));
             }
             "example" => {
-                said.insert("examples".to_owned(), json!([value]));
+                said.push(("examples".into(), Value::Array(vec![value])));
             }
             _ => {
                 // The JSON of a proto writes 64 bits as text.
                 let name = json_name(key);
-                let number =
-                    value.as_str().filter(|_| is_bound(&name)).and_then(|text| text.parse::<i64>().ok());
-                said.insert(name, number.map_or(value, Value::from));
+                let digits = value.as_str().filter(|_| is_bound(&name));
+                let number = digits.and_then(|digits| digits.parse::<i64>().ok());
+                said.push((name, number.map_or(value, Value::from)));
             }
         }
     }
+    let mut said = Map::from(said);
     if is_nullable {
         set_nullable(&mut said);
     }
@@ -68,35 +70,35 @@ fn convert(schema: Value, depth: usize) -> Value {
     Value::Object(said)
 }
 
-fn set_nullable(said: &mut Map<String, Value>) {
+fn set_nullable(said: &mut Map) {
     if let Some(kind) = said.get_mut("type") {
-        *kind = json!([kind.take(), "null"]);
+        *kind = Value::Array(vec![kind.take(), "null".into()]);
         if let Some(words) = said.get_mut("enum").and_then(Value::as_array_mut) {
             words.push(Value::Null);
         }
     } else if let Some(any) = said.get_mut("anyOf").and_then(Value::as_array_mut) {
-        any.push(json!({"type": "null"}));
+        any.push(object!({"type": "null"}));
     }
 }
 
 /// The order of the properties, which JSON schemas have no word for: they are written in it.
-fn set_order(said: &mut Map<String, Value>) {
-    let Some(Value::Array(order)) = said.shift_remove("propertyOrdering") else { return };
+fn set_order(said: &mut Map) {
+    let Some(Value::Array(order)) = said.remove("propertyOrdering") else { return };
     if let Some(Value::Object(properties)) = said.get_mut("properties") {
         let names = order.iter().filter_map(Value::as_str);
-        let mut sorted: Map<String, Value> =
-            names.filter_map(|name| properties.shift_remove_entry(name)).collect();
-        sorted.append(properties);
-        *properties = sorted;
+        let sorted: Vec<(Text, Value)> = names.filter_map(|name| properties.remove_entry(&name)).collect();
+        *properties = sorted.into_iter().chain(std::mem::take(properties)).collect();
     }
 }
 
-fn is_bound(name: &str) -> bool {
-    ["minItems", "maxItems", "minLength", "maxLength", "minProperties", "maxProperties"].contains(&name)
+fn is_bound(name: &Text) -> bool {
+    ["minItems", "maxItems", "minLength", "maxLength", "minProperties", "maxProperties"]
+        .iter()
+        .any(|bound| name == bound)
 }
 
 /// The names that two words have in the proto.
-fn json_name(key: String) -> String {
+fn json_name(key: Text) -> Text {
     let known = [
         ("additional_properties", "additionalProperties"),
         ("property_ordering", "propertyOrdering"),
@@ -107,12 +109,15 @@ fn json_name(key: String) -> String {
         ("min_properties", "minProperties"),
         ("max_properties", "maxProperties"),
     ];
-    known.iter().find(|(proto, _)| *proto == key).map_or(key, |(_, json)| (*json).to_owned())
+    known.iter().find(|(proto, _)| key == *proto).map_or(key, |(_, json)| (*json).into())
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+    use crate::fold::value;
 
     #[test]
     fn says_openapi_as_json_schema() {
@@ -129,15 +134,13 @@ mod tests {
         let expected = json!({
             "type": "object",
             "properties": {
-                "type": {"type": ["string", "null"], "enum": ["a", null], "examples": ["a"]},
                 "list": {"type": "array", "items": {"type": "integer", "format": "int32"}, "minItems": 1},
+                "type": {"type": ["string", "null"], "enum": ["a", null], "examples": ["a"]},
                 "either": {"anyOf": [{"type": "number"}, {"type": "boolean"}, {"type": "null"}]},
             },
             "required": ["type"],
         });
-        let said = json_schema(schema);
-        assert_eq!(said, expected);
-        let names: Vec<&String> = said["properties"].as_object().expect("properties").keys().collect();
-        assert_eq!(names, ["list", "type", "either"]);
+        let said = json_schema(value(schema));
+        assert_eq!(said.to_string(), expected.to_string());
     }
 }

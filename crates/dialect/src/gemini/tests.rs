@@ -3,26 +3,27 @@
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
-use serde_json::{Map, Value, json};
+use serde_json::json;
 use tollgate_chat::{
     Answer, Block, BlockKind, Choice, Conversation, Delta, DocumentSource, Effort, Event, Extension,
     ImageSource, Losses, Metadata, ResponseFormat, Role, Sampling, StopReason, Thinking, Tool, ToolChoice,
     Turn, Wish,
 };
 use tollgate_terms::{Delivery, ModelName, Usage};
+use tollgate_wire::json::{Map, Text, Value};
 
 use super::*;
-use crate::fold::frames;
+use crate::fold::{frames, value};
 use crate::laws::{self};
 use crate::words::DecodeStream;
 
 fn object() -> impl Strategy<Value = Value> {
     vec(("[a-z]{1,6}", prop_oneof![any::<i32>().prop_map(Value::from), ".{0,8}".prop_map(Value::from)]), 0..3)
-        .prop_map(|members| Value::Object(members.into_iter().collect::<Map<_, _>>()))
+        .prop_map(|members| Value::Object(members.into_iter().collect::<Map>()))
 }
 
 fn text() -> impl Strategy<Value = BlockKind> {
-    ".{1,20}".prop_map(|text| BlockKind::Text { text, citations: Vec::new() })
+    ".{1,20}".prop_map(|text| BlockKind::Text { text: text.into(), citations: Vec::new() })
 }
 
 fn block(kind: BlockKind) -> Block {
@@ -32,7 +33,7 @@ fn block(kind: BlockKind) -> Block {
 fn user_blocks() -> impl Strategy<Value = Vec<Block>> {
     let image = ("[a-zA-Z0-9+/]{4,12}", option::of(prop_oneof![Just("low"), Just("high")])).prop_map(
         |(data, detail)| BlockKind::Image {
-            source: ImageSource::Base64 { media_type: "image/png".to_owned(), data },
+            source: ImageSource::Base64 { media_type: "image/png".to_owned(), data: data.into() },
             detail: detail.map(str::to_owned),
         },
     );
@@ -41,16 +42,19 @@ fn user_blocks() -> impl Strategy<Value = Vec<Block>> {
         detail: None,
     });
     let document = ("[a-zA-Z0-9]{4}", option::of(".{1,8}")).prop_map(|(data, title)| {
-        let source = DocumentSource::Base64 { media_type: "application/pdf".to_owned(), data };
+        let source = DocumentSource::Base64 { media_type: "application/pdf".to_owned(), data: data.into() };
         BlockKind::Document { source, title, context: None, cites: false }
     });
-    let audio = "[a-zA-Z0-9]{4}".prop_map(|data| BlockKind::Audio { data, format: "wav".to_owned() });
+    let audio =
+        "[a-zA-Z0-9]{4}".prop_map(|data| BlockKind::Audio { data: data.into(), format: "wav".to_owned() });
     vec(prop_oneof![4 => text(), 1 => image, 1 => address, 1 => document, 1 => audio].prop_map(block), 1..4)
 }
 
 fn model_blocks() -> impl Strategy<Value = Vec<Block>> {
-    let thinking = (".{0,12}", "[a-z0-9]{4}")
-        .prop_map(|(text, signature)| BlockKind::Thinking { text, signature: Some(signature) });
+    let thinking = (".{0,12}", "[a-z0-9]{4}").prop_map(|(text, signature)| BlockKind::Thinking {
+        text: text.into(),
+        signature: Some(signature.into()),
+    });
     let call = ("[a-z_]{1,8}", object()).prop_map(|(name, input)| BlockKind::ToolUse {
         id: String::new(),
         name,
@@ -100,9 +104,9 @@ prop_compose! {
 
 fn extension() -> impl Strategy<Value = Extension> {
     let wish = prop_oneof![
-        Just(Wish::Safety(json!([{"category": "HARM_CATEGORY_HARASSMENT", "threshold": "OFF"}]))),
+        Just(Wish::Safety(value(json!([{"category": "HARM_CATEGORY_HARASSMENT", "threshold": "OFF"}])))),
         Just(Wish::MediaResolution("MEDIA_RESOLUTION_LOW".to_owned())),
-        Just(Wish::ServerTool { name: "googleSearch".to_owned(), options: json!({}) }),
+        Just(Wish::ServerTool { name: "googleSearch".to_owned(), options: Map::new().into() }),
     ];
     wish.prop_map(|wish| Extension { origin: String::new(), wish })
 }
@@ -137,7 +141,7 @@ prop_compose! {
             Just((None, Some("low"))),
         ],
         tier in option::of(prop_oneof![Just("default"), Just("flex"), Just("priority")]),
-        labels in option::of(Just(json!({"team": "a-1"}))),
+        labels in option::of(Just(value(json!({"team": "a-1"})))),
         extensions in vec(extension(), 0..3),
     ) -> Conversation {
         let mut extensions = extensions;
@@ -148,8 +152,8 @@ prop_compose! {
             Wish::Safety(_) => 2,
         });
         let has_tools = !tools.is_empty();
-        let tool = |(name, description, schema)| {
-            Tool { origin: String::new(), name, description, schema, strict: None, cache: None }
+        let tool = |(name, description, schema): (String, Option<String>, Option<Value>)| {
+            Tool { origin: String::new(), name, description: description.map(Text::from), schema, strict: None, cache: None }
         };
         Conversation {
             system,
@@ -287,7 +291,7 @@ fn the_signature_of_a_call_stands_before_it() {
         "\"thoughtSignature\":\"c2ln\"}]},\"finishReason\":\"STOP\"}]}\n\n",
     );
     let (events, _) = read(stream);
-    let signed = Event::BlockDelta { choice: 0, block: 1, delta: Delta::Signature("c2ln".to_owned()) };
+    let signed = Event::BlockDelta { choice: 0, block: 1, delta: Delta::Signature("c2ln".into()) };
     assert!(events.contains(&signed), "{events:?}");
     assert!(events.contains(&Event::Stop { choice: 0, reason: StopReason::ToolUse }), "{events:?}");
 }
@@ -301,9 +305,9 @@ fn both_names_of_a_member_are_known() {
         "tools": [{"function_declarations": [{"name": "f", "parameters_json_schema": {"a_b": 1}}]}],
     });
     let mut losses = Losses::default();
-    let read = decode_request(body.to_string().as_bytes(), &mut losses).expect("a request");
+    let read = decode_request(&body.to_string().into(), &mut losses).expect("a request");
     assert_eq!(losses.as_slice(), []);
     assert_eq!(read.sampling.top_p, Some(0.5));
     assert_eq!(read.effort, Some(Effort("low".to_owned())));
-    assert_eq!(read.tools[0].schema, Some(json!({"a_b": 1})));
+    assert_eq!(read.tools[0].schema, Some(value(json!({"a_b": 1}))));
 }

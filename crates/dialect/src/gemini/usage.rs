@@ -2,13 +2,12 @@
 //!
 //! Source: `google.genai.types.GenerateContentResponseUsageMetadata`. Its `candidatesTokenCount` leaves out the thoughts.
 
-use serde::Deserialize;
-use serde_json::{Map, Value, json};
 use tollgate_chat::{Effect, LossKind, Losses};
 use tollgate_terms::Usage;
+use tollgate_wire::json::{Map, Value};
 
 use super::observe::WireUsage;
-use crate::fields::{loss, tells};
+use crate::fields::{loss, object, tells, typed};
 
 /// What the gateway's usage has room for.
 const KNOWN: [&str; 6] = [
@@ -23,12 +22,12 @@ const KNOWN: [&str; 6] = [
 /// The usage. What it tells beside the numbers that the hub has is recorded in `losses`.
 pub(super) fn decode_usage(told: &Value, losses: &mut Losses) -> Option<Usage> {
     for (key, value) in told.as_object().into_iter().flat_map(Map::iter) {
-        let is_usual = KNOWN.contains(&key.as_str()) || value == "ON_DEMAND" || is_all_text(value);
+        let is_usual = KNOWN.iter().any(|known| key == known) || value == "ON_DEMAND" || is_all_text(value);
         if !is_usual && tells(value) {
             losses.push_once(loss(format!("/usageMetadata/{key}"), LossKind::Usage, Effect::Cost));
         }
     }
-    WireUsage::deserialize(told).ok()?.usage()
+    typed::<WireUsage>(told)?.usage()
 }
 
 /// Whether details by modality say no more than their sum.
@@ -54,7 +53,7 @@ pub(super) fn encode_usage(usage: Usage, losses: &mut Losses) -> Value {
     }
     let thoughts = reasoning_tokens.min(output_tokens);
     let total = provider_total_tokens.unwrap_or_else(|| input_tokens.saturating_add(output_tokens));
-    let mut told = json!({
+    let mut told = object!({
         "promptTokenCount": input_tokens,
         "candidatesTokenCount": output_tokens - thoughts,
         "totalTokenCount": total,

@@ -3,166 +3,127 @@
 //! Source: `openai.types.chat.ChatCompletion`, and what compatible servers add to it: `reasoning_content`, `reasoning`,
 //! `thinking_blocks`. Read leniently: a provider's nonsense beside the answer must not cost the client the answer.
 
-use serde::Deserialize;
-use serde::de::IgnoredAny;
-use serde_json::{Map, Value};
+use bytes::Bytes;
 use tollgate_chat::{Answer, Block, BlockKind, Choice, Effect, LossKind, Losses, StopReason};
+use tollgate_wire::json::{Text, Value};
 
 use super::parts;
 use super::usage::WireUsage;
 use crate::Unreadable;
-use crate::fields::{lose_members, loss};
-use crate::observe::Count;
-
-#[derive(Deserialize)]
-struct Body {
-    #[serde(default)]
-    id: Option<String>,
-    #[serde(default)]
-    model: Option<String>,
-    #[serde(default)]
-    created: Count,
-    choices: Vec<WireChoice>,
-    #[serde(default)]
-    usage: Option<Value>,
-    #[serde(default)]
-    service_tier: Option<String>,
-    #[serde(default)]
-    system_fingerprint: Option<IgnoredAny>,
-    #[serde(flatten)]
-    rest: Map<String, Value>,
-}
-
-#[derive(Deserialize)]
-struct WireChoice {
-    #[serde(default)]
-    message: Message,
-    #[serde(default)]
-    finish_reason: Option<String>,
-    #[serde(default)]
-    logprobs: Option<Value>,
-    #[serde(flatten)]
-    rest: Map<String, Value>,
-}
-
-#[derive(Default, Deserialize)]
-struct Message {
-    #[serde(default)]
-    content: Option<Value>,
-    #[serde(default)]
-    refusal: Option<String>,
-    #[serde(default)]
-    reasoning_content: Option<Value>,
-    #[serde(default)]
-    reasoning: Option<Value>,
-    #[serde(default)]
-    thinking_blocks: Option<Vec<Value>>,
-    #[serde(default)]
-    tool_calls: Option<Vec<Call>>,
-    #[serde(default)]
-    function_call: Option<Function>,
-    #[serde(default)]
-    annotations: Option<Vec<Value>>,
-    #[serde(default)]
-    audio: Option<Value>,
-    #[serde(flatten)]
-    rest: Map<String, Value>,
-}
-
-#[derive(Deserialize)]
-struct Call {
-    #[serde(default)]
-    id: Option<String>,
-    #[serde(default)]
-    function: Function,
-    #[serde(default)]
-    custom: Option<IgnoredAny>,
-}
-
-#[derive(Default, Deserialize)]
-struct Function {
-    #[serde(default)]
-    name: Option<String>,
-    #[serde(default)]
-    arguments: Option<String>,
-}
+use crate::fields::{Fields, count, loss};
 
 /// Reads an answer. What the hub has no room for is recorded in `losses`.
-pub(crate) fn decode_answer(body: &[u8], losses: &mut Losses) -> Result<Answer, Unreadable> {
-    let body: Body = serde_json::from_slice(body).map_err(|error| Unreadable(error.to_string()))?;
-    if body.system_fingerprint.is_some() {
+pub(crate) fn decode_answer(body: &Bytes, losses: &mut Losses) -> Result<Answer, Unreadable> {
+    let mut body = Fields::read_answer(body)?;
+    let id = body.text("id")?.unwrap_or_default();
+    let model = body.text("model")?.filter(|model| !model.is_empty());
+    let created_s = body.take("created").and_then(|told| count(&told));
+    let choices = body.needed_list("choices")?.into_iter().enumerate();
+    let usage = body.take("usage");
+    let service_tier = body.text("service_tier")?;
+    if body.take("system_fingerprint").is_some() {
         losses.push(loss("/system_fingerprint", LossKind::Metadata, Effect::Cost));
     }
-    lose_members("", &body.rest, &["object"], losses);
-    let choices = body.choices.into_iter().enumerate();
-    let choices = choices.map(|(index, wire)| choice(index, wire, losses)).collect::<Result<_, _>>()?;
-    Ok(Answer {
-        id: body.id.unwrap_or_default(),
-        model: body.model.filter(|model| !model.is_empty()),
-        created_s: body.created.value(),
-        choices,
-        usage: body.usage.and_then(|usage| WireUsage::read(&usage, losses)?.usage()),
-        service_tier: body.service_tier,
-    })
+    body.lose_rest_but(&["object"], losses);
+    let choices = choices.map(|(index, told)| choice(index, told, losses)).collect::<Result<_, _>>()?;
+    let usage = usage.and_then(|usage| WireUsage::read(&usage, losses)?.usage());
+    Ok(Answer { id, model, created_s, choices, usage, service_tier })
 }
 
-fn choice(index: usize, wire: WireChoice, losses: &mut Losses) -> Result<Choice, Unreadable> {
-    let origin = format!("/choices/{index}/message");
-    let message = wire.message;
-    lose_members(&format!("/choices/{index}"), &wire.rest, &["index"], losses);
-    lose_members(&origin, &message.rest, &["role"], losses);
-    let mut blocks =
-        thinking(&origin, message.thinking_blocks, message.reasoning_content.or(message.reasoning));
-    blocks.extend(content(&origin, message.content, message.annotations.unwrap_or_default(), losses));
-    if let Some(text) = message.refusal.filter(|text| !text.is_empty()) {
-        blocks.push(Block {
-            origin: format!("{origin}/refusal"),
-            cache: None,
-            kind: BlockKind::Refusal { text },
-        });
+fn choice(index: usize, told: Value, losses: &mut Losses) -> Result<Choice, Unreadable> {
+    let mut told = Fields::of(told, format!("/choices/{index}"))?;
+    if told.is_null("message") {
+        return Err(Unreadable(format!("{}: a choice without a message", told.pointer)));
     }
-    if message.audio.is_some() {
+    let message = told.object("message")?.unwrap_or_else(|| Fields::none(told.at("message")));
+    let finish_reason = told.text("finish_reason")?;
+    let logprobs = told.take("logprobs");
+    told.lose_rest_but(&["index"], losses);
+    let (blocks, called) = blocks(message, losses)?;
+    Ok(Choice { blocks, stop: stop_reason(finish_reason.as_deref(), called), logprobs })
+}
+
+/// What the message says, and what it calls.
+fn blocks(mut message: Fields, losses: &mut Losses) -> Result<(Vec<Block>, Called), Unreadable> {
+    let origin = message.pointer.clone();
+    let said = message.take("content");
+    let annotations = message.list("annotations")?;
+    let refusal = message.written("refusal")?.filter(|text| !text.is_empty());
+    let (reasoning_content, reasoning) = (message.take("reasoning_content"), message.take("reasoning"));
+    let signed = message.list("thinking_blocks")?;
+    let calls = Call::read_all(&mut message)?;
+    let audio = message.take("audio");
+    message.lose_rest_but(&["role"], losses);
+    let mut blocks = thinking(&origin, signed, reasoning_content.or(reasoning));
+    blocks.extend(content(&origin, said, annotations, losses));
+    blocks.extend(refusal.map(|text| Block {
+        origin: format!("{origin}/refusal"),
+        cache: None,
+        kind: BlockKind::Refusal { text },
+    }));
+    if audio.is_some() {
         losses.push(loss(format!("{origin}/audio"), LossKind::Media, Effect::Meaning));
     }
-    let called = calls(&origin, message.tool_calls, message.function_call, &mut blocks, losses)?;
-    Ok(Choice { blocks, stop: stop_reason(wire.finish_reason.as_deref(), called), logprobs: wire.logprobs })
-}
-
-/// The calls of tools, and which there are.
-fn calls(
-    origin: &str,
-    told: Option<Vec<Call>>,
-    legacy: Option<Function>,
-    blocks: &mut Vec<Block>,
-    losses: &mut Losses,
-) -> Result<Called, Unreadable> {
     let mut called = Called::Nothing;
-    let told = told.unwrap_or_default().into_iter().enumerate();
-    let told = told.map(|(index, call)| (format!("{origin}/tool_calls/{index}"), call));
-    // The one call of the API before `tool_calls`, which has no id.
-    let legacy = legacy.map(|function| Call { id: None, function, custom: None });
-    for (origin, call) in told.chain(legacy.map(|call| (format!("{origin}/function_call"), call))) {
-        if call.custom.is_some() {
+    for Call { origin, id, name, arguments, is_custom } in calls {
+        if is_custom {
             // Its input is a text, and the hub's calls have objects.
             losses.push(loss(origin, LossKind::ToolOption, Effect::Meaning));
             called = if called == Called::Nothing { Called::LostTools } else { called };
             continue;
         }
-        let Some(name) = call.function.name.filter(|name| !name.is_empty()) else {
+        if name.is_empty() {
             return Err(Unreadable(format!("{origin}: a call of a tool without a name")));
-        };
+        }
         called = Called::Tools;
-        let arguments = call.function.arguments.unwrap_or_default();
         let input = parts::arguments(&arguments, &format!("{origin}/function/arguments"), losses);
-        let kind = BlockKind::ToolUse { id: call.id.unwrap_or_default(), name, input };
-        blocks.push(Block { origin, cache: None, kind });
+        blocks.push(Block { origin, cache: None, kind: BlockKind::ToolUse { id, name, input } });
     }
-    Ok(called)
+    Ok((blocks, called))
 }
 
-fn thinking(origin: &str, signed: Option<Vec<Value>>, plain: Option<Value>) -> Vec<Block> {
+/// A call of a tool.
+struct Call {
+    origin: String,
+    id: String,
+    name: String,
+    arguments: Text,
+    is_custom: bool,
+}
+
+impl Call {
+    /// The calls of a message.
+    fn read_all(message: &mut Fields) -> Result<Vec<Self>, Unreadable> {
+        let mut calls = Vec::new();
+        for (index, told) in message.list("tool_calls")?.into_iter().enumerate() {
+            let origin = format!("{}/tool_calls/{index}", message.pointer);
+            let mut told = Fields::of(told, origin.clone())?;
+            let id = told.text("id")?.unwrap_or_default();
+            let is_custom = told.take("custom").is_some();
+            calls.push(Self::read(origin, id, told.object("function")?, is_custom)?);
+        }
+        // The one call of the API before `tool_calls`, which has no id.
+        if let Some(function) = message.object("function_call")? {
+            calls.push(Self::read(function.pointer.clone(), String::new(), Some(function), false)?);
+        }
+        Ok(calls)
+    }
+
+    fn read(
+        origin: String,
+        id: String,
+        function: Option<Fields>,
+        is_custom: bool,
+    ) -> Result<Self, Unreadable> {
+        let mut function = function.unwrap_or_else(|| Fields::none(origin.clone()));
+        let name = function.text("name")?.unwrap_or_default();
+        let arguments = function.written("arguments")?.unwrap_or_default();
+        Ok(Self { origin, id, name, arguments, is_custom })
+    }
+}
+
+fn thinking(origin: &str, signed: Vec<Value>, plain: Option<Value>) -> Vec<Block> {
     let signed: Vec<Block> = signed
-        .unwrap_or_default()
         .into_iter()
         .enumerate()
         .map(|(index, value)| Block {
@@ -193,21 +154,21 @@ fn content(
 ) -> Option<Block> {
     let origin = format!("{origin}/content");
     let text = match content {
-        None => String::new(),
+        None => Text::default(),
         Some(Value::String(text)) => text,
         Some(Value::Array(parts)) => {
             let mut joined = String::new();
             for (index, part) in parts.iter().enumerate() {
                 match part.get("text").and_then(Value::as_str) {
-                    Some(text) => joined.push_str(text),
+                    Some(text) => joined.push_str(&text),
                     None => losses.push(loss(format!("{origin}/{index}"), LossKind::Media, Effect::Meaning)),
                 }
             }
-            joined
+            joined.into()
         }
         Some(_) => {
             losses.push(loss(origin.clone(), LossKind::Media, Effect::Meaning));
-            String::new()
+            Text::default()
         }
     };
     if text.is_empty() {

@@ -2,8 +2,8 @@
 //!
 //! Source: `openai.types.chat.ChatCompletionMessageParam`.
 
-use serde_json::Value;
 use tollgate_chat::{Block, BlockKind, Effect, LossKind, Losses, Role, Turn};
+use tollgate_wire::json::Value;
 
 use super::parts::{self, Speaker};
 use super::says_error;
@@ -17,12 +17,12 @@ pub(super) fn messages(fields: &mut Fields, losses: &mut Losses) -> Result<(Vec<
     let mut legacy = None;
     for (index, message) in fields.list("messages")?.into_iter().enumerate() {
         let mut message = Fields::of(message, format!("/messages/{index}"))?;
-        let role = message.needed_text("role")?;
+        let role = message.needed_written("role")?;
         // The name of a function stands for the id of its call.
         if role != "function" && message.take("name").is_some() {
             losses.push(loss(message.at("name"), LossKind::Metadata, Effect::Meaning));
         }
-        match role.as_str() {
+        match role.as_str().as_ref() {
             // Wherever they stand: the other dialect has one place for instructions, before everything.
             "system" | "developer" => {
                 if !turns.is_empty() {
@@ -59,7 +59,7 @@ pub(super) fn messages(fields: &mut Fields, losses: &mut Losses) -> Result<(Vec<
                 push(&mut turns, Role::Assistant, blocks);
             }
             other => {
-                let found = Value::String(other.to_owned());
+                let found = Value::from(other);
                 return Err(wrong(&message.at("role"), "system, developer, user, assistant or tool", &found));
             }
         }
@@ -116,7 +116,7 @@ fn assistant(mut message: Fields, losses: &mut Losses) -> Result<Vec<Block>, Inv
     let has_thinking = !blocks.is_empty();
     let content = parts::content(&mut message, Speaker::Assistant, losses)?;
     blocks.extend(content.into_iter().filter(|block| !has_thinking || !parts::is_thinking(block)));
-    if let Some(text) = message.text("refusal")? {
+    if let Some(text) = message.written("refusal")? {
         let origin = message.at("refusal");
         blocks.push(Block { origin, cache: None, kind: BlockKind::Refusal { text } });
     }
@@ -156,7 +156,7 @@ fn tool_call(mut call: Fields, losses: &mut Losses) -> Result<Block, Invalid> {
 /// Name and arguments of a call.
 fn function(function: &mut Fields, losses: &mut Losses) -> Result<(String, Value), Invalid> {
     let name = function.needed_text("name")?;
-    let arguments = function.text("arguments")?.unwrap_or_default();
+    let arguments = function.written("arguments")?.unwrap_or_default();
     let input = parts::arguments(&arguments, &function.at("arguments"), losses);
     Ok((name, input))
 }

@@ -3,12 +3,13 @@
 //! Source: `openai.types.chat.CompletionCreateParams`, and the extensions of Envoy AI Gateway: `thinking`,
 //! `thinking_blocks`, `cache_control`, and those in `extensions.rs`.
 
-use serde_json::Value;
+use bytes::Bytes;
 use tollgate_chat::{
     Conversation, Effect, Effort, Extension, LossKind, Losses, Metadata, ResponseFormat, Sampling, Tool,
     ToolChoice,
 };
 use tollgate_terms::Delivery;
+use tollgate_wire::json::{Map, Value};
 
 use super::decode_messages::messages;
 use super::extensions::{extensions, guided_format, server_tool};
@@ -17,10 +18,8 @@ use crate::anthropic_messages::decode_thinking;
 use crate::fields::{Fields, loss, wrong};
 
 /// Reads a request. What the hub has no room for is recorded in `losses`.
-pub(crate) fn decode_request(body: &[u8], losses: &mut Losses) -> Result<Conversation, Invalid> {
-    let value: Value =
-        serde_json::from_slice(body).map_err(|error| Invalid::bad_request(error.to_string()))?;
-    let mut fields = Fields::of(value, "")?;
+pub(crate) fn decode_request(body: &Bytes, losses: &mut Losses) -> Result<Conversation, Invalid> {
+    let mut fields = Fields::read(body)?;
     fields.take("model");
     let (system, turns) = messages(&mut fields, losses)?;
     let stream = fields.truth("stream")?.unwrap_or(false);
@@ -100,7 +99,7 @@ fn tools(
         };
         tools.push(Tool {
             name: function.needed_text("name")?,
-            description: function.text("description")?,
+            description: function.written("description")?,
             schema: function.take("parameters"),
             strict: function.truth("strict")?,
             cache: function.cache_point(losses)?.or(outer),
@@ -115,7 +114,7 @@ fn tools(
 fn tool_choice(fields: &mut Fields, losses: &mut Losses) -> Result<Option<ToolChoice>, Invalid> {
     match fields.take("tool_choice") {
         None => Ok(None),
-        Some(Value::String(word)) => match word.as_str() {
+        Some(Value::String(word)) => match word.as_str().as_ref() {
             "auto" => Ok(Some(ToolChoice::Auto)),
             "required" => Ok(Some(ToolChoice::Required)),
             "none" => Ok(Some(ToolChoice::Forbidden)),
@@ -141,11 +140,11 @@ fn tool_choice(fields: &mut Fields, losses: &mut Losses) -> Result<Option<ToolCh
 fn stop(fields: &mut Fields) -> Result<Vec<String>, Invalid> {
     match fields.take("stop") {
         None => Ok(Vec::new()),
-        Some(Value::String(text)) => Ok(vec![text]),
+        Some(Value::String(text)) => Ok(vec![text.into_string()]),
         Some(Value::Array(items)) => items
             .into_iter()
             .map(|item| match item {
-                Value::String(text) => Ok(text),
+                Value::String(text) => Ok(text.into_string()),
                 other => Err(wrong("/stop", "strings", &other)),
             })
             .collect(),
@@ -179,7 +178,7 @@ fn response_format(fields: &mut Fields, losses: &mut Losses) -> Result<Option<Re
             let schema = ResponseFormat::JsonSchema {
                 name: inner.text("name")?,
                 description: inner.text("description")?,
-                schema: inner.take("schema").unwrap_or_else(|| Value::Object(serde_json::Map::new())),
+                schema: inner.take("schema").unwrap_or_else(|| Value::Object(Map::new())),
                 strict: inner.truth("strict")?,
             };
             inner.lose_rest(losses);
@@ -189,7 +188,7 @@ fn response_format(fields: &mut Fields, losses: &mut Losses) -> Result<Option<Re
             return Err(wrong(
                 "/response_format/type",
                 "text, json_object or json_schema",
-                &Value::String(other.to_owned()),
+                &Value::from(other),
             ));
         }
     };

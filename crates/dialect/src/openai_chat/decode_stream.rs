@@ -5,8 +5,8 @@
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
-use serde_json::Value;
 use tollgate_chat::{BlockStart, Delta, Effect, Event, LossKind, Losses};
+use tollgate_wire::json::{Text, Value};
 use tollgate_wire::sse::Frame;
 
 use super::decode_answer::{Called, stop_reason};
@@ -63,9 +63,9 @@ struct WireChoice {
 #[derive(Default, Deserialize)]
 struct WireDelta {
     #[serde(default)]
-    content: Option<String>,
+    content: Option<Text>,
     #[serde(default)]
-    refusal: Option<String>,
+    refusal: Option<Text>,
     #[serde(default)]
     reasoning_content: Option<Value>,
     #[serde(default)]
@@ -265,8 +265,7 @@ impl Elements {
     }
 
     fn thinking_block(&mut self, choice: usize, value: &Value, out: &mut Vec<Event>) {
-        let text =
-            |key| value.get(key).and_then(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned);
+        let text = |key| value.get(key).and_then(Value::as_text).filter(|text| !text.is_empty()).cloned();
         let index = value.get("index").and_then(Value::as_u64);
         if index != self.thinking && matches!(self.current, Some((Kind::Thinking, _))) {
             self.close_current(choice, out);
@@ -291,7 +290,7 @@ impl Elements {
         }
     }
 
-    fn text(&mut self, choice: usize, kind: Kind, text: Option<String>, out: &mut Vec<Event>) {
+    fn text(&mut self, choice: usize, kind: Kind, text: Option<Text>, out: &mut Vec<Event>) {
         if let Some(text) = text.filter(|text| !text.is_empty()) {
             let block = self.current(choice, kind, out);
             out.push(Event::BlockDelta { choice, block, delta: Delta::Text(text) });
@@ -376,8 +375,8 @@ impl Elements {
 }
 
 fn told_error(error: &Value) -> Event {
-    let text = |key: &str| error.get(key).and_then(Value::as_str).map(str::to_owned);
+    let text = |key: &str| error.get(key).and_then(Value::as_text).map(Text::to_string);
     let kind = text("type").or_else(|| text("code")).unwrap_or_else(|| "server_error".to_owned());
-    let message = text("message").or_else(|| error.as_str().map(str::to_owned)).unwrap_or_default();
+    let message = text("message").or_else(|| error.as_text().map(Text::to_string)).unwrap_or_default();
     Event::Error { kind, message }
 }

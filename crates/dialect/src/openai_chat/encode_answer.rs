@@ -4,13 +4,12 @@
 //! `reasoning_content`, and whole blocks with their signatures in `thinking_blocks`, to be sent back with the next request.
 
 use bytes::Bytes;
-use serde_json::Value;
 use tollgate_chat::{Answer, Block, BlockKind, Choice, Effect, LossKind, Losses, StopReason};
+use tollgate_wire::json::{Text, Value};
 
 use super::parts::annotation;
 use super::usage::encode_usage;
 use crate::AnswerContext;
-use crate::error::encode;
 use crate::fields::{Members, loss, object};
 use crate::ids::CallIds;
 
@@ -30,7 +29,7 @@ pub(crate) fn encode_answer(answer: Answer, context: &AnswerContext, losses: &mu
     body.set("choices", Some(choices));
     body.set("usage", usage.as_ref().map(encode_usage));
     body.set("service_tier", service_tier);
-    encode(&body.map)
+    body.body()
 }
 
 fn encode_choice(index: usize, choice: Choice, ids: &mut CallIds, losses: &mut Losses) -> Value {
@@ -45,35 +44,34 @@ fn encode_choice(index: usize, choice: Choice, ids: &mut CallIds, losses: &mut L
 }
 
 fn message(blocks: Vec<Block>, ids: &mut CallIds, losses: &mut Losses) -> Value {
-    let mut content: Option<String> = None;
-    let mut refusal: Option<String> = None;
-    let mut reasoning: Option<String> = None;
+    let (mut content, mut refusal, mut reasoning) = (Vec::new(), Vec::new(), Vec::new());
     let mut thinking = Vec::new();
     let mut calls = Vec::new();
     let mut annotations = Vec::new();
     for Block { origin, cache: _, kind } in blocks {
         match kind {
             BlockKind::Text { text, citations } => {
-                let content = content.get_or_insert_default();
-                let chars_before = content.chars().count();
-                content.push_str(&text);
-                let said = citations.iter().filter_map(|citation| annotation(citation, chars_before));
-                let count = annotations.len() + citations.len();
-                annotations.extend(said);
-                if annotations.len() < count {
-                    losses.push(loss(format!("{origin}/citations"), LossKind::Citation, Effect::Meaning));
+                if !citations.is_empty() {
+                    let chars_before = content.iter().map(|text: &Text| text.as_str().chars().count()).sum();
+                    let said = citations.iter().filter_map(|citation| annotation(citation, chars_before));
+                    let count = annotations.len() + citations.len();
+                    annotations.extend(said);
+                    if annotations.len() < count {
+                        losses.push(loss(format!("{origin}/citations"), LossKind::Citation, Effect::Meaning));
+                    }
                 }
+                content.push(text);
             }
-            BlockKind::Refusal { text } => refusal.get_or_insert_default().push_str(&text),
+            BlockKind::Refusal { text } => refusal.push(text),
             BlockKind::Thinking { text, signature } => {
-                reasoning.get_or_insert_default().push_str(&text);
+                reasoning.push(text.clone());
                 thinking.push(object!({"type": "thinking", "thinking": text, "signature": signature}));
             }
             BlockKind::RedactedThinking { data } => {
                 thinking.push(object!({"type": "redacted_thinking", "data": data}));
             }
             BlockKind::ToolUse { id, name, input } => {
-                let function = object!({"name": name, "arguments": input.to_string()});
+                let function = object!({"name": name, "arguments": Text::of_document(&input)});
                 calls.push(object!({"id": ids.next(id), "type": "function", "function": function}));
             }
             BlockKind::Foreign { name: _, value: _ } => {
@@ -87,13 +85,18 @@ fn message(blocks: Vec<Block>, ids: &mut CallIds, losses: &mut Losses) -> Value 
     }
     let mut message = Members::default();
     message.set("role", Some("assistant"));
-    message.set("content", Some(content));
-    message.set("refusal", Some(refusal));
+    message.set("content", Some(joined(content)));
+    message.set("refusal", Some(joined(refusal)));
     message.set("annotations", (!annotations.is_empty()).then_some(annotations));
-    message.set("reasoning_content", reasoning);
+    message.set("reasoning_content", joined(reasoning));
     message.set("thinking_blocks", (!thinking.is_empty()).then_some(thinking));
     message.set("tool_calls", (!calls.is_empty()).then_some(calls));
     message.value()
+}
+
+/// Texts as one; none where there are none.
+fn joined(texts: Vec<Text>) -> Option<Text> {
+    (!texts.is_empty()).then(|| Text::join(texts, ""))
 }
 
 /// The word for a reason.

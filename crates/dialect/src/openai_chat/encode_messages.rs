@@ -2,8 +2,8 @@
 //!
 //! Source: `openai.types.chat.ChatCompletionMessageParam`. A message with one text is a plain string, which the most servers take.
 
-use serde_json::{Value, json};
 use tollgate_chat::{Block, BlockKind, DocumentSource, Effect, ImageSource, LossKind, Losses, Role, Turn};
+use tollgate_wire::json::{Text, Value};
 
 use super::encode_request::lose_cache_point;
 use super::says_error;
@@ -33,7 +33,7 @@ pub(super) fn messages(
 }
 
 /// Texts as one: several places for instructions are one here.
-fn joined_text(blocks: Vec<Block>, losses: &mut Losses) -> Result<String, Invalid> {
+fn joined_text(blocks: Vec<Block>, losses: &mut Losses) -> Result<Text, Invalid> {
     let mut texts = Vec::with_capacity(blocks.len());
     for Block { origin, cache, kind } in blocks {
         lose_cache_point(&origin, cache.as_ref(), losses);
@@ -46,7 +46,7 @@ fn joined_text(blocks: Vec<Block>, losses: &mut Losses) -> Result<String, Invali
         lose_citations(&origin, &citations, losses);
         texts.push(text);
     }
-    Ok(texts.join("\n"))
+    Ok(Text::join(texts, "\n"))
 }
 
 fn push_user(out: &mut Vec<Value>, blocks: Vec<Block>, losses: &mut Losses) -> Result<(), Invalid> {
@@ -88,7 +88,7 @@ fn tool_result(
     content: Vec<Block>,
     is_error: bool,
     losses: &mut Losses,
-) -> Result<(String, Vec<Value>), Invalid> {
+) -> Result<(Text, Vec<Value>), Invalid> {
     let mut texts = Vec::new();
     let mut media = Vec::new();
     for Block { origin, cache, kind } in content {
@@ -104,7 +104,7 @@ fn tool_result(
             }
         }
     }
-    let text = texts.join("\n");
+    let text = Text::join(texts, "\n");
     if is_error && !says_error(&text) {
         losses.push(loss(format!("{origin}/is_error"), LossKind::ToolOption, Effect::Meaning));
     }
@@ -165,10 +165,10 @@ fn document(origin: String, source: DocumentSource, title: Option<String>) -> Re
             Ok(object!({"type": "file", "file": file.map}))
         }
         DocumentSource::Text(text) => {
-            let text = title.map_or_else(|| text.clone(), |title| format!("{title}\n\n{text}"));
+            let text = title.map_or_else(|| text.clone(), |title| format!("{title}\n\n{text}").into());
             Ok(object!({"type": "text", "text": text}))
         }
-        DocumentSource::File(id) => Ok(json!({"type": "file", "file": {"file_id": id}})),
+        DocumentSource::File(id) => Ok(object!({"type": "file", "file": object!({"file_id": id})})),
         DocumentSource::Url(_) => {
             Err(Invalid::unprocessable("the backend of this model takes no documents by URL", origin))
         }
@@ -179,7 +179,7 @@ fn document(origin: String, source: DocumentSource, title: Option<String>) -> Re
 fn assistant(blocks: Vec<Block>, losses: &mut Losses) -> Result<Option<Value>, Invalid> {
     let mut parts = Vec::new();
     let mut calls = Vec::new();
-    let mut refusal: Option<String> = None;
+    let mut refusal = Vec::new();
     for Block { origin, cache, kind } in blocks {
         lose_cache_point(&origin, cache.as_ref(), losses);
         match kind {
@@ -187,7 +187,7 @@ fn assistant(blocks: Vec<Block>, losses: &mut Losses) -> Result<Option<Value>, I
                 lose_citations(&origin, &citations, losses);
                 parts.push(object!({"type": "text", "text": text}));
             }
-            BlockKind::Refusal { text } => refusal.get_or_insert_default().push_str(&text),
+            BlockKind::Refusal { text } => refusal.push(text),
             BlockKind::Thinking { text, signature } => {
                 let mut part = Members::default();
                 part.set("type", Some("thinking"));
@@ -199,7 +199,7 @@ fn assistant(blocks: Vec<Block>, losses: &mut Losses) -> Result<Option<Value>, I
                 parts.push(object!({"type": "redacted_thinking", "redactedContent": data}));
             }
             BlockKind::ToolUse { id, name, input } => {
-                let function = object!({"name": name, "arguments": input.to_string()});
+                let function = object!({"name": name, "arguments": Text::of_document(&input)});
                 calls.push(object!({"id": id, "type": "function", "function": function}));
             }
             BlockKind::Foreign { name: _, value: _ } => {
@@ -216,13 +216,13 @@ fn assistant(blocks: Vec<Block>, losses: &mut Losses) -> Result<Option<Value>, I
             }
         }
     }
-    if parts.is_empty() && calls.is_empty() && refusal.is_none() {
+    if parts.is_empty() && calls.is_empty() && refusal.is_empty() {
         return Ok(None);
     }
     let mut message = Members::default();
     message.set("role", Some("assistant"));
     message.set("content", (!parts.is_empty()).then(|| content(parts)));
-    message.set("refusal", refusal);
+    message.set("refusal", (!refusal.is_empty()).then(|| Text::join(refusal, "")));
     message.set("tool_calls", (!calls.is_empty()).then_some(calls));
     Ok(Some(message.value()))
 }

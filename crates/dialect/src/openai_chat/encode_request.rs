@@ -4,17 +4,16 @@
 //! the messages and parts of type `thinking` in them.
 
 use bytes::Bytes;
-use serde_json::{Value, json};
 use tollgate_chat::{
     CachePoint, Conversation, Effect, Effort, LossKind, Losses, Metadata, ResponseFormat, Sampling, Thinking,
     Tool, ToolChoice,
 };
 use tollgate_terms::{Delivery, ModelName};
+use tollgate_wire::json::Value;
 
 use super::encode_messages::messages;
 use crate::Invalid;
 use crate::anthropic_messages::encode_thinking;
-use crate::error::encode;
 use crate::extensions::lose_extensions;
 use crate::fields::{Members, loss, object};
 
@@ -84,9 +83,9 @@ pub(crate) fn encode_request(
     if delivery == Delivery::Stream {
         body.set("stream", Some(true));
         // The encoder of the client's dialect always needs the usage.
-        body.set("stream_options", Some(json!({"include_usage": true})));
+        body.set("stream_options", Some(object!({"include_usage": true})));
     }
-    Ok(encode(&body.map))
+    Ok(body.body())
 }
 
 fn set_sampling(body: &mut Members, sampling: Sampling, losses: &mut Losses) {
@@ -132,14 +131,14 @@ fn encode_tool_choice(choice: ToolChoice) -> Value {
         ToolChoice::Auto => "auto".into(),
         ToolChoice::Required => "required".into(),
         ToolChoice::Forbidden => "none".into(),
-        ToolChoice::Named(name) => json!({"type": "function", "function": {"name": name}}),
+        ToolChoice::Named(name) => object!({"type": "function", "function": object!({"name": name})}),
     }
 }
 
 fn encode_format(format: ResponseFormat, losses: &mut Losses) -> Option<Value> {
     Some(match format {
-        ResponseFormat::Text => json!({"type": "text"}),
-        ResponseFormat::JsonObject => json!({"type": "json_object"}),
+        ResponseFormat::Text => object!({"type": "text"}),
+        ResponseFormat::JsonObject => object!({"type": "json_object"}),
         ResponseFormat::JsonSchema { name, description, schema, strict } => {
             let mut inner = Members::default();
             inner.set("name", Some(name.unwrap_or_else(|| SCHEMA_NAME.to_owned())));

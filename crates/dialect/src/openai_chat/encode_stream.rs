@@ -4,11 +4,13 @@
 //! `reasoning_content`, and the same text and its signature in `thinking_blocks`. Entries of lists are numbered, since the
 //! `openai` package puts lists of objects together by `index` and breaks off where there is none.
 
+use std::borrow::Cow;
+
 use bytes::BytesMut;
 use serde::Serialize;
-use serde_json::Value;
 use tollgate_chat::{BlockStart, Delta, Effect, Event, LossKind, Losses};
 use tollgate_terms::{Dialect, Usage};
+use tollgate_wire::json::Value;
 use tollgate_wire::sse;
 
 use super::encode_answer::finish_reason;
@@ -45,13 +47,13 @@ struct WireDelta<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     role: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    content: Option<&'a str>,
+    content: Option<Cow<'a, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    refusal: Option<&'a str>,
+    refusal: Option<Cow<'a, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     annotations: Option<[Value; 1]>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    reasoning_content: Option<&'a str>,
+    reasoning_content: Option<Cow<'a, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     thinking_blocks: Option<[ThinkingBlock<'a>; 1]>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -64,13 +66,13 @@ enum ThinkingBlock<'a> {
     Thinking {
         /// The number of the block among `thinking_blocks`.
         index: usize,
-        thinking: &'a str,
+        thinking: Cow<'a, str>,
         #[serde(skip_serializing_if = "Option::is_none")]
-        signature: Option<&'a str>,
+        signature: Option<Cow<'a, str>>,
     },
     RedactedThinking {
         index: usize,
-        data: &'a str,
+        data: Cow<'a, str>,
     },
 }
 
@@ -88,7 +90,7 @@ struct WireCall<'a> {
 struct WireFunction<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<&'a str>,
-    arguments: &'a str,
+    arguments: Cow<'a, str>,
 }
 
 /// Says one stream.
@@ -208,14 +210,14 @@ impl StreamEncoder {
             BlockStart::Thinking => OpenKind::Thinking(self.next(choice, |progress| &mut progress.thinking)),
             BlockStart::RedactedThinking { data } => {
                 let index = self.next(choice, |progress| &mut progress.thinking);
-                let thinking_blocks = Some([ThinkingBlock::RedactedThinking { index, data: &data }]);
+                let thinking_blocks = Some([ThinkingBlock::RedactedThinking { index, data: data.as_str() }]);
                 self.chunk(choice, WireDelta { thinking_blocks, ..WireDelta::default() }, None, out);
                 OpenKind::Nothing
             }
             BlockStart::ToolUse { id, name } => {
                 let index = self.next(choice, |progress| &mut progress.calls);
                 let id = self.ids.next(id);
-                let function = WireFunction { name: Some(&name), arguments: "" };
+                let function = WireFunction { name: Some(&name), arguments: "".into() };
                 let call = WireCall { index, id: Some(&id), kind: Some("function"), function };
                 self.chunk(choice, WireDelta { tool_calls: Some([call]), ..WireDelta::default() }, None, out);
                 OpenKind::Call(index)
@@ -241,28 +243,32 @@ impl StreamEncoder {
         let wire = match (kind, delta) {
             (OpenKind::Text(_), Delta::Text(text)) => {
                 if let Some(progress) = self.choices.get_mut(choice) {
-                    progress.chars += text.chars().count();
+                    progress.chars += text.as_str().chars().count();
                 }
-                WireDelta { content: Some(text), ..WireDelta::default() }
+                WireDelta { content: Some(text.as_str()), ..WireDelta::default() }
             }
             (OpenKind::Refusal, Delta::Text(text)) => {
-                WireDelta { refusal: Some(text), ..WireDelta::default() }
+                WireDelta { refusal: Some(text.as_str()), ..WireDelta::default() }
             }
             (OpenKind::Thinking(index), Delta::Text(text)) => WireDelta {
-                reasoning_content: Some(text),
-                thinking_blocks: Some([ThinkingBlock::Thinking { index, thinking: text, signature: None }]),
+                reasoning_content: Some(text.as_str()),
+                thinking_blocks: Some([ThinkingBlock::Thinking {
+                    index,
+                    thinking: text.as_str(),
+                    signature: None,
+                }]),
                 ..WireDelta::default()
             },
             (OpenKind::Thinking(index), Delta::Signature(signature)) => WireDelta {
                 thinking_blocks: Some([ThinkingBlock::Thinking {
                     index,
-                    thinking: "",
-                    signature: Some(signature),
+                    thinking: "".into(),
+                    signature: Some(signature.as_str()),
                 }]),
                 ..WireDelta::default()
             },
             (OpenKind::Call(index), Delta::Input(arguments)) => {
-                let function = WireFunction { name: None, arguments };
+                let function = WireFunction { name: None, arguments: arguments.as_str() };
                 let call = WireCall { index, id: None, kind: None, function };
                 WireDelta { tool_calls: Some([call]), ..WireDelta::default() }
             }
@@ -278,7 +284,7 @@ impl StreamEncoder {
                 };
                 let index = self.next(choice, |progress| &mut progress.annotations);
                 if let Some(said) = said.as_object_mut() {
-                    said.insert("index".to_owned(), index.into());
+                    said.insert("index", index.into());
                 }
                 WireDelta { annotations: Some([said]), ..WireDelta::default() }
             }
@@ -297,7 +303,7 @@ impl StreamEncoder {
                 index,
                 id: None,
                 kind: None,
-                function: WireFunction { name: None, arguments: "{}" },
+                function: WireFunction { name: None, arguments: "{}".into() },
             };
             self.chunk(choice, WireDelta { tool_calls: Some([call]), ..WireDelta::default() }, None, out);
         }
@@ -312,7 +318,8 @@ impl StreamEncoder {
             && !progress.has_begun
         {
             progress.has_begun = true;
-            let delta = WireDelta { role: Some("assistant"), content: Some(""), ..WireDelta::default() };
+            let delta =
+                WireDelta { role: Some("assistant"), content: Some("".into()), ..WireDelta::default() };
             self.chunk(choice, delta, None, out);
         }
     }

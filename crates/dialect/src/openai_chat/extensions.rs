@@ -1,8 +1,8 @@
 //! What Envoy AI Gateway lets requests say for Gemini: `safetySettings`, `generationConfig.media_resolution`, the tools
 //! `google_search` and `enterprise_search`; and vLLM's `guided_choice`, `guided_regex` and `guided_json`.
 
-use serde_json::{Map, Value};
 use tollgate_chat::{Extension, Losses, ResponseFormat, Wish};
+use tollgate_wire::json::{Map, Value};
 
 use crate::Invalid;
 use crate::fields::{Fields, tells, wrong};
@@ -39,7 +39,9 @@ pub(super) fn server_tool(kind: &str, tool: &mut Fields) -> Option<Wish> {
 fn with_names_of_json(value: Value) -> Value {
     match value {
         Value::Object(members) => {
-            let named = members.into_iter().map(|(key, value)| (camel_case(&key), with_names_of_json(value)));
+            let named = members
+                .into_iter()
+                .map(|(key, value)| (camel_case(&key.as_str()), with_names_of_json(value)));
             Value::Object(named.collect())
         }
         other => other,
@@ -87,7 +89,7 @@ pub(super) fn guided_format(
 
 fn text(word: Value) -> Result<String, Invalid> {
     match word {
-        Value::String(word) => Ok(word),
+        Value::String(word) => Ok(word.into_string()),
         other => Err(wrong("/guided_choice", "strings", &other)),
     }
 }

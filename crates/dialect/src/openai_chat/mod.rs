@@ -18,7 +18,7 @@ mod stream_calls;
 mod tests;
 pub(crate) mod usage;
 
-use serde_json::{Map, Value};
+use tollgate_wire::json::Text;
 
 use crate::fields::tells;
 use crate::words::{BackendWords, ClientWords, Words};
@@ -43,8 +43,6 @@ pub(crate) const WORDS: Words = Words {
 
 /// Whether a tool's text is a JSON object with a member `error`: this dialect has no other way to say that it failed.
 /// One that tells nothing, such as `false`, is none.
-pub(crate) fn says_error(text: &str) -> bool {
-    text.trim_start().starts_with('{')
-        && serde_json::from_str::<Map<String, Value>>(text)
-            .is_ok_and(|map| map.get("error").is_some_and(tells))
+pub(crate) fn says_error(text: &Text) -> bool {
+    text.read_object().is_some_and(|map| map.get("error").is_some_and(tells))
 }

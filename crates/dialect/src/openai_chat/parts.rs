@@ -1,7 +1,7 @@
 //! Content parts of messages, which requests and answers share.
 
-use serde_json::{Map, Value};
 use tollgate_chat::{Block, BlockKind, DocumentSource, Effect, ImageSource, LossKind, Losses};
+use tollgate_wire::json::{Text, Value};
 
 use crate::Invalid;
 use crate::data::data_uri;
@@ -42,25 +42,25 @@ pub(super) fn content(
 fn part(mut fields: Fields, speaker: Speaker, losses: &mut Losses) -> Result<Block, Invalid> {
     let origin = fields.pointer.clone();
     let cache = fields.cache_point(losses)?;
-    let name = fields.needed_text("type")?;
-    let kind = match name.as_str() {
-        "text" => BlockKind::Text { text: fields.needed_text("text")?, citations: Vec::new() },
-        "refusal" => BlockKind::Refusal { text: fields.needed_text("refusal")? },
+    let name = fields.needed_written("type")?;
+    let kind = match name.as_str().as_ref() {
+        "text" => BlockKind::Text { text: fields.needed_written("text")?, citations: Vec::new() },
+        "refusal" => BlockKind::Refusal { text: fields.needed_written("refusal")? },
         "image_url" => image(&mut fields, losses)?,
         "file" => document(&mut fields, losses)?,
         "input_audio" => audio(&mut fields, losses)?,
         "thinking" if speaker == Speaker::Assistant => BlockKind::Thinking {
-            text: fields.text("text")?.or(fields.text("thinking")?).unwrap_or_default(),
-            signature: fields.text("signature")?,
+            text: fields.written("text")?.or(fields.written("thinking")?).unwrap_or_default(),
+            signature: fields.written("signature")?,
         },
         "redacted_thinking" if speaker == Speaker::Assistant => BlockKind::RedactedThinking {
-            data: fields.text("redactedContent")?.or(fields.text("data")?).unwrap_or_default(),
+            data: fields.written("redactedContent")?.or(fields.written("data")?).unwrap_or_default(),
         },
         _ => {
             return Ok(Block {
                 origin,
                 cache,
-                kind: BlockKind::Foreign { name, value: fields.into_value() },
+                kind: BlockKind::Foreign { name: name.to_string(), value: fields.into_value() },
             });
         }
     };
@@ -102,7 +102,7 @@ fn document(fields: &mut Fields, losses: &mut Losses) -> Result<BlockKind, Inval
                     file.at("file_data"),
                 ));
             }
-            None => DocumentSource::Base64 { media_type: "application/pdf".to_owned(), data },
+            None => DocumentSource::Base64 { media_type: "application/pdf".to_owned(), data: data.into() },
         },
         (None, Some(id)) => DocumentSource::File(id),
         (None, None) => return Err(crate::fields::missing(&file.at("file_data"))),
@@ -114,7 +114,7 @@ fn document(fields: &mut Fields, losses: &mut Losses) -> Result<BlockKind, Inval
 fn audio(fields: &mut Fields, losses: &mut Losses) -> Result<BlockKind, Invalid> {
     let pointer = fields.at("input_audio");
     let mut audio = fields.object("input_audio")?.ok_or_else(|| crate::fields::missing(&pointer))?;
-    let kind = BlockKind::Audio { data: audio.needed_text("data")?, format: audio.needed_text("format")? };
+    let kind = BlockKind::Audio { data: audio.needed_written("data")?, format: audio.needed_text("format")? };
     audio.lose_rest(losses);
     Ok(kind)
 }
@@ -130,11 +130,11 @@ pub(super) fn thinking_blocks(message: &mut Fields, losses: &mut Losses) -> Resu
         fields.take("index");
         let kind = match fields.text("type")?.as_deref() {
             Some("redacted_thinking") => {
-                BlockKind::RedactedThinking { data: fields.text("data")?.unwrap_or_default() }
+                BlockKind::RedactedThinking { data: fields.written("data")?.unwrap_or_default() }
             }
             _ => BlockKind::Thinking {
-                text: fields.text("thinking")?.unwrap_or_default(),
-                signature: fields.text("signature")?,
+                text: fields.written("thinking")?.unwrap_or_default(),
+                signature: fields.written("signature")?,
             },
         };
         fields.lose_rest(losses);
@@ -149,22 +149,17 @@ pub(super) fn is_thinking(block: &Block) -> bool {
 }
 
 /// The arguments of a call, which this dialect writes as text that should be a JSON object.
-pub(crate) fn arguments(text: &str, pointer: &str, losses: &mut Losses) -> Value {
-    if text.trim().is_empty() {
-        return Value::Object(Map::new());
+pub(crate) fn arguments(text: &Text, pointer: &str, losses: &mut Losses) -> Value {
+    let read = text.read_object();
+    if read.is_none() && !text.is_blank() {
+        losses.push(loss(pointer, LossKind::ToolOption, Effect::Meaning));
     }
-    match serde_json::from_str::<Value>(text) {
-        Ok(value @ Value::Object(_)) => value,
-        _ => {
-            losses.push(loss(pointer, LossKind::ToolOption, Effect::Meaning));
-            Value::Object(Map::new())
-        }
-    }
+    Value::Object(read.unwrap_or_default())
 }
 
 /// A block of `thinking_blocks` in an answer, read leniently.
 pub(super) fn thinking_kind(value: &Value) -> BlockKind {
-    let text = |key: &str| value.get(key).and_then(Value::as_str).map(str::to_owned);
+    let text = |key: &str| value.get(key).and_then(Value::as_text).cloned();
     if value.get("type").is_some_and(|kind| kind == "redacted_thinking") {
         return BlockKind::RedactedThinking { data: text("data").unwrap_or_default() };
     }
@@ -172,10 +167,10 @@ pub(super) fn thinking_kind(value: &Value) -> BlockKind {
 }
 
 /// The text of `reasoning_content`: a string, or an object around one.
-pub(super) fn reasoning_text(value: &Value) -> Option<String> {
-    let text = value.as_str().or_else(|| value.get("text")?.as_str());
-    let text = text.or_else(|| value.get("reasoningText")?.get("text")?.as_str());
-    text.map(str::to_owned)
+pub(super) fn reasoning_text(value: &Value) -> Option<Text> {
+    let text = value.as_text().or_else(|| value.get("text")?.as_text());
+    let text = text.or_else(|| value.get("reasoningText")?.get("text")?.as_text());
+    text.cloned()
 }
 
 /// A citation as this dialect annotates a text: a page on the web, cited at a place that is counted in characters of all of the text,
@@ -185,10 +180,10 @@ pub(super) fn annotation(citation: &Value, chars_before: usize) -> Option<Value>
         return None;
     }
     let mut cited = citation.get("url_citation").unwrap_or(citation).as_object()?.clone();
-    cited.shift_remove("type");
+    cited.remove("type");
     for key in ["start_index", "end_index"] {
         if let Some(index) = cited.get(key).and_then(Value::as_u64) {
-            cited.insert(key.to_owned(), index.saturating_add(chars_before as u64).into());
+            cited.insert(key, index.saturating_add(chars_before as u64).into());
         }
     }
     Some(object!({"type": "url_citation", "url_citation": cited}))

@@ -120,7 +120,7 @@ impl Calls {
                 let block = open(BlockStart::ToolUse { id, name }, out);
                 call.state = State::Open(block);
                 if !held.is_empty() {
-                    out.push(Event::BlockDelta { choice, block, delta: Delta::Input(held) });
+                    out.push(Event::BlockDelta { choice, block, delta: Delta::Input(held.into()) });
                 }
             }
         }
@@ -219,7 +219,7 @@ impl Call {
             }
             State::Open(block) => {
                 self.arguments.push(&more);
-                out.push(Event::BlockDelta { choice, block: *block, delta: Delta::Input(more) });
+                out.push(Event::BlockDelta { choice, block: *block, delta: Delta::Input(more.into()) });
             }
             State::Closed if more.trim().is_empty() => {}
             State::Closed => return Err(Unreadable("arguments after their end".to_owned())),
@@ -274,7 +274,9 @@ mod tests {
                 Event::BlockStart { start: BlockStart::ToolUse { name, .. }, .. } => {
                     told.push((name, String::new()));
                 }
-                Event::BlockDelta { block, delta: Delta::Input(text), .. } => told[block].1.push_str(&text),
+                Event::BlockDelta { block, delta: Delta::Input(text), .. } => {
+                    told[block].1.push_str(&text.as_str())
+                }
                 _ => {}
             }
         }

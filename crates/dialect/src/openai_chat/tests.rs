@@ -3,15 +3,16 @@
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
-use serde_json::{Map, Value, json};
+use serde_json::json;
 use tollgate_chat::{
     Answer, Block, BlockKind, Choice, Conversation, Delta, DocumentSource, Effort, Event, ImageSource,
     Losses, Metadata, ResponseFormat, Role, Sampling, StopReason, Thinking, Tool, ToolChoice, Turn,
 };
 use tollgate_terms::{Delivery, Usage};
+use tollgate_wire::json::{Map, Text, Value};
 
 use super::*;
-use crate::fold::{Fold, frames};
+use crate::fold::{Fold, frames, value};
 use crate::laws::{self};
 use crate::words::DecodeStream;
 
@@ -21,28 +22,32 @@ fn block(kind: BlockKind) -> Block {
 
 fn object() -> impl Strategy<Value = Value> {
     vec(("[a-z]{1,6}", prop_oneof![any::<i32>().prop_map(Value::from), ".{0,8}".prop_map(Value::from)]), 0..3)
-        .prop_map(|members| Value::Object(members.into_iter().collect::<Map<_, _>>()))
+        .prop_map(|members| Value::Object(members.into_iter().collect::<Map>()))
 }
 
 fn user_blocks() -> impl Strategy<Value = Vec<Block>> {
-    let text = ".{1,20}".prop_map(|text| BlockKind::Text { text, citations: Vec::new() });
+    let text = ".{1,20}".prop_map(|text| BlockKind::Text { text: text.into(), citations: Vec::new() });
     let image = ("[a-zA-Z0-9+/]{4,12}", option::of(Just("high".to_owned()))).prop_map(|(data, detail)| {
-        BlockKind::Image { source: ImageSource::Base64 { media_type: "image/png".to_owned(), data }, detail }
+        BlockKind::Image {
+            source: ImageSource::Base64 { media_type: "image/png".to_owned(), data: data.into() },
+            detail,
+        }
     });
     let url = "[a-z]{1,8}".prop_map(|name| {
         let source = ImageSource::Url(format!("https://example.com/{name}.png"));
         BlockKind::Image { source, detail: None }
     });
     let file = ("[a-zA-Z0-9+/]{4,12}", "[a-z]{1,8}").prop_map(|(data, title)| BlockKind::Document {
-        source: DocumentSource::Base64 { media_type: "application/pdf".to_owned(), data },
+        source: DocumentSource::Base64 { media_type: "application/pdf".to_owned(), data: data.into() },
         title: Some(title),
         context: None,
         cites: false,
     });
-    let audio = "[a-zA-Z0-9+/]{4,12}".prop_map(|data| BlockKind::Audio { data, format: "wav".to_owned() });
+    let audio = "[a-zA-Z0-9+/]{4,12}"
+        .prop_map(|data| BlockKind::Audio { data: data.into(), format: "wav".to_owned() });
     let result = ("[a-z0-9]{1,8}", ".{0,20}").prop_map(|(id, text)| BlockKind::ToolResult {
         id,
-        is_error: says_error(&text),
+        is_error: says_error(&text.as_str().into()),
         content: if text.is_empty() { Vec::new() } else { vec![Block::text("", text)] },
     });
     let said = vec(prop_oneof![4 => text, 1 => image, 1 => url, 1 => file, 1 => audio], 1..4);
@@ -51,11 +56,12 @@ fn user_blocks() -> impl Strategy<Value = Vec<Block>> {
 }
 
 fn assistant_blocks() -> impl Strategy<Value = Vec<Block>> {
-    let thinking = (".{1,12}", option::of("[a-z0-9]{4,8}"))
-        .prop_map(|(text, signature)| BlockKind::Thinking { text, signature });
-    let redacted = "[a-z0-9]{1,8}".prop_map(|data| BlockKind::RedactedThinking { data });
-    let text = ".{1,20}".prop_map(|text| BlockKind::Text { text, citations: Vec::new() });
-    let refusal = ".{1,20}".prop_map(|text| BlockKind::Refusal { text });
+    let thinking = (".{1,12}", option::of("[a-z0-9]{4,8}")).prop_map(|(text, signature)| {
+        BlockKind::Thinking { text: text.into(), signature: signature.map(Text::from) }
+    });
+    let redacted = "[a-z0-9]{1,8}".prop_map(|data| BlockKind::RedactedThinking { data: data.into() });
+    let text = ".{1,20}".prop_map(|text| BlockKind::Text { text: text.into(), citations: Vec::new() });
+    let refusal = ".{1,20}".prop_map(|text| BlockKind::Refusal { text: text.into() });
     let call = ("[a-z0-9]{1,8}", "[a-z_]{1,8}", object()).prop_map(|(id, name, input)| BlockKind::ToolUse {
         id,
         name,
@@ -81,7 +87,7 @@ fn tools() -> impl Strategy<Value = Vec<Tool>> {
     let tool = tool.prop_map(|(name, description, schema, strict)| Tool {
         origin: String::new(),
         name,
-        description,
+        description: description.map(Text::from),
         schema,
         strict,
         cache: None,
@@ -234,11 +240,7 @@ fn calls_of_tools_may_be_mixed() {
         decoder.frame(&frame, &mut events, &mut Losses::default()).expect("a chunk");
     }
     assert_eq!(events.last(), Some(&Event::End));
-    assert!(events.contains(&Event::BlockDelta {
-        choice: 0,
-        block: 0,
-        delta: Delta::Input("1}".to_owned())
-    }));
+    assert!(events.contains(&Event::BlockDelta { choice: 0, block: 0, delta: Delta::Input("1}".into()) }));
     let mut fold = Fold::default();
     events.into_iter().for_each(|event| fold.take(event));
     let inputs: Vec<Value> = fold.answer().choices[0]
@@ -249,7 +251,7 @@ fn calls_of_tools_may_be_mixed() {
             _ => None,
         })
         .collect();
-    assert_eq!(inputs, [json!({"x": 1}), json!({})]);
+    assert_eq!(inputs, [value(json!({"x": 1})), Map::new().into()]);
 }
 
 #[test]

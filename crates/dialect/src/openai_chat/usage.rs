@@ -4,11 +4,11 @@
 //! Source: `openai.types.CompletionUsage`.
 
 use serde::Deserialize;
-use serde_json::{Map, Value};
 use tollgate_chat::Losses;
 use tollgate_terms::Usage;
+use tollgate_wire::json::{Map, Value};
 
-use crate::fields::{Members, lose_usage};
+use crate::fields::{Members, lose_usage, typed};
 use crate::observe::Count;
 
 /// The wire object, as whole answers and the last event of a stream carry it.
@@ -55,7 +55,7 @@ impl WireUsage {
     /// Reads the object. What it tells beside the numbers above is recorded in `losses`.
     pub(crate) fn read(usage: &Value, losses: &mut Losses) -> Option<Self> {
         lose_usage(usage, &KNOWN, losses);
-        Self::deserialize(usage).ok()
+        typed(usage)
     }
 
     /// Whether the object tells what the answer took, alone or in a total. Without it, it is not the last word.
@@ -104,7 +104,7 @@ pub(crate) fn encode_usage(usage: &Usage) -> Value {
     // Of other providers nobody knows whether a zero was counted or not: it is not said.
     let told = |members: &[(&str, u64)]| {
         let told = members.iter().filter(|(_, count)| *count > 0);
-        let told: Map<_, _> = told.map(|(key, count)| ((*key).to_owned(), Value::from(*count))).collect();
+        let told: Map = told.map(|(key, count)| (*key, Value::from(*count))).collect();
         (!told.is_empty()).then_some(Value::Object(told))
     };
     let prompt = told(&[

@@ -2,15 +2,14 @@
 //!
 //! Source: `openai.types.responses.Response`. Read leniently: a provider's nonsense beside the answer must not cost the client the answer.
 
-use serde::Deserialize;
-use serde_json::{Map, Value};
+use bytes::Bytes;
 use tollgate_chat::{Answer, Block, BlockKind, Choice, Effect, LossKind, Losses, StopReason};
+use tollgate_wire::json::{Text, Value};
 
 use super::reasoning;
 use super::usage::decode_usage;
 use crate::Unreadable;
-use crate::fields::{lose_members, loss, object, tells};
-use crate::observe::Count;
+use crate::fields::{Fields, count, loss, object, tells};
 use crate::openai_chat::arguments;
 
 /// What a response repeats of its request, and what only says what kind of object it is.
@@ -43,61 +42,46 @@ const FRAMING: [&str; 26] = [
     "user",
 ];
 
-#[derive(Deserialize)]
-struct Body {
-    #[serde(default)]
-    id: Option<String>,
-    #[serde(default)]
-    model: Option<String>,
-    #[serde(default)]
-    created_at: Count,
-    #[serde(default)]
-    status: Option<String>,
-    #[serde(default)]
-    error: Option<Value>,
-    #[serde(default)]
-    incomplete_details: Option<Value>,
-    output: Vec<Value>,
-    #[serde(default)]
-    usage: Option<Value>,
-    #[serde(default)]
-    service_tier: Option<String>,
-    #[serde(flatten)]
-    rest: Map<String, Value>,
-}
-
 /// Reads an answer. What the hub has no room for is recorded in `losses`.
-pub(crate) fn decode_answer(body: &[u8], losses: &mut Losses) -> Result<Answer, Unreadable> {
-    let mut body: Body = serde_json::from_slice(body).map_err(|error| Unreadable(error.to_string()))?;
-    let stop = match body.status.as_deref() {
+pub(crate) fn decode_answer(body: &Bytes, losses: &mut Losses) -> Result<Answer, Unreadable> {
+    let mut body = Fields::read_answer(body)?;
+    let id = body.text("id")?.unwrap_or_default();
+    let model = body.text("model")?.filter(|model| !model.is_empty());
+    let created_s = body.take("created_at").and_then(|told| count(&told));
+    let (status, details) = (body.text("status")?, body.take("incomplete_details"));
+    let error = body.take("error");
+    let output = body.needed_list("output")?;
+    let usage = body.take("usage");
+    let service_tier = body.text("service_tier")?;
+    let stop = match status.as_deref() {
         None | Some("completed" | "incomplete") => {
-            stop_reason(body.status.as_deref(), body.incomplete_details.as_ref(), called(&body.output))
+            stop_reason(status.as_deref(), details.as_ref(), called(&output))
         }
         Some(status) => {
-            let message = body.error.as_ref().and_then(|error| error.get("message")?.as_str());
-            let message = message.unwrap_or("without a reason");
+            let message = error.as_ref().and_then(|error| error.get("message")?.as_str());
+            let message = message.as_deref().unwrap_or("without a reason");
             return Err(Unreadable(format!("the response is {status}: {message}")));
         }
     };
     // Padding and switches that say `auto` or `disabled` tell nothing of the answer.
-    if body.rest.remove("truncation").is_some_and(|word| word != "disabled") {
+    if body.take("truncation").is_some_and(|word| word != "disabled") {
         losses.push(loss("/truncation", LossKind::UnknownField, Effect::Meaning));
     }
-    lose_members("", &body.rest, &FRAMING, losses);
+    body.lose_rest_but(&FRAMING, losses);
     let mut blocks = Vec::new();
     let mut tokens = Vec::new();
-    for (index, item) in body.output.into_iter().enumerate() {
+    for (index, item) in output.into_iter().enumerate() {
         item_blocks(&format!("/output/{index}"), item, &mut blocks, &mut tokens, losses)?;
     }
     // In the shape of chat completions, which tell them of the answer as a whole.
     let logprobs = (!tokens.is_empty()).then(|| object!({"content": tokens, "refusal": Value::Null}));
     Ok(Answer {
-        id: body.id.unwrap_or_default(),
-        model: body.model.filter(|model| !model.is_empty()),
-        created_s: body.created_at.value(),
+        id,
+        model,
+        created_s,
         choices: vec![Choice { blocks, stop, logprobs }],
-        usage: body.usage.and_then(|usage| decode_usage(&usage, losses)),
-        service_tier: body.service_tier,
+        usage: usage.and_then(|usage| decode_usage(&usage, losses)),
+        service_tier,
     })
 }
 
@@ -108,7 +92,7 @@ fn item_blocks(
     tokens: &mut Vec<Value>,
     losses: &mut Losses,
 ) -> Result<(), Unreadable> {
-    let name = item.get("type").and_then(Value::as_str).unwrap_or_default().to_owned();
+    let name = item.get("type").and_then(Value::as_text).map(Text::to_string).unwrap_or_default();
     let said = |kind| Block { origin: origin.to_owned(), cache: None, kind };
     match name.as_str() {
         "message" => {
@@ -128,8 +112,8 @@ fn item_blocks(
             if item.get("namespace").is_some_and(tells) {
                 losses.push(loss(format!("{origin}/namespace"), LossKind::ToolOption, Effect::Meaning));
             }
-            let text = item.get("arguments").and_then(Value::as_str).unwrap_or_default();
-            let input = arguments(text, &format!("{origin}/arguments"), losses);
+            let text = item.get("arguments").and_then(Value::as_text).cloned().unwrap_or_default();
+            let input = arguments(&text, &format!("{origin}/arguments"), losses);
             blocks.push(said(BlockKind::ToolUse { id, name, input }));
         }
         _ => blocks.push(said(BlockKind::Foreign { name, value: item })),
@@ -139,8 +123,8 @@ fn item_blocks(
 
 /// What a part of a message is; nothing where it tells nothing.
 pub(super) fn part_kind(origin: &str, part: &Value, losses: &mut Losses) -> Option<BlockKind> {
-    let text = |key: &str| part.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
-    let kind = match text("type").as_str() {
+    let text = |key: &str| part.get(key).and_then(Value::as_text).cloned().unwrap_or_default();
+    let kind = match text("type").as_str().as_ref() {
         "output_text" => {
             BlockKind::Text { text: text("text"), citations: list(part, "annotations").to_vec() }
         }
@@ -171,7 +155,7 @@ pub(super) fn lose_phase(origin: &str, message: &Value, losses: &mut Losses) {
 
 /// Id and name of a call; nothing where it has no name.
 pub(super) fn call_names(item: &Value) -> Option<(String, String)> {
-    let text = |key: &str| item.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let text = |key: &str| item.get(key).and_then(Value::as_text).map(Text::to_string).unwrap_or_default();
     let name = text("name");
     (!name.is_empty()).then(|| (text("call_id"), name))
 }
@@ -201,7 +185,7 @@ fn called(output: &[Value]) -> Called {
 /// Why the model stopped. This dialect does not say that it waits for its functions: the calls tell.
 pub(super) fn stop_reason(status: Option<&str>, details: Option<&Value>, called: Called) -> StopReason {
     let reason = details.and_then(|details| details.get("reason")?.as_str());
-    match (status, reason, called) {
+    match (status, reason.as_deref(), called) {
         (Some("incomplete"), Some("max_output_tokens"), _) => StopReason::OutputLimit,
         (Some("incomplete"), Some("content_filter"), _) => StopReason::Refusal,
         (Some("incomplete"), reason, _) => StopReason::Other(reason.unwrap_or("incomplete").to_owned()),

@@ -2,10 +2,10 @@
 //!
 //! Source: `openai.types.responses.ResponseInputItemParam`.
 
-use serde_json::Value;
 use tollgate_chat::{
     Block, BlockKind, CachePoint, DocumentSource, Effect, ImageSource, LossKind, Losses, Role, Turn,
 };
+use tollgate_wire::json::Value;
 
 use super::reasoning;
 use crate::Invalid;
@@ -28,7 +28,7 @@ const SERVER_ITEMS: [&str; 8] = [
 /// Instructions and turns.
 pub(super) fn input(fields: &mut Fields, losses: &mut Losses) -> Result<(Vec<Block>, Vec<Turn>), Invalid> {
     let mut said = Said::default();
-    if let Some(text) = fields.text("instructions")?.filter(|text| !text.is_empty()) {
+    if let Some(text) = fields.written("instructions")?.filter(|text| !text.is_empty()) {
         said.system.push(Block::text("/instructions", text));
     }
     match fields.take("input") {
@@ -82,7 +82,7 @@ impl Said {
             }
             "function_call" => {
                 let (id, name) = (item.needed_text("call_id")?, item.needed_text("name")?);
-                let text = item.text("arguments")?.unwrap_or_default();
+                let text = item.written("arguments")?.unwrap_or_default();
                 let input = arguments(&text, &item.at("arguments"), losses);
                 self.push(Role::Assistant, [said(BlockKind::ToolUse { id, name, input })]);
             }
@@ -126,7 +126,7 @@ impl Said {
                 self.system.extend(blocks);
             }
             other => {
-                let found = Value::String(other.to_owned());
+                let found = Value::from(other);
                 return Err(wrong(&item.at("role"), "system, developer, user or assistant", &found));
             }
         }
@@ -167,8 +167,8 @@ fn content(owner: &mut Fields, key: &str, losses: &mut Losses) -> Result<Vec<Blo
 fn part(mut fields: Fields, losses: &mut Losses) -> Result<Block, Invalid> {
     let origin = fields.pointer.clone();
     let cache = breakpoint(&mut fields, losses)?;
-    let name = fields.needed_text("type")?;
-    let kind = match name.as_str() {
+    let name = fields.needed_written("type")?;
+    let kind = match name.as_str().as_ref() {
         "input_text" | "output_text" | "text" => {
             // Citations are of sources that the other side has not seen, in a shape that it would refuse.
             for (key, kind) in [("annotations", LossKind::Citation), ("logprobs", LossKind::Logprobs)] {
@@ -176,13 +176,13 @@ fn part(mut fields: Fields, losses: &mut Losses) -> Result<Block, Invalid> {
                     losses.push(loss(fields.at(key), kind, Effect::Meaning));
                 }
             }
-            BlockKind::Text { text: fields.needed_text("text")?, citations: Vec::new() }
+            BlockKind::Text { text: fields.needed_written("text")?, citations: Vec::new() }
         }
-        "refusal" => BlockKind::Refusal { text: fields.needed_text("refusal")? },
+        "refusal" => BlockKind::Refusal { text: fields.needed_written("refusal")? },
         "input_image" => image(&mut fields, losses)?,
         "input_file" => document(&mut fields, losses)?,
         _ => {
-            let kind = BlockKind::Foreign { name, value: fields.into_value() };
+            let kind = BlockKind::Foreign { name: name.to_string(), value: fields.into_value() };
             return Ok(Block { origin, cache, kind });
         }
     };
@@ -233,7 +233,7 @@ fn document(fields: &mut Fields, losses: &mut Losses) -> Result<BlockKind, Inval
                 let text = "only base64 can stand in a data URI";
                 return Err(Invalid::unprocessable(text, fields.at("file_data")));
             }
-            None => DocumentSource::Base64 { media_type: "application/pdf".to_owned(), data },
+            None => DocumentSource::Base64 { media_type: "application/pdf".to_owned(), data: data.into() },
         },
         (None, Some(url), _) => DocumentSource::Url(url),
         (None, None, Some(id)) => DocumentSource::File(id),

@@ -3,11 +3,12 @@
 //! Source: `openai.types.responses.ResponseCreateParams`. What stands for a conversation that only OpenAI holds is refused: an
 //! answer without it would be wrong.
 
-use serde_json::Value;
+use bytes::Bytes;
 use tollgate_chat::{
     Conversation, Effect, Effort, LossKind, Losses, Metadata, ResponseFormat, Sampling, Thinking,
 };
 use tollgate_terms::Delivery;
+use tollgate_wire::json::Value;
 
 use super::decode_input::input;
 use super::decode_tools::{tool_choice, tools};
@@ -15,10 +16,8 @@ use crate::Invalid;
 use crate::fields::{Fields, loss, missing, wrong};
 
 /// Reads a request. What the hub has no room for is recorded in `losses`.
-pub(crate) fn decode_request(body: &[u8], losses: &mut Losses) -> Result<Conversation, Invalid> {
-    let value: Value =
-        serde_json::from_slice(body).map_err(|error| Invalid::bad_request(error.to_string()))?;
-    let mut fields = Fields::of(value, "")?;
+pub(crate) fn decode_request(body: &Bytes, losses: &mut Losses) -> Result<Conversation, Invalid> {
+    let mut fields = Fields::read(body)?;
     fields.take("model");
     refuse_state(&mut fields)?;
     let (system, turns) = input(&mut fields, losses)?;
@@ -101,7 +100,7 @@ fn lose_the_rest(mut fields: Fields, losses: &mut Losses) -> Result<(), Invalid>
 fn sampling(fields: &mut Fields, losses: &mut Losses) -> Result<Sampling, Invalid> {
     let mut logprobs = None;
     for (index, item) in fields.list("include")?.into_iter().enumerate() {
-        match item.as_str() {
+        match item.as_str().as_deref() {
             // Whatever can be sent back is always told.
             Some("reasoning.encrypted_content") => {}
             Some("message.output_text.logprobs") => logprobs = Some(true),
@@ -145,7 +144,7 @@ fn format(mut format: Fields, losses: &mut Losses) -> Result<ResponseFormat, Inv
             strict: format.truth("strict")?,
         },
         other => {
-            let found = Value::String(other.to_owned());
+            let found = Value::from(other);
             return Err(wrong("/text/format/type", "text, json_object or json_schema", &found));
         }
     };

@@ -3,16 +3,17 @@
 //! Source: `openai.types.responses.ResponseStreamEvent`. Events are read member by member, since others than the known ones may have members
 //! of the same name and another shape.
 
-use serde_json::{Map, Value};
+use std::borrow::Cow;
+
 use tollgate_chat::{BlockStart, Effect, Event, LossKind, Losses};
+use tollgate_wire::json::{Map, Text, Value};
 use tollgate_wire::sse::Frame;
 
 use super::decode_answer::stop_reason;
-use super::stream_parts::{Parts, Text, lose_logprobs};
+use super::stream_parts::{Parts, ReasoningText, lose_logprobs};
 use super::usage::decode_usage;
 use crate::Unreadable;
-use crate::fields::{loss, tells};
-use crate::observe::Count;
+use crate::fields::{count, loss, tells};
 use crate::translate::{lose_unreadable, read_event};
 use crate::words::DecodeStream;
 
@@ -43,7 +44,7 @@ impl DecodeStream for StreamDecoder {
             out.push(Event::Ping);
             return Ok(());
         }
-        let Some(event) = read_event::<Map<String, Value>>(data)? else {
+        let Some(event) = read_event::<Map>(data)? else {
             if frame.event().is_some_and(is_needed) {
                 return Err(Unreadable("an event without its data".to_owned()));
             }
@@ -68,10 +69,10 @@ fn is_needed(event: &[u8]) -> bool {
 }
 
 /// The members of an event.
-struct Wire(Map<String, Value>);
+struct Wire(Map);
 
 impl Wire {
-    fn text(&self, key: &str) -> &str {
+    fn text(&self, key: &str) -> Cow<'_, str> {
         self.0.get(key).and_then(Value::as_str).unwrap_or_default()
     }
 
@@ -84,8 +85,8 @@ impl Wire {
     }
 
     /// A piece of text, which has to be there.
-    fn delta(&self) -> Result<&str, Unreadable> {
-        let delta = self.0.get("delta").and_then(Value::as_str);
+    fn delta(&self) -> Result<&Text, Unreadable> {
+        let delta = self.0.get("delta").and_then(Value::as_text);
         delta.ok_or_else(|| Unreadable(format!("{} without a text", self.text("type"))))
     }
 }
@@ -94,7 +95,7 @@ impl StreamDecoder {
     fn event(&mut self, event: &Wire, out: &mut Vec<Event>, losses: &mut Losses) -> Result<(), Unreadable> {
         let output = event.number("output_index");
         let content = (output, event.number("content_index"));
-        match event.text("type") {
+        match event.text("type").as_ref() {
             "response.created" | "response.queued" | "response.in_progress" => {
                 self.begin(event.value("response"), out);
             }
@@ -126,17 +127,17 @@ impl StreamDecoder {
             }
             "response.reasoning_summary_text.delta" => {
                 self.begin(&Value::Null, out);
-                let paragraph = (Text::Summary, event.number("summary_index"));
+                let paragraph = (ReasoningText::Summary, event.number("summary_index"));
                 self.parts.reasoning(output, paragraph, event.delta()?, out, losses)?;
             }
             "response.reasoning_text.delta" => {
                 self.begin(&Value::Null, out);
-                let paragraph = (Text::Content, event.number("content_index"));
+                let paragraph = (ReasoningText::Content, event.number("content_index"));
                 self.parts.reasoning(output, paragraph, event.delta()?, out, losses)?;
             }
             "response.function_call_arguments.delta" => self.parts.arguments(output, event.delta()?, out),
             "response.function_call_arguments.done" => {
-                self.parts.arguments_done(output, event.text("arguments"), out);
+                self.parts.arguments_done(output, event.value("arguments").as_text(), out);
             }
             // What they tell, other events tell as well.
             "response.content_part.added"
@@ -167,11 +168,9 @@ impl StreamDecoder {
         }
         self.has_begun = true;
         let text = |key: &str| {
-            response.get(key).and_then(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned)
+            response.get(key).and_then(Value::as_str).filter(|text| !text.is_empty()).map(Cow::into_owned)
         };
-        let created_s = response
-            .get("created_at")
-            .and_then(|told| serde_json::from_value::<Count>(told.clone()).ok().and_then(Count::value));
+        let created_s = response.get("created_at").and_then(count);
         let id = text("id").unwrap_or_default();
         out.push(Event::Start { id, model: text("model"), created_s, usage: None });
     }
@@ -189,7 +188,7 @@ impl StreamDecoder {
         self.parts.close(out);
         out.extend(response.get("usage").and_then(|usage| decode_usage(usage, losses)).map(Event::Usage));
         let status = response.get("status").and_then(Value::as_str);
-        let reason = stop_reason(status, response.get("incomplete_details"), self.parts.called());
+        let reason = stop_reason(status.as_deref(), response.get("incomplete_details"), self.parts.called());
         out.push(Event::Stop { choice: 0, reason });
         out.push(Event::End);
         Ok(())
@@ -205,8 +204,8 @@ impl StreamDecoder {
         let text = |key: &str| error.get(key).and_then(Value::as_str).filter(|text| !text.is_empty());
         // The event itself is of the type `error`, which says nothing.
         let kind = text("type").filter(|kind| *kind != "error").or_else(|| text("code"));
-        let kind = kind.unwrap_or("server_error").to_owned();
-        let message = text("message").unwrap_or("the response failed").to_owned();
+        let kind = kind.unwrap_or("server_error".into()).into_owned();
+        let message = text("message").unwrap_or("the response failed".into()).into_owned();
         out.push(Event::Error { kind, message });
     }
 }

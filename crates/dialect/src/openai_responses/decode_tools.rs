@@ -2,10 +2,11 @@
 //!
 //! Source: `openai.types.responses.ToolParam` and `ResponseCreateParams.tool_choice`.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 
-use serde_json::Value;
 use tollgate_chat::{Effect, LossKind, Losses, Tool, ToolChoice};
+use tollgate_wire::json::Value;
 
 use crate::Invalid;
 use crate::fields::{Fields, loss, wrong};
@@ -23,7 +24,7 @@ pub(super) fn tools(fields: &mut Fields, losses: &mut Losses) -> Result<Vec<Tool
         let schema = tool.take("parameters");
         tools.push(Tool {
             name: tool.needed_text("name")?,
-            description: tool.text("description")?,
+            description: tool.written("description")?,
             strict: tool.truth("strict")?.or_else(|| strict_by_default(schema.as_ref())),
             schema,
             cache: None,
@@ -56,11 +57,11 @@ fn is_strict_schema(schema: &Value) -> bool {
                 || (members.get("additionalProperties") == Some(&Value::Bool(false))
                     && named.is_none_or(|named| {
                         let demanded = members.get("required").and_then(Value::as_array);
-                        let demanded: HashSet<&str> =
+                        let demanded: HashSet<Cow<'_, str>> =
                             demanded.into_iter().flatten().filter_map(Value::as_str).collect();
-                        named.keys().all(|name| demanded.contains(name.as_str()))
+                        named.keys().all(|name| demanded.contains(&name.as_str()))
                     }));
-            is_closed && members.values().all(is_strict_schema)
+            is_closed && members.iter().all(|(_, member)| is_strict_schema(member))
         }
         Value::Array(items) => items.iter().all(is_strict_schema),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => true,
@@ -75,7 +76,9 @@ pub(super) fn tool_choice(
 ) -> Result<(Vec<Tool>, Option<ToolChoice>), Invalid> {
     let mut choice = match fields.take("tool_choice") {
         None => return Ok((tools, None)),
-        Some(Value::String(word)) => return Ok((tools, Some(choice_word(word, "/tool_choice")?))),
+        Some(Value::String(word)) => {
+            return Ok((tools, Some(choice_word(word.into_string(), "/tool_choice")?)));
+        }
         Some(value) => Fields::of(value, "/tool_choice")?,
     };
     match choice.needed_text("type")?.as_str() {
@@ -99,7 +102,7 @@ fn choice_word(word: String, pointer: &str) -> Result<ToolChoice, Invalid> {
         "auto" => Ok(ToolChoice::Auto),
         "required" => Ok(ToolChoice::Required),
         "none" => Ok(ToolChoice::Forbidden),
-        _ => Err(wrong(pointer, "auto, required, none or an object", &Value::String(word))),
+        _ => Err(wrong(pointer, "auto, required, none or an object", &Value::from(word))),
     }
 }
 

@@ -3,8 +3,8 @@
 //! Source: `openai.types.responses.Response`. Texts that follow one another are parts of one message; everything else is an item of its own.
 
 use bytes::Bytes;
-use serde_json::Value;
 use tollgate_chat::{Answer, Block, BlockKind, Choice, Effect, LossKind, Losses, StopReason};
+use tollgate_wire::json::{Text, Value};
 
 use super::items::{self, Ending, Frame};
 use super::reasoning;
@@ -60,7 +60,7 @@ fn whole_logprob(mut token: Value) -> Value {
         if let Some(members) = token.as_object_mut()
             && members.get(key).is_none_or(Value::is_null)
         {
-            members.insert(key.to_owned(), Value::Array(Vec::new()));
+            members.insert(key, Value::Array(Vec::new()));
         }
     };
     fill(&mut token, "bytes");
@@ -90,23 +90,27 @@ impl Output<'_> {
                     losses.push(loss(format!("{origin}/citations"), LossKind::Citation, Effect::Meaning));
                 }
                 let logprobs = logprobs.take().unwrap_or_default();
-                self.parts.push(items::text_part(&text, &annotations, logprobs));
+                self.parts.push(items::text_part(text, annotations, logprobs));
             }
-            BlockKind::Refusal { text } => self.parts.push(items::refusal_part(&text)),
+            BlockKind::Refusal { text } => self.parts.push(items::refusal_part(text)),
             // It tells nothing.
             BlockKind::Thinking { text, signature: None } if text.is_empty() => {}
             BlockKind::Thinking { text, signature } => {
                 let id = self.next_id("rs");
-                self.items.push(reasoning::answer_item(id, &text, signature.as_deref()));
+                self.items.push(reasoning::answer_item(
+                    id,
+                    &text.as_str(),
+                    signature.as_ref().map(Text::as_str).as_deref(),
+                ));
             }
             BlockKind::RedactedThinking { data } => {
                 let id = self.next_id("rs");
-                self.items.push(reasoning::redacted_item(id, &data));
+                self.items.push(reasoning::redacted_item(id, &data.as_str()));
             }
             BlockKind::ToolUse { id, name, input } => {
                 let own = self.next_id("fc");
                 let id = self.ids.next(id);
-                self.items.push(items::call(&own, status, &id, &name, &input.to_string()));
+                self.items.push(items::call(&own, status, &id, &name, Text::of_document(&input)));
             }
             BlockKind::Foreign { name: _, value: _ } => {
                 losses.push(loss(origin, LossKind::ServerTool, Effect::Meaning));

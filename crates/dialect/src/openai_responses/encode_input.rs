@@ -2,10 +2,10 @@
 //!
 //! Source: `openai.types.responses.ResponseInputItemParam`. A message with one text has it as a plain string.
 
-use serde_json::Value;
 use tollgate_chat::{
     Block, BlockKind, CachePoint, DocumentSource, Effect, ImageSource, LossKind, Losses, Role, Turn,
 };
+use tollgate_wire::json::{Text, Value};
 
 use super::reasoning;
 use crate::Invalid;
@@ -20,7 +20,7 @@ pub(super) enum HasReasoning {
 }
 
 /// Instructions: several texts are one here.
-pub(super) fn instructions(blocks: Vec<Block>, losses: &mut Losses) -> Result<Option<String>, Invalid> {
+pub(super) fn instructions(blocks: Vec<Block>, losses: &mut Losses) -> Result<Option<Text>, Invalid> {
     let mut texts = Vec::with_capacity(blocks.len());
     for Block { origin, cache, kind } in blocks {
         lose_cache_point(&origin, cache.as_ref(), losses);
@@ -31,7 +31,7 @@ pub(super) fn instructions(blocks: Vec<Block>, losses: &mut Losses) -> Result<Op
         lose_citations(&origin, &citations, losses);
         texts.push(text);
     }
-    Ok((!texts.is_empty()).then(|| texts.join("\n")))
+    Ok((!texts.is_empty()).then(|| Text::join(texts, "\n")))
 }
 
 /// The items of all turns.
@@ -106,7 +106,8 @@ impl Items {
             }
             BlockKind::Refusal { text } => self.parts.push(object!({"type": "refusal", "refusal": text})),
             BlockKind::Thinking { text, signature } => {
-                match reasoning::request_item(&text, signature.as_deref()) {
+                match reasoning::request_item(&text.as_str(), signature.as_ref().map(Text::as_str).as_deref())
+                {
                     Some(item) => {
                         self.flush(Role::Assistant);
                         self.said.push(item);
@@ -121,7 +122,7 @@ impl Items {
             }
             BlockKind::ToolUse { id, name, input } => {
                 self.flush(Role::Assistant);
-                let arguments = input.to_string();
+                let arguments = Text::of_document(&input);
                 self.said.push(
                     object!({"type": "function_call", "call_id": id, "name": name, "arguments": arguments}),
                 );
@@ -252,7 +253,7 @@ fn document(source: DocumentSource, title: Option<String>) -> Value {
             file.set("file_id", Some(id));
         }
         DocumentSource::Text(text) => {
-            let text = title.map_or_else(|| text.clone(), |title| format!("{title}\n\n{text}"));
+            let text = title.map_or_else(|| text.clone(), |title| format!("{title}\n\n{text}").into());
             return object!({"type": "input_text", "text": text});
         }
     }

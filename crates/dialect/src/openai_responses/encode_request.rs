@@ -3,16 +3,15 @@
 //! Source: `openai.types.responses.ResponseCreateParams`.
 
 use bytes::Bytes;
-use serde_json::{Value, json};
 use tollgate_chat::{
     Conversation, Effect, Effort, LossKind, Losses, Metadata, ResponseFormat, Sampling, Thinking, Tool,
     ToolChoice,
 };
 use tollgate_terms::{Delivery, ModelName};
+use tollgate_wire::json::{Map, Value};
 
 use super::encode_input::{HasReasoning, input, instructions, lose_cache_point};
 use crate::Invalid;
-use crate::error::encode;
 use crate::extensions::lose_extensions;
 use crate::fields::{Members, loss, object};
 
@@ -56,7 +55,10 @@ pub(crate) fn encode_request(
         (true, None) => return Err(Invalid::bad_request("input: at least one item is required")),
         // The API does not answer instructions alone.
         (true, Some(text)) => {
-            body.set("input", Some(json!([{"type": "message", "role": "system", "content": text}])));
+            body.set(
+                "input",
+                Some(Value::Array(vec![object!({"type": "message", "role": "system", "content": text})])),
+            );
         }
         (false, instructions) => {
             body.set("instructions", instructions);
@@ -86,7 +88,7 @@ pub(crate) fn encode_request(
     if delivery == Delivery::Stream {
         body.set("stream", Some(true));
     }
-    Ok(encode(&body.map))
+    Ok(body.body())
 }
 
 /// Whether log probabilities are wanted.
@@ -177,7 +179,10 @@ fn encode_tool(tool: Tool, losses: &mut Losses) -> Value {
     function.set("type", Some("function"));
     function.set("name", Some(name));
     function.set("description", description);
-    function.set("parameters", Some(schema.unwrap_or_else(|| json!({"type": "object", "properties": {}}))));
+    function.set(
+        "parameters",
+        Some(schema.unwrap_or_else(|| object!({"type": "object", "properties": Value::Object(Map::new())}))),
+    );
     // Who does not say it means no, and here it would mean yes: the API would demand arguments that were optional.
     function.set("strict", Some(strict.unwrap_or(false)));
     function.value()
@@ -194,8 +199,8 @@ fn encode_tool_choice(choice: ToolChoice) -> Value {
 
 fn encode_format(format: ResponseFormat, losses: &mut Losses) -> Option<Value> {
     Some(match format {
-        ResponseFormat::Text => json!({"type": "text"}),
-        ResponseFormat::JsonObject => json!({"type": "json_object"}),
+        ResponseFormat::Text => object!({"type": "text"}),
+        ResponseFormat::JsonObject => object!({"type": "json_object"}),
         ResponseFormat::JsonSchema { name, description, schema, strict } => {
             let mut members = Members::default();
             members.set("type", Some("json_schema"));

@@ -4,15 +4,14 @@
 //! up to a bound. Parts may be mixed: each event says which it belongs to.
 
 use bytes::BytesMut;
-use serde_json::{Map, Value, json};
 use tollgate_chat::{BlockStart, Delta, Effect, Event, LossKind, Losses, StopReason};
 use tollgate_terms::Usage;
+use tollgate_wire::json::{Map, Text, Value};
 use tollgate_wire::sse;
 
 use super::items::{self, Ending, Frame};
 use super::reasoning;
 use crate::AnswerContext;
-use crate::error::encode;
 use crate::fields::{loss, object};
 use crate::ids::CallIds;
 use crate::words::EncodeStream;
@@ -72,8 +71,10 @@ enum PartKind {
 impl Part {
     fn value(&self) -> Value {
         match &self.kind {
-            PartKind::Text(annotations) => items::text_part(&self.text, annotations, Vec::new()),
-            PartKind::Refusal => items::refusal_part(&self.text),
+            PartKind::Text(annotations) => {
+                items::text_part(self.text.as_str().into(), annotations.clone(), Vec::new())
+            }
+            PartKind::Refusal => items::refusal_part(self.text.as_str().into()),
         }
     }
 }
@@ -87,7 +88,9 @@ impl Item {
                 reasoning::answer_item(id.clone(), text, signature.as_deref())
             }
             Kind::Redacted { data } => reasoning::redacted_item(id.clone(), data),
-            Kind::Call { call_id, name, arguments } => items::call(id, status, call_id, name, arguments),
+            Kind::Call { call_id, name, arguments } => {
+                items::call(id, status, call_id, name, arguments.as_str().into())
+            }
         }
     }
 }
@@ -163,18 +166,20 @@ impl StreamEncoder {
             BlockStart::Thinking => {
                 let kind = Kind::Reasoning { text: String::new(), signature: None };
                 let id = self.frame.item_id("rs", self.items.len());
-                let item = json!({"type": "reasoning", "id": id, "summary": []});
+                let item =
+                    object!({"type": "reasoning", "id": id.as_str(), "summary": Value::Array(Vec::new())});
                 self.item(block, id, kind, item, out);
             }
             BlockStart::RedactedThinking { data } => {
                 let id = self.frame.item_id("rs", self.items.len());
-                let item = json!({"type": "reasoning", "id": id, "summary": []});
-                self.item(block, id, Kind::Redacted { data }, item, out);
+                let item =
+                    object!({"type": "reasoning", "id": id.as_str(), "summary": Value::Array(Vec::new())});
+                self.item(block, id, Kind::Redacted { data: data.into_string() }, item, out);
             }
             BlockStart::ToolUse { id, name } => {
                 let call_id = self.ids.next(id);
                 let id = self.frame.item_id("fc", self.items.len());
-                let item = items::call(&id, "in_progress", &call_id, &name, "");
+                let item = items::call(&id, "in_progress", &call_id, &name, Text::default());
                 let kind = Kind::Call { call_id, name, arguments: String::new() };
                 self.item(block, id, kind, item, out);
             }
@@ -210,7 +215,7 @@ impl StreamEncoder {
         if let Some(Item { id, kind: Kind::Message(parts), open, .. }) = self.items.get_mut(index) {
             *open += usize::from(goes_on);
             let content = parts.len();
-            let place = json!({"item_id": id, "output_index": index, "content_index": content});
+            let place = object!({"item_id": id.as_str(), "output_index": index, "content_index": content});
             parts.push(part);
             self.open.push((block, index, content));
             self.write("response.content_part.added", with(place, "part", value), out);
@@ -230,15 +235,15 @@ impl StreamEncoder {
             return;
         }
         let Some(item) = self.items.get_mut(index) else { return };
-        let place = json!({"item_id": item.id, "output_index": index});
+        let place = object!({"item_id": item.id.as_str(), "output_index": index});
         let in_part = || with(place.clone(), "content_index", content.into());
         match (&mut item.kind, delta) {
             (Kind::Message(parts), Delta::Text(text)) => {
                 let Some(part) = parts.get_mut(content) else { return };
-                part.text.push_str(&text);
+                part.text.push_str(&text.as_str());
                 let (kind, event) = match part.kind {
                     PartKind::Text(_) => {
-                        ("response.output_text.delta", with(in_part(), "logprobs", json!([])))
+                        ("response.output_text.delta", with(in_part(), "logprobs", Value::Array(Vec::new())))
                     }
                     PartKind::Refusal => ("response.refusal.delta", in_part()),
                 };
@@ -258,10 +263,10 @@ impl StreamEncoder {
             }
             (Kind::Reasoning { text: said, signature: _ }, Delta::Text(text)) => {
                 let is_first = said.is_empty();
-                said.push_str(&text);
+                said.push_str(&text.as_str());
                 let place = with(place, "summary_index", 0.into());
                 if is_first && !text.is_empty() {
-                    let part = json!({"type": "summary_text", "text": ""});
+                    let part = object!({"type": "summary_text", "text": ""});
                     let event = with(place.clone(), "part", part);
                     self.write("response.reasoning_summary_part.added", event, out);
                 }
@@ -271,10 +276,10 @@ impl StreamEncoder {
                 }
             }
             (Kind::Reasoning { text: _, signature }, Delta::Signature(more)) => {
-                signature.get_or_insert_default().push_str(&more);
+                signature.get_or_insert_default().push_str(&more.as_str());
             }
             (Kind::Call { arguments, .. }, Delta::Input(text)) => {
-                arguments.push_str(&text);
+                arguments.push_str(&text.as_str());
                 let event = with(place, "delta", text.into());
                 self.write("response.function_call_arguments.delta", event, out);
             }
@@ -288,7 +293,7 @@ impl StreamEncoder {
         let Some((_, index, content)) = at.map(|at| self.open.swap_remove(at)) else { return };
         let Some(item) = self.items.get_mut(index) else { return };
         item.open = item.open.saturating_sub(1);
-        let place = json!({"item_id": item.id, "output_index": index});
+        let place = object!({"item_id": item.id.as_str(), "output_index": index});
         match &mut item.kind {
             Kind::Message(parts) => {
                 let Some(part) = parts.get(content) else { return };
@@ -296,7 +301,7 @@ impl StreamEncoder {
                 let (kind, event) = match part.kind {
                     PartKind::Text(_) => {
                         let event = with(place.clone(), "text", part.text.as_str().into());
-                        ("response.output_text.done", with(event, "logprobs", json!([])))
+                        ("response.output_text.done", with(event, "logprobs", Value::Array(Vec::new())))
                     }
                     PartKind::Refusal => {
                         let event = with(place.clone(), "refusal", part.text.as_str().into());
@@ -309,7 +314,7 @@ impl StreamEncoder {
             }
             Kind::Reasoning { text, .. } if !text.is_empty() => {
                 let place = with(place, "summary_index", 0.into());
-                let part = json!({"type": "summary_text", "text": text});
+                let part = object!({"type": "summary_text", "text": text.as_str()});
                 let done = with(place.clone(), "text", text.as_str().into());
                 self.write("response.reasoning_summary_text.done", done, out);
                 self.write("response.reasoning_summary_part.done", with(place, "part", part), out);
@@ -346,7 +351,7 @@ impl StreamEncoder {
 
     fn error(&mut self, kind: &str, message: &str, out: &mut BytesMut) {
         self.has_ended = true;
-        self.write("error", json!({"code": kind, "message": message, "param": null}), out);
+        self.write("error", object!({"code": kind, "message": message, "param": Value::Null}), out);
     }
 
     fn end(&mut self, out: &mut BytesMut, losses: &mut Losses) {
@@ -364,21 +369,18 @@ impl StreamEncoder {
     }
 
     fn write(&mut self, kind: &str, event: Value, out: &mut BytesMut) {
-        let mut members = Map::new();
-        members.insert("type".to_owned(), kind.into());
-        members.insert("sequence_number".to_owned(), self.events.into());
+        let numbered = [("type".into(), kind.into()), ("sequence_number".into(), self.events.into())];
         self.events += 1;
-        if let Value::Object(event) = event {
-            members.extend(event);
-        }
-        sse::encode(out, Some(kind), &encode(&members));
+        let event = if let Value::Object(event) = event { event } else { Map::new() };
+        let members: Map = numbered.into_iter().chain(event).collect();
+        sse::encode(out, Some(kind), &members.to_bytes());
     }
 }
 
 /// The object with one more member.
 fn with(mut object: Value, key: &str, value: Value) -> Value {
     if let Some(members) = object.as_object_mut() {
-        members.insert(key.to_owned(), value);
+        members.insert(key, value);
     }
     object
 }

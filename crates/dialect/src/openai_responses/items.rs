@@ -2,9 +2,9 @@
 //!
 //! Source: `openai.types.responses.Response` and `ResponseOutputItem`.
 
-use serde_json::{Map, Value, json};
 use tollgate_chat::{Effect, LossKind, Losses, StopReason};
 use tollgate_terms::Usage;
+use tollgate_wire::json::{Map, Text, Value};
 
 use super::usage::encode_usage;
 use crate::AnswerContext;
@@ -140,36 +140,27 @@ pub(super) fn message(id: &str, status: &str, content: Vec<Value>) -> Value {
 }
 
 /// A text.
-pub(super) fn text_part(text: &str, annotations: &[Value], logprobs: Vec<Value>) -> Value {
+pub(super) fn text_part(text: Text, annotations: Vec<Value>, logprobs: Vec<Value>) -> Value {
     object!({"type": "output_text", "text": text, "annotations": annotations, "logprobs": logprobs})
 }
 
 /// The model's own no.
-pub(super) fn refusal_part(text: &str) -> Value {
+pub(super) fn refusal_part(text: Text) -> Value {
     object!({"type": "refusal", "refusal": text})
 }
 
 /// A call of a function.
-pub(super) fn call(id: &str, status: &str, call_id: &str, name: &str, arguments: &str) -> Value {
-    json!({
-        "type": "function_call",
-        "id": id,
-        "status": status,
-        "call_id": call_id,
-        "name": name,
-        "arguments": arguments,
-    })
+pub(super) fn call(id: &str, status: &str, call_id: &str, name: &str, arguments: Text) -> Value {
+    object!({"type": "function_call", "id": id, "status": status, "call_id": call_id, "name": name, "arguments": arguments})
 }
 
 /// An annotation in this dialect's shape; nothing where it has none for it. A chat completion has the same in one more object.
 pub(super) fn annotation(told: Value) -> Option<Value> {
-    let kind = told.get("type")?.as_str()?.to_owned();
-    match (kind.as_str(), told.get("url_citation").and_then(Value::as_object)) {
+    let kind = told.get("type")?.as_text()?.clone();
+    match (kind.as_str().as_ref(), told.get("url_citation").and_then(Value::as_object)) {
         ("url_citation", Some(inner)) => {
-            let mut members = Map::new();
-            members.insert("type".to_owned(), kind.into());
-            members.extend(inner.clone());
-            Some(Value::Object(members))
+            let members = std::iter::once(("type".into(), kind.clone().into())).chain(inner.clone());
+            Some(Value::Object(members.collect()))
         }
         ("url_citation" | "file_citation" | "container_file_citation" | "file_path", _) => Some(told),
         _ => None,

@@ -8,11 +8,11 @@
 //! - Another provider's reasoning is told to a client of this dialect as an item whose `encrypted_content` is the signature, byte for
 //!   byte. Clients may leave out ids when they send it back, so nothing rests on them.
 
-use serde_json::{Value, json};
 use tollgate_chat::{BlockKind, Effect, LossKind, Losses};
+use tollgate_wire::json::{Text, Value};
 
 use crate::Invalid;
-use crate::fields::{Fields, Members, loss};
+use crate::fields::{Fields, Members, loss, object};
 
 /// What every id of a reasoning item begins with.
 const ID: &str = "rs_";
@@ -44,15 +44,18 @@ fn unseal(signature: &str) -> Option<(Option<&str>, &str)> {
 /// What an item of an answer is; nothing where it tells nothing.
 pub(super) fn decode_item(item: &Value, origin: &str, losses: &mut Losses) -> Option<BlockKind> {
     let told = |key: &str| item.get(key).and_then(Value::as_str).filter(|text| !text.is_empty());
-    if let Some(data) = told("encrypted_content").and_then(|content| content.strip_prefix(REDACTED)) {
-        return Some(BlockKind::RedactedThinking { data: data.to_owned() });
+    if let Some(data) =
+        told("encrypted_content").as_deref().and_then(|content| content.strip_prefix(REDACTED))
+    {
+        return Some(BlockKind::RedactedThinking { data: data.into() });
     }
     let (summary, content) = (texts(item.get("summary")), texts(item.get("content")));
     let is_open = summary.is_empty() && !content.is_empty();
     let encrypted = told("encrypted_content");
     let signature = (encrypted.is_some() || is_open)
-        .then(|| seal(told("id").unwrap_or_default(), encrypted.unwrap_or_default()));
-    let text = either(summary, content, origin, losses);
+        .then(|| seal(&told("id").unwrap_or_default(), &encrypted.unwrap_or_default()));
+    let text = Text::from(either(summary, content, origin, losses));
+    let signature = signature.map(Text::from);
     (!text.is_empty() || signature.is_some()).then_some(BlockKind::Thinking { text, signature })
 }
 
@@ -62,7 +65,7 @@ pub(super) fn decode_fields(item: &mut Fields, losses: &mut Losses) -> Result<Op
         (item.take("summary").unwrap_or_default(), item.take("content").unwrap_or_default());
     let signature = item.text("encrypted_content")?.filter(|content| !content.is_empty());
     if let Some(data) = signature.as_deref().and_then(|content| content.strip_prefix(REDACTED)) {
-        return Ok(Some(BlockKind::RedactedThinking { data: data.to_owned() }));
+        return Ok(Some(BlockKind::RedactedThinking { data: data.into() }));
     }
     // A server of this dialect signed it before, and nobody else can read that; or nobody did, and a text alone cannot be given back.
     if signature.as_deref().is_none_or(|content| content.starts_with(FERNET)) {
@@ -70,7 +73,7 @@ pub(super) fn decode_fields(item: &mut Fields, losses: &mut Losses) -> Result<Op
         return Ok(None);
     }
     let text = either(texts(Some(&summary)), texts(Some(&content)), &item.pointer, losses);
-    Ok(Some(BlockKind::Thinking { text, signature }))
+    Ok(Some(BlockKind::Thinking { text: text.into(), signature: signature.map(Text::from) }))
 }
 
 /// The summary, or the reasoning itself where there is none: what is signed is the text that was told first.
@@ -129,12 +132,15 @@ fn encode_item(
     encrypted: Option<&str>,
 ) -> Value {
     let summary: Vec<Value> =
-        summary.iter().map(|text| json!({"type": "summary_text", "text": text})).collect();
+        summary.iter().map(|text| object!({"type": "summary_text", "text": *text})).collect();
     let mut item = Members::default();
     item.set("type", Some("reasoning"));
     item.set("id", id);
     item.set("summary", Some(summary));
-    item.set("content", content.map(|text| json!([{"type": "reasoning_text", "text": text}])));
+    item.set(
+        "content",
+        content.map(|text| Value::Array(vec![object!({"type": "reasoning_text", "text": text})])),
+    );
     item.set("encrypted_content", encrypted);
     item.value()
 }

@@ -3,8 +3,8 @@
 //! Every part is told in pieces, and then again as a whole when it, its item and the response are done. Servers leave some of that out,
 //! so whatever a later event tells of a part that has not been told is taken from there.
 
-use serde_json::Value;
 use tollgate_chat::{BlockKind, BlockStart, Delta, Effect, Event, LossKind, Losses};
+use tollgate_wire::json::{Text, Value};
 
 use super::decode_answer::{Called, call_names, lose_phase, nameless, part_kind};
 use super::reasoning;
@@ -38,7 +38,7 @@ enum Place {
     /// A text or refusal of a message.
     Content(u64),
     /// All of an item of reasoning, whose last told paragraph is this one.
-    Reasoning(Option<(Text, u64)>),
+    Reasoning(Option<(ReasoningText, u64)>),
     Call,
     Foreign,
 }
@@ -58,7 +58,7 @@ impl Place {
 
 /// What the text of reasoning is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Text {
+pub(super) enum ReasoningText {
     /// A summary.
     Summary,
     /// The reasoning itself.
@@ -71,14 +71,14 @@ impl Parts {
         &mut self,
         (output, content): (u64, u64),
         start: BlockStart,
-        text: &str,
+        text: &Text,
         out: &mut Vec<Event>,
     ) -> Result<(), Unreadable> {
         if text.is_empty() {
             return Ok(());
         }
         let block = self.begun(output, Place::Content(content), start, out)?;
-        self.tell(block, Delta::Text(text.to_owned()), out);
+        self.tell(block, Delta::Text(text.clone()), out);
         Ok(())
     }
 
@@ -103,8 +103,8 @@ impl Parts {
     pub(super) fn reasoning(
         &mut self,
         output: u64,
-        (kind, paragraph): (Text, u64),
-        text: &str,
+        (kind, paragraph): (ReasoningText, u64),
+        text: &Text,
         out: &mut Vec<Event>,
         losses: &mut Losses,
     ) -> Result<(), Unreadable> {
@@ -125,27 +125,27 @@ impl Parts {
         }
         part.place = Place::Reasoning(Some((kind, paragraph)));
         let text = match before {
-            Some((_, before)) if before != paragraph => format!("{}{text}", reasoning::PARAGRAPH),
-            _ => text.to_owned(),
+            Some((_, before)) if before != paragraph => format!("{}{text}", reasoning::PARAGRAPH).into(),
+            _ => text.clone(),
         };
         self.tell(block, Delta::Text(text), out);
         Ok(())
     }
 
     /// More of the arguments of a call that has begun. Where it has not, its item tells all of them at its end.
-    pub(super) fn arguments(&mut self, output: u64, text: &str, out: &mut Vec<Event>) {
+    pub(super) fn arguments(&mut self, output: u64, text: &Text, out: &mut Vec<Event>) {
         if let Some(block) = self.find(output, Place::Call)
             && !text.is_empty()
         {
-            self.tell(block, Delta::Input(text.to_owned()), out);
+            self.tell(block, Delta::Input(text.clone()), out);
         }
     }
 
     /// All arguments of a call that has begun.
-    pub(super) fn arguments_done(&mut self, output: u64, text: &str, out: &mut Vec<Event>) {
+    pub(super) fn arguments_done(&mut self, output: u64, text: Option<&Text>, out: &mut Vec<Event>) {
         if let Some(block) = self.find(output, Place::Call) {
-            if !self.is_said(block) && !text.is_empty() {
-                self.tell(block, Delta::Input(text.to_owned()), out);
+            if let Some(text) = text.filter(|text| !text.is_empty() && !self.is_said(block)) {
+                self.tell(block, Delta::Input(text.clone()), out);
             }
             self.stop(block, out);
         }
@@ -158,7 +158,7 @@ impl Parts {
         item: &Value,
         out: &mut Vec<Event>,
     ) -> Result<(), Unreadable> {
-        match item.get("type").and_then(Value::as_str).unwrap_or_default() {
+        match item.get("type").and_then(Value::as_str).unwrap_or_default().as_ref() {
             // Their parts begin when something of them is told.
             "message" | "reasoning" => {}
             "function_call" => {
@@ -180,7 +180,7 @@ impl Parts {
         losses: &mut Losses,
     ) -> Result<(), Unreadable> {
         let origin = format!("/output/{output}");
-        match item.get("type").and_then(Value::as_str).unwrap_or_default() {
+        match item.get("type").and_then(Value::as_str).unwrap_or_default().as_ref() {
             "message" => {
                 lose_phase(&origin, item, losses);
                 let parts = item.get("content").and_then(Value::as_array).map(Vec::as_slice);
@@ -196,7 +196,7 @@ impl Parts {
                     losses.push_once(loss(pointer, LossKind::ToolOption, Effect::Meaning));
                 }
                 self.begun(output, Place::Call, BlockStart::ToolUse { id, name }, out)?;
-                let text = item.get("arguments").and_then(Value::as_str).unwrap_or_default();
+                let text = item.get("arguments").and_then(Value::as_text);
                 self.arguments_done(output, text, out);
             }
             name => self.foreign(output, name, out)?,

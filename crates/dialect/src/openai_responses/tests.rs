@@ -1,18 +1,20 @@
 //! Laws of the dialect: what is read and said again is the same, a stream folds to the whole answer, and reasoning comes back as it went.
 
+use bytes::Bytes;
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use tollgate_chat::{
     Answer, Block, BlockKind, BlockStart, Choice, Conversation, Delta, DocumentSource, Effort, Event,
     ImageSource, Losses, Metadata, ResponseFormat, Role, Sampling, StopReason, Thinking, Tool, ToolChoice,
     Turn,
 };
 use tollgate_terms::{Delivery, Dialect, ModelName, Operation, Usage};
+use tollgate_wire::json::{self, Map, Text};
 
 use super::*;
-use crate::fold::frames;
+use crate::fold::{frames, value};
 use crate::laws::{self, context};
 use crate::openai_chat::says_error;
 use crate::words::{DecodeStream, EncodeStream, words};
@@ -21,26 +23,36 @@ fn block(kind: BlockKind) -> Block {
     Block { origin: String::new(), cache: None, kind }
 }
 
-fn object() -> impl Strategy<Value = Value> {
-    vec(("[a-z]{1,6}", prop_oneof![any::<i32>().prop_map(Value::from), ".{0,8}".prop_map(Value::from)]), 0..3)
-        .prop_map(|members| Value::Object(members.into_iter().collect::<Map<_, _>>()))
+fn object() -> impl Strategy<Value = json::Value> {
+    vec(
+        (
+            "[a-z]{1,6}",
+            prop_oneof![any::<i32>().prop_map(json::Value::from), ".{0,8}".prop_map(json::Value::from)],
+        ),
+        0..3,
+    )
+    .prop_map(|members| json::Value::Object(members.into_iter().collect::<Map>()))
 }
 
 fn text() -> impl Strategy<Value = BlockKind> {
-    ".{1,20}".prop_map(|text| BlockKind::Text { text, citations: Vec::new() })
+    ".{1,20}".prop_map(|text| BlockKind::Text { text: text.into(), citations: Vec::new() })
 }
 
 fn media() -> impl Strategy<Value = BlockKind> {
     let image = ("[a-zA-Z0-9+/]{4,12}", option::of(Just("high".to_owned()))).prop_map(|(data, detail)| {
-        BlockKind::Image { source: ImageSource::Base64 { media_type: "image/png".to_owned(), data }, detail }
+        BlockKind::Image {
+            source: ImageSource::Base64 { media_type: "image/png".to_owned(), data: data.into() },
+            detail,
+        }
     });
     let url = "[a-z]{1,8}".prop_map(|name| {
         let source = ImageSource::Url(format!("https://example.com/{name}.png"));
         BlockKind::Image { source, detail: None }
     });
     let source = prop_oneof![
-        "[a-zA-Z0-9+/]{4,12}"
-            .prop_map(|data| { DocumentSource::Base64 { media_type: "application/pdf".to_owned(), data } }),
+        "[a-zA-Z0-9+/]{4,12}".prop_map(|data| {
+            DocumentSource::Base64 { media_type: "application/pdf".to_owned(), data: data.into() }
+        }),
         "[a-z]{1,8}".prop_map(|name| DocumentSource::Url(format!("https://example.com/{name}.pdf"))),
         "[a-z]{1,8}".prop_map(DocumentSource::File),
     ];
@@ -75,7 +87,7 @@ fn call() -> impl Strategy<Value = BlockKind> {
 }
 
 fn refusal() -> impl Strategy<Value = BlockKind> {
-    ".{1,20}".prop_map(|text| BlockKind::Refusal { text })
+    ".{1,20}".prop_map(|text| BlockKind::Refusal { text: text.into() })
 }
 
 prop_compose! {
@@ -111,10 +123,10 @@ prop_compose! {
         let pair = |(user, assistant)| {
             [Turn { role: Role::User, blocks: user }, Turn { role: Role::Assistant, blocks: assistant }]
         };
-        let tool = |(name, description, schema, strict)| Tool {
+        let tool = |(name, description, schema, strict): (String, Option<String>, json::Value, bool)| Tool {
             origin: String::new(),
             name,
-            description,
+            description: description.map(Text::from),
             schema: Some(schema),
             strict: Some(strict),
             cache: None,
@@ -133,7 +145,7 @@ prop_compose! {
             effort: effort.map(|word| Effort(word.to_owned())),
             verbosity,
             delivery: if streams { Delivery::Stream } else { Delivery::Whole },
-            metadata: Metadata { user, labels: Some(json!({"team": "a"})) },
+            metadata: Metadata { user, labels: Some(value(json!({"team": "a"}))) },
             service_tier: Some("auto".to_owned()),
             extensions: Vec::new(),
             cache_key: Some("k".to_owned()),
@@ -148,11 +160,11 @@ prop_compose! {
             1 => refusal(),
             1 => call(),
             1 => (".{1,12}", option::of("[a-z0-9]{4,8}"))
-                .prop_map(|(text, signature)| BlockKind::Thinking { text, signature }),
+                .prop_map(|(text, signature)| BlockKind::Thinking { text: text.into(), signature: signature.map(Text::from) }),
             1 => "[a-z0-9]{1,8}".prop_map(|signature| {
-                BlockKind::Thinking { text: String::new(), signature: Some(signature) }
+                BlockKind::Thinking { text: Text::default(), signature: Some(signature.into()) }
             }),
-            1 => "[a-z0-9]{1,8}".prop_map(|data| BlockKind::RedactedThinking { data }),
+            1 => "[a-z0-9]{1,8}".prop_map(|data| BlockKind::RedactedThinking { data: data.into() }),
         ], 0..6),
         stop in prop_oneof![
             Just(StopReason::EndOfTurn), Just(StopReason::OutputLimit), Just(StopReason::Refusal),
@@ -243,12 +255,12 @@ const EVENTS: [&str; 12] = [
 /// The content of the model's turn that comes back from a client of `client` to a backend of `backend`, which gave `answer`. `pick` is what
 /// the client makes of the answer: the members that tell the next request what was said.
 fn told_back(client: Dialect, backend: Dialect, answer: &Value, request: impl Fn(&Value) -> Value) -> Value {
-    let body = serde_json::to_vec(answer).expect("JSON");
+    let body = Bytes::from(answer.to_string());
     let said =
         crate::translate_answer(client, backend, Operation::Chat, &body, &context()).expect("an answer");
     assert_eq!(said.losses, []);
     let request = request(&serde_json::from_slice(&said.body).expect("JSON"));
-    let body = serde_json::to_vec(&request).expect("JSON");
+    let body = Bytes::from(request.to_string());
     let model = ModelName::parse("m").expect("a name");
     let asked = crate::translate_request(client, backend, Operation::Chat, &body, &model, Delivery::Whole)
         .expect("a request");
@@ -316,9 +328,8 @@ fn a_summary_of_several_parts_is_one_text() {
     let summary = json!([{"type": "summary_text", "text": "One."}, {"type": "summary_text", "text": "Two."}]);
     let item = json!({"type": "reasoning", "id": "rs_1", "summary": summary, "encrypted_content": "e"});
     let answer = json!({"id": "resp_1", "status": "completed", "output": [item]});
-    let read = decode_answer(answer.to_string().as_bytes(), &mut Losses::default()).expect("an answer");
-    let expected =
-        BlockKind::Thinking { text: "One.\n\nTwo.".to_owned(), signature: Some("rs_1:e".to_owned()) };
+    let read = decode_answer(&answer.to_string().into(), &mut Losses::default()).expect("an answer");
+    let expected = BlockKind::Thinking { text: "One.\n\nTwo.".into(), signature: Some("rs_1:e".into()) };
     assert_eq!(read.choices[0].blocks[0].kind, expected);
 }
 
@@ -327,10 +338,7 @@ fn an_answer_that_failed_is_none() {
     let words = &words(Dialect::OpenAiResponses).expect("words").backend;
     for status in ["failed", "in_progress", "cancelled", "queued"] {
         let body = json!({"id": "resp_1", "status": status, "output": [], "error": {"message": "no"}});
-        assert!(
-            (words.decode_answer)(body.to_string().as_bytes(), &mut Losses::default()).is_err(),
-            "{status}"
-        );
+        assert!((words.decode_answer)(&body.to_string().into(), &mut Losses::default()).is_err(), "{status}");
     }
 }
 
@@ -351,7 +359,7 @@ fn an_answer_too_long_to_be_said_twice_breaks_off() {
     let start = BlockStart::Text;
     encoder.event(Event::BlockStart { choice: 0, block: 0, start }, &mut stream, &mut Losses::default());
     for _ in 0..40 {
-        let delta = Delta::Text("a".repeat(1 << 20));
+        let delta = Delta::Text("a".repeat(1 << 20).into());
         encoder.event(Event::BlockDelta { choice: 0, block: 0, delta }, &mut stream, &mut Losses::default());
     }
     encoder.event(Event::End, &mut stream, &mut Losses::default());

@@ -3,13 +3,12 @@
 //! Its convention is the gateway's: `input_tokens` includes cached ones, `output_tokens` includes reasoning.
 //! Source: `openai.types.responses.ResponseUsage`. The wire object is in `observe.rs`, since images and audio share it.
 
-use serde::Deserialize;
-use serde_json::{Value, json};
 use tollgate_chat::Losses;
 use tollgate_terms::Usage;
+use tollgate_wire::json::Value;
 
 use super::observe::WireUsage;
-use crate::fields::lose_usage;
+use crate::fields::{lose_usage, object, typed};
 
 /// What the gateway's usage has room for.
 const KNOWN: [&str; 6] = [
@@ -24,7 +23,7 @@ const KNOWN: [&str; 6] = [
 /// Reads the object. What it tells beside the numbers above is recorded in `losses`.
 pub(super) fn decode_usage(usage: &Value, losses: &mut Losses) -> Option<Usage> {
     lose_usage(usage, &KNOWN, losses);
-    WireUsage::deserialize(usage).ok()?.usage()
+    typed::<WireUsage>(usage)?.usage()
 }
 
 /// The usage, as answers and the last event of a stream tell it.
@@ -37,14 +36,14 @@ pub(super) fn encode_usage(usage: &Usage) -> Value {
         reasoning_tokens,
         provider_total_tokens: _,
     } = *usage;
-    json!({
+    object!({
         "input_tokens": input_tokens,
-        "input_tokens_details": {
+        "input_tokens_details": object!({
             "cached_tokens": cached_input_tokens,
             "cache_write_tokens": cache_creation_input_tokens,
-        },
+        }),
         "output_tokens": output_tokens,
-        "output_tokens_details": {"reasoning_tokens": reasoning_tokens},
+        "output_tokens_details": object!({"reasoning_tokens": reasoning_tokens}),
         "total_tokens": usage.total_tokens(),
     })
 }

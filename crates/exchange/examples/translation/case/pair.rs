@@ -173,7 +173,7 @@ impl Pair {
         }
     }
 
-    fn translate_answer(&self, body: &[u8]) -> Result<Bytes, String> {
+    fn translate_answer(&self, body: &Bytes) -> Result<Bytes, String> {
         Observer::new(self.backend, Operation::Chat, Delivery::Whole).body(body);
         let context = self.context();
         let (client, backend) = (self.client, self.backend);

@@ -1,0 +1,236 @@
+//! From a JSON text to values, by the same walk that validates one.
+
+use bytes::Bytes;
+use serde_json::Number;
+
+use super::scanner::{DEPTH_MAX, Quoted, Scanner};
+use super::text::{Escapes, Text};
+use super::value::{Map, Value};
+use super::{Malformed, check_utf8, has_half_character};
+
+impl Value {
+    /// Reads a document. Long texts share its memory.
+    ///
+    /// # Errors
+    /// When it is not one well-formed JSON value, is nested too deep, or has a number or a character that does not exist.
+    pub fn read(text: &Bytes) -> Result<Self, Malformed> {
+        check_utf8(text)?;
+        let scanner = Scanner { text, at: 0, depth_max: DEPTH_MAX, containers: 0 };
+        let mut reader = Reader { text, scanner, items: Vec::new(), members: Vec::new() };
+        reader.scanner.skip_space();
+        let value = reader.value(0)?;
+        reader.scanner.skip_space();
+        match reader.scanner.peek() {
+            None => Ok(value),
+            Some(_) => Err(Malformed::TrailingData { at: reader.scanner.at }),
+        }
+    }
+}
+
+struct Reader<'a> {
+    text: &'a Bytes,
+    scanner: Scanner<'a>,
+    /// Items and members of what is open, the outermost first: so that each list is made once, as long as it is.
+    items: Vec<Value>,
+    members: Vec<(Text, Value)>,
+}
+
+impl Reader<'_> {
+    fn value(&mut self, depth: usize) -> Result<Value, Malformed> {
+        let scanner = &mut self.scanner;
+        Ok(match scanner.peek() {
+            Some(b'"') => Value::String(self.string()?),
+            Some(b'{') => Value::Object(self.object(depth + 1)?),
+            Some(b'[') => Value::Array(self.array(depth + 1)?),
+            Some(b'-' | b'0'..=b'9') => Value::Number(self.number()?),
+            Some(b't') => {
+                scanner.literal(b"true")?;
+                Value::Bool(true)
+            }
+            Some(b'f') => {
+                scanner.literal(b"false")?;
+                Value::Bool(false)
+            }
+            Some(b'n') => {
+                scanner.literal(b"null")?;
+                Value::Null
+            }
+            _ => return scanner.expected("a JSON value"),
+        })
+    }
+
+    fn object(&mut self, depth: usize) -> Result<Map, Malformed> {
+        self.open(depth)?;
+        let start = self.members.len();
+        while self.goes_on(b'}', self.members.len() > start)? {
+            if self.scanner.peek() != Some(b'"') {
+                return self.scanner.expected("a key");
+            }
+            let key = self.string()?;
+            self.scanner.colon()?;
+            let value = self.value(depth)?;
+            self.members.push((key, value));
+        }
+        Ok(Map::from(self.members.split_off(start)))
+    }
+
+    fn array(&mut self, depth: usize) -> Result<Vec<Value>, Malformed> {
+        self.open(depth)?;
+        let start = self.items.len();
+        while self.goes_on(b']', self.items.len() > start)? {
+            let value = self.value(depth)?;
+            self.items.push(value);
+        }
+        Ok(self.items.split_off(start))
+    }
+
+    /// Walks over the bracket that opens the container at `depth`.
+    fn open(&mut self, depth: usize) -> Result<(), Malformed> {
+        if depth >= self.scanner.depth_max {
+            return Err(Malformed::TooDeep { at: self.scanner.at });
+        }
+        self.scanner.at += 1;
+        Ok(())
+    }
+
+    /// Walks to the next entry of a container, over the comma where it is not the first; or over its end.
+    fn goes_on(&mut self, close: u8, has_entries: bool) -> Result<bool, Malformed> {
+        self.scanner.skip_space();
+        match self.scanner.peek() {
+            Some(byte) if byte == close => {
+                self.scanner.at += 1;
+                Ok(false)
+            }
+            Some(b',') if has_entries => {
+                self.scanner.at += 1;
+                self.scanner.skip_space();
+                Ok(true)
+            }
+            Some(_) if !has_entries => Ok(true),
+            _ => self.scanner.expected(if close == b'}' { "',' or '}'" } else { "',' or ']'" }),
+        }
+    }
+
+    fn string(&mut self) -> Result<Text, Malformed> {
+        let Quoted { range, escapes } = self.scanner.string()?;
+        let between = self.text.get(range.clone()).unwrap_or_default();
+        if escapes == Escapes::Other && has_half_character(between) {
+            return Err(Malformed::Syntax { expected: "both halves of a character", at: range.start });
+        }
+        Ok(Text::of_string(between, escapes, || self.text.slice(range)))
+    }
+
+    fn number(&mut self) -> Result<Number, Malformed> {
+        let start = self.scanner.at;
+        self.scanner.number()?;
+        let digits = self.text.get(start..self.scanner.at).unwrap_or_default();
+        serde_json::from_slice(digits)
+            .map_err(|_| Malformed::Syntax { expected: "a number of 64 bits", at: start })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn read(text: &str) -> Result<Value, Malformed> {
+        Value::read(&Bytes::copy_from_slice(text.as_bytes()))
+    }
+
+    /// Reads and writes `text` as `serde_json` does.
+    fn check(text: &str) {
+        let expected = serde_json::from_str::<serde_json::Value>(text).ok();
+        let value = read(text).ok();
+        let written = value.as_ref().map(Value::to_string);
+        assert_eq!(written, expected.as_ref().map(serde_json::Value::to_string), "{text}");
+        // The same values, however they come.
+        assert_eq!(value, serde_json::from_str(text).ok(), "{text}");
+        assert_eq!(value.map(|value| serde_json::to_string(&value).ok()), written.map(Some), "{text}");
+    }
+
+    #[test]
+    fn reads_and_writes_what_others_do() {
+        let long = "x".repeat(40);
+        for text in [
+            "0",
+            "-0",
+            "-1",
+            "18446744073709551615",
+            "18446744073709551616",
+            "1e2",
+            "0.1",
+            "1e400",
+            "01",
+            "1.",
+            "-",
+            "true",
+            "nul",
+            "null",
+            "",
+            " ",
+            "[",
+            "[]",
+            "[ ]",
+            "[1 ,2]",
+            "[1,]",
+            "[,1]",
+            "[1 2]",
+            "{}",
+            "{ }",
+            "{\"a\":1,}",
+            "{\"a\" 1}",
+            "{a:1}",
+            "{\"a\":{\"b\":[{}]}} ",
+            "{} x",
+            "\"\\\"\\\\\\/\\b\\f\\n\\r\\t\\u0001\\u001F\\u00e9\\ud83d\\ude00\"",
+            "\"\\ud83d\"",
+            "\"\\ude00\"",
+            "\"\\ufffd\\uFFFD\"",
+            "\"\\ud83dx\"",
+            "\"\\x\"",
+            "\"\u{1}\"",
+            "\"\u{7f}\u{e9}\"",
+            "{\"a\":1,\"b\":2,\"a\":3}",
+            "{\"\\u0061\":1,\"a\":2}",
+        ] {
+            check(text);
+            // A long text is shared.
+            check(&text.replacen('"', &format!("\"{long}"), 1));
+        }
+        check(&format!(
+            "{{{}}}",
+            (0..100).map(|key| format!("\"{}\":{key}", key % 60)).collect::<Vec<_>>().join(",")
+        ));
+        for depth in [126, 127, 128, 5000] {
+            check(&format!("{}{}", "[".repeat(depth), "]".repeat(depth)));
+        }
+    }
+
+    #[test]
+    fn a_text_is_the_same_however_it_is_written() {
+        let long = "x".repeat(40);
+        let plain = Value::from(format!("{long}\n/"));
+        for written in [format!("\"{long}\\n/\""), format!("\"{long}\\n\\/\""), format!("\"{long}\\u000a/\"")]
+        {
+            let value = read(&written).expect("a string");
+            assert_eq!(value, plain);
+            assert_eq!(plain, value);
+            assert_eq!(value.to_string(), format!("\"{long}\\n/\""));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_as_others_do(text in r#"[{}\[\]":,\\/nu019aedx. -]{0,60}"#) {
+            check(&text);
+        }
+
+        #[test]
+        fn any_string_comes_back(text in any::<String>()) {
+            let value = Value::from(text.clone());
+            prop_assert_eq!(value.to_string(), serde_json::Value::from(text).to_string());
+        }
+    }
+}

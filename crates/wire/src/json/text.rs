@@ -1,0 +1,262 @@
+//! A text in a JSON document. A long one is not copied: it shares the memory of the document, and is kept as it was written there,
+//! so that it can be written again without being read.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use bytes::Bytes;
+
+use super::scanner::plain_run;
+use super::unescape;
+use super::value::{Map, Value};
+
+/// A text. Two that read the same are equal, however they were written.
+#[derive(Clone)]
+pub struct Text(Repr);
+
+// Invariant: the bytes are UTF-8.
+#[derive(Clone)]
+enum Repr {
+    /// As it reads.
+    Short {
+        length: u8,
+        bytes: [u8; SHORT_BYTES_MAX],
+    },
+    Long {
+        form: Form,
+        bytes: Bytes,
+    },
+}
+
+/// Longest text that is copied instead of shared: keys, types, roles, most ids.
+const SHORT_BYTES_MAX: usize = 30;
+
+/// How the bytes of a long text tell it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// As it reads.
+    Read,
+    /// As it reads, and just so it is written: nothing in it is escaped.
+    Same,
+    /// As it stands between quotes, with the escapes that we would write too.
+    Escaped,
+}
+
+/// The escapes in a string of a document.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Escapes {
+    /// None.
+    None,
+    /// Only those that we write too.
+    Usual,
+    /// Others too.
+    Other,
+}
+
+impl Text {
+    /// The text of a string of a document: what stands between its quotes, with such escapes in it.
+    pub(super) fn of_string(between: &[u8], escapes: Escapes, share: impl FnOnce() -> Bytes) -> Self {
+        match (escapes, Self::short(between)) {
+            (Escapes::None, Some(short)) => short,
+            (Escapes::None, None) => Self(Repr::Long { form: Form::Same, bytes: share() }),
+            (Escapes::Usual, None) => Self(Repr::Long { form: Form::Escaped, bytes: share() }),
+            (Escapes::Usual, Some(_)) | (Escapes::Other, _) => Self::from(unescape(between)),
+        }
+    }
+
+    fn short(text: &[u8]) -> Option<Self> {
+        let mut bytes = [0; SHORT_BYTES_MAX];
+        bytes.get_mut(..text.len())?.copy_from_slice(text);
+        Some(Self(Repr::Short { length: u8::try_from(text.len()).ok()?, bytes }))
+    }
+
+    /// The document of a value, as a text.
+    pub fn of_document(value: &Value) -> Self {
+        Self(Repr::Long { form: Form::Read, bytes: value.to_bytes() })
+    }
+
+    /// Whether there is nothing in it.
+    pub fn is_empty(&self) -> bool {
+        self.bytes().is_empty()
+    }
+
+    /// Whether there is nothing to see in it.
+    pub fn is_blank(&self) -> bool {
+        // Nearly every text shows it with its first byte.
+        let shows = self.bytes().first().is_some_and(|byte| byte.is_ascii_alphanumeric());
+        !shows && self.as_str().trim().is_empty()
+    }
+
+    /// The document that the text is, if it is one of an object.
+    pub fn read_object(&self) -> Option<Map> {
+        if !self.begins_as_object() {
+            return None;
+        }
+        let document = match &self.0 {
+            Repr::Long { form: Form::Read | Form::Same, bytes } => bytes.clone(),
+            Repr::Short { .. } | Repr::Long { form: Form::Escaped, .. } => {
+                Bytes::from(self.as_str().into_owned())
+            }
+        };
+        match Value::read(&document) {
+            Ok(Value::Object(members)) => Some(members),
+            _ => None,
+        }
+    }
+
+    /// Whether its first byte is a brace, after such spaces as may stand before one.
+    fn begins_as_object(&self) -> bool {
+        let mut rest = self.bytes();
+        loop {
+            rest = match rest {
+                [b' ' | b'\n' | b'\r' | b'\t', behind @ ..] | [b'\\', b'n' | b'r' | b't', behind @ ..] => {
+                    behind
+                }
+                _ => return rest.first() == Some(&b'{'),
+            };
+        }
+    }
+
+    /// The text as it reads. Costs a copy where something in it is escaped.
+    pub fn as_str(&self) -> Cow<'_, str> {
+        match &self.0 {
+            Repr::Long { form: Form::Escaped, bytes } => Cow::Owned(unescape(bytes)),
+            Repr::Short { .. } | Repr::Long { form: Form::Read | Form::Same, .. } => {
+                Cow::Borrowed(std::str::from_utf8(self.bytes()).unwrap_or_default())
+            }
+        }
+    }
+
+    /// The same, to keep.
+    pub fn into_string(self) -> String {
+        self.as_str().into_owned()
+    }
+
+    /// Several texts as one. A single one is not copied.
+    pub fn join(mut texts: Vec<Self>, between: &str) -> Self {
+        match texts.as_slice() {
+            [] | [_] => texts.pop().unwrap_or_default(),
+            several => several.iter().map(Self::as_str).collect::<Vec<_>>().join(between).into(),
+        }
+    }
+
+    /// Appends the text as a JSON string.
+    pub(super) fn write(&self, out: &mut Vec<u8>) {
+        out.push(b'"');
+        match &self.0 {
+            Repr::Long { form: Form::Escaped | Form::Same, bytes } => out.extend_from_slice(bytes),
+            Repr::Short { .. } | Repr::Long { form: Form::Read, .. } => escape(self.bytes(), out),
+        }
+        out.push(b'"');
+    }
+
+    /// How many bytes it takes, as it reads or as it is written.
+    pub fn len(&self) -> usize {
+        self.bytes().len()
+    }
+
+    /// About how many bytes it is written in.
+    pub(super) fn written_bytes(&self) -> usize {
+        self.bytes().len() + 2
+    }
+
+    /// The bytes of the text as it reads.
+    fn read(&self) -> Cow<'_, [u8]> {
+        match &self.0 {
+            Repr::Long { form: Form::Escaped, bytes } => Cow::Owned(unescape(bytes).into_bytes()),
+            Repr::Short { .. } | Repr::Long { form: Form::Read | Form::Same, .. } => {
+                Cow::Borrowed(self.bytes())
+            }
+        }
+    }
+
+    fn bytes(&self) -> &[u8] {
+        match &self.0 {
+            Repr::Short { length, bytes } => bytes.get(..usize::from(*length)).unwrap_or_default(),
+            Repr::Long { bytes, .. } => bytes,
+        }
+    }
+}
+
+/// Appends a text as it stands between quotes. What is escaped, and how, is what `serde_json` does.
+fn escape(text: &[u8], out: &mut Vec<u8>) {
+    let mut rest = text;
+    loop {
+        let (plain, behind) = rest.split_at(plain_run(rest));
+        out.extend_from_slice(plain);
+        let Some((&byte, behind)) = behind.split_first() else { return };
+        match byte {
+            b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
+            0x08 => out.extend_from_slice(b"\\b"),
+            0x0c => out.extend_from_slice(b"\\f"),
+            b'\n' => out.extend_from_slice(b"\\n"),
+            b'\r' => out.extend_from_slice(b"\\r"),
+            b'\t' => out.extend_from_slice(b"\\t"),
+            control => out.extend_from_slice(format!("\\u{control:04x}").as_bytes()),
+        }
+        rest = behind;
+    }
+}
+
+impl From<&str> for Text {
+    fn from(text: &str) -> Self {
+        let shared = || Self(Repr::Long { form: Form::Read, bytes: Bytes::copy_from_slice(text.as_bytes()) });
+        Self::short(text.as_bytes()).unwrap_or_else(shared)
+    }
+}
+
+impl From<String> for Text {
+    fn from(text: String) -> Self {
+        match Self::short(text.as_bytes()) {
+            Some(short) => short,
+            None => Self(Repr::Long { form: Form::Read, bytes: Bytes::from(text) }),
+        }
+    }
+}
+
+impl From<Cow<'_, str>> for Text {
+    fn from(text: Cow<'_, str>) -> Self {
+        match text {
+            Cow::Borrowed(text) => Self::from(text),
+            Cow::Owned(text) => Self::from(text),
+        }
+    }
+}
+
+impl Default for Text {
+    fn default() -> Self {
+        Self::from("")
+    }
+}
+
+impl PartialEq for Text {
+    fn eq(&self, other: &Self) -> bool {
+        self.read() == other.read()
+    }
+}
+
+impl Eq for Text {}
+
+impl PartialEq<str> for Text {
+    fn eq(&self, other: &str) -> bool {
+        *self.read() == *other.as_bytes()
+    }
+}
+
+impl PartialEq<&str> for Text {
+    fn eq(&self, other: &&str) -> bool {
+        self == *other
+    }
+}
+
+impl fmt::Display for Text {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.as_str())
+    }
+}
+
+impl fmt::Debug for Text {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.as_str(), formatter)
+    }
+}

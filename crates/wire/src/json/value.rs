@@ -1,0 +1,405 @@
+//! A JSON document as values: read in one pass, and written again. Texts that stand long in it are shared and not copied.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::fmt;
+
+use bytes::Bytes;
+use serde::Serialize;
+pub use serde_json::Number;
+
+use super::text::Text;
+
+/// A value.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub enum Value {
+    /// `null`.
+    #[default]
+    Null,
+    /// `true` or `false`.
+    Bool(bool),
+    /// A number.
+    Number(Number),
+    /// A string.
+    String(Text),
+    /// An array.
+    Array(Vec<Value>),
+    /// An object.
+    Object(Map),
+}
+
+/// The members of an object, in the order of the document.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Map {
+    // Invariant: no two keys read the same.
+    members: Vec<(Text, Value)>,
+}
+
+/// Up to this many members, comparing each with each is cheaper than hashing.
+const COMPARED_MAX: usize = 24;
+
+impl Value {
+    /// The member `key` of an object.
+    pub fn get(&self, key: &str) -> Option<&Self> {
+        self.as_object()?.get(key)
+    }
+
+    /// The same, to change.
+    pub fn get_mut(&mut self, key: &str) -> Option<&mut Self> {
+        self.as_object_mut()?.get_mut(key)
+    }
+
+    /// Whether it is null.
+    pub fn is_null(&self) -> bool {
+        *self == Self::Null
+    }
+
+    /// Whether it is an object.
+    pub fn is_object(&self) -> bool {
+        matches!(self, Self::Object(_))
+    }
+
+    /// Whether it is a number.
+    pub fn is_number(&self) -> bool {
+        matches!(self, Self::Number(_))
+    }
+
+    /// Whether it is a string.
+    pub fn is_string(&self) -> bool {
+        matches!(self, Self::String(_))
+    }
+
+    /// The text of a string.
+    pub fn as_text(&self) -> Option<&Text> {
+        match self {
+            Self::String(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The text of a string as it reads.
+    pub fn as_str(&self) -> Option<Cow<'_, str>> {
+        self.as_text().map(Text::as_str)
+    }
+
+    /// A number of at least 0.
+    pub fn as_u64(&self) -> Option<u64> {
+        self.as_number()?.as_u64()
+    }
+
+    /// A whole number.
+    pub fn as_i64(&self) -> Option<i64> {
+        self.as_number()?.as_i64()
+    }
+
+    /// Any number.
+    pub fn as_f64(&self) -> Option<f64> {
+        self.as_number()?.as_f64()
+    }
+
+    fn as_number(&self) -> Option<&Number> {
+        match self {
+            Self::Number(number) => Some(number),
+            _ => None,
+        }
+    }
+
+    /// The items of an array.
+    pub fn as_array(&self) -> Option<&Vec<Self>> {
+        match self {
+            Self::Array(items) => Some(items),
+            _ => None,
+        }
+    }
+
+    /// The same, to change.
+    pub fn as_array_mut(&mut self) -> Option<&mut Vec<Self>> {
+        match self {
+            Self::Array(items) => Some(items),
+            _ => None,
+        }
+    }
+
+    /// The members of an object.
+    pub fn as_object(&self) -> Option<&Map> {
+        match self {
+            Self::Object(members) => Some(members),
+            _ => None,
+        }
+    }
+
+    /// The same, to change.
+    pub fn as_object_mut(&mut self) -> Option<&mut Map> {
+        match self {
+            Self::Object(members) => Some(members),
+            _ => None,
+        }
+    }
+
+    /// Takes the value out, and leaves null.
+    pub fn take(&mut self) -> Self {
+        std::mem::take(self)
+    }
+
+    /// The value as a JSON text without spaces.
+    pub fn to_bytes(&self) -> Bytes {
+        let mut out = Vec::with_capacity(self.written_bytes());
+        self.write(&mut out);
+        Bytes::from(out)
+    }
+
+    fn write(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Null => out.extend_from_slice(b"null"),
+            Self::Bool(true) => out.extend_from_slice(b"true"),
+            Self::Bool(false) => out.extend_from_slice(b"false"),
+            Self::Number(number) => {
+                // Nothing refuses to be written to memory.
+                let _ = number.serialize(&mut serde_json::Serializer::new(out));
+            }
+            Self::String(text) => text.write(out),
+            Self::Array(items) => {
+                out.push(b'[');
+                for (index, item) in items.iter().enumerate() {
+                    if index > 0 {
+                        out.push(b',');
+                    }
+                    item.write(out);
+                }
+                out.push(b']');
+            }
+            Self::Object(members) => members.write(out),
+        }
+    }
+
+    /// About how many bytes it is written in: less only where much of a text of ours has to be escaped.
+    fn written_bytes(&self) -> usize {
+        match self {
+            Self::Null | Self::Bool(_) => 5,
+            Self::Number(_) => 20,
+            Self::String(text) => text.written_bytes(),
+            Self::Array(items) => 2 + items.iter().map(|item| item.written_bytes() + 1).sum::<usize>(),
+            Self::Object(members) => members.written_bytes(),
+        }
+    }
+}
+
+impl Map {
+    /// No members.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// No members yet, but room for so many.
+    pub fn with_capacity(members: usize) -> Self {
+        Self { members: Vec::with_capacity(members) }
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.members.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.members.is_empty()
+    }
+
+    /// The value of `key`.
+    pub fn get(&self, key: &str) -> Option<&Value> {
+        self.members.iter().find(|(own, _)| own == key).map(|(_, value)| value)
+    }
+
+    /// The same, to change.
+    pub fn get_mut(&mut self, key: &str) -> Option<&mut Value> {
+        self.members.iter_mut().find(|(own, _)| own == key).map(|(_, value)| value)
+    }
+
+    /// Whether `key` is there.
+    pub fn contains_key(&self, key: &str) -> bool {
+        self.get(key).is_some()
+    }
+
+    /// Gives `key` this value: where it stands, or at the end. Looks at all keys; to put many together, collect them.
+    pub fn insert(&mut self, key: impl Into<Text>, value: Value) {
+        let key = key.into();
+        match self.members.iter_mut().find(|(own, _)| *own == key) {
+            Some((_, own)) => *own = value,
+            None => self.members.push((key, value)),
+        }
+    }
+
+    /// Takes `key` out. The others keep their order.
+    pub fn remove(&mut self, key: &str) -> Option<Value> {
+        self.remove_entry(key).map(|(_, value)| value)
+    }
+
+    /// The same, with the key.
+    pub fn remove_entry(&mut self, key: &str) -> Option<(Text, Value)> {
+        let at = self.members.iter().position(|(own, _)| own == key)?;
+        Some(self.members.remove(at))
+    }
+
+    /// The keys, in order.
+    pub fn keys(&self) -> impl Iterator<Item = &Text> {
+        self.members.iter().map(|(key, _)| key)
+    }
+
+    /// The members, in order.
+    pub fn iter(&self) -> impl Iterator<Item = (&Text, &Value)> {
+        self.members.iter().map(|(key, value)| (key, value))
+    }
+
+    /// The object as a JSON text without spaces.
+    pub fn to_bytes(&self) -> Bytes {
+        let mut out = Vec::with_capacity(self.written_bytes());
+        self.write(&mut out);
+        Bytes::from(out)
+    }
+
+    fn write(&self, out: &mut Vec<u8>) {
+        out.push(b'{');
+        for (index, (key, value)) in self.members.iter().enumerate() {
+            if index > 0 {
+                out.push(b',');
+            }
+            key.write(out);
+            out.push(b':');
+            value.write(out);
+        }
+        out.push(b'}');
+    }
+
+    fn written_bytes(&self) -> usize {
+        let members = self.members.iter();
+        2 + members.map(|(key, value)| key.written_bytes() + value.written_bytes() + 2).sum::<usize>()
+    }
+}
+
+/// Of several values of one key the last one counts, where the first one stood.
+impl<K: Into<Text>> FromIterator<(K, Value)> for Map {
+    fn from_iter<I: IntoIterator<Item = (K, Value)>>(members: I) -> Self {
+        Self::from(members.into_iter().map(|(key, value)| (key.into(), value)).collect::<Vec<_>>())
+    }
+}
+
+/// Of several values of one key the last one counts, where the first one stood.
+impl From<Vec<(Text, Value)>> for Map {
+    fn from(members: Vec<(Text, Value)>) -> Self {
+        if has_duplicates(&members) { Self { members: merged(members) } } else { Self { members } }
+    }
+}
+
+fn has_duplicates(members: &[(Text, Value)]) -> bool {
+    members.len() > COMPARED_MAX
+        || (1..members.len()).any(|at| {
+            let (before, behind) = members.split_at(at);
+            behind.first().is_some_and(|(key, _)| before.iter().any(|(own, _)| own == key))
+        })
+}
+
+fn merged(members: Vec<(Text, Value)>) -> Vec<(Text, Value)> {
+    let mut places = HashMap::with_capacity(members.len());
+    let mut kept: Vec<(Text, Value)> = Vec::with_capacity(members.len());
+    for (key, value) in members {
+        let place = *places.entry(key.as_str().into_owned()).or_insert(kept.len());
+        match kept.get_mut(place) {
+            Some((_, own)) => *own = value,
+            None => kept.push((key, value)),
+        }
+    }
+    kept
+}
+
+impl IntoIterator for Map {
+    type Item = (Text, Value);
+    type IntoIter = std::vec::IntoIter<(Text, Value)>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.members.into_iter()
+    }
+}
+
+impl fmt::Display for Value {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&String::from_utf8_lossy(&self.to_bytes()))
+    }
+}
+
+impl PartialEq<str> for Value {
+    fn eq(&self, other: &str) -> bool {
+        self.as_text().is_some_and(|text| text == other)
+    }
+}
+
+impl PartialEq<&str> for Value {
+    fn eq(&self, other: &&str) -> bool {
+        *self == **other
+    }
+}
+
+impl From<bool> for Value {
+    fn from(truth: bool) -> Self {
+        Self::Bool(truth)
+    }
+}
+
+macro_rules! from_whole_numbers {
+    ($($kind:ty),+) => {$(
+        impl From<$kind> for Value {
+            fn from(number: $kind) -> Self {
+                Self::Number(number.into())
+            }
+        }
+    )+};
+}
+from_whole_numbers!(u8, u64, usize, i32, i64);
+
+/// What JSON has no number for is null.
+impl From<f64> for Value {
+    fn from(number: f64) -> Self {
+        Number::from_f64(number).map_or(Self::Null, Self::Number)
+    }
+}
+
+impl From<Text> for Value {
+    fn from(text: Text) -> Self {
+        Self::String(text)
+    }
+}
+
+impl From<&str> for Value {
+    fn from(text: &str) -> Self {
+        Self::String(text.into())
+    }
+}
+
+impl From<String> for Value {
+    fn from(text: String) -> Self {
+        Self::String(text.into())
+    }
+}
+
+impl From<Cow<'_, str>> for Value {
+    fn from(text: Cow<'_, str>) -> Self {
+        Self::String(text.into())
+    }
+}
+
+impl From<Map> for Value {
+    fn from(members: Map) -> Self {
+        Self::Object(members)
+    }
+}
+
+impl<T: Into<Value>> From<Vec<T>> for Value {
+    fn from(items: Vec<T>) -> Self {
+        Self::Array(items.into_iter().map(Into::into).collect())
+    }
+}
+
+impl<T: Into<Value>> From<Option<T>> for Value {
+    fn from(value: Option<T>) -> Self {
+        value.map_or(Self::Null, Into::into)
+    }
+}
