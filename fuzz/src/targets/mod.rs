@@ -5,6 +5,7 @@ mod event_stream;
 mod http1;
 mod json;
 mod manifest;
+mod processor;
 mod sse;
 mod wire;
 
@@ -33,6 +34,7 @@ pub(crate) const TARGETS: &[Target] = &[
     Target { name: "reframe", run: dialect::reframe },
     Target { name: "error", run: dialect::error },
     Target { name: "manifest", run: manifest::parse },
+    Target { name: "processor", run: processor::asked },
 ];
 
 /// A law.
