@@ -22,6 +22,9 @@ const PATH: &str = "/envoy.service.ext_proc.v3.ExternalProcessor/Process";
 /// When answers that are ready are sent before further ones.
 const TOGETHER_BYTES_MAX: usize = 32 << 10;
 
+/// For how many bytes there is room because a message says that it has them. For more there is when they come.
+const TRUSTED_BYTES: usize = 1 << 20;
+
 /// Who answers.
 pub trait Processor: Clone + Send + 'static {
     /// The answers of one call. When they end, the call does.
@@ -152,7 +155,7 @@ impl<B: HttpBody<Data = Bytes> + Unpin> Messages<B> {
     /// Holds what is there until so many bytes are.
     fn hold(&mut self, bytes: usize) {
         if !self.chunk.is_empty() {
-            self.partial.reserve(bytes);
+            self.partial.reserve(bytes.min(TRUSTED_BYTES));
             self.partial.extend_from_slice(&std::mem::take(&mut self.chunk));
         }
     }
