@@ -166,10 +166,12 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        let Some(open) = &self.open else { return };
         let (fault, status) = self.abandoned();
-        if open.status == CLIENT_CLOSED_REQUEST {
-            self.set_status(status);
+        let Some(open) = &mut self.open else { return };
+        if open.status == CLIENT_CLOSED_REQUEST && status != CLIENT_CLOSED_REQUEST {
+            // The last words, which are said in its place.
+            open.status = status;
+            open.body_bytes = open.exchange.fail(&fault).body.len() as u64;
         }
         let outcome = self.end_attempt(Ending::Broken(fault.clone())).unwrap_or(Outcome::of(&fault));
         self.settle(outcome, (outcome != Outcome::Complete).then_some(fault.label()));

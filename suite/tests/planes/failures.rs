@@ -636,8 +636,8 @@ fn f22_a_request_that_still_waits_when_the_grace_is_over_is_answered() {
         assert_eq!(json(&response)["error"]["message"], "the gateway is shutting down", "{response}");
         let log = tested.log_lines(1);
         assert_eq!(
-            (&log[0]["response_code"], &log[0]["tollgate.fault"]),
-            (&503.into(), &"draining".into()),
+            (&log[0]["response_code"], &log[0]["bytes_sent"], &log[0]["tollgate.fault"]),
+            (&503.into(), &body(&response).len().into(), &"draining".into()),
             "{log:?}"
         );
     }
