@@ -38,10 +38,11 @@ impl Tally {
     }
 }
 
-/// `===== 1 failed, 2 passed in 3.4s =====`, in colour or not, with `=` or not.
+/// `===== 1 failed, 2 passed in 3.4s =====`, in colour or not, with `=` or not; longer than a minute it ends with `(0:01:37)`.
 fn is_closing_of_pytest(line: &str) -> bool {
     let line = line.trim_matches(['=', ' ']);
-    let words: Vec<_> = line.split_whitespace().collect();
+    let in_minutes = |word: &&str| word.starts_with('(') && word.ends_with(')');
+    let words: Vec<_> = line.split_whitespace().filter(|word| !in_minutes(word)).collect();
     matches!(words.as_slice(), [count, .., "in", time] if count.parse::<u64>().is_ok() && time.ends_with('s'))
 }
 
@@ -82,6 +83,7 @@ mod tests {
         assert_eq!(counted("test result: ok. 12 passed; 1 failed; 0 ignored; finished in 0.03s"), (12, 1));
         assert_eq!(counted("==== 1 failed, 2 passed, 3 errors in 3.41s ===="), (2, 4));
         assert_eq!(counted("30 passed in 2.51s"), (30, 0));
+        assert_eq!(counted("841 passed in 97.76s (0:01:37)"), (841, 0));
         assert_eq!(counted("ℹ tests 4\nℹ pass 3\nℹ fail 1\nℹ cancelled 0"), (3, 1));
     }
 
