@@ -73,6 +73,16 @@ impl Reframer {
         }
     }
 
+    /// What stands ahead of events as the backend has written them, if one begins there; nothing otherwise.
+    pub fn ahead(&self) -> &[u8] {
+        self.events.ahead()
+    }
+
+    /// Takes the first `count` bytes of what stands ahead, which are whole events.
+    pub fn skip(&mut self, count: usize) -> Bytes {
+        self.events.skip(count)
+    }
+
     /// The next piece, if one is there.
     ///
     /// # Errors

@@ -20,6 +20,24 @@ pub(crate) struct Mould {
 }
 
 impl Mould {
+    /// The length of the event that `stream` begins with and of the text in it, if it is the event of the mould with another
+    /// text in it.
+    pub(crate) fn fit_first(&mut self, stream: &[u8]) -> Option<(usize, usize)> {
+        let behind = self.event.get(self.text.end..)?;
+        // Behind a CR it is not known yet whether an LF belongs to the event.
+        if !behind.ends_with(b"\n") {
+            return None;
+        }
+        let rest = stream.strip_prefix(self.event.get(..self.text.start)?)?;
+        let near = rest.get(..EVENT_BYTES_MAX).unwrap_or(rest);
+        let text = near.get(..memchr::memchr3(b'"', b'\n', b'\r', near)?)?;
+        if text.ends_with(b"\\") || !rest.get(text.len()..)?.starts_with(behind) {
+            return None;
+        }
+        self.misses = 0;
+        Some((self.text.start + text.len() + behind.len(), text.len()))
+    }
+
     /// The length of the text in `event`, if it is the event of the mould with another text in it.
     pub(crate) fn fit(&mut self, event: &[u8]) -> Option<usize> {
         let before = self.event.get(..self.text.start)?;
@@ -79,6 +97,21 @@ mod tests {
     }
 
     #[test]
+    fn fits_the_first_event_of_a_stream() {
+        let mut mould = Mould::default();
+        assert_eq!(mould.fit_first(b"data: {\"text\":\"a\"}\n\n"), None);
+        mould.keep(b"data: {\"text\":\"a\"}\n\n", &TEXTS);
+        assert_eq!(mould.fit_first(b"data: {\"text\":\"bcd\"}\n\nmore"), Some((22, 3)));
+        for other in
+            ["data: {\"text\":\"bcd\"}\n", "data: {\"text\":\"b", "data: {\"text\":\"b\\\"\"}\n\n", ""]
+        {
+            assert_eq!(mould.fit_first(other.as_bytes()), None, "{other}");
+        }
+        mould.keep(b"data: {\"text\":\"a\"}\r\r", &TEXTS);
+        assert_eq!(mould.fit_first(b"data: {\"text\":\"bcd\"}\r\r\n"), None);
+    }
+
+    #[test]
     fn two_texts_make_no_mould() {
         let mut mould = Mould::default();
         mould.keep(br#"[{"text":"a"},{"text":"b"}]"#, &TEXTS);
@@ -97,6 +130,15 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn what_fits_first_is_what_fits_cut_out(text in r#"[a-z"\\\n\r{}:, ]{0,12}"#, more in "[a\n]{0,3}") {
+            let mut mould = Mould::default();
+            mould.keep(b"data: {\"text\":\"a\"}\n\n", &TEXTS);
+            let event = format!("data: {{\"text\":\"{text}\"}}\n\n");
+            let cut_out = mould.fit(event.as_bytes()).map(|text_bytes| (event.len(), text_bytes));
+            prop_assert_eq!(mould.fit_first(format!("{event}{more}").as_bytes()), cut_out);
+        }
+
         #[test]
         fn what_fits_is_one_string(text in r#"[a-z"\\\n\r{}:, ]{0,12}"#) {
             let mut mould = Mould::default();

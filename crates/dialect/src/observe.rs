@@ -121,6 +121,17 @@ impl Observer {
         seen
     }
 
+    /// Sees the events that `stream` begins with, as long as each differs from the last one seen in its text only, and
+    /// returns how many bytes they take. All of them are [`Seen::Content`].
+    pub fn skim(&mut self, stream: &[u8]) -> usize {
+        let mut rest = stream;
+        while let Some((event_bytes, text_bytes)) = self.mould.fit_first(rest) {
+            self.tally.output(text_bytes);
+            rest = rest.get(event_bytes..).unwrap_or_default();
+        }
+        stream.len() - rest.len()
+    }
+
     fn look_at(&mut self, frame: &Frame) -> Seen {
         let data = frame.data();
         if data.is_empty() {

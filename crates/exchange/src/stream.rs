@@ -148,10 +148,23 @@ impl EventStream {
         now: Instant,
         out: &mut Outgoing,
     ) -> Result<(), BackendFault> {
-        while let Some(piece) = self.next_piece()? {
+        loop {
+            self.skim(observer, now, out);
+            let Some(piece) = self.next_piece()? else { return Ok(()) };
             self.pass(piece, observer, now, out)?;
         }
-        Ok(())
+    }
+
+    /// Passes on the events of text ahead that the observer knows by their shape, all at once.
+    fn skim(&mut self, observer: &mut Observer, now: Instant, out: &mut Outgoing) {
+        if let Path::Splice { .. } = self.path {
+            let bytes = observer.skim(self.events.ahead());
+            if bytes > 0 {
+                out.pass(&self.events.skip(bytes));
+                self.first_token_at.get_or_insert(now);
+                self.last_token_at = Some(now);
+            }
+        }
     }
 
     fn next_piece(&mut self) -> Result<Option<Piece>, BackendFault> {

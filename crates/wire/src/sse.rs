@@ -71,6 +71,17 @@ impl Decoder {
         }
     }
 
+    /// What stands ahead in the chunk that is being read, if an event begins there; nothing otherwise.
+    pub fn ahead(&self) -> &[u8] {
+        let begins = self.held.is_empty() && self.looked == 0 && !self.oversize;
+        if begins { &self.chunk } else { &[] }
+    }
+
+    /// Takes the first `count` bytes of what stands ahead, which are whole events: whoever calls has found their ends.
+    pub fn skip(&mut self, count: usize) -> Bytes {
+        self.take(count)
+    }
+
     /// Whether nothing is held: what is pushed next begins a new event.
     pub fn is_empty(&self) -> bool {
         self.held.is_empty() && self.chunk.is_empty() && !self.oversize
