@@ -68,10 +68,14 @@ pub(crate) fn texts<'a, const N: usize>(sent: &'a Headers, names: [&str; N]) -> 
 /// through, since looking up costs more.
 pub(crate) fn changes(sent: &Headers, to: &HeaderMap) -> HeaderChanges {
     let mut changes = HeaderChanges::default();
+    let mut kept = to.keys().peekable();
     for Header { name, .. } in sent.iter() {
+        let is_called = |kept: &&HeaderName| kept.as_str().as_bytes() == name;
+        // What is kept stands in about the order in which it was sent, so the next one is mostly this one.
         let stays = name.starts_with(b":")
             || is_envoys_own(name)
-            || to.keys().any(|kept| kept.as_str().as_bytes() == name);
+            || kept.next_if(is_called).is_some()
+            || to.keys().any(|kept| is_called(&kept));
         // One that comes twice may be removed twice.
         if !stays {
             changes.remove(name);

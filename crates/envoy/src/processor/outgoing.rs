@@ -27,8 +27,10 @@ impl Outgoing {
             prefix.copy_from_slice(&length);
         }
         if out.is_empty() {
+            // With room for the body, as it was made.
             *out = message;
         } else {
+            out.reserve(message.len() + body.len());
             out.extend_from_slice(&message);
         }
         out.extend_from_slice(&body);
@@ -219,7 +221,7 @@ impl HeaderChanges {
     pub fn set(&mut self, name: &[u8], value: &[u8], set: Set) {
         let value_bytes = if value.is_empty() { 0 } else { field_bytes(value.len()) };
         let header = field_bytes(name.len()) + value_bytes;
-        self.0.reserve(header + name.len() + ENVELOPE_BYTES);
+        make_room(&mut self.0, header);
         begin(&mut self.0, 1, field_bytes(header) + if set == Set::Append { 0 } else { SHORT_BYTES });
         begin(&mut self.0, 1, header);
         put(&mut self.0, 1, name);
@@ -233,6 +235,7 @@ impl HeaderChanges {
 
     /// Removes all headers called `name`.
     pub fn remove(&mut self, name: &[u8]) {
+        make_room(&mut self.0, name.len());
         put(&mut self.0, 2, name);
     }
 
@@ -240,6 +243,15 @@ impl HeaderChanges {
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
+}
+
+/// Room that a list gets with its first entry: most lists fit in.
+const LIST_BYTES: usize = 256;
+
+/// Makes room for one more entry of a list, with what is around it.
+fn make_room(list: &mut Vec<u8>, bytes: usize) {
+    let wanted = bytes + ENVELOPE_BYTES;
+    list.reserve(if list.is_empty() { wanted.max(LIST_BYTES) } else { wanted });
 }
 
 /// Members of one namespace of dynamic metadata. What is told twice counts as it was told last.
@@ -274,7 +286,7 @@ impl Members {
 
     fn begin(&mut self, key: &str, value: usize) {
         let entry = field_bytes(key.len()) + field_bytes(value);
-        self.members.reserve(entry + ENVELOPE_BYTES);
+        make_room(&mut self.members, entry);
         begin(&mut self.members, 1, entry);
         put(&mut self.members, 1, key.as_bytes());
         begin(&mut self.members, 2, value);
