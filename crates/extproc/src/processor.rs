@@ -1,6 +1,6 @@
 //! What all streams share: the configurations that Envoys may still name, and the exchanges that run.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use std::time::Duration;
@@ -13,6 +13,7 @@ use tollgate_effects::quota::Quotas;
 use tollgate_effects::{Credentials, Sources};
 use tollgate_envoy::processor::{self, Begun, Messages};
 use tollgate_telemetry::Telemetry;
+use tollgate_terms::FastMap;
 
 use crate::attempt::AttemptSide;
 use crate::conversation::{Conversation, Side};
@@ -67,7 +68,7 @@ pub(crate) struct Shared {
     /// Changes when they do.
     published: watch::Sender<()>,
     /// Exchanges by their id, for the attempts that belong to them.
-    exchanges: Mutex<HashMap<Arc<str>, Weak<Running>>>,
+    exchanges: Mutex<FastMap<Arc<str>, Weak<Running>>>,
     pub(crate) telemetry: Arc<Telemetry>,
     quotas: Quotas,
     /// What a probe says, which nobody else can know.
@@ -175,7 +176,7 @@ impl Shared {
         self.kept.load().all().find(|serving| serving.id == id).cloned()
     }
 
-    fn exchanges(&self) -> std::sync::MutexGuard<'_, HashMap<Arc<str>, Weak<Running>>> {
+    fn exchanges(&self) -> std::sync::MutexGuard<'_, FastMap<Arc<str>, Weak<Running>>> {
         self.exchanges.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -46,7 +46,7 @@ pub(crate) fn segment(text: &str) -> impl std::fmt::Display {
 /// Joins a configured prefix, which may have slashes at its ends or be empty, and a suffix without them.
 pub(crate) fn join(prefix: &str, suffix: &str) -> String {
     match prefix.trim_matches('/') {
-        "" => format!("/{suffix}"),
-        prefix => format!("/{prefix}/{suffix}"),
+        "" => ["/", suffix].concat(),
+        prefix => ["/", prefix, "/", suffix].concat(),
     }
 }

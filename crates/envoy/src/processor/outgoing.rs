@@ -27,10 +27,10 @@ impl Outgoing {
             prefix.copy_from_slice(&length);
         }
         if out.is_empty() {
-            // With room for the body, as it was made.
             *out = message;
         } else {
-            out.reserve(message.len() + body.len());
+            // The end, which may follow, takes little.
+            out.reserve(message.len() + body.len() + LIST_BYTES);
             out.extend_from_slice(&message);
         }
         out.extend_from_slice(&body);
