@@ -8,27 +8,6 @@ use tollgate_wire::multipart::{self, Part};
 use crate::embeddings::VectorEncoding;
 use crate::endpoint::PathFacts;
 
-/// Members whose size stands for the size of the prompt.
-const PROMPT_MEMBERS: [&str; 11] = [
-    "messages",
-    "input",
-    "prompt",
-    "system",
-    "instructions",
-    "tools",
-    "query",
-    "documents",
-    "contents",
-    "systemInstruction",
-    "system_instruction",
-];
-
-/// Members that bound the answer, the newer name first.
-const OUTPUT_BOUNDS: [&str; 3] = ["max_completion_tokens", "max_output_tokens", "max_tokens"];
-
-/// Members that ask for several answers.
-const CHOICES: [&str; 2] = ["n", "best_of"];
-
 /// Most arrays and objects of a request that is translated: so many, and one more for so many bytes. Read into values, each
 /// takes some hundred bytes, so a text of brackets would take a hundred times its size.
 const CONTAINERS_MAX: usize = 1024;
@@ -173,41 +152,96 @@ fn inspect_json(
     }
     let object =
         json::scan(body, Limits::default()).map_err(|malformed| Invalid::from_malformed(&malformed))?;
-    let value = |key: &str| object.get(body, key).and_then(|range| body.get(range));
+    let members = Members::read(&object, body);
     let (model, delivery) = match told {
         Some(PathFacts { model, delivery }) => (model_name(model)?, *delivery),
         None => {
-            let model = value("model").ok_or_else(|| missing_model("model is required"))?;
+            let model = members.model.ok_or_else(|| missing_model("model is required"))?;
             let model = json::text_value(model).ok_or_else(|| missing_model("model must be a string"))?;
-            (model_name(&model)?, delivery(value("stream"), operation)?)
+            (model_name(&model)?, delivery(members.stream, operation)?)
         }
     };
-    let usage_wanted = usage_wanted(dialect, body, &object)?;
-    let number = |value: &[u8]| std::str::from_utf8(value).ok()?.parse().ok();
-    let nested =
-        || object.get2(body, "generationConfig", "maxOutputTokens").and_then(|range| body.get(range));
+    let usage_wanted = usage_wanted(dialect, members.stream_options, body, &object)?;
+    // Gemini's names.
+    let configured = |key: &str| {
+        let place = if members.has_configuration { object.get2(body, "generationConfig", key) } else { None };
+        number(body.get(place?)?)
+    };
     let output_tokens_max =
-        OUTPUT_BOUNDS.iter().find_map(|key| number(value(key)?)).or_else(|| number(nested()?));
-    let candidates =
-        || object.get2(body, "generationConfig", "candidateCount").and_then(|range| body.get(range));
-    let choices = CHOICES.iter().filter_map(|key| number(value(key)?)).max();
-    let choices = choices.or_else(|| number(candidates()?)).unwrap_or(1).max(1);
-    let prompt_bytes = PROMPT_MEMBERS.iter().filter_map(|key| value(key)).map(|raw| raw.len() as u64).sum();
+        members.output_bounds.into_iter().flatten().next().or_else(|| configured("maxOutputTokens"));
+    let choices = members.choices.or_else(|| configured("candidateCount")).unwrap_or(1).max(1);
     Ok(Facts {
         model,
         delivery,
         usage_wanted,
         output_tokens_max,
         choices,
-        prompt_bytes,
+        prompt_bytes: members.prompt_bytes,
         model_place: if told.is_some() { ModelPlace::Path } else { ModelPlace::Body },
-        vectors: match value("encoding_format") {
+        vectors: match members.encoding_format {
             Some(b"\"base64\"") => VectorEncoding::Base64,
             _ => VectorEncoding::Float,
         },
         json: Some(object),
         model_part: None,
     })
+}
+
+/// The members that tell something, in whichever dialect.
+#[derive(Default)]
+struct Members<'a> {
+    model: Option<&'a [u8]>,
+    stream: Option<&'a [u8]>,
+    stream_options: Option<&'a [u8]>,
+    encoding_format: Option<&'a [u8]>,
+    /// What bounds the answer, the newer name first.
+    output_bounds: [Option<u64>; 3],
+    /// How many answers are asked for.
+    choices: Option<u64>,
+    /// Size of all that stands for the prompt.
+    prompt_bytes: u64,
+    /// Whether there is a `generationConfig`.
+    has_configuration: bool,
+}
+
+impl<'a> Members<'a> {
+    /// Reads them in one walk: no member comes twice.
+    fn read(object: &Object, body: &'a [u8]) -> Self {
+        let mut members = Self::default();
+        for (key, value) in object.members(body) {
+            match &*key {
+                b"model" => members.model = Some(value),
+                b"stream" => members.stream = Some(value),
+                b"stream_options" => members.stream_options = Some(value),
+                b"encoding_format" => members.encoding_format = Some(value),
+                b"max_completion_tokens" => members.output_bounds[0] = number(value),
+                b"max_output_tokens" => members.output_bounds[1] = number(value),
+                b"max_tokens" => members.output_bounds[2] = number(value),
+                b"n" | b"best_of" => members.choices = members.choices.max(number(value)),
+                b"generationConfig" => members.has_configuration = true,
+                b"messages"
+                | b"input"
+                | b"prompt"
+                | b"system"
+                | b"instructions"
+                | b"tools"
+                | b"query"
+                | b"documents"
+                | b"contents"
+                | b"systemInstruction"
+                | b"system_instruction" => {
+                    members.prompt_bytes += value.len() as u64;
+                }
+                _ => {}
+            }
+        }
+        members
+    }
+}
+
+/// A whole number as it is written.
+fn number(value: &[u8]) -> Option<u64> {
+    std::str::from_utf8(value).ok()?.parse().ok()
 }
 
 /// How the answer is wanted. Operations whose answer is one document have no stream, whatever a request says.
@@ -225,13 +259,16 @@ fn delivery(stream: Option<&[u8]>, operation: Operation) -> Result<Delivery, Inv
 }
 
 /// Whether the client will get the usage of a stream without our asking for it.
-fn usage_wanted(dialect: Dialect, body: &[u8], object: &Object) -> Result<bool, Invalid> {
+fn usage_wanted(
+    dialect: Dialect,
+    options: Option<&[u8]>,
+    body: &[u8],
+    object: &Object,
+) -> Result<bool, Invalid> {
     if !asks_for_usage(dialect) {
         return Ok(true);
     }
-    let Some(options) = object.get(body, "stream_options").and_then(|range| body.get(range)) else {
-        return Ok(false);
-    };
+    let Some(options) = options else { return Ok(false) };
     match options.first() {
         Some(b'{') => {}
         Some(b'n') => return Ok(false),

@@ -142,6 +142,13 @@ impl Object {
         find(&self.members, text, key).map(|member| member.value.clone())
     }
 
+    /// Keys without their escapes and values of its members, in the order in which they stand in `text`.
+    pub fn members<'a>(&self, text: &'a [u8]) -> impl Iterator<Item = (Cow<'a, [u8]>, &'a [u8])> {
+        self.members.iter().filter_map(|member| {
+            Some((key_of(text.get(member.key.clone())?), text.get(member.value.clone())?))
+        })
+    }
+
     /// The value of `inner` in the object that is the value of `key`.
     pub fn get2(&self, text: &[u8], key: &str, inner: &str) -> Option<Range<usize>> {
         let members = self.inner.get(find(&self.members, text, key)?.inner.clone()?)?;

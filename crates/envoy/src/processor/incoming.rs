@@ -189,9 +189,37 @@ impl Headers {
 /// For how many headers there is room at first.
 const HEADERS_USUAL: usize = 16;
 
+/// How name and raw value of a header begin: fields 1 and 3 of `HeaderValue`, of bytes.
+const NAME_KEY: u8 = 1 << 3 | 2;
+const RAW_VALUE_KEY: u8 = 3 << 3 | 2;
+
 impl Place {
     /// Finds name and value of the header that lies at `start` of its list.
     fn find(header: &[u8], start: usize) -> Result<Self, Malformed> {
+        match Self::find_short(header, start) {
+            Some(place) => Ok(place),
+            None => Self::find_any(header, start),
+        }
+    }
+
+    /// The same for what nearly all headers look like: a name and raw bytes, each shorter than 128 bytes.
+    fn find_short(header: &[u8], start: usize) -> Option<Self> {
+        let (&[NAME_KEY, name_bytes @ 0..0x80], rest) = header.split_first_chunk()? else { return None };
+        let (&[RAW_VALUE_KEY, value_bytes @ 0..0x80], value) =
+            rest.get(usize::from(name_bytes)..)?.split_first_chunk()?
+        else {
+            return None;
+        };
+        if value.len() != usize::from(value_bytes) {
+            return None;
+        }
+        let name_start = place_of(start).ok()? + 2;
+        let name_end = name_start + u32::from(name_bytes);
+        let value_start = name_end + 2;
+        Some(Self { name: name_start..name_end, value: value_start..value_start + u32::from(value_bytes) })
+    }
+
+    fn find_any(header: &[u8], start: usize) -> Result<Self, Malformed> {
         let mut place = Self { name: 0..0, value: 0..0 };
         let mut fields = Fields(header);
         while let Some(field) = fields.next() {
