@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 pub use tollgate_host::{
-    Call, CredentialKind, Envelope, Location, ProfileError, Proof, Schema, SigningKeys, Unsigned,
+    AwsProfile, Call, CredentialKind, Envelope, Location, ProfileError, Proof, Schema, SigningKeys, Unsigned,
     profile_keys,
 };
 use tollgate_terms::{BackendName, ModelName, RouteName};

@@ -25,7 +25,7 @@ pub(crate) async fn ask(
     let Surroundings { environment, client } = around;
     match source {
         CredentialSource::Aws(AwsSource::Environment) => {
-            Ok(map(aws::default_chain(client, environment).await?, Proof::Keys))
+            Ok(map(aws::default_chain(client, environment, clock::now()).await?, Proof::Keys))
         }
         CredentialSource::Aws(AwsSource::Oidc { client: from, region, role_arn, session_name }) => {
             let token = token(client, from, secrets).await?;

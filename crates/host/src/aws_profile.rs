@@ -1,4 +1,4 @@
-//! Shared credentials files of AWS: keys by profile.
+//! Shared credentials and config files of AWS: keys and settings by profile.
 //!
 //! Source: AWS SDKs and Tools Reference Guide, "Shared config and credentials files".
 
@@ -38,26 +38,69 @@ const ELSEWHERE: [&str; 4] = ["role_arn", "credential_process", "sso_session", "
 /// # Errors
 /// When it has none.
 pub fn profile_keys(text: &str, profile: &str) -> Result<SigningKeys, ProfileError> {
-    let settings = settings(text, profile).ok_or_else(|| ProfileError::Absent(profile.to_owned()))?;
-    let setting = |wanted: &str| {
-        let mut found = settings.iter().filter(|(name, _)| name.eq_ignore_ascii_case(wanted));
-        found.next_back().map(|(_, value)| *value).filter(|value| !value.is_empty())
-    };
-    if setting("aws_access_key_id").is_none()
-        && let Some(elsewhere) = ELSEWHERE.into_iter().find(|elsewhere| setting(elsewhere).is_some())
+    let found = AwsProfile::find(&[text], profile).ok_or_else(|| ProfileError::Absent(profile.to_owned()))?;
+    if found.get(KEY_ID).is_none()
+        && let Some(elsewhere) = ELSEWHERE.into_iter().find(|elsewhere| found.get(elsewhere).is_some())
     {
         return Err(ProfileError::NotServed { profile: profile.to_owned(), setting: elsewhere.to_owned() });
     }
-    let secret = |value: &str| Secret::new(value.to_owned());
-    let needed = |wanted: &'static str| {
-        let absent = || ProfileError::Incomplete { profile: profile.to_owned(), setting: wanted };
-        setting(wanted).map(secret).ok_or_else(absent)
-    };
-    Ok(SigningKeys {
-        id: needed("aws_access_key_id")?,
-        secret: needed("aws_secret_access_key")?,
-        token: setting("aws_session_token").map(secret),
-    })
+    found.keys()
+}
+
+const KEY_ID: &str = "aws_access_key_id";
+
+/// The settings of a profile, or of another section of a config file.
+#[derive(Clone)]
+pub struct AwsProfile<'a> {
+    name: &'a str,
+    settings: Vec<(&'a str, &'a str)>,
+}
+
+impl<'a> AwsProfile<'a> {
+    /// The profile `name` in files of which the later ones count more; `None` where no file has it. A section of another kind is found
+    /// by its kind and name, as in `sso-session dev`.
+    pub fn find(files: &[&'a str], name: &'a str) -> Option<Self> {
+        let found: Vec<_> = files.iter().filter_map(|text| settings(text, name)).collect();
+        (!found.is_empty()).then(|| Self { name, settings: found.concat() })
+    }
+
+    /// What it is called.
+    pub fn name(&self) -> &'a str {
+        self.name
+    }
+
+    /// A setting; an empty one counts as none.
+    pub fn get(&self, wanted: &str) -> Option<&'a str> {
+        let mut found = self.settings.iter().filter(|(name, _)| name.eq_ignore_ascii_case(wanted));
+        found.next_back().map(|(_, value)| *value).filter(|value| !value.is_empty())
+    }
+
+    /// A setting without which nothing goes on.
+    ///
+    /// # Errors
+    /// When it is not there.
+    pub fn required(&self, wanted: &'static str) -> Result<&'a str, ProfileError> {
+        let absent = || ProfileError::Incomplete { profile: self.name.to_owned(), setting: wanted };
+        self.get(wanted).ok_or_else(absent)
+    }
+
+    /// Whether it has keys itself.
+    pub fn has_keys(&self) -> bool {
+        self.get(KEY_ID).is_some()
+    }
+
+    /// The keys that it has itself.
+    ///
+    /// # Errors
+    /// When there are none, or half of them.
+    pub fn keys(&self) -> Result<SigningKeys, ProfileError> {
+        let secret = |value: &str| Secret::new(value.to_owned());
+        Ok(SigningKeys {
+            id: self.required(KEY_ID).map(secret)?,
+            secret: self.required("aws_secret_access_key").map(secret)?,
+            token: self.get("aws_session_token").map(secret),
+        })
+    }
 }
 
 /// The settings of all sections that are called `[profile]` or, as in a config file, `[profile profile]`.

@@ -20,7 +20,7 @@ use http::{HeaderMap, HeaderName};
 use serde::{Deserialize, Serialize};
 use tollgate_terms::{Dialect, ModelName, Operation, StreamFraming};
 
-pub use aws_profile::{ProfileError, profile_keys};
+pub use aws_profile::{AwsProfile, ProfileError, profile_keys};
 pub use call::Call;
 pub use credential::{CannotShow, CredentialKind, Half, Proof};
 pub use envelope::Envelope;

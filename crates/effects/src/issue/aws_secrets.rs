@@ -8,15 +8,14 @@ use std::time::SystemTime;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use http::uri::PathAndQuery;
 use http::{HeaderValue, Request};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use tollgate_config::bundle::{CredentialKind, Proof, Unsigned};
+use tollgate_config::bundle::Proof;
 use tollgate_terms::Secret;
 
+use super::aws::sign;
 use super::form::escaped;
-use super::http::host_and_port;
 use super::request::post_json;
 use super::{Client, Environment, IssueError};
 
@@ -82,21 +81,7 @@ impl AwsSecret {
         keys: &Proof,
         now: SystemTime,
     ) -> Result<(), IssueError> {
-        let (method, uri, body) = (request.method().clone(), request.uri().clone(), [request.body().clone()]);
-        let unsigned = Unsigned {
-            method: &method,
-            authority: &host_and_port(&uri),
-            path: uri.path_and_query().map_or("/", PathAndQuery::as_str),
-            body: &body,
-            service: SERVICE,
-            unix_s: now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs(),
-        };
-        let kind = CredentialKind::AwsSignature { region: self.region.clone() };
-        kind.show(keys, unsigned, request.headers_mut()).map_err(|_| {
-            IssueError::Misconfigured(
-                "the keys of AWS cannot sign: expected keys without line breaks".to_owned(),
-            )
-        })
+        sign(request, SERVICE, &self.region, keys, now)
     }
 
     fn endpoint(&self) -> String {

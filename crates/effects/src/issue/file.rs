@@ -31,6 +31,14 @@ pub(super) async fn read(path: &str) -> Result<Secret, IssueError> {
     Err(IssueError::Misconfigured(format!("the file {path} cannot be read: {reason}")))
 }
 
+/// The same without the white space around it, as for a token.
+///
+/// # Errors
+/// As [`read`].
+pub(super) async fn read_trimmed(path: &str) -> Result<Secret, IssueError> {
+    read(path).await.map(|text| Secret::new(text.expose().trim().to_owned()))
+}
+
 /// Whether there is a file at `path`.
 pub(super) async fn exists(path: &str) -> bool {
     let path = path.to_owned();

@@ -113,7 +113,7 @@ fn at_machine(service: &Service, others: &[(&str, &str)]) -> Environment {
 #[tokio::test]
 async fn a_machine_gives_the_keys_of_its_role_to_who_has_a_session() {
     let machine = machine().await;
-    assert_eq!(told(default_chain(&client(), &at_machine(&machine, &[])).await), lent());
+    assert_eq!(told(default_chain(&client(), &at_machine(&machine, &[]), now()).await), lent());
     assert_eq!(machine.seen().len(), 3);
 }
 
@@ -129,11 +129,11 @@ async fn a_machine_without_a_role_or_with_a_failure_says_so() {
             _ => Reply::new(200, answer),
         })
         .await;
-        let message = failed(default_chain(&client(), &at_machine(&service, &[])).await);
+        let message = failed(default_chain(&client(), &at_machine(&service, &[]), now()).await);
         assert!(message.ends_with(expected), "{message}");
     }
     let off = environment(&[("AWS_EC2_METADATA_DISABLED", "true")]);
-    let message = failed(default_chain(&client(), &off).await);
+    let message = failed(default_chain(&client(), &off, now()).await);
     assert!(message.starts_with("no keys of AWS"), "{message}");
 }
 
@@ -149,7 +149,7 @@ async fn a_container_shows_the_token_in_its_file() {
         ("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", file.to_str().unwrap()),
         ("AWS_CONTAINER_AUTHORIZATION_TOKEN", "not this one"),
     ];
-    assert_eq!(told(default_chain(&client(), &environment(&variables)).await), lent());
+    assert_eq!(told(default_chain(&client(), &environment(&variables), now()).await), lent());
     let seen = service.only();
     assert_eq!((seen.path.as_str(), seen.header("authorization")), ("/v1/credentials", "eks-token"));
 }
@@ -157,7 +157,7 @@ async fn a_container_shows_the_token_in_its_file() {
 #[tokio::test]
 async fn a_container_is_not_sent_astray() {
     let variables = [("AWS_CONTAINER_CREDENTIALS_FULL_URI", "http://keys.example/a")];
-    let message = failed(default_chain(&client(), &environment(&variables)).await);
+    let message = failed(default_chain(&client(), &environment(&variables), now()).await);
     assert!(message.ends_with("keys.example may not be asked for keys without TLS"), "{message}");
 }
 
@@ -173,11 +173,11 @@ async fn keys_of_files_are_those_of_the_profile() {
     std::fs::write(home.join(".aws/config"), config).unwrap();
     let home = home.to_str().unwrap();
     let with = |profile| environment(&[("HOME", home), ("AWS_PROFILE", profile)]);
-    assert_eq!(told(default_chain(&client(), &with("")).await), ("A a -".to_owned(), None));
-    assert_eq!(told(default_chain(&client(), &with("team")).await), ("B b -".to_owned(), None));
-    let message = failed(default_chain(&client(), &with("sso")).await);
-    assert!(message.contains("sso_session in profile \"sso\", which is not served"), "{message}");
-    let message = failed(default_chain(&client(), &with("none")).await);
+    assert_eq!(told(default_chain(&client(), &with(""), now()).await), ("A a -".to_owned(), None));
+    assert_eq!(told(default_chain(&client(), &with("team"), now()).await), ("B b -".to_owned(), None));
+    let message = failed(default_chain(&client(), &with("sso"), now()).await);
+    assert_eq!(message, "no section [sso-session x]");
+    let message = failed(default_chain(&client(), &with("none"), now()).await);
     assert_eq!(message, "AWS_PROFILE names \"none\", which has no keys in any file");
 }
 
@@ -199,15 +199,18 @@ async fn the_chain_takes_the_first_that_is_named_and_goes_no_further() {
     ];
     let mut variables = identity.to_vec();
     variables.extend([("AWS_ACCESS_KEY_ID", "VAR"), ("AWS_SECRET_ACCESS_KEY", "v")]);
-    let keys = told(default_chain(&client(), &at_machine(&machine, &variables)).await);
+    let keys = told(default_chain(&client(), &at_machine(&machine, &variables), now()).await);
     assert_eq!(keys, ("VAR v -".to_owned(), None));
-    let keys = told(default_chain(&client(), &at_machine(&machine, &identity)).await);
+    let keys = told(default_chain(&client(), &at_machine(&machine, &identity), now()).await);
     assert_eq!(keys.0, "ROLE hidden/+ tok==");
     assert_eq!(sts.only().field("RoleSessionName"), "ai-gateway");
     std::fs::write(&token, "stale").unwrap();
-    assert!(failed(default_chain(&client(), &at_machine(&machine, &identity)).await).contains("status 403"));
+    assert!(
+        failed(default_chain(&client(), &at_machine(&machine, &identity), now()).await)
+            .contains("status 403")
+    );
     let half = [("AWS_ACCESS_KEY_ID", "VAR")];
-    let message = failed(default_chain(&client(), &at_machine(&machine, &half)).await);
+    let message = failed(default_chain(&client(), &at_machine(&machine, &half), now()).await);
     assert!(message.starts_with("expected both or none"), "{message}");
     assert!(machine.seen().is_empty());
 }

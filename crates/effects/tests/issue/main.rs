@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests may fail")]
 
 mod aws;
+mod aws_profile;
 mod aws_secrets;
 mod azure;
 mod client;

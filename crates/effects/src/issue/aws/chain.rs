@@ -2,35 +2,37 @@
 //!
 //! The order is that of AWS's SDKs: variables, web identity, shared files, container, machine.
 
+use std::time::SystemTime;
+
 use tollgate_config::bundle::SigningKeys;
 use tollgate_terms::Secret;
 
 use super::sts::{Role, assume_role};
-use super::{container, instance, shared_files};
+use super::{container, instance, profile};
 use crate::issue::{Client, Environment, IssueError, Issued, file};
 
 const TOKEN_FILE: &str = "AWS_WEB_IDENTITY_TOKEN_FILE";
 const ROLE_ARN: &str = "AWS_ROLE_ARN";
-const SESSION_NAME: &str = "AWS_ROLE_SESSION_NAME";
-const REGIONS: [&str; 2] = ["AWS_REGION", "AWS_DEFAULT_REGION"];
+pub(super) const SESSION_NAME: &str = "AWS_ROLE_SESSION_NAME";
+pub(super) const REGIONS: [&str; 2] = ["AWS_REGION", "AWS_DEFAULT_REGION"];
 
-/// The keys of this process.
+/// The keys of this process; `now` is the time of day, for signatures and ends.
 ///
 /// # Errors
 /// When there are none, or those who have them do not give them.
 pub async fn default_chain(
     client: &Client,
     environment: &Environment,
+    now: SystemTime,
 ) -> Result<Issued<SigningKeys>, IssueError> {
-    let lasting = |value| Issued { value, expires_at: None };
-    if let Some(keys) = keys_of_variables(environment)? {
-        return Ok(lasting(keys));
+    if let Some(value) = keys_of_variables(environment)? {
+        return Ok(Issued { value, expires_at: None });
     }
     if let Some(keys) = keys_of_web_identity(client, environment).await? {
         return Ok(keys);
     }
-    if let Some(keys) = shared_files::keys_of_profile(environment).await? {
-        return Ok(lasting(keys));
+    if let Some(keys) = profile::keys_of_profile(client, environment, now).await? {
+        return Ok(keys);
     }
     if let Some(keys) = container::keys_of_container(client, environment).await? {
         return Ok(keys);
@@ -42,7 +44,8 @@ pub async fn default_chain(
     })
 }
 
-fn keys_of_variables(environment: &Environment) -> Result<Option<SigningKeys>, IssueError> {
+/// The keys in the environment itself.
+pub(super) fn keys_of_variables(environment: &Environment) -> Result<Option<SigningKeys>, IssueError> {
     let secret = |name| environment.get(name).map(|value| Secret::new(value.trim().to_owned()));
     match (secret("AWS_ACCESS_KEY_ID"), secret("AWS_SECRET_ACCESS_KEY")) {
         (Some(id), Some(secret_key)) => {
@@ -63,8 +66,7 @@ async fn keys_of_web_identity(
 ) -> Result<Option<Issued<SigningKeys>>, IssueError> {
     let Some(path) = environment.get(TOKEN_FILE) else { return Ok(None) };
     let arn = environment.required(ROLE_ARN)?;
-    let token = file::read(path).await?;
-    let token = Secret::new(token.expose().trim().to_owned());
+    let token = file::read_trimmed(path).await?;
     let role = Role {
         arn,
         session_name: environment.get(SESSION_NAME).unwrap_or("ai-gateway"),

@@ -1,15 +1,17 @@
-//! Keys of a role for a token of an identity provider, from AWS's Security Token Service.
+//! Keys of a role, for a token of an identity provider or for other keys, from AWS's Security Token Service.
 //!
-//! Source: AWS Security Token Service, API reference, `AssumeRoleWithWebIdentity`.
+//! Source: AWS Security Token Service, API reference, `AssumeRoleWithWebIdentity` and `AssumeRole`.
 
 use std::borrow::Cow;
+use std::time::SystemTime;
 
-use http::HeaderValue;
+use bytes::Bytes;
 use http::header::ACCEPT;
-use tollgate_config::bundle::SigningKeys;
+use http::{HeaderValue, Request};
+use tollgate_config::bundle::{Proof, SigningKeys};
 use tollgate_terms::Secret;
 
-use super::keys;
+use super::{keys, sign};
 use crate::issue::form::Form;
 use crate::issue::request::post_form;
 use crate::issue::{Client, Environment, IssueError, Issued};
@@ -41,16 +43,69 @@ pub async fn assume_role(
     role: Role<'_>,
     token: &Secret,
 ) -> Result<Issued<SigningKeys>, IssueError> {
-    let form = Form::default()
-        .with("Action", "AssumeRoleWithWebIdentity")
+    let form = asked("AssumeRoleWithWebIdentity", role).with_secret("WebIdentityToken", token);
+    let request = request(environment, role, &form)?;
+    send(client, environment, request, form.hidden()).await
+}
+
+/// What is asked of a role beside its name, where its owner wants it.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Terms<'a> {
+    /// What the owner of the role has told whoever may assume it.
+    pub(super) external_id: Option<&'a str>,
+    /// How long the keys are to last, in seconds, as it is written.
+    pub(super) duration_s: Option<&'a str>,
+}
+
+/// The region in whose name requests to the global service are signed.
+const GLOBAL_REGION: &str = "us-east-1";
+
+/// The keys of `role` for `keys` that may assume it.
+///
+/// # Errors
+/// Those of the service.
+pub(super) async fn assume_role_by_keys(
+    client: &Client,
+    environment: &Environment,
+    role: Role<'_>,
+    terms: Terms<'_>,
+    keys: SigningKeys,
+    now: SystemTime,
+) -> Result<Issued<SigningKeys>, IssueError> {
+    let mut form = asked("AssumeRole", role);
+    if let Some(external_id) = terms.external_id {
+        form = form.with("ExternalId", external_id);
+    }
+    if let Some(duration_s) = terms.duration_s {
+        form = form.with("DurationSeconds", duration_s);
+    }
+    let mut request = request(environment, role, &form)?;
+    sign(&mut request, "sts", role.region.unwrap_or(GLOBAL_REGION), &Proof::Keys(keys), now)?;
+    send(client, environment, request, &[]).await
+}
+
+fn asked<'a>(action: &'static str, role: Role<'_>) -> Form<'a> {
+    Form::default()
+        .with("Action", action)
         .with("Version", "2011-06-15")
         .with("RoleArn", role.arn)
         .with("RoleSessionName", role.session_name)
-        .with_secret("WebIdentityToken", token);
-    let mut request = post_form(&endpoint(environment, role.region), &form)?;
+}
+
+fn request(environment: &Environment, role: Role<'_>, form: &Form<'_>) -> Result<Request<Bytes>, IssueError> {
+    let mut request = post_form(&endpoint(environment, role.region), form)?;
     request.headers_mut().insert(ACCEPT, HeaderValue::from_static("text/xml"));
+    Ok(request)
+}
+
+async fn send(
+    client: &Client,
+    environment: &Environment,
+    request: Request<Bytes>,
+    hidden: &[&Secret],
+) -> Result<Issued<SigningKeys>, IssueError> {
     let client = client.clone().proxied_by(environment, PROXY_VARIABLE)?;
-    let answer = client.send(request, form.hidden()).await?;
+    let answer = client.send(request, hidden).await?;
     let text = std::str::from_utf8(answer.body()).map_err(|_| answer.unreadable("expected text"))?;
     let credentials = element(text, "Credentials").unwrap_or_default();
     let part = |name: &str| element(credentials, name).map(|text| unescaped(text).into_owned());
