@@ -245,7 +245,12 @@ impl StreamBody {
 
     /// Ends the stream because of `fault`: with an in-band error where the dialect has one, else by breaking off.
     fn break_off(&mut self, fault: Fault) -> Bytes {
-        let Some(attempt) = self.running.attempt() else { return Bytes::new() };
+        let Some(attempt) = self.running.attempt() else {
+            // It was a bug in settling. An end without a cut would look like a good one.
+            self.state = State::Ended(Err(BrokenOff));
+            self.verdict = Some((Outcome::of(&fault), Some(fault.label())));
+            return Bytes::new();
+        };
         let (bytes, fault) = attempt.on_stream_fault(fault, clock::now());
         let is_told = !bytes.is_empty() || attempt.has_failed();
         match fault {

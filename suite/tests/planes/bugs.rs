@@ -1,14 +1,15 @@
 //! Row F23 of the failure matrix: a bug while a request is served ends that request, in words, and no other.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tollgate_effects::Secrets;
 use tollgate_effects::quota::Quotas;
 use tollgate_exchange::{Journal, Opening, Record};
 use tollgate_suite::{
-    Act, Beside, CHAT, STREAM, ScriptedBackend, Tested, bundle, chat_request, comparable, completion,
-    free_port, openai, sized, status, transcript,
+    Act, Beside, CHAT, STREAM, ScriptedBackend, Tested, body, bundle, chat_request, chunk, comparable,
+    completion, delta, free_port, last_chunk, openai, rule, sized, status, stream_head, transcript,
 };
 
 use crate::limits::{limit, limited};
@@ -23,7 +24,9 @@ impl Journal for Buggy {
         assert!(!opening.facts.requested_model.as_str().starts_with("bug"), "a bug");
     }
 
-    fn settled(&self, _record: &Record) {}
+    fn settled(&self, record: &Record) {
+        assert!(!record.facts.requested_model.as_str().starts_with("late-bug"), "a bug");
+    }
 }
 
 /// One whose counters are in its own memory answers at once; another has to be asked first.
@@ -57,6 +60,37 @@ fn f23_a_bug_ends_its_own_request_in_words_and_no_other() {
         assert_eq!(attempts(r#"outcome="error",usage_source="none",fault="internal""#), 4);
         assert_eq!(attempts(r#"outcome="complete",usage_source="provider_final""#), 2);
     }
+}
+
+/// The bug is met where the attempt is settled, so there is nothing left that could say an error: the stream is cut.
+#[test]
+fn f23_a_bug_behind_the_first_event_ends_that_stream_and_no_other() {
+    let pause = Act::Pause(Duration::from_millis(50));
+    let end = [pause, Act::Write(last_chunk())];
+    let stream = [&[Act::Write(stream_head()), Act::Write(chunk(&delta("hi")))][..], &end].concat();
+    let backend = ScriptedBackend::start(vec![Beside::script(), stream]);
+    let bundle = bundle(free_port(), rule(&["b"]), vec![openai("b", backend.address)]);
+    let tested = Tested::start_recorded(bundle, Secrets::default(), Arc::new(Buggy), &Quotas::default());
+    let beside = Beside::start(&tested, &backend, &chat_request(STREAM));
+    for _ in 0..3 {
+        let response = tested.chat(&STREAM.replace("\"m\"", "\"late-bug\""));
+        assert!(status(&response) == 200 && body(&response).starts_with(&delta("hi")), "{response}");
+        assert!(!response.contains("[DONE]") && !response.ends_with("0\r\n\r\n"), "{response}");
+    }
+    beside.is_whole();
+
+    let lines = tested.log_lines(4);
+    let ends = |model: &str| -> Vec<_> {
+        let lines = lines.iter().filter(|line| line["gen_ai.original.model"] == *model);
+        lines
+            .map(|line| (&line["response_code"], &line["tollgate.outcome"], &line["tollgate.fault"]))
+            .collect()
+    };
+    let [status, error, internal, complete] =
+        [json!(200), json!("error"), json!("internal"), json!("complete")];
+    assert_eq!(ends("late-bug"), [(&status, &error, &internal); 3], "{lines:?}");
+    assert_eq!(ends("m"), [(&status, &complete, &Value::Null)], "{lines:?}");
+    assert_eq!(tested.metric("tollgate_panics_total"), 3);
 }
 
 /// A bug as clients are told of it, by the path of their API.
