@@ -17,6 +17,11 @@ impl Environment {
         self.0.get(name).map(String::as_str).filter(|value| !value.is_empty())
     }
 
+    /// All of them, for a program that is run.
+    pub(super) fn variables(&self) -> impl Iterator<Item = (&String, &String)> {
+        self.0.iter()
+    }
+
     /// The value of a variable without which nothing goes on.
     pub(super) fn required(&self, name: &str) -> Result<&str, IssueError> {
         self.get(name)

@@ -97,7 +97,7 @@ fn said_in_xml(text: &str, hidden: &[&Secret]) -> String {
     told(element("Code"), element("Message"), hidden)
 }
 
-fn told(code: Option<&str>, reason: Option<&str>, hidden: &[&Secret]) -> String {
+pub(super) fn told(code: Option<&str>, reason: Option<&str>, hidden: &[&Secret]) -> String {
     let words: Vec<&str> = [code, reason].into_iter().flatten().collect();
     let mut said = words.join(": ");
     for secret in hidden.iter().filter(|secret| !secret.expose().is_empty()) {

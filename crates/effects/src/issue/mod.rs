@@ -12,6 +12,7 @@ mod http;
 mod jwt;
 mod key_set;
 mod moment;
+mod program;
 mod request;
 
 pub mod aws;

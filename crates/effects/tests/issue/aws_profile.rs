@@ -201,7 +201,7 @@ async fn a_program_prints_keys() {
     let home = home("[profile p]\ncredential_process = /nowhere/program --secret\n", "");
     let message = id(&at(&home, "p", &[])).await.unwrap_err();
     assert!(
-        message.starts_with("credential_process /nowhere/program: ") && !message.contains("--secret"),
+        message.starts_with("the program /nowhere/program cannot be run: ") && !message.contains("--secret"),
         "{message}"
     );
 }

@@ -1,5 +1,8 @@
 //! Application default credentials of Google: what each kind of file leads to, and which place is looked at first.
 
+use std::path::PathBuf;
+use std::time::SystemTime;
+
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tollgate_effects::issue::google::ambient;
@@ -121,6 +124,102 @@ async fn the_token_of_another_provider_is_taken_from_an_address() {
     assert_eq!(seen[1].header("authorization"), "Basic Yzpz");
     let body: Value = serde_json::from_str(&seen[2].body).unwrap();
     assert_eq!(body["lifetime"], json!("600s"));
+}
+
+/// A program that prints `answer`, beside what it was told, and where it counts how often it ran.
+fn printing(folder: &TempDir, answer: &Value) -> (String, PathBuf) {
+    let [script, runs] = ["print", "runs"].map(|name| folder.path().join(name));
+    let told = "$1 $GOOGLE_EXTERNAL_ACCOUNT_AUDIENCE $GOOGLE_EXTERNAL_ACCOUNT_TOKEN_TYPE \
+                $GOOGLE_EXTERNAL_ACCOUNT_INTERACTIVE $GOOGLE_EXTERNAL_ACCOUNT_IMPERSONATED_EMAIL";
+    let text = format!("echo \"{told}\" >> {}\necho '{answer}'\n", runs.display());
+    std::fs::write(&script, text).unwrap();
+    (format!("/bin/sh {} argument", script.display()), runs)
+}
+
+fn allowing(environment: &Environment) -> Environment {
+    let path = environment.get("GOOGLE_APPLICATION_CREDENTIALS").unwrap();
+    self::environment(&[
+        ("GOOGLE_APPLICATION_CREDENTIALS", path),
+        ("GOOGLE_EXTERNAL_ACCOUNT_ALLOW_EXECUTABLES", "1"),
+    ])
+}
+
+const ID_TOKEN: &str = "urn:ietf:params:oauth:token-type:id_token";
+
+/// Seconds since 1970, so many after now.
+fn seconds_at(later: i64) -> i64 {
+    let now = now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+    i64::try_from(now).unwrap() + later
+}
+
+#[tokio::test]
+async fn the_token_of_another_provider_is_printed_by_a_program_that_is_allowed() {
+    let service = google().await;
+    let folder = tempfile::tempdir().unwrap();
+    let answer = json!({
+        "version": 1, "success": true, "token_type": ID_TOKEN, "id_token": "from-program",
+        "expiration_time": seconds_at(60),
+    });
+    let (command, runs) = printing(&folder, &answer);
+    let mut file =
+        external(&service, json!({ "executable": { "command": command, "timeout_millis": 5000 } }));
+    file["service_account_impersonation_url"] =
+        json!(format!("{}/v1/projects/-/serviceAccounts/a@b:generateAccessToken", service.url));
+    let (_folder, environment) = naming(&file);
+    let error = failed(ambient(&client(), &environment, now()).await);
+    assert!(error.contains("GOOGLE_EXTERNAL_ACCOUNT_ALLOW_EXECUTABLES=1"), "{error}");
+    assert!(!runs.exists() && service.seen().is_empty());
+    let issued = told(ambient(&client(), &allowing(&environment), now()).await);
+    assert_eq!(issued.0, "as-a-service-account");
+    assert_eq!(service.seen()[0].field("subject_token"), "from-program");
+    let ran = std::fs::read_to_string(runs).unwrap();
+    assert_eq!(ran, format!("argument //iam.googleapis.com/x {ID_TOKEN} 0 a@b\n"));
+}
+
+#[tokio::test]
+async fn a_token_that_a_program_has_left_serves_until_it_ends() {
+    let service = google().await;
+    let folder = tempfile::tempdir().unwrap();
+    let left = folder.path().join("left");
+    let answer = |token: &str, end| json!({ "version": 1, "success": true, "token_type": ID_TOKEN, "id_token": token, "expiration_time": end });
+    let (command, runs) = printing(&folder, &answer("printed", seconds_at(60)));
+    let source = json!({ "executable": { "command": command, "output_file": left } });
+    let (_folder, environment) = naming(&external(&service, source));
+    for (end, subject) in [(60, "left"), (-1, "printed")] {
+        std::fs::write(&left, answer("left", seconds_at(end)).to_string()).unwrap();
+        told(ambient(&client(), &allowing(&environment), now()).await);
+        assert_eq!(service.seen().last().unwrap().field("subject_token"), subject);
+        assert_eq!(runs.exists(), subject == "printed");
+    }
+}
+
+#[tokio::test]
+async fn a_program_that_fails_says_why() {
+    let service = google().await;
+    let folder = tempfile::tempdir().unwrap();
+    let printed = json!({ "version": 1, "success": true, "token_type": ID_TOKEN, "id_token": "hidden" });
+    let with = |name: &str, value: Value| {
+        let mut printed = printed.clone();
+        printed[name] = value;
+        printed
+    };
+    for (answer, reason) in [
+        (
+            json!({ "version": 1, "success": false, "code": "401", "message": "log in" }),
+            "a failure: 401: log in",
+        ),
+        (with("version", json!(2)), "expected version 1"),
+        (with("token_type", json!("urn:ietf:params:oauth:token-type:saml2")), "expected a token of type"),
+        (with("expiration_time", json!(seconds_at(-1))), "has ended already"),
+        (json!("hidden"), "expected JSON"),
+    ] {
+        let (command, _) = printing(&folder, &answer);
+        let (_folder, environment) =
+            naming(&external(&service, json!({ "executable": { "command": command } })));
+        let error = failed(ambient(&client(), &allowing(&environment), now()).await);
+        assert!(error.contains(reason) && !error.contains("hidden"), "{answer}: {error}");
+    }
+    assert!(service.seen().is_empty());
 }
 
 #[tokio::test]

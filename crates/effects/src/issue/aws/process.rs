@@ -2,22 +2,11 @@
 //!
 //! Source: AWS SDKs and Tools Reference Guide, "Process credential provider".
 
-use std::process::Stdio;
-use std::time::Duration;
-
 use serde::Deserialize;
-use tokio::io::AsyncReadExt;
-use tokio::process::Command;
 use tollgate_config::bundle::SigningKeys;
 
 use super::keys;
-use crate::issue::{IssueError, Issued};
-
-/// How long the program may take. It may ask somebody far away.
-const TIMEOUT: Duration = Duration::from_secs(30);
-
-/// Keys are shorter.
-const OUTPUT_BYTES_MAX: u64 = 64 << 10;
+use crate::issue::{Environment, IssueError, Issued, program};
 
 /// What the program prints.
 #[derive(Deserialize)]
@@ -30,47 +19,30 @@ struct Printed {
     expiration: Option<String>,
 }
 
-/// The keys that `command` prints. It is started without a shell, and ended when it takes too long.
+/// The keys that `command` prints. It is started without a shell.
 ///
 /// # Errors
-/// [`IssueError::Misconfigured`] when it cannot be started, fails, or prints no keys. What it prints is not told.
-pub(super) async fn keys_of_process(command: &str) -> Result<Issued<SigningKeys>, IssueError> {
-    let words = words(command).filter(|words| !words.is_empty());
-    let words = words.ok_or_else(|| failed(command, "a quote is open, or there is no program"))?;
-    let printed = tokio::time::timeout(TIMEOUT, printed(&words)).await;
-    let printed = printed.map_err(|_| failed(command, "it takes too long"))?;
-    let printed = printed.map_err(|reason| failed(command, &reason))?;
-    let Ok(printed) = serde_json::from_slice::<Printed>(&printed) else {
-        return Err(failed(command, "expected JSON with Version and keys"));
+/// [`IssueError::Misconfigured`] when it is no command, those of a program, and [`IssueError::Unreadable`] when it prints no keys.
+pub(super) async fn keys_of_process(
+    environment: &Environment,
+    command: &str,
+) -> Result<Issued<SigningKeys>, IssueError> {
+    let words = words(command).filter(|words| !words.is_empty()).ok_or_else(|| {
+        IssueError::Misconfigured("credential_process: a quote is open, or there is no program".to_owned())
+    })?;
+    let printed = program::printed(&words, environment, Vec::new(), program::TIME_MAX).await?;
+    let unreadable = |reason: &str| IssueError::Unreadable {
+        service: program::name_of(words.first().map_or("", String::as_str)),
+        reason: reason.to_owned(),
+    };
+    let Ok(printed) = serde_json::from_str::<Printed>(printed.expose()) else {
+        return Err(unreadable("expected JSON with Version and keys"));
     };
     if printed.version != 1 {
-        return Err(failed(command, "expected Version 1"));
+        return Err(unreadable("expected Version 1"));
     }
     let parts = [printed.access_key_id, printed.secret_access_key, printed.session_token, printed.expiration];
-    keys::made(parts).map_err(|reason| failed(command, reason))
-}
-
-/// What the program writes to its standard output until it ends well.
-async fn printed(words: &[String]) -> Result<Vec<u8>, String> {
-    let mut command = Command::new(words.first().map_or("", String::as_str));
-    command.args(words.iter().skip(1)).stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);
-    let mut child = command.spawn().map_err(|error| error.to_string())?;
-    let mut printed = Vec::new();
-    if let Some(out) = child.stdout.take() {
-        let read = out.take(OUTPUT_BYTES_MAX).read_to_end(&mut printed).await;
-        read.map_err(|error| error.to_string())?;
-    }
-    match child.wait().await {
-        Ok(status) if status.success() => Ok(printed),
-        Ok(status) => Err(format!("it ended with {status}")),
-        Err(error) => Err(error.to_string()),
-    }
-}
-
-/// The program is named, not its arguments, which may be secret.
-fn failed(command: &str, reason: &str) -> IssueError {
-    let program = command.split_whitespace().next().unwrap_or_default();
-    IssueError::Misconfigured(format!("credential_process {program}: {reason}"))
+    keys::made(parts).map_err(unreadable)
 }
 
 /// The words of a command line, with quotes and backslashes as a POSIX shell reads them; nothing else means anything. `None` when a

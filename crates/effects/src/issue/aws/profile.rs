@@ -110,7 +110,7 @@ impl<'a> Around<'a> {
             return Ok(Some(keys));
         }
         match profile.get("credential_process") {
-            Some(command) => process::keys_of_process(command).await.map(Some),
+            Some(command) => process::keys_of_process(environment, command).await.map(Some),
             None => Ok(None),
         }
     }

@@ -33,9 +33,9 @@ pub async fn ambient(
         return of_metadata_server(client, environment, now).await;
     };
     match Found::parse(&file::read(&path).await?, &path)? {
-        Found::Own(own) => of_own(client, &own, now).await,
+        Found::Own(own) => of_own(client, environment, &own, now).await,
         Found::Impersonated { source, url, delegates } => {
-            let own = of_own(client, &source, now).await?;
+            let own = of_own(client, environment, &source, now).await?;
             let impersonation = Impersonation { url: &url, delegates: &delegates, lifetime_s: None };
             impersonation.token(client, &own.value).await
         }
@@ -54,11 +54,16 @@ async fn credentials_file(environment: &Environment) -> Option<String> {
     file::exists(&path).await.then_some(path)
 }
 
-async fn of_own(client: &Client, own: &Own, now: SystemTime) -> Result<Issued<Secret>, IssueError> {
+async fn of_own(
+    client: &Client,
+    environment: &Environment,
+    own: &Own,
+    now: SystemTime,
+) -> Result<Issued<Secret>, IssueError> {
     match own {
         Own::ServiceAccount(account) => service_account(client, account, now).await,
         Own::User(user) => of_user(client, user, now).await,
-        Own::External(external) => of_external(client, external, now).await,
+        Own::External(external) => of_external(client, environment, external, now).await,
     }
 }
 
@@ -75,10 +80,11 @@ async fn of_user(client: &Client, user: &User, now: SystemTime) -> Result<Issued
 
 async fn of_external(
     client: &Client,
+    environment: &Environment,
     external: &External,
     now: SystemTime,
 ) -> Result<Issued<Secret>, IssueError> {
-    let subject = subject_token(client, external).await?;
+    let subject = subject_token(client, environment, external, now).await?;
     let exchange = Exchange {
         url: &external.token_url,
         audience: &external.audience,
@@ -95,8 +101,14 @@ async fn of_external(
 }
 
 /// The token of the other provider, from where the file says that it is.
-async fn subject_token(client: &Client, external: &External) -> Result<Secret, IssueError> {
+async fn subject_token(
+    client: &Client,
+    environment: &Environment,
+    external: &External,
+    now: SystemTime,
+) -> Result<Secret, IssueError> {
     let (text, place) = match &external.source {
+        Source::Program(program) => return program.token(external, environment, now).await,
         Source::File(path) => (file::read(path).await?, path.clone()),
         Source::Url { url, headers } => {
             let mut request = get(url)?;

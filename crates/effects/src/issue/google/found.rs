@@ -7,6 +7,7 @@ use serde_json::Value;
 use tollgate_terms::Secret;
 
 use super::super::IssueError;
+use super::program::Program;
 use super::service_account::{KeyFile, ServiceAccount};
 
 /// An identity that a file tells of.
@@ -49,6 +50,7 @@ pub(super) struct External {
 pub(super) enum Source {
     File(String),
     Url { url: String, headers: BTreeMap<String, String> },
+    Program(Program),
 }
 
 /// What is there.
@@ -129,11 +131,12 @@ fn external(file: ExternalFile, path: &str) -> Result<External, IssueError> {
             _ => return Err(unsupported("an unknown format")),
         },
     };
-    let source = match (source.file, source.url, source.environment_id) {
-        (_, _, Some(environment)) => return Err(unsupported(&format!("the environment {environment:?}"))),
-        (Some(file), None, None) => Source::File(file),
-        (None, Some(url), None) => Source::Url { url, headers: source.headers },
-        _ => return Err(unsupported("neither a file nor an address")),
+    let source = match (source.file, source.url, source.executable, source.environment_id) {
+        (_, _, _, Some(environment)) => return Err(unsupported(&format!("the environment {environment:?}"))),
+        (Some(file), None, None, None) => Source::File(file),
+        (None, Some(url), None, None) => Source::Url { url, headers: source.headers },
+        (None, None, Some(program), None) => Source::Program(program),
+        _ => return Err(unsupported("no or several of a file, an address and a program")),
     };
     let lifetime_s = file.service_account_impersonation.and_then(|options| options.token_lifetime_seconds);
     Ok(External {
@@ -188,6 +191,7 @@ struct SourceFile {
     file: Option<String>,
     url: Option<String>,
     environment_id: Option<String>,
+    executable: Option<Program>,
     #[serde(default)]
     headers: BTreeMap<String, String>,
     format: Option<FormatFile>,
@@ -223,8 +227,8 @@ mod tests {
             ),
             (
                 r#"{"type":"external_account","audience":"a","subject_token_type":"t","token_url":"u",
-                    "credential_source":{"executable":{"command":"hidden"}}}"#,
-                "neither a file nor an address",
+                    "credential_source":{"executable":{"command":"hidden"},"file":"hidden"}}"#,
+                "no or several of a file, an address and a program",
             ),
         ] {
             let error = Found::parse(&Secret::new(text.to_owned()), "f.json").err().unwrap().to_string();

@@ -6,6 +6,7 @@
 mod ambient;
 mod exchange;
 mod found;
+mod program;
 mod service_account;
 
 pub use ambient::ambient;
