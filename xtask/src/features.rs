@@ -29,13 +29,14 @@ const DIALECTS: [(&str, Option<&str>, &str); 5] = [
 ];
 
 /// Cases, in the order of the columns.
-const FEATURES: [(&str, &str); 11] = [
+const FEATURES: [(&str, &str); 12] = [
     ("chat", "chat"),
     ("tools", "tools"),
     ("parallel_tools", "parallel tools"),
     ("images", "images"),
     ("images_by_url", "images by URL"),
     ("documents", "documents"),
+    ("citations", "citations"),
     ("thinking", "thinking"),
     ("cache", "cache points"),
     ("structured_output", "structured output"),

@@ -36,6 +36,11 @@ const FRAMING: &[(&str, &str)] = &[
     ("openai_responses-answer", "/output/1/id"),
     ("openai_responses-answer", "/output/2/id"),
     ("openai_responses-answer", "/completed_at"),
+    // Sources are said as grounding, wherever they were told.
+    ("gemini-answer", "/candidates/0/citationMetadata/citations/0/startIndex"),
+    ("gemini-answer", "/candidates/0/citationMetadata/citations/0/endIndex"),
+    ("gemini-answer", "/candidates/0/citationMetadata/citations/0/uri"),
+    ("gemini-answer", "/candidates/0/citationMetadata/citations/0/title"),
 ];
 
 fn said_again(name: &str, body: &Bytes, losses: &mut Losses) -> Value {

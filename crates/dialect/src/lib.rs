@@ -23,6 +23,7 @@ mod laws;
 mod models;
 mod mould;
 mod observe;
+mod ruler;
 mod sampling;
 mod splice;
 mod translate;

@@ -2,6 +2,7 @@
 
 mod answer;
 mod blocks;
+mod citations;
 mod decode_request;
 mod decode_stream;
 mod encode_blocks;

@@ -6,17 +6,19 @@
 use std::collections::VecDeque;
 
 use bytes::BytesMut;
-use tollgate_chat::{BlockStart, Delta, Effect, Event, LossKind, Losses, StopReason};
+use tollgate_chat::{BlockStart, Citation, Delta, Effect, Event, LossKind, Losses, StopReason};
 use tollgate_terms::{Dialect, Usage};
 use tollgate_wire::json::{Text, Value};
 use tollgate_wire::sse;
 
+use super::citations::Grounding;
 use super::stop::finish_reason;
 use super::usage::encode_usage;
-use super::{citations, is_signature, time};
+use super::{is_signature, time};
 use crate::fields::{Members, loss, object};
 use crate::ids::CallIds;
 use crate::openai_chat::arguments;
+use crate::ruler::Ruler;
 use crate::words::EncodeStream;
 use crate::{AnswerContext, ErrorBody, encode_stream_error};
 
@@ -39,7 +41,9 @@ pub(crate) struct StreamEncoder {
 struct Progress {
     /// Signatures that wait for their part; the oldest first.
     signatures: VecDeque<Text>,
-    citations: Vec<Value>,
+    /// Its texts, one after the other.
+    ruler: Ruler,
+    grounding: Grounding,
     stop: Option<StopReason>,
 }
 
@@ -49,6 +53,10 @@ struct OpenBlock {
     choice: usize,
     block: usize,
     kind: OpenKind,
+    /// Characters of text before it.
+    chars_before: u64,
+    /// What it rests on, which is told once all of it has been.
+    citations: Vec<Citation>,
 }
 
 #[derive(Debug)]
@@ -133,7 +141,7 @@ impl StreamEncoder {
     }
 
     fn start(&mut self, choice: usize, block: usize, start: BlockStart, losses: &mut Losses) {
-        self.progress(choice);
+        let chars_before = self.progress(choice).ruler.chars();
         let kind = match start {
             BlockStart::Text | BlockStart::Refusal => OpenKind::Text(Begun::No),
             BlockStart::Thinking => OpenKind::Thinking(Begun::No),
@@ -151,16 +159,17 @@ impl StreamEncoder {
                 OpenKind::Nothing
             }
         };
-        self.open.push(OpenBlock { choice, block, kind });
+        self.open.push(OpenBlock { choice, block, kind, chars_before, citations: Vec::new() });
     }
 
     fn delta(&mut self, choice: usize, block: usize, delta: Delta, out: &mut BytesMut, losses: &mut Losses) {
         let open = self.open.iter_mut().find(|open| (open.choice, open.block) == (choice, block));
-        let Some(OpenBlock { kind, .. }) = open else { return };
+        let Some(OpenBlock { kind, citations, .. }) = open else { return };
         match (kind, delta) {
             (_, Delta::Text(text)) if text.is_empty() => {}
             (OpenKind::Text(begun), Delta::Text(text)) => {
                 let is_first = std::mem::replace(begun, Begun::Yes) == Begun::No;
+                self.progress(choice).ruler.push(&text.as_str());
                 let part = object!({"text": text});
                 let part = if is_first { self.signed(choice, part) } else { part };
                 self.say(choice, vec![part], out);
@@ -184,14 +193,19 @@ impl StreamEncoder {
                 self.progress(choice).signatures.push_back(signature);
             }
             (OpenKind::Call { input, .. }, Delta::Input(text)) => input.push_str(&text.as_str()),
-            (_, Delta::Citation(citation)) => self.progress(choice).citations.push(citation),
+            (OpenKind::Text(_), Delta::Citation(citation)) => citations.push(citation),
             // A delta that does not fit its block, or a block that has no words here.
-            (_, Delta::Text(_) | Delta::Input(_) | Delta::Signature(_)) => {}
+            (_, Delta::Text(_) | Delta::Input(_) | Delta::Signature(_) | Delta::Citation(_)) => {}
         }
     }
 
     fn stop(&mut self, open: OpenBlock, out: &mut BytesMut, losses: &mut Losses) {
-        let OpenBlock { choice, block, kind } = open;
+        let OpenBlock { choice, block, kind, chars_before, citations } = open;
+        let Progress { ruler, grounding, .. } = self.progress(choice);
+        let pointer = format!("/choices/{choice}/{block}/citations");
+        for citation in citations {
+            grounding.add(&pointer, citation, (&*ruler, chars_before, 0), losses);
+        }
         match kind {
             OpenKind::Call { id, name, input } => {
                 let args = arguments(&input.into(), &format!("/choices/{choice}/{block}/input"), losses);
@@ -246,7 +260,7 @@ impl StreamEncoder {
         let mut candidates = Vec::with_capacity(self.choices.len());
         for choice in 0..self.choices.len() {
             let parts = self.alone(choice);
-            let Progress { signatures: _, citations, stop } = std::mem::take(self.progress(choice));
+            let Progress { signatures: _, ruler: _, grounding, stop } = std::mem::take(self.progress(choice));
             let mut content = Members::default();
             content.set("role", Some("model"));
             content.set("parts", (!parts.is_empty()).then_some(parts));
@@ -254,8 +268,7 @@ impl StreamEncoder {
             candidate.set("content", Some(content.value()));
             let reason = stop.unwrap_or(StopReason::EndOfTurn);
             candidate.set("finishReason", Some(finish_reason(reason, losses)));
-            let origin = format!("/choices/{choice}");
-            candidate.set("citationMetadata", citations::encode(&origin, citations, losses));
+            candidate.set("groundingMetadata", grounding.value());
             candidate.set("index", Some(choice));
             candidates.push(candidate.value());
         }

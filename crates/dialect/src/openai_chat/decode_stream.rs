@@ -9,6 +9,7 @@ use tollgate_chat::{BlockStart, Delta, Effect, Event, LossKind, Losses};
 use tollgate_wire::json::{Text, Value};
 use tollgate_wire::sse::Frame;
 
+use super::annotations::decode_annotation;
 use super::decode_answer::{Called, stop_reason};
 use super::parts;
 use super::stream_calls::{Calls, WireCall, WireFunction};
@@ -251,14 +252,19 @@ impl Elements {
 
     /// They belong to the text before them.
     fn annotations(&mut self, choice: usize, told: Vec<Value>, out: &mut Vec<Event>, losses: &mut Losses) {
+        let pointer = format!("/choices/{choice}/delta/annotations");
         for annotation in told {
             match self.current {
                 Some((Kind::Text, block)) => {
-                    out.push(Event::BlockDelta { choice, block, delta: Delta::Citation(annotation) });
+                    let citation = decode_annotation(&pointer, &annotation, losses);
+                    out.extend(citation.map(|citation| Event::BlockDelta {
+                        choice,
+                        block,
+                        delta: Delta::Citation(citation),
+                    }));
                 }
                 _ => {
-                    let pointer = format!("/choices/{choice}/delta/annotations");
-                    losses.push_once(loss(pointer, LossKind::Citation, Effect::Meaning));
+                    losses.push_once(loss(pointer.clone(), LossKind::Citation, Effect::Meaning));
                 }
             }
         }

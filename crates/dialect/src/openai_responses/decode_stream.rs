@@ -119,7 +119,7 @@ impl StreamDecoder {
                 self.parts.text(content, BlockStart::Refusal, event.delta()?, out)?;
             }
             "response.output_text.annotation.added" => {
-                self.parts.citation(content, event.value("annotation").clone(), out, losses);
+                self.parts.citation(content, event.value("annotation"), out, losses);
             }
             "response.content_part.done" => {
                 self.begin(&Value::Null, out);

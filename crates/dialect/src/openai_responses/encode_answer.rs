@@ -84,11 +84,11 @@ impl Output<'_> {
         let Block { origin, cache: _, kind } = block;
         match kind {
             BlockKind::Text { text, citations } => {
-                let count = citations.len();
-                let annotations: Vec<Value> = citations.into_iter().filter_map(items::annotation).collect();
-                if annotations.len() < count {
-                    losses.push(loss(format!("{origin}/citations"), LossKind::Citation, Effect::Meaning));
-                }
+                let chars = if citations.is_empty() { 0 } else { text.as_str().chars().count() as u64 };
+                let annotations = citations.into_iter().enumerate().filter_map(|(index, citation)| {
+                    items::annotation(&format!("{origin}/citations/{index}"), citation, chars, losses)
+                });
+                let annotations: Vec<Value> = annotations.collect();
                 let logprobs = logprobs.take().unwrap_or_default();
                 self.parts.push(items::text_part(text, annotations, logprobs));
             }

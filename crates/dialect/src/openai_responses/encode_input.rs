@@ -9,7 +9,7 @@ use tollgate_wire::json::{Text, Value};
 
 use super::reasoning;
 use crate::Invalid;
-use crate::fields::{Members, loss, object};
+use crate::fields::{Members, lose_citations, loss, object};
 use crate::openai_chat::says_error;
 
 /// Whether the input tells reasoning of the model's.
@@ -258,10 +258,4 @@ fn document(source: DocumentSource, title: Option<String>) -> Value {
         }
     }
     file.value()
-}
-
-fn lose_citations(origin: &str, citations: &[Value], losses: &mut Losses) {
-    if !citations.is_empty() {
-        losses.push(loss(format!("{origin}/citations"), LossKind::Citation, Effect::Meaning));
-    }
 }

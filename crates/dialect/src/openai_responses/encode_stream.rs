@@ -4,7 +4,7 @@
 //! up to a bound. Parts may be mixed: each event says which it belongs to.
 
 use bytes::BytesMut;
-use tollgate_chat::{BlockStart, Delta, Effect, Event, LossKind, Losses, StopReason};
+use tollgate_chat::{BlockStart, Citation, Delta, Effect, Event, LossKind, Losses, StopReason};
 use tollgate_terms::Usage;
 use tollgate_wire::json::{Map, Text, Value};
 use tollgate_wire::sse;
@@ -60,6 +60,8 @@ enum Kind {
 struct Part {
     text: String,
     kind: PartKind,
+    /// What all of the text rests on, which is told once it is known how long that is.
+    citations: Vec<Citation>,
 }
 
 #[derive(Debug)]
@@ -135,7 +137,7 @@ impl EncodeStream for StreamEncoder {
             Event::BlockStop { choice, .. } | Event::Stop { choice, .. } if choice > 0 => {}
             Event::BlockStart { choice: _, block, start } => self.start(block, start, out, losses),
             Event::BlockDelta { choice: _, block, delta } => self.delta(block, delta, out, losses),
-            Event::BlockStop { choice: _, block } => self.stop(block, out),
+            Event::BlockStop { choice: _, block } => self.stop(block, out, losses),
             Event::Stop { choice: _, reason } => self.ending = Some(Ending::of(&reason, losses)),
             Event::Usage(usage) => self.usage = Some(usage),
             // There is no event for it, and clients do not know those that are none.
@@ -210,7 +212,7 @@ impl StreamEncoder {
             self.item(block, id, Kind::Message(Vec::new()), added, out);
             self.open.pop();
         }
-        let part = Part { text: String::new(), kind };
+        let part = Part { text: String::new(), kind, citations: Vec::new() };
         let value = part.value();
         if let Some(Item { id, kind: Kind::Message(parts), open, .. }) = self.items.get_mut(index) {
             *open += usize::from(goes_on);
@@ -249,17 +251,11 @@ impl StreamEncoder {
                 };
                 self.write(kind, with(event, "delta", text.into()), out);
             }
-            (Kind::Message(parts), Delta::Citation(citation)) => {
-                let Some(Part { kind: PartKind::Text(said), .. }) = parts.get_mut(content) else { return };
-                let Some(annotation) = items::annotation(citation) else {
-                    let pointer = format!("/content/{block}/citations");
-                    losses.push_once(loss(pointer, LossKind::Citation, Effect::Meaning));
-                    return;
-                };
-                let event = with(in_part(), "annotation_index", said.len().into());
-                said.push(annotation.clone());
-                let kind = "response.output_text.annotation.added";
-                self.write(kind, with(event, "annotation", annotation), out);
+            (Kind::Message(parts), Delta::Citation(citation)) if citation.span.is_none() => {
+                parts.get_mut(content).into_iter().for_each(|part| part.citations.push(citation.clone()));
+            }
+            (Kind::Message(_), Delta::Citation(citation)) => {
+                self.annotate(block, (index, content), Some(citation), out, losses);
             }
             (Kind::Reasoning { text: said, signature: _ }, Delta::Text(text)) => {
                 let is_first = said.is_empty();
@@ -288,9 +284,10 @@ impl StreamEncoder {
         }
     }
 
-    fn stop(&mut self, block: usize, out: &mut BytesMut) {
+    fn stop(&mut self, block: usize, out: &mut BytesMut, losses: &mut Losses) {
         let at = self.open.iter().position(|(open, ..)| *open == block);
         let Some((_, index, content)) = at.map(|at| self.open.swap_remove(at)) else { return };
+        self.annotate(block, (index, content), None, out, losses);
         let Some(item) = self.items.get_mut(index) else { return };
         item.open = item.open.saturating_sub(1);
         let place = object!({"item_id": item.id.as_str(), "output_index": index});
@@ -335,6 +332,34 @@ impl StreamEncoder {
         }
     }
 
+    /// Tells what a part of a text rests on, or what all of it does once all of it has been told.
+    fn annotate(
+        &mut self,
+        block: usize,
+        (index, content): (usize, usize),
+        of_part: Option<Citation>,
+        out: &mut BytesMut,
+        losses: &mut Losses,
+    ) {
+        let Some(Item { id, kind: Kind::Message(parts), .. }) = self.items.get_mut(index) else { return };
+        let Some(Part { text, kind: PartKind::Text(said), citations }) = parts.get_mut(content) else {
+            return;
+        };
+        let told = of_part.map_or_else(|| std::mem::take(citations), |citation| vec![citation]);
+        let chars = if told.is_empty() { 0 } else { text.chars().count() as u64 };
+        let place = object!({"item_id": id.as_str(), "output_index": index, "content_index": content});
+        let mut events = Vec::with_capacity(told.len());
+        for citation in told {
+            let pointer = format!("/content/{block}/citations");
+            let Some(annotation) = items::annotation(&pointer, citation, chars, losses) else { continue };
+            let event = with(place.clone(), "annotation_index", said.len().into());
+            said.push(annotation.clone());
+            events.push(with(event, "annotation", annotation));
+        }
+        let kind = "response.output_text.annotation.added";
+        events.into_iter().for_each(|event| self.write(kind, event, out));
+    }
+
     /// Says the items whose parts have all been said. The last one waits until it is known whether the answer was cut off in it.
     fn settle(&mut self, status_of_last: &str, out: &mut BytesMut) {
         let count = self.items.len();
@@ -358,7 +383,7 @@ impl StreamEncoder {
         self.begin(out);
         let mut open: Vec<usize> = self.open.iter().map(|(block, ..)| *block).collect();
         open.sort_unstable();
-        open.into_iter().for_each(|block| self.stop(block, out));
+        open.into_iter().for_each(|block| self.stop(block, out, losses));
         let ending = self.ending.take().unwrap_or_else(|| Ending::of(&StopReason::EndOfTurn, losses));
         self.settle(ending.of_last_item(), out);
         self.has_ended = true;

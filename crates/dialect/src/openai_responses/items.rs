@@ -2,7 +2,7 @@
 //!
 //! Source: `openai.types.responses.Response` and `ResponseOutputItem`.
 
-use tollgate_chat::{Effect, LossKind, Losses, StopReason};
+use tollgate_chat::{Citation, CitedSource, Effect, LossKind, Losses, StopReason};
 use tollgate_terms::Usage;
 use tollgate_wire::json::{Map, Text, Value};
 
@@ -10,6 +10,7 @@ use super::usage::encode_usage;
 use crate::AnswerContext;
 use crate::fields::{Members, loss, object};
 use crate::ids::fingerprint;
+use crate::openai_chat::encode_page;
 
 /// What the id of a response begins with.
 const RESPONSE_ID: &str = "resp_";
@@ -154,15 +155,19 @@ pub(super) fn call(id: &str, status: &str, call_id: &str, name: &str, arguments:
     object!({"type": "function_call", "id": id, "status": status, "call_id": call_id, "name": name, "arguments": arguments})
 }
 
-/// An annotation in this dialect's shape; nothing where it has none for it. A chat completion has the same in one more object.
-pub(super) fn annotation(told: Value) -> Option<Value> {
-    let kind = told.get("type")?.as_text()?.clone();
-    match (kind.as_str().as_ref(), told.get("url_citation").and_then(Value::as_object)) {
-        ("url_citation", Some(inner)) => {
-            let members = std::iter::once(("type".into(), kind.clone().into())).chain(inner.clone());
-            Some(Value::Object(members.collect()))
-        }
-        ("url_citation" | "file_citation" | "container_file_citation" | "file_path", _) => Some(told),
-        _ => None,
+/// An annotation of a text of `chars` characters; nothing where it has no words for it. A file of the provider can be named, but not
+/// which part of it.
+pub(super) fn annotation(
+    pointer: &str,
+    citation: Citation,
+    chars: u64,
+    losses: &mut Losses,
+) -> Option<Value> {
+    if let CitedSource::Document { index, file: Some(file), passage: _ } = citation.source {
+        losses.push_once(loss(pointer, LossKind::Citation, Effect::Meaning));
+        let name = citation.title.unwrap_or_default();
+        return Some(object!({"type": "file_citation", "file_id": file, "filename": name, "index": index}));
     }
+    let page = encode_page(pointer, citation, (0, chars), losses)?;
+    Some(Value::Object(std::iter::once(("type".into(), "url_citation".into())).chain(page).collect()))
 }

@@ -10,6 +10,7 @@ use super::decode_answer::{Called, call_names, lose_phase, nameless, part_kind};
 use super::reasoning;
 use crate::Unreadable;
 use crate::fields::{loss, tells};
+use crate::openai_chat::decode_annotation;
 
 /// Most parts of one response: they are no unbounded memory for a provider to fill.
 const PARTS_MAX: usize = 4096;
@@ -86,14 +87,18 @@ impl Parts {
     pub(super) fn citation(
         &mut self,
         (output, content): (u64, u64),
-        citation: Value,
+        annotation: &Value,
         out: &mut Vec<Event>,
         losses: &mut Losses,
     ) {
+        let pointer = format!("/output/{output}/content/{content}/annotations");
         match self.find(output, Place::Content(content)) {
-            Some(block) => self.tell(block, Delta::Citation(citation), out),
+            Some(block) => {
+                if let Some(citation) = decode_annotation(&pointer, annotation, losses) {
+                    self.tell(block, Delta::Citation(citation), out);
+                }
+            }
             None => {
-                let pointer = format!("/output/{output}/content/{content}/annotations");
                 losses.push_once(loss(pointer, LossKind::Citation, Effect::Meaning));
             }
         }
