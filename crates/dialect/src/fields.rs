@@ -51,6 +51,11 @@ impl Fields {
         self.map.get(key).is_some_and(Value::is_null)
     }
 
+    /// A member that stays.
+    pub(crate) fn get(&self, key: &str) -> Option<&Value> {
+        self.map.get(key)
+    }
+
     /// Takes a member out; one that is null counts as absent.
     pub(crate) fn take(&mut self, key: &str) -> Option<Value> {
         self.map.remove(key).filter(|value| !value.is_null())

@@ -165,10 +165,10 @@ fn speak(draft: &mut Draft<'_>) -> Result<(), Refusal> {
 
 /// What the host wants to be different, as edits of the body.
 fn host_edits(envelope: &Envelope) -> Vec<Edit> {
-    let path = |key: &str| vec![key.to_owned()];
-    let removed = envelope.remove.iter().map(|key| Edit::Remove { path: path(key) });
+    let path = |keys: &[&str]| keys.iter().map(|&key| key.to_owned()).collect();
+    let removed = envelope.remove.iter().map(|key| Edit::Remove { path: path(&[key]) });
     let set = envelope.set.iter();
-    let set = set.map(|(key, value)| Edit::Set { path: path(key), value: Bytes::from(value.clone()) });
+    let set = set.map(|(keys, value)| Edit::Set { path: path(keys), value: Bytes::from(value.clone()) });
     removed.chain(set).collect()
 }
 
@@ -192,6 +192,10 @@ fn mutate_body(draft: &mut Draft<'_>) -> Result<(), Refusal> {
     let object = json::scan(&body, json::Limits::default())
         .map_err(|malformed| Refusal::Invalid(Invalid::from_malformed(&malformed)))?;
     draft.request.body = json::splice(&body, &object, &edits);
+    if let Some(path) = draft.envelope.blob {
+        let body = tollgate_wire::join(&mut draft.request.body);
+        draft.request.body = vec![tollgate_dialect::as_blob(&body, path)];
+    }
     Ok(())
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use base64::Engine;
 use bytes::BytesMut;
 use tollgate_config::bundle::{Location, Schema};
 use tollgate_suite::{
@@ -152,7 +153,6 @@ const MESSAGES: &str =
 
 /// Events of Anthropic's own, each in a chunk of InvokeModel.
 fn invoked() -> (Vec<u8>, String) {
-    use base64::Engine;
     let events = [
         r#"{"type":"message_start","message":{"id":"msg_1","type":"message","role":"assistant","model":"m","content":[],"stop_reason":null,"stop_sequence":null,"usage":{"input_tokens":3,"output_tokens":1}}}"#,
         r#"{"type":"content_block_start","index":0,"content_block":{"type":"text","text":""}}"#,
@@ -271,6 +271,58 @@ fn tokens_are_counted_by_bedrock_for_a_client_of_anthropic() {
         "Hello",
         "{request}"
     );
+}
+
+#[test]
+fn claude_on_bedrock_counts_what_only_its_own_dialect_says() {
+    let asked = r#"{"model":"us.anthropic.claude-x","messages":[{"role":"user","content":"Hello"}],"tools":[{"type":"bash_20250124","name":"bash"}]}"#;
+    let betas = "anthropic-version: 2023-06-01\r\nanthropic-beta: computer-use-2025-01-24\r\n";
+    for schema in [Schema::AwsBedrock, Schema::AwsAnthropic { version: None }] {
+        let script = vec![Act::Write(sized(200, JSON, "", r#"{"inputTokens":12}"#))];
+        let (tested, scripted) = serving(schema, script);
+        let response = messages(&tested, "/v1/messages/count_tokens", betas, asked);
+        assert_eq!(json(&response), serde_json::json!({"input_tokens": 12}), "{response}");
+        let request = scripted.request();
+        assert_eq!(target(&request), "/model/anthropic.claude-x/count-tokens");
+        let counted = &json(&request)["input"]["invokeModel"]["body"];
+        let counted = base64::engine::general_purpose::STANDARD
+            .decode(counted.as_str().expect("a blob"))
+            .expect("base64");
+        let counted: serde_json::Value = serde_json::from_slice(&counted).expect("JSON");
+        let wanted = serde_json::json!({
+            "messages": [{"role": "user", "content": "Hello"}],
+            "tools": [{"type": "bash_20250124", "name": "bash"}],
+            "max_tokens": 4096,
+            "anthropic_version": "bedrock-2023-05-31",
+            "anthropic_beta": ["computer-use-2025-01-24"],
+        });
+        assert_eq!(counted, wanted);
+    }
+}
+
+#[test]
+fn betas_reach_claude_through_converse() {
+    let answer = r#"{"output":{"message":{"role":"assistant","content":[{"text":"Hi"}]}},"stopReason":"end_turn","usage":{"inputTokens":3,"outputTokens":5}}"#;
+    let betas = "anthropic-version: 2023-06-01\r\nanthropic-beta: context-1m-2025-08-07, not-for-bedrock\r\nx-tollgate-explain: 1\r\n";
+    for (model, wanted) in [
+        (
+            "us.anthropic.claude-x",
+            serde_json::json!({"anthropic_beta": ["context-1m-2025-08-07"], "top_k": 5}),
+        ),
+        ("us.amazon.nova-lite-v1:0", serde_json::json!({"inferenceConfig": {"topK": 5}})),
+    ] {
+        let (tested, scripted) = serving(Schema::AwsBedrock, vec![Act::Write(sized(200, JSON, "", answer))]);
+        let asked = format!(
+            r#"{{"model":"{model}","max_tokens":9,"top_k":5,"messages":[{{"role":"user","content":"Hello"}}]}}"#
+        );
+        let response = messages(&tested, "/v1/messages", betas, &asked);
+        assert_eq!(json(&response)["content"][0]["text"], "Hi", "{response}");
+        let lost = header(&response, "x-tollgate-loss").unwrap_or_default();
+        assert!(lost.contains("not-for-bedrock"), "{response}");
+        assert_eq!(lost.contains("context-1m"), model.contains("nova"), "{response}");
+        let request = scripted.request();
+        assert_eq!(json(&request)["additionalModelRequestFields"], wanted, "{request}");
+    }
 }
 
 #[test]
