@@ -29,7 +29,7 @@ const DIALECTS: [(&str, Option<&str>, &str); 5] = [
 ];
 
 /// Cases, in the order of the columns.
-const FEATURES: [(&str, &str); 12] = [
+const FEATURES: [(&str, &str); 13] = [
     ("chat", "chat"),
     ("tools", "tools"),
     ("parallel_tools", "parallel tools"),
@@ -37,6 +37,7 @@ const FEATURES: [(&str, &str); 12] = [
     ("images_by_url", "images by URL"),
     ("documents", "documents"),
     ("citations", "citations"),
+    ("logprobs", "log probabilities"),
     ("thinking", "thinking"),
     ("cache", "cache points"),
     ("structured_output", "structured output"),

@@ -1,7 +1,7 @@
 //! What is answered, as it comes.
 
 use tollgate_terms::Usage;
-use tollgate_wire::json::Text;
+use tollgate_wire::json::{Text, Value};
 
 use crate::answer::StopReason;
 use crate::citation::Citation;
@@ -106,4 +106,6 @@ pub enum Delta {
     Signature(Text),
     /// What a text rests on. One without a span may come before the text has.
     Citation(Citation),
+    /// Log probabilities of the tokens of the text or refusal that comes next, in the shape of chat completions.
+    Logprobs(Vec<Value>),
 }

@@ -175,7 +175,8 @@ impl Held {
             }
             // A citation is a short object; how short is not worth saying it for.
             Event::BlockDelta { delta: Delta::Citation(_), .. } => self.bytes += CITATION_BYTES,
-            Event::BlockDelta { delta: Delta::Text(_), .. }
+            // They go on with the text that they belong to.
+            Event::BlockDelta { delta: Delta::Text(_) | Delta::Logprobs(_), .. }
             | Event::Start { .. }
             | Event::BlockStop { .. }
             | Event::Stop { .. }

@@ -96,6 +96,9 @@ impl EncodeStream for StreamEncoder {
                 self.blocks.push_back(pending);
                 self.say(out, losses);
             }
+            Event::BlockDelta { choice: _, block: _, delta: Delta::Logprobs(_) } => {
+                losses.push_once(loss("/choices/0/logprobs", LossKind::Logprobs, Effect::Meaning));
+            }
             Event::BlockDelta { choice: _, block, delta } => {
                 if let Some(pending) = self.blocks.iter_mut().find(|pending| pending.block == block) {
                     pending.deltas.push(delta);
@@ -247,7 +250,10 @@ fn said(
         (BlockStart::ToolUse { .. }, Delta::Input(text)) => {
             Some(object!({"type": "input_json_delta", "partial_json": text}))
         }
-        (_, Delta::Text(_) | Delta::Signature(_) | Delta::Input(_) | Delta::Citation(_)) => None,
+        (
+            _,
+            Delta::Text(_) | Delta::Signature(_) | Delta::Input(_) | Delta::Citation(_) | Delta::Logprobs(_),
+        ) => None,
     }
 }
 

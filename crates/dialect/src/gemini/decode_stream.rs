@@ -10,6 +10,7 @@ use tollgate_wire::sse::Frame;
 
 use super::citations::{self, Cited};
 use super::decode_answer::{Candidate, Content, Response, blocked, lose_beside};
+use super::logprobs::decode_tokens;
 use super::parts::{Part, part};
 use super::stop::{Called, stop_reason};
 use super::time;
@@ -185,19 +186,27 @@ impl Progress {
         } = candidate;
         let origin = format!("/candidates/{choice}");
         lose_beside(&origin, &rest, losses);
-        if logprobs_result.is_some() {
-            // The hub's streams have no room for them.
-            losses.push_once(loss(format!("{origin}/logprobsResult"), LossKind::Logprobs, Effect::Meaning));
-        }
+        let mut tokens = logprobs_result.and_then(|told| decode_tokens(&origin, &told, losses));
         if let Some(Content { parts, rest }) = content {
             lose_members(&format!("{origin}/content"), &rest, &["role"], losses);
             for members in parts.unwrap_or_default() {
                 let Part { signature, kind } = part(&format!("{origin}/content/parts"), members, losses)?;
-                self.sign(choice, signature, kind.as_ref(), out);
+                self.sign(choice, signature, out);
+                if matches!(kind, Some(BlockKind::Text { .. })) {
+                    self.go_on(choice, Open::Text, out);
+                    self.tell_logprobs(choice, tokens.take(), out);
+                }
                 if let Some(kind) = kind {
                     self.say(choice, kind, out, losses);
                 }
             }
+        }
+        if self.open == Some(Open::Text) {
+            self.tell_logprobs(choice, tokens.take(), out);
+        }
+        if tokens.is_some_and(|tokens| !tokens.is_empty()) {
+            // Of what is no text: a call, or a thought.
+            losses.push_once(loss(format!("{origin}/logprobsResult"), LossKind::Logprobs, Effect::Meaning));
         }
         let quoted = citation_metadata.map(|told| citations::decode_quoted(&origin, &told, losses));
         self.cite(choice, quoted.unwrap_or_default(), out, losses);
@@ -212,6 +221,13 @@ impl Progress {
             out.push(Event::Stop { choice, reason: stop_reason(Some(&word), self.called) });
         }
         Ok(())
+    }
+
+    /// Log probabilities of the text that comes next.
+    fn tell_logprobs(&self, choice: usize, tokens: Option<Vec<Value>>, out: &mut Vec<Event>) {
+        if let Some(tokens) = tokens.filter(|tokens| !tokens.is_empty()) {
+            self.tell(choice, Delta::Logprobs(tokens), out);
+        }
     }
 
     /// Gives the text that goes on its sources.
@@ -232,19 +248,10 @@ impl Progress {
         }
     }
 
-    /// The signature of a part stands before it, as reasoning without a text. Behind a text that goes on, in a part that says nothing else,
-    /// it does not end the text: what that rests on may still come.
-    fn sign(
-        &mut self,
-        choice: usize,
-        signature: Option<Text>,
-        said: Option<&BlockKind>,
-        out: &mut Vec<Event>,
-    ) {
+    /// The signature of a part stands before it, as reasoning without a text.
+    fn sign(&mut self, choice: usize, signature: Option<Text>, out: &mut Vec<Event>) {
         let Some(signature) = signature else { return };
-        if said.is_some() || self.open == Some(Open::Thinking) {
-            self.close(choice, out);
-        }
+        self.close_thought(choice, out);
         self.begin(choice, BlockStart::Thinking, out);
         self.delta(choice, Delta::Signature(signature), out);
         self.end(choice, out);
@@ -270,13 +277,13 @@ impl Progress {
             }
             BlockKind::ToolUse { id, name, input } => {
                 self.called = Called::Functions;
-                self.close(choice, out);
+                self.close_thought(choice, out);
                 self.begin(choice, BlockStart::ToolUse { id, name }, out);
                 self.delta(choice, Delta::Input(Text::of_document(&input)), out);
                 self.end(choice, out);
             }
             BlockKind::Foreign { name, value: _ } => {
-                self.close(choice, out);
+                self.close_thought(choice, out);
                 self.begin(choice, BlockStart::Foreign { name }, out);
                 self.end(choice, out);
             }
@@ -292,9 +299,9 @@ impl Progress {
         }
     }
 
-    /// Begins a text or a thought, unless one goes on.
+    /// Begins a text or a thought, unless one goes on in which nothing else was told.
     fn go_on(&mut self, choice: usize, kind: Open, out: &mut Vec<Event>) {
-        if self.open == Some(kind) {
+        if self.open == Some(kind) && self.open_block + 1 == self.next_block {
             return;
         }
         self.close(choice, out);
@@ -326,6 +333,13 @@ impl Progress {
     fn end(&mut self, choice: usize, out: &mut Vec<Event>) {
         let block = self.next_block.saturating_sub(1);
         out.push(Event::BlockStop { choice, block });
+    }
+
+    /// The thought that goes on is over. A text waits for what it rests on, which is told at the end.
+    fn close_thought(&mut self, choice: usize, out: &mut Vec<Event>) {
+        if self.open == Some(Open::Thinking) {
+            self.close(choice, out);
+        }
     }
 
     /// The text or thought that goes on is over.

@@ -12,6 +12,7 @@ use tollgate_wire::json::{Text, Value};
 use tollgate_wire::sse;
 
 use super::citations::Grounding;
+use super::logprobs::encode_tokens;
 use super::stop::finish_reason;
 use super::usage::encode_usage;
 use super::{is_signature, time};
@@ -41,6 +42,8 @@ pub(crate) struct StreamEncoder {
 struct Progress {
     /// Signatures that wait for their part; the oldest first.
     signatures: VecDeque<Text>,
+    /// Log probabilities that wait for the text that they belong to.
+    logprobs: Vec<Value>,
     /// Its texts, one after the other.
     ruler: Ruler,
     grounding: Grounding,
@@ -193,9 +196,22 @@ impl StreamEncoder {
                 self.progress(choice).signatures.push_back(signature);
             }
             (OpenKind::Call { input, .. }, Delta::Input(text)) => input.push_str(&text.as_str()),
+            (OpenKind::Text(_), Delta::Logprobs(tokens)) => {
+                if !self.progress(choice).logprobs.is_empty() {
+                    self.say(choice, Vec::new(), out);
+                }
+                self.progress(choice).logprobs = tokens;
+            }
             (OpenKind::Text(_), Delta::Citation(citation)) => citations.push(citation),
             // A delta that does not fit its block, or a block that has no words here.
-            (_, Delta::Text(_) | Delta::Input(_) | Delta::Signature(_) | Delta::Citation(_)) => {}
+            (
+                _,
+                Delta::Text(_)
+                | Delta::Input(_)
+                | Delta::Signature(_)
+                | Delta::Citation(_)
+                | Delta::Logprobs(_),
+            ) => {}
         }
     }
 
@@ -234,9 +250,15 @@ impl StreamEncoder {
         signatures.map(|signature| object!({"text": "", "thoughtSignature": signature})).collect()
     }
 
-    fn say(&self, choice: usize, parts: Vec<Value>, out: &mut BytesMut) {
-        let candidate = object!({"content": object!({"role": "model", "parts": parts}), "index": choice});
-        self.write(vec![candidate], None, out);
+    fn say(&mut self, choice: usize, parts: Vec<Value>, out: &mut BytesMut) {
+        let mut content = Members::default();
+        content.set("role", Some("model"));
+        content.set("parts", (!parts.is_empty()).then_some(parts));
+        let mut candidate = Members::default();
+        candidate.set("content", Some(content.value()));
+        candidate.set("index", Some(choice));
+        candidate.set("logprobsResult", logprobs(std::mem::take(&mut self.progress(choice).logprobs)));
+        self.write(vec![candidate.value()], None, out);
     }
 
     fn error(&mut self, kind: &str, message: &str, out: &mut BytesMut) {
@@ -260,7 +282,8 @@ impl StreamEncoder {
         let mut candidates = Vec::with_capacity(self.choices.len());
         for choice in 0..self.choices.len() {
             let parts = self.alone(choice);
-            let Progress { signatures: _, ruler: _, grounding, stop } = std::mem::take(self.progress(choice));
+            let progress = std::mem::take(self.progress(choice));
+            let Progress { signatures: _, logprobs: waiting, ruler: _, grounding, stop } = progress;
             let mut content = Members::default();
             content.set("role", Some("model"));
             content.set("parts", (!parts.is_empty()).then_some(parts));
@@ -270,6 +293,7 @@ impl StreamEncoder {
             candidate.set("finishReason", Some(finish_reason(reason, losses)));
             candidate.set("groundingMetadata", grounding.value());
             candidate.set("index", Some(choice));
+            candidate.set("logprobsResult", logprobs(waiting));
             candidates.push(candidate.value());
         }
         let usage = encode_usage(self.usage, losses);
@@ -286,4 +310,9 @@ impl StreamEncoder {
         event.set("responseId", Some(self.id.as_str()));
         sse::encode(out, None, &event.body());
     }
+}
+
+/// The log probabilities of tokens; none where there are none.
+fn logprobs(tokens: Vec<Value>) -> Option<Value> {
+    (!tokens.is_empty()).then(|| encode_tokens(&tokens))
 }

@@ -38,7 +38,7 @@ struct Chunk<'a> {
 struct WireChoice<'a> {
     index: usize,
     delta: WireDelta<'a>,
-    logprobs: Option<()>,
+    logprobs: Option<Value>,
     finish_reason: Option<&'static str>,
 }
 
@@ -119,6 +119,8 @@ struct Progress {
     thinking: usize,
     /// Calls so far.
     calls: usize,
+    /// Log probabilities that wait for the text that they belong to.
+    logprobs: Option<Value>,
 }
 
 /// A block that has begun and not stopped.
@@ -246,6 +248,12 @@ impl StreamEncoder {
             open.kind
         });
         let wire = match (kind, delta) {
+            (OpenKind::Text(_), Delta::Logprobs(tokens)) => {
+                return self.hold(choice, object!({"content": tokens.clone(), "refusal": Value::Null}), out);
+            }
+            (OpenKind::Refusal, Delta::Logprobs(tokens)) => {
+                return self.hold(choice, object!({"content": Value::Null, "refusal": tokens.clone()}), out);
+            }
             (OpenKind::Text(_), Delta::Text(text)) => {
                 if let Some(progress) = self.choices.get_mut(choice) {
                     progress.chars += text.as_str().chars().count() as u64;
@@ -278,9 +286,26 @@ impl StreamEncoder {
                 WireDelta { tool_calls: Some([call]), ..WireDelta::default() }
             }
             // A delta that does not fit its block, or a block that has no words here.
-            (_, Delta::Text(_) | Delta::Input(_) | Delta::Signature(_) | Delta::Citation(_)) => return,
+            (
+                _,
+                Delta::Text(_)
+                | Delta::Input(_)
+                | Delta::Signature(_)
+                | Delta::Citation(_)
+                | Delta::Logprobs(_),
+            ) => return,
         };
         self.chunk(choice, wire, None, out);
+    }
+
+    /// Keeps log probabilities for the next chunk. Those before, which no text followed, get one of their own.
+    fn hold(&mut self, choice: usize, logprobs: Value, out: &mut BytesMut) {
+        if self.choices.get(choice).is_some_and(|progress| progress.logprobs.is_some()) {
+            self.chunk(choice, WireDelta::default(), None, out);
+        }
+        if let Some(progress) = self.choices.get_mut(choice) {
+            progress.logprobs = Some(logprobs);
+        }
     }
 
     /// Tells what a text rests on: at once where it is a part that is named, else when all of the text has been told.
@@ -394,13 +419,14 @@ impl StreamEncoder {
     }
 
     fn chunk(
-        &self,
+        &mut self,
         index: usize,
         delta: WireDelta<'_>,
         finish_reason: Option<&'static str>,
         out: &mut BytesMut,
     ) {
-        let choice = WireChoice { index, delta, logprobs: None, finish_reason };
+        let logprobs = self.choices.get_mut(index).and_then(|progress| progress.logprobs.take());
+        let choice = WireChoice { index, delta, logprobs, finish_reason };
         self.write(&[choice], self.context.usage_wanted.then_some(None), out);
     }
 

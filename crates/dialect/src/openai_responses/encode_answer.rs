@@ -51,24 +51,7 @@ fn token_logprobs(told: &Value, blocks: &[Block], losses: &mut Losses) -> Option
         losses.push(loss("/choices/0/logprobs", LossKind::Logprobs, Effect::Meaning));
     }
     let tokens = tokens.filter(|_| texts == 1)?;
-    Some(tokens.iter().cloned().map(whole_logprob).collect())
-}
-
-/// `bytes` and `top_logprobs` have to be there.
-fn whole_logprob(mut token: Value) -> Value {
-    let fill = |token: &mut Value, key: &str| {
-        if let Some(members) = token.as_object_mut()
-            && members.get(key).is_none_or(Value::is_null)
-        {
-            members.insert(key, Value::Array(Vec::new()));
-        }
-    };
-    fill(&mut token, "bytes");
-    fill(&mut token, "top_logprobs");
-    if let Some(others) = token.get_mut("top_logprobs").and_then(Value::as_array_mut) {
-        others.iter_mut().for_each(|other| fill(other, "bytes"));
-    }
-    token
+    Some(tokens.iter().cloned().map(items::whole_logprob).collect())
 }
 
 struct Output<'a> {

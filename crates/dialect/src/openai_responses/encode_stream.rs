@@ -60,6 +60,9 @@ enum Kind {
 struct Part {
     text: String,
     kind: PartKind,
+    /// Log probabilities of its tokens; those from `told` on wait for the text that they belong to.
+    logprobs: Vec<Value>,
+    told: usize,
     /// What all of the text rests on, which is told once it is known how long that is.
     citations: Vec<Citation>,
 }
@@ -74,7 +77,7 @@ impl Part {
     fn value(&self) -> Value {
         match &self.kind {
             PartKind::Text(annotations) => {
-                items::text_part(self.text.as_str().into(), annotations.clone(), Vec::new())
+                items::text_part(self.text.as_str().into(), annotations.clone(), self.logprobs.clone())
             }
             PartKind::Refusal => items::refusal_part(self.text.as_str().into()),
         }
@@ -212,7 +215,7 @@ impl StreamEncoder {
             self.item(block, id, Kind::Message(Vec::new()), added, out);
             self.open.pop();
         }
-        let part = Part { text: String::new(), kind, citations: Vec::new() };
+        let part = Part { text: String::new(), kind, logprobs: Vec::new(), told: 0, citations: Vec::new() };
         let value = part.value();
         if let Some(Item { id, kind: Kind::Message(parts), open, .. }) = self.items.get_mut(index) {
             *open += usize::from(goes_on);
@@ -228,10 +231,7 @@ impl StreamEncoder {
         let Some((_, index, content)) = self.open.iter().find(|(open, ..)| *open == block).copied() else {
             return;
         };
-        self.said_bytes = self.said_bytes.saturating_add(match &delta {
-            Delta::Text(text) | Delta::Input(text) | Delta::Signature(text) => text.len(),
-            Delta::Citation(_) => 0,
-        });
+        self.said_bytes = self.said_bytes.saturating_add(said_bytes(&delta));
         if self.said_bytes > SAID_BYTES_MAX {
             self.error("server_error", "the answer is too long to be said once more at its end", out);
             return;
@@ -245,11 +245,21 @@ impl StreamEncoder {
                 part.text.push_str(&text.as_str());
                 let (kind, event) = match part.kind {
                     PartKind::Text(_) => {
-                        ("response.output_text.delta", with(in_part(), "logprobs", Value::Array(Vec::new())))
+                        let waiting = part.logprobs.get(part.told..).unwrap_or_default().to_vec();
+                        part.told = part.logprobs.len();
+                        ("response.output_text.delta", with(in_part(), "logprobs", waiting.into()))
                     }
                     PartKind::Refusal => ("response.refusal.delta", in_part()),
                 };
                 self.write(kind, with(event, "delta", text.into()), out);
+            }
+            (Kind::Message(parts), Delta::Logprobs(tokens)) => {
+                let Some(part) = parts.get_mut(content) else { return };
+                if matches!(part.kind, PartKind::Text(_)) {
+                    part.logprobs.extend(tokens.into_iter().map(items::whole_logprob));
+                } else {
+                    losses.push_once(loss("/choices/0/logprobs", LossKind::Logprobs, Effect::Meaning));
+                }
             }
             (Kind::Message(parts), Delta::Citation(citation)) if citation.span.is_none() => {
                 parts.get_mut(content).into_iter().for_each(|part| part.citations.push(citation.clone()));
@@ -280,7 +290,14 @@ impl StreamEncoder {
                 self.write("response.function_call_arguments.delta", event, out);
             }
             // A delta that does not fit its block.
-            (_, Delta::Text(_) | Delta::Input(_) | Delta::Signature(_) | Delta::Citation(_)) => {}
+            (
+                _,
+                Delta::Text(_)
+                | Delta::Input(_)
+                | Delta::Signature(_)
+                | Delta::Citation(_)
+                | Delta::Logprobs(_),
+            ) => {}
         }
     }
 
@@ -298,7 +315,7 @@ impl StreamEncoder {
                 let (kind, event) = match part.kind {
                     PartKind::Text(_) => {
                         let event = with(place.clone(), "text", part.text.as_str().into());
-                        ("response.output_text.done", with(event, "logprobs", Value::Array(Vec::new())))
+                        ("response.output_text.done", with(event, "logprobs", part.logprobs.clone().into()))
                     }
                     PartKind::Refusal => {
                         let event = with(place.clone(), "refusal", part.text.as_str().into());
@@ -342,7 +359,7 @@ impl StreamEncoder {
         losses: &mut Losses,
     ) {
         let Some(Item { id, kind: Kind::Message(parts), .. }) = self.items.get_mut(index) else { return };
-        let Some(Part { text, kind: PartKind::Text(said), citations }) = parts.get_mut(content) else {
+        let Some(Part { text, kind: PartKind::Text(said), citations, .. }) = parts.get_mut(content) else {
             return;
         };
         let told = of_part.map_or_else(|| std::mem::take(citations), |citation| vec![citation]);
@@ -399,6 +416,15 @@ impl StreamEncoder {
         let event = if let Value::Object(event) = event { event } else { Map::new() };
         let members: Map = numbered.into_iter().chain(event).collect();
         sse::encode(out, Some(kind), &members.to_bytes());
+    }
+}
+
+/// What a delta adds to what is said once more at the end, in bytes. Citations are few and short.
+fn said_bytes(delta: &Delta) -> usize {
+    match delta {
+        Delta::Text(text) | Delta::Input(text) | Delta::Signature(text) => text.len(),
+        Delta::Citation(_) => 0,
+        Delta::Logprobs(tokens) => tokens.iter().map(items::logprob_bytes).sum(),
     }
 }
 

@@ -171,3 +171,27 @@ pub(super) fn annotation(
     let page = encode_page(pointer, citation, (0, chars), losses)?;
     Some(Value::Object(std::iter::once(("type".into(), "url_citation".into())).chain(page).collect()))
 }
+
+/// The log probability of a token, as chat completions tell it: `bytes` and `top_logprobs` have to be there.
+pub(super) fn whole_logprob(mut token: Value) -> Value {
+    let fill = |token: &mut Value, key: &str| {
+        if let Some(members) = token.as_object_mut()
+            && members.get(key).is_none_or(Value::is_null)
+        {
+            members.insert(key, Value::Array(Vec::new()));
+        }
+    };
+    fill(&mut token, "bytes");
+    fill(&mut token, "top_logprobs");
+    if let Some(others) = token.get_mut("top_logprobs").and_then(Value::as_array_mut) {
+        others.iter_mut().for_each(|other| fill(other, "bytes"));
+    }
+    token
+}
+
+/// About how many bytes one is when it is written.
+pub(super) fn logprob_bytes(token: &Value) -> usize {
+    const TOKEN_BYTES: usize = 64;
+    let others = token.get("top_logprobs").and_then(Value::as_array).map_or(0, Vec::len);
+    TOKEN_BYTES * (1 + others)
+}

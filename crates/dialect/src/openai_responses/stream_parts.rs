@@ -28,6 +28,8 @@ struct Part {
     place: Place,
     /// Whether any of its text or arguments has been told.
     is_said: bool,
+    /// Whether log probabilities have been told.
+    has_logprobs: bool,
     /// Annotations that have been told.
     citations: usize,
     has_stopped: bool,
@@ -80,6 +82,19 @@ impl Parts {
         }
         let block = self.begun(output, Place::Content(content), start, out)?;
         self.tell(block, Delta::Text(text.clone()), out);
+        Ok(())
+    }
+
+    /// Log probabilities of the tokens of a text that follows.
+    pub(super) fn logprobs(
+        &mut self,
+        (output, content): (u64, u64),
+        tokens: &Value,
+        out: &mut Vec<Event>,
+    ) -> Result<(), Unreadable> {
+        let Some(tokens) = tokens.as_array().filter(|tokens| !tokens.is_empty()) else { return Ok(()) };
+        let block = self.begun(output, Place::Content(content), BlockStart::Text, out)?;
+        self.tell(block, Delta::Logprobs(tokens.clone()), out);
         Ok(())
     }
 
@@ -222,9 +237,6 @@ impl Parts {
             // It belongs to an item of reasoning, which tells it.
             return Ok(());
         }
-        if part.get("logprobs").is_some_and(tells) {
-            lose_logprobs(output, content, losses);
-        }
         let kind = part_kind(&format!("/output/{output}/content/{content}"), part, losses);
         let (start, text, citations) = match kind {
             Some(BlockKind::Text { text, citations }) => (BlockStart::Text, text, citations),
@@ -235,6 +247,11 @@ impl Parts {
             }
         };
         let block = self.begun(output, place, start, out)?;
+        if !self.parts.get(block).is_some_and(|part| part.has_logprobs)
+            && let Some(tokens) = part.get("logprobs")
+        {
+            self.logprobs((output, content), tokens, out)?;
+        }
         if !self.is_said(block) {
             self.tell(block, Delta::Text(text), out);
         }
@@ -324,7 +341,14 @@ impl Parts {
         if block >= PARTS_MAX {
             return Err(Unreadable("more parts than a response can have".to_owned()));
         }
-        self.parts.push(Part { output, place, is_said: false, citations: 0, has_stopped: false });
+        self.parts.push(Part {
+            output,
+            place,
+            is_said: false,
+            has_logprobs: false,
+            citations: 0,
+            has_stopped: false,
+        });
         out.push(Event::BlockStart { choice: 0, block, start });
         Ok(block)
     }
@@ -338,6 +362,7 @@ impl Parts {
         let Some(part) = self.parts.get_mut(block).filter(|part| !part.has_stopped) else { return };
         match &delta {
             Delta::Text(_) | Delta::Input(_) => part.is_said = true,
+            Delta::Logprobs(_) => part.has_logprobs = true,
             Delta::Citation(_) => part.citations += 1,
             Delta::Signature(_) => {}
         }
@@ -350,10 +375,4 @@ impl Parts {
             out.push(Event::BlockStop { choice: 0, block });
         }
     }
-}
-
-/// Records log probabilities, which streams of the hub do not tell.
-pub(super) fn lose_logprobs(output: u64, content: u64, losses: &mut Losses) {
-    let pointer = format!("/output/{output}/content/{content}/logprobs");
-    losses.push_once(loss(pointer, LossKind::Logprobs, Effect::Meaning));
 }
