@@ -52,6 +52,7 @@ fn said_again(name: &str, body: &Bytes, losses: &mut Losses) -> Value {
         usage_wanted: true,
         vectors: crate::VectorEncoding::Float,
         usage: None,
+        repeated: Bytes::new(),
     };
     let (dialect, kind) = name.split_once('-').expect("a dialect and a kind");
     let dialect = Dialect::ALL.into_iter().find(|known| known.label() == dialect).expect("a dialect");

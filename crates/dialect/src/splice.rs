@@ -9,6 +9,7 @@ use tollgate_wire::json::{self, Edit, Map, Value};
 use tollgate_wire::multipart;
 
 use crate::inspect::{Facts, ModelPlace, asks_for_usage};
+use crate::openai_responses;
 
 /// What to change.
 #[derive(Debug, Clone, Copy)]
@@ -108,6 +109,11 @@ pub fn as_blob(body: &[u8], path: &[&str]) -> Bytes {
     let blob = Value::from(STANDARD.encode(body));
     let within = |inner, key: &&str| Value::Object(Map::from_iter([(*key, inner)]));
     path.iter().rev().fold(blob, within).to_bytes()
+}
+
+/// What an answer in `dialect` repeats of its request, for [`AnswerContext`](crate::AnswerContext); empty where it repeats nothing.
+pub fn repeated(dialect: Dialect, body: &Bytes, facts: &Facts) -> Bytes {
+    if dialect == Dialect::OpenAiResponses { openai_responses::repeated(body, facts) } else { Bytes::new() }
 }
 
 fn quote(text: &str) -> Bytes {

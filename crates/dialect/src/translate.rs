@@ -63,6 +63,8 @@ pub struct AnswerContext {
     pub vectors: VectorEncoding,
     /// Tokens as the head of the answer tells them, for bodies that do not.
     pub usage: Option<Usage>,
+    /// What the answer repeats of the request: see [`repeated`](crate::repeated).
+    pub repeated: Bytes,
 }
 
 /// An answer in the client's dialect.
@@ -278,6 +280,7 @@ mod tests {
             usage_wanted: true,
             vectors: VectorEncoding::Float,
             usage: None,
+            repeated: Bytes::new(),
         };
         let (openai, anthropic) = (Dialect::OpenAiChat, Dialect::AnthropicMessages);
         let responses = Dialect::OpenAiResponses;

@@ -13,8 +13,8 @@ use std::path::{Path, PathBuf};
 
 use bytes::{Bytes, BytesMut};
 use tollgate_dialect::{
-    AnswerContext, Observer, StreamTranslator, VectorEncoding, can_translate, translate_answer,
-    translate_request,
+    AnswerContext, Observer, StreamTranslator, VectorEncoding, can_translate, inspect, repeated,
+    translate_answer, translate_request,
 };
 use tollgate_terms::{Delivery, Dialect, ModelName, Operation};
 use tollgate_wire::sse::{Decoder, Frame, Piece};
@@ -35,7 +35,17 @@ fn context() -> AnswerContext {
         usage_wanted: true,
         vectors: VectorEncoding::Float,
         usage: None,
+        repeated: Bytes::new(),
     }
+}
+
+/// The context of an answer to the request that `client` makes in `case`, if it makes one.
+fn context_of(case: &str, client: Dialect) -> AnswerContext {
+    let request = folder("tests/matrix").join(client.label()).join(case).join("request.json");
+    let Ok(body) = fs::read(request).map(Bytes::from) else { return context() };
+    // Those that name their model in the path repeat nothing.
+    let Ok(facts) = inspect(client, Operation::Chat, None, None, &body) else { return context() };
+    AnswerContext { repeated: repeated(client, &body, &facts), ..context() }
 }
 
 fn folder(of: &str) -> PathBuf {
@@ -115,8 +125,14 @@ fn frames(input: &[u8], size: usize) -> Vec<Frame> {
 }
 
 /// The translated stream, and what it lost; a stream that breaks ends in a comment that says why.
-fn translated(frames: &[Frame], client: Dialect, backend: Dialect) -> (String, Vec<tollgate_chat::Loss>) {
-    let mut translator = StreamTranslator::new(client, backend, context()).expect("words between the two");
+fn translated(
+    frames: &[Frame],
+    client: Dialect,
+    backend: Dialect,
+    context: &AnswerContext,
+) -> (String, Vec<tollgate_chat::Loss>) {
+    let mut translator =
+        StreamTranslator::new(client, backend, context.clone()).expect("words between the two");
     let mut out = BytesMut::new();
     let read = frames.iter().try_for_each(|frame| translator.frame(frame, &mut out));
     let broken = read.and_then(|()| translator.finish(&mut out)).err();
@@ -172,17 +188,18 @@ fn answers(goldens: &mut Goldens, backend: Dialect) {
                 continue;
             }
             let pair = format!("{}_from_{}", client.label(), backend.label());
+            let context = context_of(&case, client);
             if let Ok(body) = fs::read(path.join("answer.json")).map(Bytes::from) {
-                let said = translate_answer(client, backend, Operation::Chat, &body, &context());
+                let said = translate_answer(client, backend, Operation::Chat, &body, &context);
                 let said = said.expect("an answer");
                 goldens.lose(&case, &pair, &said.losses);
                 goldens.write(&case, &format!("{pair}.answer.json"), pretty(&said.body));
             }
             if let Ok(input) = fs::read(path.join("stream.sse")) {
                 let whole = frames(&input, input.len());
-                let (said, losses) = translated(&whole, client, backend);
+                let (said, losses) = translated(&whole, client, backend, &context);
                 for size in [1, 7, 100] {
-                    let cut = translated(&frames(&input, size), client, backend).0;
+                    let cut = translated(&frames(&input, size), client, backend, &context).0;
                     assert_eq!(cut, said, "{case} {pair}: cut into {size} bytes");
                 }
                 let told = frames(said.as_bytes(), said.len().max(1));

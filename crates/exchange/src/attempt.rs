@@ -40,6 +40,8 @@ pub struct Attempt {
     state: State,
     observer: Observer,
     asks_usage: bool,
+    /// What the answer repeats of the request, if it is a translated one.
+    repeated: Bytes,
     charging: Charging,
     /// Whether a limit of its own has kept it from its backend.
     backend_is_used_up: bool,
@@ -117,6 +119,7 @@ impl Attempt {
             state: State::AwaitDispatch,
             observer: Observer::new(facts.backend_dialect, routed.operation, routed.delivery),
             asks_usage: false,
+            repeated: Bytes::new(),
             charging: Charging::default(),
             backend_is_used_up: false,
             losses: Vec::new(),
@@ -374,6 +377,7 @@ impl Attempt {
             usage_wanted: self.routed.delivery == Delivery::Whole || self.routed.usage_wanted,
             vectors: self.routed.vectors,
             usage: self.observer.usage().map(|(usage, _)| usage),
+            repeated: self.repeated.clone(),
         }
     }
 

@@ -60,6 +60,8 @@ pub(crate) struct Draft<'a> {
     pub(crate) dialect: Dialect,
     /// Whether the provider is asked for a usage that the client did not ask for.
     pub(crate) asks_usage: bool,
+    /// What a translated answer repeats of the request.
+    pub(crate) repeated: Bytes,
     /// The bound that the answer gets.
     pub(crate) answer_tokens_max: Option<u64>,
     /// What the host wants to be different in the body.
@@ -91,6 +93,7 @@ impl<'a> Draft<'a> {
             target,
             dialect,
             asks_usage: false,
+            repeated: Bytes::new(),
             answer_tokens_max: None,
             envelope,
             losses,
@@ -160,6 +163,7 @@ fn speak(draft: &mut Draft<'_>) -> Result<(), Refusal> {
     draft.losses.extend(encoded.losses);
     explain::check(routed.rule.on_loss, &draft.losses).map_err(Refusal::Invalid)?;
     draft.request.body = vec![encoded.body];
+    draft.repeated = tollgate_dialect::repeated(routed.dialect, &client.body, &client.facts);
     Ok(())
 }
 

@@ -367,6 +367,19 @@ fn a_backend_of_responses_serves_chat_completions() {
     assert_eq!(json(&request)["store"], false, "{request}");
 }
 
+#[test]
+fn a_translated_response_repeats_its_request() {
+    let asked = r#"{"model":"m","input":"Hello","instructions":"Be brief.","temperature":0.5,"tools":[{"type":"function","name":"f","parameters":{},"strict":true}]}"#;
+    let script = vec![Act::Write(sized(200, JSON, "", tollgate_suite::completion()))];
+    let (tested, _scripted) = serving(Schema::SageMaker, script);
+    let response = json(&messages(&tested, "/v1/responses", "", asked));
+    assert_eq!(response["object"], "response", "{response}");
+    let asked: serde_json::Value = serde_json::from_str(asked).expect("JSON");
+    for key in ["instructions", "temperature", "tools"] {
+        assert_eq!(response[key], asked[key], "{key}");
+    }
+}
+
 const GEMINI: &str = r#"{"contents":[{"role":"user","parts":[{"text":"Hello"}]}]}"#;
 
 #[test]

@@ -4,8 +4,9 @@
 
 use tollgate_chat::{Citation, CitedSource, Effect, LossKind, Losses, StopReason};
 use tollgate_terms::Usage;
-use tollgate_wire::json::{Map, Text, Value};
+use tollgate_wire::json::{Text, Value};
 
+use super::echo::Echo;
 use super::usage::encode_usage;
 use crate::AnswerContext;
 use crate::fields::{Members, loss, object};
@@ -23,6 +24,8 @@ pub(super) struct Frame {
     created_s: u64,
     /// A short name of the id, for those of the items.
     name: u64,
+    /// What it repeats of its request.
+    echo: Echo,
 }
 
 impl Frame {
@@ -38,6 +41,7 @@ impl Frame {
         let id = if id.starts_with(RESPONSE_ID) { id } else { format!("{RESPONSE_ID}{id}") };
         Self {
             name: fingerprint(&id),
+            echo: Echo::read(&context.repeated),
             id,
             model: model.unwrap_or_else(|| context.requested_model.as_str().to_owned()),
             created_s: created_s.unwrap_or(context.created_s),
@@ -54,8 +58,7 @@ impl Frame {
         &self.id
     }
 
-    /// The object. What a response repeats of its request is not at hand: where clients need a value, it is the one of a request that
-    /// says nothing of it.
+    /// The object, with what it repeats of its request. Where clients need a value, it is the one of a request that says nothing of it.
     pub(super) fn response(
         &self,
         ending: &Ending,
@@ -70,16 +73,17 @@ impl Frame {
         response.set("status", Some(ending.status));
         response.set("error", Some(Value::Null));
         response.set("incomplete_details", Some(ending.reason.map(|reason| object!({"reason": reason}))));
-        response.set("instructions", Some(Value::Null));
-        response.set("metadata", Some(Map::new()));
+        response.set("instructions", Some(self.echo.needed("instructions")));
+        response.set("metadata", Some(self.echo.needed("metadata")));
         response.set("model", Some(self.model.as_str()));
         response.set("output", Some(output));
-        response.set("parallel_tool_calls", Some(true));
+        response.set("parallel_tool_calls", Some(self.echo.needed("parallel_tool_calls")));
         response.set("store", Some(false));
-        response.set("temperature", Some(Value::Null));
-        response.set("tool_choice", Some("auto"));
-        response.set("tools", Some(Vec::<Value>::new()));
-        response.set("top_p", Some(Value::Null));
+        response.set("temperature", Some(self.echo.needed("temperature")));
+        response.set("tool_choice", Some(self.echo.needed("tool_choice")));
+        response.set("tools", Some(self.echo.needed("tools")));
+        response.set("top_p", Some(self.echo.needed("top_p")));
+        self.echo.told().for_each(|(key, value)| response.set(key, Some(value)));
         response.set("usage", Some(usage.map(encode_usage)));
         response.set("service_tier", service_tier);
         response.value()

@@ -30,6 +30,7 @@ impl Attempt {
             }
         }
         self.asks_usage = draft.asks_usage;
+        self.repeated = std::mem::take(&mut draft.repeated);
         self.losses = draft.losses;
         let request = draft.request;
         let credential = target.backend.credential.as_ref();
