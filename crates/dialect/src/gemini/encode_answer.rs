@@ -12,7 +12,7 @@ use super::citations::Grounding;
 use super::logprobs::encode_logprobs;
 use super::stop::finish_reason;
 use super::usage::encode_usage;
-use super::{is_signature, time};
+use super::{is_signature, redacted, time};
 use crate::AnswerContext;
 use crate::fields::{Members, loss, object, tells};
 use crate::ids::CallIds;
@@ -78,8 +78,9 @@ impl Said {
             }
             BlockKind::Refusal { text } => self.text(text),
             BlockKind::Thinking { text, signature } => self.think(&origin, text, signature, losses),
-            BlockKind::RedactedThinking { data: _ } => {
-                losses.push(loss(origin, LossKind::Thinking, Effect::Meaning));
+            BlockKind::RedactedThinking { data } => {
+                self.flush();
+                self.parts.push(redacted::encode(&data));
             }
             BlockKind::ToolUse { id, name, input } => {
                 self.push(

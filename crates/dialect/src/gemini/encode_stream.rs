@@ -15,7 +15,7 @@ use super::citations::Grounding;
 use super::logprobs::encode_tokens;
 use super::stop::finish_reason;
 use super::usage::encode_usage;
-use super::{is_signature, time};
+use super::{is_signature, redacted, time};
 use crate::fields::{Members, loss, object};
 use crate::ids::CallIds;
 use crate::openai_chat::arguments;
@@ -114,7 +114,7 @@ impl EncodeStream for StreamEncoder {
                 self.created_s = created_s;
                 self.usage = usage.unwrap_or_default();
             }
-            Event::BlockStart { choice, block, start } => self.start(choice, block, start, losses),
+            Event::BlockStart { choice, block, start } => self.start(choice, block, start, out, losses),
             Event::BlockDelta { choice, block, delta } => self.delta(choice, block, delta, out, losses),
             Event::BlockStop { choice, block } => {
                 let is_meant = |open: &OpenBlock| (open.choice, open.block) == (choice, block);
@@ -143,7 +143,14 @@ impl StreamEncoder {
         &mut self.choices[choice]
     }
 
-    fn start(&mut self, choice: usize, block: usize, start: BlockStart, losses: &mut Losses) {
+    fn start(
+        &mut self,
+        choice: usize,
+        block: usize,
+        start: BlockStart,
+        out: &mut BytesMut,
+        losses: &mut Losses,
+    ) {
         let chars_before = self.progress(choice).ruler.chars();
         let kind = match start {
             BlockStart::Text | BlockStart::Refusal => OpenKind::Text(Begun::No),
@@ -151,9 +158,10 @@ impl StreamEncoder {
             BlockStart::ToolUse { id, name } => {
                 OpenKind::Call { id: self.ids.next(id), name, input: String::new() }
             }
-            BlockStart::RedactedThinking { data: _ } => {
-                let pointer = format!("/choices/{choice}/{block}");
-                losses.push_once(loss(pointer, LossKind::Thinking, Effect::Meaning));
+            BlockStart::RedactedThinking { data } => {
+                let mut parts = self.alone(choice);
+                parts.push(redacted::encode(&data));
+                self.say(choice, parts, out);
                 OpenKind::Nothing
             }
             BlockStart::Foreign { name } => {
