@@ -410,9 +410,90 @@ fn a_client_of_gemini_gets_a_stream() {
     assert!(said.contains(r#""text":"hi""#), "{said}");
     assert_eq!(last["candidates"][0]["finishReason"], "STOP", "{said}");
     assert_eq!(last["usageMetadata"]["candidatesTokenCount"], 7, "{said}");
-    let refused = messages(&tested, "/v1beta/models/m:streamGenerateContent", "", GEMINI);
+    let refused = messages(&tested, "/v1beta/models/m:streamGenerateContent?alt=proto", "", GEMINI);
     assert_eq!(status(&refused), 400, "{refused}");
     assert_eq!(json(&refused)["error"]["status"], "INVALID_ARGUMENT", "{refused}");
+}
+
+/// Where streams are arrays.
+const ARRAYS: &str = "/v1beta/models/m:streamGenerateContent";
+
+#[test]
+fn a_stream_without_alt_is_an_array() {
+    let events = [tollgate_suite::delta("hi"), tollgate_suite::stream_end()].concat();
+    let body_bytes = [tollgate_suite::chunk(&events), tollgate_suite::last_chunk()].concat();
+    let script = vec![Act::Write(tollgate_suite::stream_head()), Act::Write(body_bytes)];
+    let (tested, _scripted) = serving(Schema::OpenAi { prefix: "v1".to_owned() }, script);
+    let response = messages(&tested, ARRAYS, "", GEMINI);
+    assert_eq!(header(&response, "content-type"), Some(JSON), "{response}");
+    let told = json(&response);
+    let events = told.as_array().expect("an array");
+    assert_eq!(events[0]["candidates"][0]["content"]["parts"][0]["text"], "hi", "{told}");
+    let last = events.last().expect("an event");
+    assert_eq!(last["usageMetadata"]["candidatesTokenCount"], 7, "{told}");
+    let log = tested.log_lines(1);
+    assert_eq!(log[0]["gen_ai.usage.output_tokens"], 7, "{log:?}");
+}
+
+#[test]
+fn an_array_comes_as_its_elements_do() {
+    let events = [
+        r#"{"candidates":[{"content":{"role":"model","parts":[{"text":"Hi"}]}}]}"#,
+        r#"{"candidates":[{"content":{"role":"model","parts":[{"text":" you"}]},"finishReason":"STOP"}],"usageMetadata":{"promptTokenCount":3,"candidatesTokenCount":5,"totalTokenCount":8}}"#,
+    ];
+    let piece = |event: &str| Act::Write(tollgate_suite::chunk(&format!("data: {event}\r\n\r\n")));
+    let script = vec![
+        Act::Write(tollgate_suite::stream_head()),
+        piece(events[0]),
+        Act::Pause(Duration::from_millis(400)),
+        piece(events[1]),
+        Act::Write(tollgate_suite::last_chunk()),
+    ];
+    let (tested, scripted) = serving(Schema::Gemini { prefix: "v1beta".to_owned() }, script);
+    let started = std::time::Instant::now();
+    let request = format!(
+        "POST {ARRAYS} HTTP/1.1\r\nhost: gateway\r\ncontent-type: {JSON}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{GEMINI}",
+        GEMINI.len()
+    );
+    let mut stream = tested.connect();
+    std::io::Write::write_all(&mut stream, request.as_bytes()).expect("sent");
+    let (mut told, mut first_at) = (Vec::new(), None);
+    let mut buffer = [0; 4096];
+    while let Ok(read @ 1..) = std::io::Read::read(&mut stream, &mut buffer) {
+        told.extend_from_slice(&buffer[..read]);
+        if String::from_utf8_lossy(&told).contains("Hi") {
+            first_at.get_or_insert_with(|| started.elapsed());
+        }
+    }
+    let (first, all) = (first_at.expect("an element"), started.elapsed());
+    assert!(all - first > Duration::from_millis(300), "{first:?} of {all:?}");
+    let response = String::from_utf8_lossy(&told).into_owned();
+    let wanted = format!("[{},\r\n{}]", events[0], events[1]);
+    assert_eq!(body(&response), wanted);
+    assert_eq!(target(&scripted.request()), format!("{ARRAYS}?alt=sse"));
+}
+
+#[test]
+fn errors_stand_in_the_array() {
+    let failed = r#"{"error":{"message":"too hot","type":"server_error"}}"#;
+    let events = format!("{}data: {failed}\n\n", tollgate_suite::delta("hi"));
+    let body_bytes = [tollgate_suite::chunk(&events), tollgate_suite::last_chunk()].concat();
+    let script = vec![Act::Write(tollgate_suite::stream_head()), Act::Write(body_bytes)];
+    let (tested, _scripted) = serving(Schema::OpenAi { prefix: "v1".to_owned() }, script);
+    let told = json(&messages(&tested, ARRAYS, "", GEMINI));
+    assert_eq!(told[0]["candidates"][0]["content"]["parts"][0]["text"], "hi", "{told}");
+    assert_eq!(told[1]["error"]["message"], "too hot", "{told}");
+    let refused = messages(&tested, ARRAYS, "", "{");
+    assert_eq!(status(&refused), 400, "{refused}");
+    assert_eq!(json(&refused)[0]["error"]["status"], "INVALID_ARGUMENT", "{refused}");
+    for schema in [Schema::OpenAi { prefix: "v1".to_owned() }, Schema::Gemini { prefix: "v1beta".to_owned() }]
+    {
+        let no = r#"{"error":{"code":404,"message":"no such model","status":"NOT_FOUND"}}"#;
+        let (tested, _scripted) = serving(schema, vec![Act::Write(sized(404, JSON, "", no))]);
+        let refused = messages(&tested, ARRAYS, "", GEMINI);
+        assert_eq!(status(&refused), 404, "{refused}");
+        assert_eq!(json(&refused)[0]["error"]["message"], "no such model", "{refused}");
+    }
 }
 
 #[test]

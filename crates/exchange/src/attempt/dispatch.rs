@@ -26,7 +26,7 @@ impl Attempt {
         draft.answer_tokens_max = charging.answer_tokens_max();
         for stage in DISPATCH {
             if let Err(refusal) = run(stage, &mut draft) {
-                return Step::Reply(refusal.reply(routed.dialect, &routed.request_id));
+                return self.refuse(&refusal);
             }
         }
         self.asks_usage = draft.asks_usage;
