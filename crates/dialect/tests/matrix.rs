@@ -1,8 +1,9 @@
 //! Goldens of every client dialect against every backend dialect.
 //!
 //! Inputs: `tests/matrix/<dialect>/<case>/` has `request.json` as a client says it, and `answer.json` and `stream.sse` as a
-//! backend does. From them come, in `golden/matrix/<case>/`, `<client>_to_<backend>.request.json`, what the backend is
-//! asked, `<client>_from_<backend>.answer.json` and `.stream.sse`, what the client is answered, and `losses.txt`, what could
+//! backend does, or `error.json`, which it says with the status in the name of the case (and the type in `error_type.txt`, where a
+//! header tells it), and `broken.sse`, a stream that ends with an error. From them come, in `golden/matrix/<case>/`, `<client>_to_<backend>.request.json`, what the backend is
+//! asked, `<client>_from_<backend>.answer.json`, `.stream.sse`, `.error.json` and `.broken.sse`, what the client is answered, and `losses.txt`, what could
 //! not be said. `cargo xtask bless` rewrites them; the table of the README is made from them.
 
 #![expect(clippy::expect_used, reason = "a test may end at once")]
@@ -13,8 +14,8 @@ use std::path::{Path, PathBuf};
 
 use bytes::{Bytes, BytesMut};
 use tollgate_dialect::{
-    AnswerContext, Observer, StreamTranslator, VectorEncoding, can_translate, inspect, repeated,
-    translate_answer, translate_request,
+    AnswerContext, BackendError, Observer, StreamTranslator, VectorEncoding, can_translate, inspect,
+    repeated, reshape_error, translate_answer, translate_request,
 };
 use tollgate_terms::{Delivery, Dialect, ModelName, Operation};
 use tollgate_wire::sse::{Decoder, Frame, Piece};
@@ -211,6 +212,35 @@ fn answers(goldens: &mut Goldens, backend: Dialect) {
     }
 }
 
+fn errors(goldens: &mut Goldens, backend: Dialect) {
+    for (case, path) in cases(backend) {
+        for client in CONVERSATIONS {
+            if !can_translate(client, backend, Operation::Chat) {
+                continue;
+            }
+            let pair = format!("{}_from_{}", client.label(), backend.label());
+            if let Ok(body) = fs::read(path.join("error.json")) {
+                let status = case.strip_prefix("error_").and_then(|status| status.parse().ok());
+                let kind = fs::read_to_string(path.join("error_type.txt")).ok();
+                let told = BackendError {
+                    status: status.expect("a status in the name"),
+                    content_type: Some("application/json"),
+                    kind: kind.as_deref().map(str::trim_end),
+                    body: &body,
+                };
+                let said = reshape_error(client, backend, &told, "the-id-of-the-request");
+                goldens.write(&case, &format!("{pair}.error.json"), pretty(said.as_deref().unwrap_or(&body)));
+            }
+            if let Ok(input) = fs::read(path.join("broken.sse")) {
+                let whole = frames(&input, input.len());
+                let (said, losses) = translated(&whole, client, backend, &context());
+                goldens.lose(&case, &format!("{pair} stream"), &losses);
+                goldens.write(&case, &format!("{pair}.broken.sse"), said);
+            }
+        }
+    }
+}
+
 #[test]
 fn all_pairs_say_what_they_said() {
     let mut goldens = Goldens::default();
@@ -218,6 +248,7 @@ fn all_pairs_say_what_they_said() {
         assert!(cases(dialect).len() > 5, "{dialect:?} has cases");
         requests(&mut goldens, dialect);
         answers(&mut goldens, dialect);
+        errors(&mut goldens, dialect);
     }
     assert!(!goldens.files.is_empty());
     goldens.compare();

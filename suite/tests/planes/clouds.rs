@@ -415,6 +415,38 @@ fn a_client_of_gemini_gets_a_stream() {
     assert_eq!(json(&refused)["error"]["status"], "INVALID_ARGUMENT", "{refused}");
 }
 
+#[test]
+fn a_translated_429_says_when_to_try_again() {
+    let chats = [
+        ("/v1/chat/completions", CHAT),
+        ("/v1/responses", r#"{"model":"m","input":"Hello"}"#),
+        ("/v1/messages", r#"{"model":"m","max_tokens":9,"messages":[{"role":"user","content":"Hello"}]}"#),
+        ("/v1beta/models/m:generateContent", GEMINI),
+    ];
+    let backends = [
+        (Schema::SageMaker, r#"{"error":{"message":"slow down","type":"requests","code":null}}"#),
+        (
+            Schema::Anthropic { prefix: "v1".to_owned() },
+            r#"{"type":"error","error":{"type":"rate_limit_error","message":"slow down"}}"#,
+        ),
+        (
+            Schema::Gemini { prefix: "v1beta".to_owned() },
+            r#"{"error":{"code":429,"message":"slow down","status":"RESOURCE_EXHAUSTED"}}"#,
+        ),
+        (Schema::AwsBedrock, r#"{"message":"slow down"}"#),
+    ];
+    for (schema, told) in backends {
+        for (path, asked) in chats {
+            let script = vec![Act::Write(sized(429, JSON, "retry-after: 7\r\n", told))];
+            let (tested, _scripted) = serving(schema.clone(), script);
+            let response = messages(&tested, path, "", asked);
+            assert_eq!(status(&response), 429, "{schema:?} {path}: {response}");
+            assert_eq!(header(&response, "retry-after"), Some("7"), "{schema:?} {path}: {response}");
+            assert_eq!(json(&response)["error"]["message"], "slow down", "{schema:?} {path}: {response}");
+        }
+    }
+}
+
 /// Where streams are arrays.
 const ARRAYS: &str = "/v1beta/models/m:streamGenerateContent";
 

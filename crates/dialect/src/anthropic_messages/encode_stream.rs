@@ -14,10 +14,11 @@ use tollgate_wire::sse;
 use super::answer::stop_words;
 use super::citations;
 use super::usage::encode_usage;
+use crate::AnswerContext;
+use crate::error::encode_told;
 use crate::fields::{loss, object};
 use crate::ids::CallIds;
 use crate::words::EncodeStream;
-use crate::{AnswerContext, ErrorBody, encode_stream_error};
 
 /// Says one stream.
 #[derive(Debug)]
@@ -177,15 +178,8 @@ impl StreamEncoder {
 
     fn error(&mut self, kind: &str, message: &str, out: &mut BytesMut) {
         self.has_ended = true;
-        let error = ErrorBody {
-            status: 502,
-            kind,
-            message,
-            code: None,
-            param: None,
-            request_id: &self.context.fallback_id,
-        };
-        out.extend_from_slice(&encode_stream_error(Dialect::AnthropicMessages, &error));
+        let id = &self.context.fallback_id;
+        out.extend_from_slice(&encode_told(Dialect::AnthropicMessages, kind, message, id));
     }
 
     fn end(&mut self, out: &mut BytesMut, losses: &mut Losses) {

@@ -16,12 +16,13 @@ use super::logprobs::encode_tokens;
 use super::stop::finish_reason;
 use super::usage::encode_usage;
 use super::{is_signature, redacted, time};
+use crate::AnswerContext;
+use crate::error::encode_told;
 use crate::fields::{Members, loss, object};
 use crate::ids::CallIds;
 use crate::openai_chat::arguments;
 use crate::ruler::Ruler;
 use crate::words::EncodeStream;
-use crate::{AnswerContext, ErrorBody, encode_stream_error};
 
 /// Says one stream.
 #[derive(Debug)]
@@ -271,15 +272,8 @@ impl StreamEncoder {
 
     fn error(&mut self, kind: &str, message: &str, out: &mut BytesMut) {
         self.has_ended = true;
-        let error = ErrorBody {
-            status: 502,
-            kind,
-            message,
-            code: None,
-            param: None,
-            request_id: &self.context.fallback_id,
-        };
-        out.extend_from_slice(&encode_stream_error(Dialect::Gemini, &error));
+        let id = &self.context.fallback_id;
+        out.extend_from_slice(&encode_told(Dialect::Gemini, kind, message, id));
     }
 
     fn end(&mut self, out: &mut BytesMut, losses: &mut Losses) {

@@ -16,11 +16,11 @@ use tollgate_wire::sse;
 use super::annotations::encode_page;
 use super::encode_answer::finish_reason;
 use super::usage::encode_usage;
-use crate::error::encode;
+use crate::AnswerContext;
+use crate::error::{encode, encode_told};
 use crate::fields::{loss, object};
 use crate::ids::CallIds;
 use crate::words::EncodeStream;
-use crate::{AnswerContext, ErrorBody, encode_stream_error};
 
 #[derive(Serialize)]
 struct Chunk<'a> {
@@ -396,15 +396,8 @@ impl StreamEncoder {
 
     fn error(&mut self, kind: &str, message: &str, out: &mut BytesMut) {
         self.has_ended = true;
-        let error = ErrorBody {
-            status: 502,
-            kind,
-            message,
-            code: None,
-            param: None,
-            request_id: &self.context.fallback_id,
-        };
-        out.extend_from_slice(&encode_stream_error(Dialect::OpenAiChat, &error));
+        let id = &self.context.fallback_id;
+        out.extend_from_slice(&encode_told(Dialect::OpenAiChat, kind, message, id));
     }
 
     fn end(&mut self, out: &mut BytesMut, losses: &mut Losses) {
