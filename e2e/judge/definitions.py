@@ -113,7 +113,8 @@ def openai_chat_answer(body):
 def openai_chat_stream(events):
     assert events[-1][1] == "[DONE]", "the last event is [DONE]"
     for _, data in events[:-1]:
-        chunk = _without(json.loads(data), *OPENAI_EXTENSIONS)
+        # The API tells sources in streams too, and its types leave them out there.
+        chunk = _without(json.loads(data), *OPENAI_EXTENSIONS, "annotations")
         _no_extra(openai.types.chat.ChatCompletionChunk.model_validate(chunk))
 
 

@@ -7,6 +7,7 @@ import pathlib
 import pytest
 
 import definitions
+import errors
 
 DIALECT = pathlib.Path(__file__).parents[2] / "crates/dialect"
 GOLDENS = DIALECT / "golden/matrix"
@@ -28,6 +29,9 @@ def events(text):
 
 def judge(dialect, kind, path):
     text = path.read_text()
+    if kind in ("error", "error_type", "broken"):
+        # How a provider tells an error is in no definition.
+        return
     if kind == "stream":
         getattr(definitions, f"{dialect}_stream")(events(text))
         return
@@ -55,6 +59,17 @@ def test_clients_are_answered_in_their_own_words(path):
 @pytest.mark.parametrize("path", sorted(GOLDENS.glob("*/*_from_*.stream.sse")), ids=name)
 def test_clients_get_streams_that_their_sdk_reads(path):
     judge(path.name.split("_from_")[0], "stream", path)
+
+
+@pytest.mark.parametrize("path", sorted(GOLDENS.glob("*/*_from_*.error.json")), ids=name)
+def test_clients_are_told_errors_as_exceptions_of_their_own(path):
+    status = int(path.parent.name.removeprefix("error_"))
+    errors.refused(path.name.split("_from_")[0], status, path.read_bytes())
+
+
+@pytest.mark.parametrize("path", sorted(GOLDENS.glob("*/*_from_*.broken.sse")), ids=name)
+def test_clients_raise_where_a_stream_ends_with_an_error(path):
+    errors.broken(path.name.split("_from_")[0], path.read_bytes())
 
 
 @pytest.mark.parametrize("path", sorted(INPUTS.glob("*/*/*.*")), ids=lambda path: f"{path.parents[1].name}/{name(path)}")

@@ -29,13 +29,15 @@ const DIALECTS: [(&str, Option<&str>, &str); 5] = [
 ];
 
 /// Cases, in the order of the columns.
-const FEATURES: [(&str, &str); 11] = [
+const FEATURES: [(&str, &str); 13] = [
     ("chat", "chat"),
     ("tools", "tools"),
     ("parallel_tools", "parallel tools"),
     ("images", "images"),
     ("images_by_url", "images by URL"),
     ("documents", "documents"),
+    ("citations", "citations"),
+    ("logprobs", "log probabilities"),
     ("thinking", "thinking"),
     ("cache", "cache points"),
     ("structured_output", "structured output"),

@@ -2,6 +2,8 @@
 
 use tollgate_wire::json::{Text, Value};
 
+use crate::citation::Citation;
+
 /// One element of a turn, of a system prompt or of a tool's result.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Block {
@@ -27,8 +29,8 @@ pub enum BlockKind {
     Text {
         /// The text.
         text: Text,
-        /// Citations or annotations, in the source's own shape.
-        citations: Vec<Value>,
+        /// What it rests on.
+        citations: Vec<Citation>,
     },
     /// The model's own no.
     Refusal {

@@ -4,6 +4,7 @@ use tollgate_terms::Usage;
 use tollgate_wire::json::{Text, Value};
 
 use crate::answer::StopReason;
+use crate::citation::Citation;
 
 /// One event of a streamed answer. Choices and blocks are numbered from 0; a block is told between its start and stop.
 #[derive(Debug, Clone, PartialEq)]
@@ -103,6 +104,8 @@ pub enum Delta {
     Input(Text),
     /// The signature of reasoning.
     Signature(Text),
-    /// A citation, in the source's own shape.
-    Citation(Value),
+    /// What a text rests on. One without a span may come before the text has.
+    Citation(Citation),
+    /// Log probabilities of the tokens of the text or refusal that comes next, in the shape of chat completions.
+    Logprobs(Vec<Value>),
 }

@@ -6,12 +6,14 @@
 
 mod answer;
 mod block;
+mod citation;
 mod conversation;
 mod event;
 mod loss;
 
 pub use answer::{Answer, Choice, StopReason};
 pub use block::{Block, BlockKind, CachePoint, DocumentSource, ImageSource};
+pub use citation::{Citation, CitedSource, Passage};
 pub use conversation::{
     Conversation, Effort, Extension, Metadata, ResponseFormat, Role, Sampling, Thinking, Tool, ToolChoice,
     Turn, Wish,

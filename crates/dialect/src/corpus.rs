@@ -36,6 +36,11 @@ const FRAMING: &[(&str, &str)] = &[
     ("openai_responses-answer", "/output/1/id"),
     ("openai_responses-answer", "/output/2/id"),
     ("openai_responses-answer", "/completed_at"),
+    // Sources are said as grounding, wherever they were told.
+    ("gemini-answer", "/candidates/0/citationMetadata/citations/0/startIndex"),
+    ("gemini-answer", "/candidates/0/citationMetadata/citations/0/endIndex"),
+    ("gemini-answer", "/candidates/0/citationMetadata/citations/0/uri"),
+    ("gemini-answer", "/candidates/0/citationMetadata/citations/0/title"),
 ];
 
 fn said_again(name: &str, body: &Bytes, losses: &mut Losses) -> Value {
@@ -47,6 +52,7 @@ fn said_again(name: &str, body: &Bytes, losses: &mut Losses) -> Value {
         usage_wanted: true,
         vectors: crate::VectorEncoding::Float,
         usage: None,
+        repeated: Bytes::new(),
     };
     let (dialect, kind) = name.split_once('-').expect("a dialect and a kind");
     let dialect = Dialect::ALL.into_iter().find(|known| known.label() == dialect).expect("a dialect");

@@ -8,6 +8,7 @@ use tollgate_terms::{Dialect, ModelName};
 use tollgate_wire::json::Value;
 
 use crate::Invalid;
+use crate::anthropic_messages::OUTPUT_TOKENS_DEFAULT;
 use crate::error;
 use crate::fields::{self, Fields, object};
 use crate::translate::Unreadable;
@@ -84,6 +85,9 @@ pub(crate) fn translate_request(
     model: &ModelName,
     losses: &mut Losses,
 ) -> Result<Bytes, Invalid> {
+    if backend == Dialect::BedrockConverse && model.is_claude() {
+        return translate_for_claude(client, body, model, losses);
+    }
     let untold = || Invalid::unprocessable("tokens cannot be counted by the backend of this model", "");
     let decode = speech(client).and_then(words).and_then(|words| words.client.as_ref());
     let decode = decode.ok_or_else(untold)?.decode_request;
@@ -101,6 +105,34 @@ pub(crate) fn translate_request(
         kept = object!({"input": object!({"converse": kept})});
     }
     Ok(error::encode(&kept))
+}
+
+/// Claude on Bedrock counts the body of a request in its own words, so that nothing of them is lost that Converse has no words for. It stands
+/// here as it is; the host makes the blob of it that the API wants, once it has set what it wants in it.
+fn translate_for_claude(
+    client: Dialect,
+    body: &Bytes,
+    model: &ModelName,
+    losses: &mut Losses,
+) -> Result<Bytes, Invalid> {
+    let said = match client {
+        Dialect::AnthropicMessages => body.clone(),
+        _ => translate_request(client, Dialect::AnthropicMessages, body, model, losses)?,
+    };
+    let mut said = Fields::read(&said)?;
+    // The path names the model, and a count is never a stream.
+    said.take("model");
+    said.take("stream");
+    let bound = said.take("max_tokens").unwrap_or_else(|| bound_for(&said).into());
+    let mut said = said.into_members();
+    said.insert("max_tokens", bound);
+    Ok(said.to_bytes())
+}
+
+/// A bound on the answer, which is no part of a request for a count, but of any other.
+fn bound_for(said: &Fields) -> u64 {
+    let thinking = said.get("thinking").and_then(|thinking| thinking.get("budget_tokens"));
+    OUTPUT_TOKENS_DEFAULT.saturating_add(thinking.and_then(fields::count).unwrap_or_default())
 }
 
 /// The text of vLLM's shorter form, which holds no conversation.

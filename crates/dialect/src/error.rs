@@ -113,6 +113,52 @@ pub fn encode_stream_error(dialect: Dialect, error: &ErrorBody<'_>) -> Bytes {
     out.freeze()
 }
 
+/// The event that ends a stream with the error by which a backend of another dialect ended it, and which that calls `kind`.
+pub(crate) fn encode_told(dialect: Dialect, kind: &str, message: &str, request_id: &str) -> Bytes {
+    let status = status_of(kind);
+    let error = ErrorBody { status, kind, message, code: None, param: None, request_id };
+    let mut out = BytesMut::new();
+    match family(dialect) {
+        Family::Anthropic => {
+            let kind = anthropic_messages::error::known_kind(kind, status);
+            let body = anthropic_messages::error::encode_kind(kind, message, request_id);
+            sse::encode(&mut out, Some("error"), &body);
+        }
+        Family::Google => sse::encode(&mut out, None, &gemini::error::encode_backend(kind, &error)),
+        Family::OpenAi | Family::Cohere | Family::Aws => return encode_stream_error(dialect, &error),
+    }
+    out.freeze()
+}
+
+/// The status that an error of this kind has where it stands before an answer. In a stream, where there is none, only the kind tells it.
+fn status_of(kind: &str) -> u16 {
+    match kind {
+        "invalid_request_error"
+        | "INVALID_ARGUMENT"
+        | "FAILED_PRECONDITION"
+        | "OUT_OF_RANGE"
+        | "validationException"
+        | "ValidationException" => 400,
+        "authentication_error" | "invalid_api_key" | "UNAUTHENTICATED" => 401,
+        "billing_error" => 402,
+        "permission_error" | "PERMISSION_DENIED" | "AccessDeniedException" => 403,
+        "not_found_error" | "NOT_FOUND" | "ResourceNotFoundException" => 404,
+        "request_too_large" => 413,
+        "rate_limit_error"
+        | "rate_limit_exceeded"
+        | "RESOURCE_EXHAUSTED"
+        | "throttlingException"
+        | "ThrottlingException" => 429,
+        "api_error" | "server_error" | "INTERNAL" | "internalServerException" | "InternalServerException" => {
+            500
+        }
+        "UNAVAILABLE" | "serviceUnavailableException" | "ServiceUnavailableException" => 503,
+        "timeout_error" | "DEADLINE_EXCEEDED" | "modelTimeoutException" | "ModelTimeoutException" => 504,
+        "overloaded_error" => 529,
+        _ => 502,
+    }
+}
+
 /// Whether clients of `dialect` know the status `status`. 529 is Anthropic's own.
 pub fn knows_status(dialect: Dialect, status: u16) -> bool {
     status != 529 || dialect == Dialect::AnthropicMessages

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use serde::Deserialize;
-use tollgate_chat::{CachePoint, Effect, Loss, LossKind, Losses};
+use tollgate_chat::{CachePoint, Citation, Effect, Loss, LossKind, Losses};
 use tollgate_wire::json::{Map, Text, Value};
 
 use crate::observe::Count;
@@ -49,6 +49,11 @@ impl Fields {
     /// Whether a member is there and null.
     pub(crate) fn is_null(&self, key: &str) -> bool {
         self.map.get(key).is_some_and(Value::is_null)
+    }
+
+    /// A member that stays.
+    pub(crate) fn get(&self, key: &str) -> Option<&Value> {
+        self.map.get(key)
     }
 
     /// Takes a member out; one that is null counts as absent.
@@ -211,6 +216,13 @@ fn member(pointer: &str, key: &str) -> String {
 /// A loss.
 pub(crate) fn loss(pointer: impl Into<String>, kind: LossKind, effect: Effect) -> Loss {
     Loss { pointer: pointer.into(), kind, effect }
+}
+
+/// Records the citations of a text of a request, for encoders that have no words for them there.
+pub(crate) fn lose_citations(origin: &str, citations: &[Citation], losses: &mut Losses) {
+    if !citations.is_empty() {
+        losses.push(loss(format!("{origin}/citations"), LossKind::Citation, Effect::Meaning));
+    }
 }
 
 /// Records wishes of OpenAI's dialects that no other has words for: how much to say, and which requests share a cache, which

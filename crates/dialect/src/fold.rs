@@ -27,6 +27,8 @@ pub(crate) struct Fold {
     answer: Option<Answer>,
     /// Choice, block, and what it is so far; inputs as text.
     blocks: Vec<(usize, usize, BlockKind, String)>,
+    /// Choice, and log probabilities of its text.
+    logprobs: Vec<(usize, Value)>,
     stops: Vec<(usize, StopReason)>,
 }
 
@@ -53,6 +55,10 @@ impl Fold {
     }
 
     fn delta(&mut self, choice: usize, block: usize, delta: Delta) {
+        if let Delta::Logprobs(tokens) = delta {
+            self.logprobs.extend(tokens.into_iter().map(|token| (choice, token)));
+            return;
+        }
         let open = self.blocks.iter_mut().find(|(c, b, ..)| (*c, *b) == (choice, block));
         let (_, _, kind, input) = open.expect("a block that has begun");
         match (kind, delta) {
@@ -77,6 +83,12 @@ impl Fold {
         stops.sort_by_key(|(choice, _)| *choice);
         answer.choices =
             stops.into_iter().map(|(_, stop)| Choice { blocks: Vec::new(), stop, logprobs: None }).collect();
+        for (choice, token) in self.logprobs {
+            let told = answer.choices[choice].logprobs.get_or_insert_with(
+                || crate::fields::object!({"content": Value::Array(Vec::new()), "refusal": Value::Null}),
+            );
+            told.get_mut("content").and_then(Value::as_array_mut).expect("a list").push(token);
+        }
         for (choice, _, mut kind, text) in self.blocks {
             if let BlockKind::ToolUse { input, .. } = &mut kind
                 && !text.is_empty()
@@ -109,10 +121,17 @@ pub(crate) fn value(json: serde_json::Value) -> Value {
 pub(crate) fn unfold(answer: &Answer) -> Vec<Event> {
     let Answer { id, model, created_s, choices, usage, service_tier: _ } = answer.clone();
     let mut events = vec![Event::Start { id, model, created_s, usage: None }];
-    for (choice, Choice { blocks, stop, logprobs: _ }) in choices.into_iter().enumerate() {
+    for (choice, Choice { blocks, stop, logprobs }) in choices.into_iter().enumerate() {
+        let mut tokens = logprobs.and_then(|told| told.get("content")?.as_array().cloned());
         for (block, Block { kind, .. }) in blocks.into_iter().enumerate() {
             let (start, deltas) = pieces(kind);
+            let tokens = if start == BlockStart::Text { tokens.take() } else { None };
             events.push(Event::BlockStart { choice, block, start });
+            events.extend(tokens.map(|tokens| Event::BlockDelta {
+                choice,
+                block,
+                delta: Delta::Logprobs(tokens),
+            }));
             events.extend(deltas.into_iter().map(|delta| Event::BlockDelta { choice, block, delta }));
             events.push(Event::BlockStop { choice, block });
         }

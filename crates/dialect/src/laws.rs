@@ -3,10 +3,12 @@
 use bytes::{Bytes, BytesMut};
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
-use tollgate_chat::{Answer, Conversation, Losses};
+use tollgate_chat::{Answer, Block, BlockKind, Citation, CitedSource, Conversation, Losses};
 use tollgate_terms::ModelName;
+use tollgate_wire::json::Value;
 use tollgate_wire::sse::Frame;
 
+use crate::fields::object;
 use crate::fold::{Fold, frames, unfold};
 use crate::words::{ClientWords, Words};
 use crate::{AnswerContext, VectorEncoding};
@@ -22,7 +24,53 @@ pub(crate) fn context() -> AnswerContext {
         usage_wanted: true,
         vectors: VectorEncoding::Float,
         usage: None,
+        repeated: Bytes::new(),
     }
+}
+
+/// A page that a text rests on, its title, and from where how many characters rest on it.
+pub(crate) type Cited = (u8, Option<String>, Option<(u64, u64)>);
+
+/// What the texts of an answer rest on.
+pub(crate) fn cited() -> impl Strategy<Value = Vec<Cited>> {
+    let page = (1..4_u8, prop::option::of("[a-z]{1,3}"), (0..20_u64, 0..20_u64));
+    // A provider tells places, or it does not.
+    (any::<bool>(), prop::collection::vec(page, 0..3)).prop_map(|(has_places, pages)| {
+        pages.into_iter().map(|(page, title, place)| (page, title, has_places.then_some(place))).collect()
+    })
+}
+
+/// Gives it to them.
+pub(crate) fn cite(blocks: &mut [Block], cited: &[Cited]) {
+    for block in blocks {
+        let BlockKind::Text { text, citations } = &mut block.kind else { continue };
+        let chars = text.as_str().chars().count() as u64;
+        let span = |(start, length): (u64, u64)| {
+            let start = start % chars;
+            start..(start + length).min(chars)
+        };
+        let citation = |(page, title, place): &Cited| Citation {
+            source: CitedSource::Web { url: format!("https://example.com/{page}"), proof: None },
+            title: title.clone(),
+            quote: None,
+            span: place.map(span),
+        };
+        citations.extend(cited.iter().map(citation));
+    }
+}
+
+/// Log probabilities of the texts of an answer, as far as it has any.
+pub(crate) fn logprobs(blocks: &[Block]) -> Option<Value> {
+    let texts = blocks.iter().filter_map(|block| match &block.kind {
+        BlockKind::Text { text, .. } => Some(text.as_str()),
+        _ => None,
+    });
+    let token = |text: std::borrow::Cow<'_, str>| {
+        let bytes = text.as_bytes().to_vec();
+        object!({"token": text, "logprob": -0.5, "bytes": bytes, "top_logprobs": Value::Array(Vec::new())})
+    };
+    let tokens: Vec<Value> = texts.map(token).collect();
+    (!tokens.is_empty()).then(|| object!({"content": tokens, "refusal": Value::Null}))
 }
 
 fn client(words: &Words) -> &ClientWords {

@@ -23,6 +23,7 @@ mod laws;
 mod models;
 mod mould;
 mod observe;
+mod ruler;
 mod sampling;
 mod splice;
 mod translate;
@@ -49,7 +50,7 @@ pub use framing::{Corrupt, Reframer};
 pub use inspect::{Facts, Invalid, InvalidKind, inspect};
 pub use models::{ModelEntry, encode_model, encode_models};
 pub use observe::{Observer, Seen, is_whole};
-pub use splice::{SpliceEdits, body_edits, bound_answer, edited, splice_request, wrap};
+pub use splice::{SpliceEdits, as_blob, body_edits, bound_answer, edited, repeated, splice_request, wrap};
 pub use translate::{
     AnswerContext, Encoded, StreamTranslator, TranslatedAnswer, Unreadable, can_translate, translate_answer,
     translate_request,

@@ -1,12 +1,15 @@
 //! Requests whose backend speaks the client's dialect: the client's bytes, with pointed edits.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use serde::de::IgnoredAny;
 use tollgate_terms::{Dialect, ModelName};
-use tollgate_wire::json::{self, Edit};
+use tollgate_wire::json::{self, Edit, Map, Value};
 use tollgate_wire::multipart;
 
 use crate::inspect::{Facts, ModelPlace, asks_for_usage};
+use crate::openai_responses;
 
 /// What to change.
 #[derive(Debug, Clone, Copy)]
@@ -99,6 +102,18 @@ pub fn wrap(body: &[u8], member: &str, model: &str) -> Bytes {
         serde_json::from_slice(body).unwrap_or_default();
     inner.insert("model".to_owned(), model.into());
     crate::error::encode(&serde_json::json!({ member: inner }))
+}
+
+/// An object that holds `body` at `path`, in base64.
+pub fn as_blob(body: &[u8], path: &[&str]) -> Bytes {
+    let blob = Value::from(STANDARD.encode(body));
+    let within = |inner, key: &&str| Value::Object(Map::from_iter([(*key, inner)]));
+    path.iter().rev().fold(blob, within).to_bytes()
+}
+
+/// What an answer in `dialect` repeats of its request, for [`AnswerContext`](crate::AnswerContext); empty where it repeats nothing.
+pub fn repeated(dialect: Dialect, body: &Bytes, facts: &Facts) -> Bytes {
+    if dialect == Dialect::OpenAiResponses { openai_responses::repeated(body, facts) } else { Bytes::new() }
 }
 
 fn quote(text: &str) -> Bytes {

@@ -63,6 +63,8 @@ pub struct AnswerContext {
     pub vectors: VectorEncoding,
     /// Tokens as the head of the answer tells them, for bodies that do not.
     pub usage: Option<Usage>,
+    /// What the answer repeats of the request: see [`repeated`](crate::repeated).
+    pub repeated: Bytes,
 }
 
 /// An answer in the client's dialect.
@@ -175,7 +177,8 @@ impl Held {
             }
             // A citation is a short object; how short is not worth saying it for.
             Event::BlockDelta { delta: Delta::Citation(_), .. } => self.bytes += CITATION_BYTES,
-            Event::BlockDelta { delta: Delta::Text(_), .. }
+            // They go on with the text that they belong to.
+            Event::BlockDelta { delta: Delta::Text(_) | Delta::Logprobs(_), .. }
             | Event::Start { .. }
             | Event::BlockStop { .. }
             | Event::Stop { .. }
@@ -277,6 +280,7 @@ mod tests {
             usage_wanted: true,
             vectors: VectorEncoding::Float,
             usage: None,
+            repeated: Bytes::new(),
         };
         let (openai, anthropic) = (Dialect::OpenAiChat, Dialect::AnthropicMessages);
         let responses = Dialect::OpenAiResponses;

@@ -1,8 +1,9 @@
 //! Goldens of every client dialect against every backend dialect.
 //!
 //! Inputs: `tests/matrix/<dialect>/<case>/` has `request.json` as a client says it, and `answer.json` and `stream.sse` as a
-//! backend does. From them come, in `golden/matrix/<case>/`, `<client>_to_<backend>.request.json`, what the backend is
-//! asked, `<client>_from_<backend>.answer.json` and `.stream.sse`, what the client is answered, and `losses.txt`, what could
+//! backend does, or `error.json`, which it says with the status in the name of the case (and the type in `error_type.txt`, where a
+//! header tells it), and `broken.sse`, a stream that ends with an error. From them come, in `golden/matrix/<case>/`, `<client>_to_<backend>.request.json`, what the backend is
+//! asked, `<client>_from_<backend>.answer.json`, `.stream.sse`, `.error.json` and `.broken.sse`, what the client is answered, and `losses.txt`, what could
 //! not be said. `cargo xtask bless` rewrites them; the table of the README is made from them.
 
 #![expect(clippy::expect_used, reason = "a test may end at once")]
@@ -13,8 +14,8 @@ use std::path::{Path, PathBuf};
 
 use bytes::{Bytes, BytesMut};
 use tollgate_dialect::{
-    AnswerContext, Observer, StreamTranslator, VectorEncoding, can_translate, translate_answer,
-    translate_request,
+    AnswerContext, BackendError, Observer, StreamTranslator, VectorEncoding, can_translate, inspect,
+    repeated, reshape_error, translate_answer, translate_request,
 };
 use tollgate_terms::{Delivery, Dialect, ModelName, Operation};
 use tollgate_wire::sse::{Decoder, Frame, Piece};
@@ -35,7 +36,17 @@ fn context() -> AnswerContext {
         usage_wanted: true,
         vectors: VectorEncoding::Float,
         usage: None,
+        repeated: Bytes::new(),
     }
+}
+
+/// The context of an answer to the request that `client` makes in `case`, if it makes one.
+fn context_of(case: &str, client: Dialect) -> AnswerContext {
+    let request = folder("tests/matrix").join(client.label()).join(case).join("request.json");
+    let Ok(body) = fs::read(request).map(Bytes::from) else { return context() };
+    // Those that name their model in the path repeat nothing.
+    let Ok(facts) = inspect(client, Operation::Chat, None, None, &body) else { return context() };
+    AnswerContext { repeated: repeated(client, &body, &facts), ..context() }
 }
 
 fn folder(of: &str) -> PathBuf {
@@ -115,8 +126,14 @@ fn frames(input: &[u8], size: usize) -> Vec<Frame> {
 }
 
 /// The translated stream, and what it lost; a stream that breaks ends in a comment that says why.
-fn translated(frames: &[Frame], client: Dialect, backend: Dialect) -> (String, Vec<tollgate_chat::Loss>) {
-    let mut translator = StreamTranslator::new(client, backend, context()).expect("words between the two");
+fn translated(
+    frames: &[Frame],
+    client: Dialect,
+    backend: Dialect,
+    context: &AnswerContext,
+) -> (String, Vec<tollgate_chat::Loss>) {
+    let mut translator =
+        StreamTranslator::new(client, backend, context.clone()).expect("words between the two");
     let mut out = BytesMut::new();
     let read = frames.iter().try_for_each(|frame| translator.frame(frame, &mut out));
     let broken = read.and_then(|()| translator.finish(&mut out)).err();
@@ -172,23 +189,53 @@ fn answers(goldens: &mut Goldens, backend: Dialect) {
                 continue;
             }
             let pair = format!("{}_from_{}", client.label(), backend.label());
+            let context = context_of(&case, client);
             if let Ok(body) = fs::read(path.join("answer.json")).map(Bytes::from) {
-                let said = translate_answer(client, backend, Operation::Chat, &body, &context());
+                let said = translate_answer(client, backend, Operation::Chat, &body, &context);
                 let said = said.expect("an answer");
                 goldens.lose(&case, &pair, &said.losses);
                 goldens.write(&case, &format!("{pair}.answer.json"), pretty(&said.body));
             }
             if let Ok(input) = fs::read(path.join("stream.sse")) {
                 let whole = frames(&input, input.len());
-                let (said, losses) = translated(&whole, client, backend);
+                let (said, losses) = translated(&whole, client, backend, &context);
                 for size in [1, 7, 100] {
-                    let cut = translated(&frames(&input, size), client, backend).0;
+                    let cut = translated(&frames(&input, size), client, backend, &context).0;
                     assert_eq!(cut, said, "{case} {pair}: cut into {size} bytes");
                 }
                 let told = frames(said.as_bytes(), said.len().max(1));
                 assert_eq!(seen(client, &told), seen(backend, &whole), "{case} {pair}: another usage");
                 goldens.lose(&case, &format!("{pair} stream"), &losses);
                 goldens.write(&case, &format!("{pair}.stream.sse"), said);
+            }
+        }
+    }
+}
+
+fn errors(goldens: &mut Goldens, backend: Dialect) {
+    for (case, path) in cases(backend) {
+        for client in CONVERSATIONS {
+            if !can_translate(client, backend, Operation::Chat) {
+                continue;
+            }
+            let pair = format!("{}_from_{}", client.label(), backend.label());
+            if let Ok(body) = fs::read(path.join("error.json")) {
+                let status = case.strip_prefix("error_").and_then(|status| status.parse().ok());
+                let kind = fs::read_to_string(path.join("error_type.txt")).ok();
+                let told = BackendError {
+                    status: status.expect("a status in the name"),
+                    content_type: Some("application/json"),
+                    kind: kind.as_deref().map(str::trim_end),
+                    body: &body,
+                };
+                let said = reshape_error(client, backend, &told, "the-id-of-the-request");
+                goldens.write(&case, &format!("{pair}.error.json"), pretty(said.as_deref().unwrap_or(&body)));
+            }
+            if let Ok(input) = fs::read(path.join("broken.sse")) {
+                let whole = frames(&input, input.len());
+                let (said, losses) = translated(&whole, client, backend, &context());
+                goldens.lose(&case, &format!("{pair} stream"), &losses);
+                goldens.write(&case, &format!("{pair}.broken.sse"), said);
             }
         }
     }
@@ -201,6 +248,7 @@ fn all_pairs_say_what_they_said() {
         assert!(cases(dialect).len() > 5, "{dialect:?} has cases");
         requests(&mut goldens, dialect);
         answers(&mut goldens, dialect);
+        errors(&mut goldens, dialect);
     }
     assert!(!goldens.files.is_empty());
     goldens.compare();

@@ -24,6 +24,7 @@ fn context() -> AnswerContext {
         usage_wanted: true,
         vectors: VectorEncoding::Float,
         usage: None,
+        repeated: Bytes::new(),
     }
 }
 

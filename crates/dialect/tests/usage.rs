@@ -42,6 +42,7 @@ fn translated(client: Dialect, backend: Dialect, stream: &[u8]) -> BytesMut {
         usage_wanted: true,
         vectors: VectorEncoding::Float,
         usage: None,
+        repeated: Bytes::new(),
     };
     let mut translator = StreamTranslator::new(client, backend, context).expect("words between the two");
     let mut out = BytesMut::new();

@@ -23,6 +23,7 @@ use crate::record::Facts;
 use crate::refusal::{LocalReply, Refusal, client_status, fault_message, reply_headers};
 use crate::response::{BodyKind, Chance, Incoming, Receive, ResponseHead, identify, status_fault};
 use crate::routed::{ClientRequest, Routed};
+use crate::shape::{Shape, StreamWriter};
 use crate::stages::UpstreamRequest;
 use crate::step::{Offered, Step};
 use crate::stream::{EventStream, FRAME_BYTES_MAX, Path};
@@ -40,6 +41,8 @@ pub struct Attempt {
     state: State,
     observer: Observer,
     asks_usage: bool,
+    /// What the answer repeats of the request, if it is a translated one.
+    repeated: Bytes,
     charging: Charging,
     /// Whether a limit of its own has kept it from its backend.
     backend_is_used_up: bool,
@@ -66,7 +69,7 @@ enum State {
     /// A whole body.
     AwaitBody(Incoming),
     /// More of a stream of events.
-    AwaitEvents(Box<EventStream>),
+    AwaitEvents(Box<EventStream>, StreamWriter),
     /// More of a body that is passed on unread.
     AwaitOpaque,
     /// Nothing more.
@@ -117,6 +120,7 @@ impl Attempt {
             state: State::AwaitDispatch,
             observer: Observer::new(facts.backend_dialect, routed.operation, routed.delivery),
             asks_usage: false,
+            repeated: Bytes::new(),
             charging: Charging::default(),
             backend_is_used_up: false,
             losses: Vec::new(),
@@ -200,7 +204,10 @@ impl Attempt {
                 }
             }
         };
-        if let Some(changed) = changed {
+        // A document in another form is another one.
+        let shaped = (self.routed.shape != Shape::Plain)
+            .then(|| self.routed.shape.document(changed.clone().unwrap_or_else(|| decoded.clone())));
+        if let Some(changed) = shaped.or(changed) {
             head.headers.remove(CONTENT_ENCODING);
             headers::declare_json(&mut head.headers);
             self.routed.explain.write(&self.losses, &mut head.headers);
@@ -221,9 +228,11 @@ impl Attempt {
     pub fn on_response_chunk(&mut self, chunk: Bytes, now: Instant) -> Step<Bytes> {
         match &mut self.state {
             State::AwaitOpaque => Step::Forward(chunk),
-            State::AwaitEvents(events) => match events.push(chunk, &mut self.observer, now) {
-                (bytes, Ok(())) if bytes.is_empty() => Step::Hold,
-                (bytes, Ok(())) => Step::Forward(bytes),
+            State::AwaitEvents(events, writer) => match events.push(chunk, &mut self.observer, now) {
+                (bytes, Ok(())) => match writer.write(bytes) {
+                    bytes if bytes.is_empty() => Step::Hold,
+                    bytes => Step::Forward(bytes),
+                },
                 (bytes, Err(fault)) => {
                     self.unsent = bytes;
                     Step::Retry(Fault::Backend(fault))
@@ -236,7 +245,7 @@ impl Attempt {
     /// Takes the end of a streamed body. Returns the last bytes for the client and, if the stream ended before it
     /// was complete, the fault; the bytes then end with an in-band error, unless the backend has told one itself.
     pub fn on_response_end(&mut self, now: Instant) -> (Bytes, Option<Fault>) {
-        let State::AwaitEvents(events) = &mut self.state else {
+        let State::AwaitEvents(events, _) = &mut self.state else {
             self.state = State::Over;
             return (Bytes::new(), None);
         };
@@ -253,7 +262,7 @@ impl Attempt {
     /// the body; no fault when all of the answer was there before. A body that has no such thing as an in-band error ends
     /// without bytes: its connection has to be broken off as well.
     pub fn on_stream_fault(&mut self, fault: Fault, now: Instant) -> (Bytes, Option<Fault>) {
-        let State::AwaitEvents(events) = &mut self.state else { return (Bytes::new(), Some(fault)) };
+        let State::AwaitEvents(events, _) = &mut self.state else { return (Bytes::new(), Some(fault)) };
         let mut bytes = std::mem::take(&mut self.unsent);
         let mut fault = Some(fault);
         if self.observer.is_complete() {
@@ -266,7 +275,7 @@ impl Attempt {
 
     /// Whether the backend itself has told the client that its answer failed: there is nothing to add.
     pub fn has_failed(&self) -> bool {
-        matches!(&self.state, State::AwaitEvents(events) if events.has_failed())
+        matches!(&self.state, State::AwaitEvents(events, _) if events.has_failed())
     }
 
     /// Whether a limit of the backend's own has kept the attempt from it: another backend may have something left.
@@ -313,8 +322,9 @@ impl Attempt {
         identify(&mut headers, self.routed.dialect, &self.routed.request_id);
         if let BodyKind::Events(framing) = incoming.body {
             headers.remove(CONTENT_ENCODING);
-            if !self.is_splice() || framing != StreamFraming::Sse {
-                headers::declare_event_stream(&mut headers);
+            let shape = self.routed.shape;
+            if !self.is_splice() || framing != StreamFraming::Sse || shape != Shape::Plain {
+                shape.declare_stream(&mut headers);
             }
         }
         self.routed.explain.write(&self.losses, &mut headers);
@@ -342,7 +352,8 @@ impl Attempt {
                     Path::Hub(Box::new(translator))
                 };
                 let events = Reframer::new(framing, self.facts.backend_dialect, FRAME_BYTES_MAX);
-                State::AwaitEvents(Box::new(EventStream::new(path, events, incoming.coding.as_deref())?))
+                let stream = EventStream::new(path, events, incoming.coding.as_deref())?;
+                State::AwaitEvents(Box::new(stream), self.routed.shape.writer())
             }
         };
         Ok(())
@@ -374,16 +385,22 @@ impl Attempt {
             usage_wanted: self.routed.delivery == Delivery::Whole || self.routed.usage_wanted,
             vectors: self.routed.vectors,
             usage: self.observer.usage().map(|(usage, _)| usage),
+            repeated: self.repeated.clone(),
         }
     }
 
     /// The last bytes of a stream, with the error that ends it.
-    fn last_words(&self, bytes: Bytes, fault: Option<Fault>) -> (Bytes, Option<Fault>) {
-        if self.has_failed() {
-            return (bytes, Some(Fault::Backend(BackendFault::ErrorEvent)));
+    fn last_words(&mut self, bytes: Bytes, fault: Option<Fault>) -> (Bytes, Option<Fault>) {
+        let (bytes, fault) = if self.has_failed() {
+            (bytes, Some(Fault::Backend(BackendFault::ErrorEvent)))
+        } else {
+            let error = fault.as_ref().map(|fault| self.stream_error(fault)).unwrap_or_default();
+            (tollgate_wire::join(&mut vec![bytes, error]), fault)
+        };
+        match &mut self.state {
+            State::AwaitEvents(_, writer) => (writer.finish(bytes), fault),
+            _ => (bytes, fault),
         }
-        let error = fault.as_ref().map(|fault| self.stream_error(fault)).unwrap_or_default();
-        (tollgate_wire::join(&mut vec![bytes, error]), fault)
     }
 
     fn stream_error(&self, fault: &Fault) -> Bytes {
@@ -400,7 +417,8 @@ impl Attempt {
     }
 
     fn refuse<T>(&self, refusal: &Refusal) -> Step<T> {
-        Step::Reply(refusal.reply(self.routed.dialect, &self.routed.request_id))
+        let reply = refusal.reply(self.routed.dialect, &self.routed.request_id);
+        Step::Reply(self.routed.shape.reply(reply))
     }
 
     /// A data plane called out of order: a bug, told as one.

@@ -9,9 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use tollgate_config::{Entry, ListedModel, Snapshot};
 use tollgate_dialect::{Endpoint, Invalid, PathFacts, Prefixes};
 use tollgate_policy::authorize::{Granted, Keyring, Wanted};
-use tollgate_terms::{
-    BackendName, Delivery, Dialect, Fault, GatewayFault, ModelName, Operation, Principal, RouteName,
-};
+use tollgate_terms::{BackendName, Dialect, Fault, GatewayFault, ModelName, Operation, Principal, RouteName};
 
 use crate::detour::Detoured;
 use crate::entry::{self, Told};
@@ -21,6 +19,7 @@ use crate::passage::{self, Decided, Passage};
 use crate::record::{Outcome, Record, Summary};
 use crate::refusal::{LocalReply, Refusal, reply_headers};
 use crate::routed::{ClientRequest, Routed};
+use crate::shape::Shape;
 
 /// Most headers of a request.
 pub(crate) const HEADERS_MAX: usize = 100;
@@ -148,6 +147,8 @@ struct AwaitBody {
     operation: Operation,
     /// What the path tells of the request.
     told: Option<PathFacts>,
+    /// In which form the answer is wanted.
+    shape: Shape,
     bytes_max: u64,
     /// What the caller was let in with; `None` while that depends on the rule.
     granted: Option<Granted>,
@@ -193,7 +194,8 @@ impl Exchange {
             Err(refusal) => {
                 let dialect = dialect();
                 wanted = refusal.wanted().cloned();
-                (State::Answered { dialect }, Err(refusal.reply(dialect, &arrival.request_id)))
+                let reply = refusal.reply(dialect, &arrival.request_id);
+                (State::Answered { dialect }, Err(Shape::of_head(&head).reply(reply)))
             }
         };
         (Self { arrival, head, principal, told, wanted, state, request_body_bytes: 0 }, plan)
@@ -257,7 +259,8 @@ impl Exchange {
 
     /// The reply that says no to this exchange, in the client's own dialect.
     pub fn refuse(&self, refusal: &Refusal) -> LocalReply {
-        refusal.reply(self.dialect(), &self.arrival.request_id)
+        let reply = refusal.reply(self.dialect(), &self.arrival.request_id);
+        Shape::of_head(&self.head).reply(reply)
     }
 
     /// The reply when nobody serves the path.
@@ -408,10 +411,10 @@ fn admit(
     if head.method != Method::POST {
         return Err(Refusal::MethodNotAllowed { allow: "POST" });
     }
-    if told.as_ref().is_some_and(|told| told.delivery == Delivery::Stream) && !wants_events(head) {
-        let message = "streams are served as server-sent events: ask for them with alt=sse";
-        return Err(Refusal::Invalid(Invalid::bad_request(message)));
-    }
+    let shape = Shape::of(head, told.as_ref()).ok_or_else(|| {
+        let message = "streams are served as server-sent events with alt=sse, and as an array without";
+        Refusal::Invalid(Invalid::bad_request(message))
+    })?;
     if let Some(coding) = headers::content_coding(&head.headers) {
         return Err(Refusal::ContentCoding { coding: coding.to_owned() });
     }
@@ -427,15 +430,11 @@ fn admit(
             dialect,
             operation,
             told,
+            shape,
             bytes_max,
             granted: None,
         }),
     }
-}
-
-/// Whether a request whose delivery is in its path asks for events: without this its API answers with a growing array.
-fn wants_events(head: &RequestHead) -> bool {
-    head.query.as_deref().is_some_and(|query| query.split('&').any(|pair| pair == "alt=sse"))
 }
 
 fn models(
@@ -476,7 +475,7 @@ fn route(
     arrival: &Arrival,
     body: Bytes,
 ) -> Result<(Arc<Routed>, ClientRequest), Refusal> {
-    let AwaitBody { snapshot, dialect, operation, told, bytes_max, granted } = await_body;
+    let AwaitBody { snapshot, dialect, operation, told, shape, bytes_max, granted } = await_body;
     if body.len() as u64 > bytes_max {
         return Err(Refusal::BodyTooLarge { bytes_max });
     }
@@ -511,6 +510,7 @@ fn route(
         model: facts.model.clone(),
         detoured: None,
         delivery: facts.delivery,
+        shape,
         usage_wanted: facts.usage_wanted,
         prompt_bytes: facts.prompt_bytes,
         vectors: facts.vectors,

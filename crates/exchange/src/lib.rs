@@ -19,6 +19,7 @@ mod record;
 mod refusal;
 mod response;
 mod routed;
+mod shape;
 mod stages;
 mod step;
 mod stream;

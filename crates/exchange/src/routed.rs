@@ -17,6 +17,7 @@ use tollgate_terms::{Delivery, Dialect, ModelName, Operation, Principal, Usage};
 
 use crate::detour::Detoured;
 use crate::explain::Explain;
+use crate::shape::Shape;
 use crate::step::Offered;
 
 /// What is known of a request, and the rule that takes it. It holds nothing of the client's own bytes.
@@ -32,6 +33,8 @@ pub struct Routed {
     /// What led it there.
     pub(crate) detoured: Option<Detoured>,
     pub(crate) delivery: Delivery,
+    /// In which form the client wants its answer.
+    pub(crate) shape: Shape,
     /// Whether the client asked for the usage of a stream.
     pub(crate) usage_wanted: bool,
     pub(crate) prompt_bytes: u64,

@@ -60,6 +60,8 @@ pub(crate) struct Draft<'a> {
     pub(crate) dialect: Dialect,
     /// Whether the provider is asked for a usage that the client did not ask for.
     pub(crate) asks_usage: bool,
+    /// What a translated answer repeats of the request.
+    pub(crate) repeated: Bytes,
     /// The bound that the answer gets.
     pub(crate) answer_tokens_max: Option<u64>,
     /// What the host wants to be different in the body.
@@ -91,6 +93,7 @@ impl<'a> Draft<'a> {
             target,
             dialect,
             asks_usage: false,
+            repeated: Bytes::new(),
             answer_tokens_max: None,
             envelope,
             losses,
@@ -160,15 +163,16 @@ fn speak(draft: &mut Draft<'_>) -> Result<(), Refusal> {
     draft.losses.extend(encoded.losses);
     explain::check(routed.rule.on_loss, &draft.losses).map_err(Refusal::Invalid)?;
     draft.request.body = vec![encoded.body];
+    draft.repeated = tollgate_dialect::repeated(routed.dialect, &client.body, &client.facts);
     Ok(())
 }
 
 /// What the host wants to be different, as edits of the body.
 fn host_edits(envelope: &Envelope) -> Vec<Edit> {
-    let path = |key: &str| vec![key.to_owned()];
-    let removed = envelope.remove.iter().map(|key| Edit::Remove { path: path(key) });
+    let path = |keys: &[&str]| keys.iter().map(|&key| key.to_owned()).collect();
+    let removed = envelope.remove.iter().map(|key| Edit::Remove { path: path(&[key]) });
     let set = envelope.set.iter();
-    let set = set.map(|(key, value)| Edit::Set { path: path(key), value: Bytes::from(value.clone()) });
+    let set = set.map(|(keys, value)| Edit::Set { path: path(keys), value: Bytes::from(value.clone()) });
     removed.chain(set).collect()
 }
 
@@ -192,6 +196,10 @@ fn mutate_body(draft: &mut Draft<'_>) -> Result<(), Refusal> {
     let object = json::scan(&body, json::Limits::default())
         .map_err(|malformed| Refusal::Invalid(Invalid::from_malformed(&malformed)))?;
     draft.request.body = json::splice(&body, &object, &edits);
+    if let Some(path) = draft.envelope.blob {
+        let body = tollgate_wire::join(&mut draft.request.body);
+        draft.request.body = vec![tollgate_dialect::as_blob(&body, path)];
+    }
     Ok(())
 }
 

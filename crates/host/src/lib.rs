@@ -458,7 +458,7 @@ mod tests {
             let (dialect, delivery) = (Dialect::AnthropicMessages, Delivery::Whole);
             let call = Call { dialect, operation, delivery, model: &model };
             let envelope = claude.envelope(&call, &HeaderMap::new());
-            assert!(envelope.set.contains(&("model", "\"claude-x\"".to_owned())), "{envelope:?}");
+            assert!(envelope.set.contains(&(&["model"], "\"claude-x\"".to_owned())), "{envelope:?}");
             assert!(envelope.remove.is_empty(), "{envelope:?}");
         }
     }

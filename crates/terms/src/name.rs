@@ -51,6 +51,12 @@ impl ModelName {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Whether it names a Claude, by its id or that of an inference profile, such as `eu.anthropic.claude-sonnet-4-5-20250929-v1:0`.
+    /// Profiles with names of their own hide whose model it is.
+    pub fn is_claude(&self) -> bool {
+        self.0.contains("anthropic.") || self.0.contains("claude")
+    }
 }
 
 impl TryFrom<String> for ModelName {

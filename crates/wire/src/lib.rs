@@ -12,5 +12,6 @@ pub mod inflate;
 pub mod json;
 pub mod multipart;
 pub mod sse;
+pub mod sse_array;
 
 pub use pieces::join;

@@ -98,6 +98,7 @@ pub(crate) fn translate(input: &[u8]) -> Result<(), String> {
         usage_wanted: true,
         vectors: VectorEncoding::Float,
         usage: None,
+        repeated: Bytes::new(),
     };
     let body = Bytes::copy_from_slice(input);
     for (client, backend) in pairs() {

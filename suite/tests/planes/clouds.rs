@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use base64::Engine;
 use bytes::BytesMut;
 use tollgate_config::bundle::{Location, Schema};
 use tollgate_suite::{
@@ -152,7 +153,6 @@ const MESSAGES: &str =
 
 /// Events of Anthropic's own, each in a chunk of InvokeModel.
 fn invoked() -> (Vec<u8>, String) {
-    use base64::Engine;
     let events = [
         r#"{"type":"message_start","message":{"id":"msg_1","type":"message","role":"assistant","model":"m","content":[],"stop_reason":null,"stop_sequence":null,"usage":{"input_tokens":3,"output_tokens":1}}}"#,
         r#"{"type":"content_block_start","index":0,"content_block":{"type":"text","text":""}}"#,
@@ -274,6 +274,58 @@ fn tokens_are_counted_by_bedrock_for_a_client_of_anthropic() {
 }
 
 #[test]
+fn claude_on_bedrock_counts_what_only_its_own_dialect_says() {
+    let asked = r#"{"model":"us.anthropic.claude-x","messages":[{"role":"user","content":"Hello"}],"tools":[{"type":"bash_20250124","name":"bash"}]}"#;
+    let betas = "anthropic-version: 2023-06-01\r\nanthropic-beta: computer-use-2025-01-24\r\n";
+    for schema in [Schema::AwsBedrock, Schema::AwsAnthropic { version: None }] {
+        let script = vec![Act::Write(sized(200, JSON, "", r#"{"inputTokens":12}"#))];
+        let (tested, scripted) = serving(schema, script);
+        let response = messages(&tested, "/v1/messages/count_tokens", betas, asked);
+        assert_eq!(json(&response), serde_json::json!({"input_tokens": 12}), "{response}");
+        let request = scripted.request();
+        assert_eq!(target(&request), "/model/anthropic.claude-x/count-tokens");
+        let counted = &json(&request)["input"]["invokeModel"]["body"];
+        let counted = base64::engine::general_purpose::STANDARD
+            .decode(counted.as_str().expect("a blob"))
+            .expect("base64");
+        let counted: serde_json::Value = serde_json::from_slice(&counted).expect("JSON");
+        let wanted = serde_json::json!({
+            "messages": [{"role": "user", "content": "Hello"}],
+            "tools": [{"type": "bash_20250124", "name": "bash"}],
+            "max_tokens": 4096,
+            "anthropic_version": "bedrock-2023-05-31",
+            "anthropic_beta": ["computer-use-2025-01-24"],
+        });
+        assert_eq!(counted, wanted);
+    }
+}
+
+#[test]
+fn betas_reach_claude_through_converse() {
+    let answer = r#"{"output":{"message":{"role":"assistant","content":[{"text":"Hi"}]}},"stopReason":"end_turn","usage":{"inputTokens":3,"outputTokens":5}}"#;
+    let betas = "anthropic-version: 2023-06-01\r\nanthropic-beta: context-1m-2025-08-07, not-for-bedrock\r\nx-tollgate-explain: 1\r\n";
+    for (model, wanted) in [
+        (
+            "us.anthropic.claude-x",
+            serde_json::json!({"anthropic_beta": ["context-1m-2025-08-07"], "top_k": 5}),
+        ),
+        ("us.amazon.nova-lite-v1:0", serde_json::json!({"inferenceConfig": {"topK": 5}})),
+    ] {
+        let (tested, scripted) = serving(Schema::AwsBedrock, vec![Act::Write(sized(200, JSON, "", answer))]);
+        let asked = format!(
+            r#"{{"model":"{model}","max_tokens":9,"top_k":5,"messages":[{{"role":"user","content":"Hello"}}]}}"#
+        );
+        let response = messages(&tested, "/v1/messages", betas, &asked);
+        assert_eq!(json(&response)["content"][0]["text"], "Hi", "{response}");
+        let lost = header(&response, "x-tollgate-loss").unwrap_or_default();
+        assert!(lost.contains("not-for-bedrock"), "{response}");
+        assert_eq!(lost.contains("context-1m"), model.contains("nova"), "{response}");
+        let request = scripted.request();
+        assert_eq!(json(&request)["additionalModelRequestFields"], wanted, "{request}");
+    }
+}
+
+#[test]
 fn a_route_may_refuse_what_a_translation_would_lose() {
     let scripted = ScriptedBackend::start(vec![vec![Act::Write(sized(200, JSON, "", "{}"))]]);
     let schema = Schema::Anthropic { prefix: "v1".to_owned() };
@@ -315,6 +367,19 @@ fn a_backend_of_responses_serves_chat_completions() {
     assert_eq!(json(&request)["store"], false, "{request}");
 }
 
+#[test]
+fn a_translated_response_repeats_its_request() {
+    let asked = r#"{"model":"m","input":"Hello","instructions":"Be brief.","temperature":0.5,"tools":[{"type":"function","name":"f","parameters":{},"strict":true}]}"#;
+    let script = vec![Act::Write(sized(200, JSON, "", tollgate_suite::completion()))];
+    let (tested, _scripted) = serving(Schema::SageMaker, script);
+    let response = json(&messages(&tested, "/v1/responses", "", asked));
+    assert_eq!(response["object"], "response", "{response}");
+    let asked: serde_json::Value = serde_json::from_str(asked).expect("JSON");
+    for key in ["instructions", "temperature", "tools"] {
+        assert_eq!(response[key], asked[key], "{key}");
+    }
+}
+
 const GEMINI: &str = r#"{"contents":[{"role":"user","parts":[{"text":"Hello"}]}]}"#;
 
 #[test]
@@ -345,9 +410,122 @@ fn a_client_of_gemini_gets_a_stream() {
     assert!(said.contains(r#""text":"hi""#), "{said}");
     assert_eq!(last["candidates"][0]["finishReason"], "STOP", "{said}");
     assert_eq!(last["usageMetadata"]["candidatesTokenCount"], 7, "{said}");
-    let refused = messages(&tested, "/v1beta/models/m:streamGenerateContent", "", GEMINI);
+    let refused = messages(&tested, "/v1beta/models/m:streamGenerateContent?alt=proto", "", GEMINI);
     assert_eq!(status(&refused), 400, "{refused}");
     assert_eq!(json(&refused)["error"]["status"], "INVALID_ARGUMENT", "{refused}");
+}
+
+#[test]
+fn a_translated_429_says_when_to_try_again() {
+    let chats = [
+        ("/v1/chat/completions", CHAT),
+        ("/v1/responses", r#"{"model":"m","input":"Hello"}"#),
+        ("/v1/messages", r#"{"model":"m","max_tokens":9,"messages":[{"role":"user","content":"Hello"}]}"#),
+        ("/v1beta/models/m:generateContent", GEMINI),
+    ];
+    let backends = [
+        (Schema::SageMaker, r#"{"error":{"message":"slow down","type":"requests","code":null}}"#),
+        (
+            Schema::Anthropic { prefix: "v1".to_owned() },
+            r#"{"type":"error","error":{"type":"rate_limit_error","message":"slow down"}}"#,
+        ),
+        (
+            Schema::Gemini { prefix: "v1beta".to_owned() },
+            r#"{"error":{"code":429,"message":"slow down","status":"RESOURCE_EXHAUSTED"}}"#,
+        ),
+        (Schema::AwsBedrock, r#"{"message":"slow down"}"#),
+    ];
+    for (schema, told) in backends {
+        for (path, asked) in chats {
+            let script = vec![Act::Write(sized(429, JSON, "retry-after: 7\r\n", told))];
+            let (tested, _scripted) = serving(schema.clone(), script);
+            let response = messages(&tested, path, "", asked);
+            assert_eq!(status(&response), 429, "{schema:?} {path}: {response}");
+            assert_eq!(header(&response, "retry-after"), Some("7"), "{schema:?} {path}: {response}");
+            assert_eq!(json(&response)["error"]["message"], "slow down", "{schema:?} {path}: {response}");
+        }
+    }
+}
+
+/// Where streams are arrays.
+const ARRAYS: &str = "/v1beta/models/m:streamGenerateContent";
+
+#[test]
+fn a_stream_without_alt_is_an_array() {
+    let events = [tollgate_suite::delta("hi"), tollgate_suite::stream_end()].concat();
+    let body_bytes = [tollgate_suite::chunk(&events), tollgate_suite::last_chunk()].concat();
+    let script = vec![Act::Write(tollgate_suite::stream_head()), Act::Write(body_bytes)];
+    let (tested, _scripted) = serving(Schema::OpenAi { prefix: "v1".to_owned() }, script);
+    let response = messages(&tested, ARRAYS, "", GEMINI);
+    assert_eq!(header(&response, "content-type"), Some(JSON), "{response}");
+    let told = json(&response);
+    let events = told.as_array().expect("an array");
+    assert_eq!(events[0]["candidates"][0]["content"]["parts"][0]["text"], "hi", "{told}");
+    let last = events.last().expect("an event");
+    assert_eq!(last["usageMetadata"]["candidatesTokenCount"], 7, "{told}");
+    let log = tested.log_lines(1);
+    assert_eq!(log[0]["gen_ai.usage.output_tokens"], 7, "{log:?}");
+}
+
+#[test]
+fn an_array_comes_as_its_elements_do() {
+    let events = [
+        r#"{"candidates":[{"content":{"role":"model","parts":[{"text":"Hi"}]}}]}"#,
+        r#"{"candidates":[{"content":{"role":"model","parts":[{"text":" you"}]},"finishReason":"STOP"}],"usageMetadata":{"promptTokenCount":3,"candidatesTokenCount":5,"totalTokenCount":8}}"#,
+    ];
+    let piece = |event: &str| Act::Write(tollgate_suite::chunk(&format!("data: {event}\r\n\r\n")));
+    let script = vec![
+        Act::Write(tollgate_suite::stream_head()),
+        piece(events[0]),
+        Act::Pause(Duration::from_millis(400)),
+        piece(events[1]),
+        Act::Write(tollgate_suite::last_chunk()),
+    ];
+    let (tested, scripted) = serving(Schema::Gemini { prefix: "v1beta".to_owned() }, script);
+    let started = std::time::Instant::now();
+    let request = format!(
+        "POST {ARRAYS} HTTP/1.1\r\nhost: gateway\r\ncontent-type: {JSON}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{GEMINI}",
+        GEMINI.len()
+    );
+    let mut stream = tested.connect();
+    std::io::Write::write_all(&mut stream, request.as_bytes()).expect("sent");
+    let (mut told, mut first_at) = (Vec::new(), None);
+    let mut buffer = [0; 4096];
+    while let Ok(read @ 1..) = std::io::Read::read(&mut stream, &mut buffer) {
+        told.extend_from_slice(&buffer[..read]);
+        if String::from_utf8_lossy(&told).contains("Hi") {
+            first_at.get_or_insert_with(|| started.elapsed());
+        }
+    }
+    let (first, all) = (first_at.expect("an element"), started.elapsed());
+    assert!(all - first > Duration::from_millis(300), "{first:?} of {all:?}");
+    let response = String::from_utf8_lossy(&told).into_owned();
+    let wanted = format!("[{},\r\n{}]", events[0], events[1]);
+    assert_eq!(body(&response), wanted);
+    assert_eq!(target(&scripted.request()), format!("{ARRAYS}?alt=sse"));
+}
+
+#[test]
+fn errors_stand_in_the_array() {
+    let failed = r#"{"error":{"message":"too hot","type":"server_error"}}"#;
+    let events = format!("{}data: {failed}\n\n", tollgate_suite::delta("hi"));
+    let body_bytes = [tollgate_suite::chunk(&events), tollgate_suite::last_chunk()].concat();
+    let script = vec![Act::Write(tollgate_suite::stream_head()), Act::Write(body_bytes)];
+    let (tested, _scripted) = serving(Schema::OpenAi { prefix: "v1".to_owned() }, script);
+    let told = json(&messages(&tested, ARRAYS, "", GEMINI));
+    assert_eq!(told[0]["candidates"][0]["content"]["parts"][0]["text"], "hi", "{told}");
+    assert_eq!(told[1]["error"]["message"], "too hot", "{told}");
+    let refused = messages(&tested, ARRAYS, "", "{");
+    assert_eq!(status(&refused), 400, "{refused}");
+    assert_eq!(json(&refused)[0]["error"]["status"], "INVALID_ARGUMENT", "{refused}");
+    for schema in [Schema::OpenAi { prefix: "v1".to_owned() }, Schema::Gemini { prefix: "v1beta".to_owned() }]
+    {
+        let no = r#"{"error":{"code":404,"message":"no such model","status":"NOT_FOUND"}}"#;
+        let (tested, _scripted) = serving(schema, vec![Act::Write(sized(404, JSON, "", no))]);
+        let refused = messages(&tested, ARRAYS, "", GEMINI);
+        assert_eq!(status(&refused), 404, "{refused}");
+        assert_eq!(json(&refused)[0]["error"]["message"], "no such model", "{refused}");
+    }
 }
 
 #[test]

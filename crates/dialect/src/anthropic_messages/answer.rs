@@ -6,6 +6,7 @@ use bytes::Bytes;
 use tollgate_chat::{Answer, Block, BlockKind, Choice, Effect, LossKind, Losses, StopReason};
 use tollgate_wire::json::{Map, Text, Value};
 
+use super::citations;
 use super::usage::{WireUsage, encode_usage};
 use crate::fields::{Fields, Members, loss, object};
 use crate::ids::CallIds;
@@ -19,8 +20,9 @@ pub(crate) fn decode_answer(body: &Bytes, losses: &mut Losses) -> Result<Answer,
     let blocks = body.needed_list("content")?.into_iter().enumerate().map(|(index, value)| Block {
         origin: format!("/content/{index}"),
         cache: None,
-        kind: decode_block(value),
+        kind: decode_block(&format!("/content/{index}"), value, losses),
     });
+    let blocks: Vec<Block> = blocks.collect();
     let stop = stop_reason(body.text("stop_reason")?.as_deref(), body.text("stop_sequence")?);
     let usage = body.take("usage");
     for (key, kind, effect) in [
@@ -37,14 +39,14 @@ pub(crate) fn decode_answer(body: &Bytes, losses: &mut Losses) -> Result<Answer,
         id,
         model,
         created_s: None,
-        choices: vec![Choice { blocks: blocks.collect(), stop, logprobs: None }],
+        choices: vec![Choice { blocks, stop, logprobs: None }],
         usage: usage.and_then(|usage| WireUsage::read(&usage, losses)?.usage(None)),
         service_tier: None,
     })
 }
 
 /// A block of an answer, whole or as it begins in a stream.
-pub(super) fn decode_block(mut value: Value) -> BlockKind {
+pub(super) fn decode_block(origin: &str, mut value: Value, losses: &mut Losses) -> BlockKind {
     let name = value.get("type").and_then(Value::as_text).cloned().unwrap_or_default().into_string();
     let mut take = |key: &str| value.get_mut(key).map(Value::take).unwrap_or_default();
     let mut text = |key: &str| match take(key) {
@@ -55,7 +57,7 @@ pub(super) fn decode_block(mut value: Value) -> BlockKind {
         "text" => BlockKind::Text {
             text: text("text"),
             citations: match take("citations") {
-                Value::Array(citations) => citations,
+                Value::Array(told) => citations::decode(&format!("{origin}/citations"), told, losses),
                 _ => Vec::new(),
             },
         },
@@ -141,12 +143,17 @@ fn encode_block(block: Block, ids: &mut CallIds, losses: &mut Losses) -> Option<
     let Block { origin, cache: _, kind } = block;
     match kind {
         BlockKind::Text { text, citations } => {
-            if !citations.is_empty() {
-                // They stand beside the text there.
-                let message = origin.strip_suffix("/content").unwrap_or(&origin);
-                losses.push(loss(format!("{message}/annotations"), LossKind::Citation, Effect::Meaning));
-            }
-            Some(object!({"type": "text", "text": text}))
+            let chars = if citations.is_empty() { 0 } else { text.as_str().chars().count() as u64 };
+            let said = citations.into_iter().enumerate();
+            let said = said.map(|(index, citation)| {
+                citations::encode(&format!("{origin}/citations/{index}"), citation, chars, losses)
+            });
+            let said: Vec<Value> = said.collect();
+            let mut block = Members::default();
+            block.set("type", Some("text"));
+            block.set("text", Some(text));
+            block.set("citations", (!said.is_empty()).then_some(said));
+            Some(block.value())
         }
         BlockKind::Refusal { text } => Some(object!({"type": "text", "text": text})),
         BlockKind::Thinking { text, signature } => {

@@ -5,8 +5,9 @@
 use tollgate_chat::{Block, BlockKind, DocumentSource, Effect, ImageSource, LossKind, Losses};
 use tollgate_wire::json::{Map, Text, Value};
 
+use super::citations;
 use crate::Invalid;
-use crate::fields::{Fields, loss, missing, wrong};
+use crate::fields::{Fields, lose_citations, loss, missing, wrong};
 
 /// The content of a message, a system prompt or a tool's result: a text or a list of blocks.
 pub(super) fn content(owner: &mut Fields, key: &str, losses: &mut Losses) -> Result<Vec<Block>, Invalid> {
@@ -31,7 +32,9 @@ fn block(mut fields: Fields, losses: &mut Losses) -> Result<Block, Invalid> {
     let name = fields.needed_written("type")?;
     let kind = match name.as_str().as_ref() {
         "text" => {
-            BlockKind::Text { text: fields.needed_written("text")?, citations: fields.list("citations")? }
+            let told = fields.list("citations")?;
+            let citations = citations::decode(&fields.at("citations"), told, losses);
+            BlockKind::Text { text: fields.needed_written("text")?, citations }
         }
         "thinking" => BlockKind::Thinking {
             text: fields.needed_written("thinking")?,
@@ -127,9 +130,7 @@ fn joined_text(blocks: Vec<Block>, losses: &mut Losses) -> Text {
         }
         match kind {
             BlockKind::Text { text, citations } => {
-                if !citations.is_empty() {
-                    losses.push(loss(format!("{origin}/citations"), LossKind::Citation, Effect::Meaning));
-                }
+                lose_citations(&origin, &citations, losses);
                 texts.push(text);
             }
             _ => losses.push(loss(origin, LossKind::Media, Effect::Meaning)),

@@ -10,6 +10,7 @@ use tollgate_wire::json::{Text, Value};
 use tollgate_wire::sse::Frame;
 
 use super::answer::{decode_block, stop_reason};
+use super::citations;
 use super::usage::WireUsage;
 use crate::Unreadable;
 use crate::fields::loss;
@@ -142,7 +143,9 @@ impl DecodeStream for StreamDecoder {
                 let id = message.id.unwrap_or_default();
                 out.push(Event::Start { id, model: message.model, created_s: None, usage: self.usage });
             }
-            Wire::ContentBlockStart { index, content_block } => block_start(index, content_block, out),
+            Wire::ContentBlockStart { index, content_block } => {
+                block_start(index, content_block, out, losses);
+            }
             Wire::ContentBlockDelta { index, delta } => out.extend(block_delta(index, delta, losses)),
             Wire::ContentBlockStop { index } => out.push(Event::BlockStop { choice: 0, block: index }),
             Wire::MessageDelta { delta, usage } => {
@@ -204,9 +207,9 @@ fn lose_container(container: Option<&IgnoredAny>, losses: &mut Losses) {
 }
 
 /// A block begins; what it holds already is told as its first delta.
-fn block_start(block: usize, content: Value, out: &mut Vec<Event>) {
+fn block_start(block: usize, content: Value, out: &mut Vec<Event>, losses: &mut Losses) {
     let mut deltas = Vec::new();
-    let start = match decode_block(content) {
+    let start = match decode_block(&format!("/content/{block}"), content, losses) {
         BlockKind::Text { text, citations } => {
             deltas.push(Delta::Text(text));
             deltas.extend(citations.into_iter().map(Delta::Citation));
@@ -242,7 +245,10 @@ fn block_delta(block: usize, delta: WireDelta, losses: &mut Losses) -> Option<Ev
         WireDelta::TextDelta { text } | WireDelta::ThinkingDelta { thinking: text } => Delta::Text(text),
         WireDelta::InputJsonDelta { partial_json } => Delta::Input(partial_json),
         WireDelta::SignatureDelta { signature } => Delta::Signature(signature),
-        WireDelta::CitationsDelta { citation } => Delta::Citation(citation),
+        WireDelta::CitationsDelta { citation } => {
+            let pointer = format!("/content/{block}/citations");
+            Delta::Citation(citations::decode_one(&pointer, &citation, losses)?)
+        }
         WireDelta::Unknown => {
             let pointer = format!("/content/{block}");
             losses.push_once(loss(pointer, LossKind::UnknownField, Effect::Meaning));

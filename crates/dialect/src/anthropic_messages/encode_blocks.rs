@@ -7,10 +7,11 @@ use tollgate_chat::{
 };
 use tollgate_wire::json::Value;
 
+use super::citations;
 use super::encode_request::cache_control;
 use crate::Invalid;
 use crate::data::base64_text;
-use crate::fields::{Members, loss, object};
+use crate::fields::{Members, lose_citations, loss, object};
 
 /// Instructions. Those that say nothing are left out: the API refuses empty texts.
 pub(super) fn system_blocks(blocks: Vec<Block>, losses: &mut Losses) -> Result<Vec<Value>, Invalid> {
@@ -70,8 +71,10 @@ fn encode_block(block: Block, role: Role, losses: &mut Losses) -> Result<Option<
             return Ok(None);
         }
         BlockKind::Text { text, citations } => {
+            let chars = if citations.is_empty() { 0 } else { text.as_str().chars().count() as u64 };
+            let said = citations::encode_past(&origin, citations, chars, losses);
             let mut text = members([("type", "text".into()), ("text", text.into())]);
-            text.set("citations", (!citations.is_empty()).then_some(citations));
+            text.set("citations", said);
             text
         }
         BlockKind::Refusal { text } => members([("type", "text".into()), ("text", text.into())]),
@@ -194,11 +197,5 @@ fn with_cache(mut members: Members, cache: Option<CachePoint>) -> Value {
 fn lose_cache_point(origin: &str, cache: Option<&CachePoint>, losses: &mut Losses) {
     if cache.is_some() {
         losses.push(loss(format!("{origin}/cache_control"), LossKind::CachePoint, Effect::Cost));
-    }
-}
-
-fn lose_citations(origin: &str, citations: &[Value], losses: &mut Losses) {
-    if !citations.is_empty() {
-        losses.push(loss(format!("{origin}/citations"), LossKind::Citation, Effect::Meaning));
     }
 }

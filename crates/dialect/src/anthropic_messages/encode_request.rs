@@ -18,7 +18,7 @@ use crate::fields::{Members, lose_wishes, loss, object};
 use crate::sampling::{check_unit, lose_sampling};
 
 /// Longest answer where the client set no bound: this dialect needs one, and every model of its provider can write this much.
-const OUTPUT_TOKENS_DEFAULT: u64 = 4096;
+pub(crate) const OUTPUT_TOKENS_DEFAULT: u64 = 4096;
 
 /// The body. What it does not say is recorded in `losses`.
 pub(crate) fn encode_request(

@@ -12,11 +12,13 @@ use tollgate_wire::json::{Map, Value};
 use tollgate_wire::sse;
 
 use super::answer::stop_words;
+use super::citations;
 use super::usage::encode_usage;
+use crate::AnswerContext;
+use crate::error::encode_told;
 use crate::fields::{loss, object};
 use crate::ids::CallIds;
 use crate::words::EncodeStream;
-use crate::{AnswerContext, ErrorBody, encode_stream_error};
 
 /// Says one stream.
 #[derive(Debug)]
@@ -43,6 +45,8 @@ struct Pending {
     index: Option<usize>,
     /// What waits to be said.
     deltas: Vec<Delta>,
+    /// Characters of its text that have been said.
+    chars: u64,
     has_stopped: bool,
 }
 
@@ -88,27 +92,24 @@ impl EncodeStream for StreamEncoder {
                     BlockStart::ToolUse { id, name } => BlockStart::ToolUse { id: self.ids.next(id), name },
                     other => other,
                 };
-                let pending = Pending { block, start, index: None, deltas: Vec::new(), has_stopped: false };
+                let pending =
+                    Pending { block, start, index: None, deltas: Vec::new(), chars: 0, has_stopped: false };
                 self.blocks.push_back(pending);
-                self.say(out);
+                self.say(out, losses);
             }
-            Event::BlockDelta { choice: _, block, delta: Delta::Citation(_) } => {
-                losses.push_once(loss(
-                    format!("/choices/0/{block}/annotations"),
-                    LossKind::Citation,
-                    Effect::Meaning,
-                ));
+            Event::BlockDelta { choice: _, block: _, delta: Delta::Logprobs(_) } => {
+                losses.push_once(loss("/choices/0/logprobs", LossKind::Logprobs, Effect::Meaning));
             }
             Event::BlockDelta { choice: _, block, delta } => {
                 if let Some(pending) = self.blocks.iter_mut().find(|pending| pending.block == block) {
                     pending.deltas.push(delta);
-                    self.say(out);
+                    self.say(out, losses);
                 }
             }
             Event::BlockStop { choice: _, block } => {
                 if let Some(pending) = self.blocks.iter_mut().find(|pending| pending.block == block) {
                     pending.has_stopped = true;
-                    self.say(out);
+                    self.say(out, losses);
                 }
             }
             // The usage may come after the reason, and both are one event here.
@@ -145,7 +146,7 @@ impl StreamEncoder {
     }
 
     /// Says all that can be said: the first block as far as it is known, the next one when that one has stopped.
-    fn say(&mut self, out: &mut BytesMut) {
+    fn say(&mut self, out: &mut BytesMut, losses: &mut Losses) {
         self.begin(String::new(), None, out);
         while let Some(pending) = self.blocks.front_mut() {
             let index = match pending.index {
@@ -162,7 +163,7 @@ impl StreamEncoder {
                 }
             };
             for delta in pending.deltas.drain(..) {
-                if let Some(delta) = said(&pending.start, delta) {
+                if let Some(delta) = said(pending.block, &pending.start, &mut pending.chars, delta, losses) {
                     let event = object!({"type": "content_block_delta", "index": index, "delta": delta});
                     write(out, "content_block_delta", &event);
                 }
@@ -177,21 +178,14 @@ impl StreamEncoder {
 
     fn error(&mut self, kind: &str, message: &str, out: &mut BytesMut) {
         self.has_ended = true;
-        let error = ErrorBody {
-            status: 502,
-            kind,
-            message,
-            code: None,
-            param: None,
-            request_id: &self.context.fallback_id,
-        };
-        out.extend_from_slice(&encode_stream_error(Dialect::AnthropicMessages, &error));
+        let id = &self.context.fallback_id;
+        out.extend_from_slice(&encode_told(Dialect::AnthropicMessages, kind, message, id));
     }
 
     fn end(&mut self, out: &mut BytesMut, losses: &mut Losses) {
         self.begin(String::new(), None, out);
         self.blocks.iter_mut().for_each(|pending| pending.has_stopped = true);
-        self.say(out);
+        self.say(out, losses);
         self.has_ended = true;
         let (stop_reason, stop_sequence) =
             stop_words(self.stop.take().unwrap_or(StopReason::EndOfTurn), losses);
@@ -224,9 +218,21 @@ fn begun(start: &BlockStart) -> Value {
 }
 
 /// More of a block; nothing where it does not fit.
-fn said(start: &BlockStart, delta: Delta) -> Option<Value> {
+fn said(
+    block: usize,
+    start: &BlockStart,
+    chars: &mut u64,
+    delta: Delta,
+    losses: &mut Losses,
+) -> Option<Value> {
     match (start, delta) {
+        (BlockStart::Text, Delta::Citation(citation)) => {
+            let citation =
+                citations::encode(&format!("/choices/0/{block}/annotations"), citation, *chars, losses);
+            Some(object!({"type": "citations_delta", "citation": citation}))
+        }
         (BlockStart::Text | BlockStart::Refusal, Delta::Text(text)) => {
+            *chars += text.as_str().chars().count() as u64;
             Some(object!({"type": "text_delta", "text": text}))
         }
         (BlockStart::Thinking, Delta::Text(text)) => {
@@ -238,7 +244,10 @@ fn said(start: &BlockStart, delta: Delta) -> Option<Value> {
         (BlockStart::ToolUse { .. }, Delta::Input(text)) => {
             Some(object!({"type": "input_json_delta", "partial_json": text}))
         }
-        (_, Delta::Text(_) | Delta::Signature(_) | Delta::Input(_) | Delta::Citation(_)) => None,
+        (
+            _,
+            Delta::Text(_) | Delta::Signature(_) | Delta::Input(_) | Delta::Citation(_) | Delta::Logprobs(_),
+        ) => None,
     }
 }
 

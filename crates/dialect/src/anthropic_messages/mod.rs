@@ -2,6 +2,7 @@
 
 mod answer;
 mod blocks;
+mod citations;
 mod decode_request;
 mod decode_stream;
 mod encode_blocks;
@@ -19,6 +20,7 @@ use crate::words::{BackendWords, ClientWords, Words};
 use answer::{decode_answer, encode_answer};
 use decode_request::decode_request;
 use decode_stream::StreamDecoder;
+pub(crate) use encode_request::OUTPUT_TOKENS_DEFAULT;
 use encode_request::encode_request;
 use encode_stream::StreamEncoder;
 pub(crate) use thinking::{decode_thinking, encode_thinking};

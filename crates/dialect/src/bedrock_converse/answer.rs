@@ -7,6 +7,7 @@ use tollgate_chat::{Answer, Block, BlockKind, Choice, Effect, ImageSource, LossK
 use tollgate_terms::Usage;
 use tollgate_wire::json::{Map, Text, Value};
 
+use super::citations;
 use super::observe::WireUsage;
 use crate::Unreadable;
 use crate::fields::{Fields, lose_members, lose_usage, loss, typed};
@@ -89,7 +90,7 @@ fn block(element: Fields, losses: &mut Losses) -> Option<BlockKind> {
     lose_members(&origin, &members.collect(), &[], losses);
     let kind = match (name.as_str().as_ref(), value) {
         ("text", Value::String(text)) => Some(BlockKind::Text { text, citations: Vec::new() }),
-        ("citationsContent", value) => Some(cited(value)),
+        ("citationsContent", value) => Some(citations::decode(&origin, &value, losses)),
         ("reasoningContent", value) => reasoning(&value),
         ("toolUse", value) => call(value),
         ("image", value) => image(&value),
@@ -103,12 +104,6 @@ fn block(element: Fields, losses: &mut Losses) -> Option<BlockKind> {
 
 fn text(value: &Value, key: &str) -> Option<Text> {
     value.get(key).and_then(Value::as_text).cloned()
-}
-
-fn cited(value: Value) -> BlockKind {
-    let list = |key: &str| value.get(key).and_then(Value::as_array).cloned().unwrap_or_default();
-    let texts = list("content").iter().filter_map(|item| text(item, "text")).collect();
-    BlockKind::Text { text: Text::join(texts, ""), citations: list("citations") }
 }
 
 fn reasoning(value: &Value) -> Option<BlockKind> {

@@ -12,6 +12,7 @@ use tollgate_wire::json::{Map, Text, Value};
 use tollgate_wire::sse::Frame;
 
 use super::answer::{Called, SERVER_CALL, service_tier, stop_reason, usage};
+use super::citations;
 use crate::Unreadable;
 use crate::data::base64_bytes;
 use crate::fields::{Fields, lose_members, loss};
@@ -273,7 +274,8 @@ impl StreamDecoder {
         if let Some(text) = text {
             self.more(index, OpenKind::Text, Delta::Text(text), out)?;
         }
-        if let Some(citation) = citation {
+        let pointer = || format!("/content/{index}/citation");
+        if let Some(citation) = citation.and_then(|told| citations::decode_one(&pointer(), &told, losses)) {
             self.more(index, OpenKind::Text, Delta::Citation(citation), out)?;
         }
         if let Some(ReasoningDelta { text, signature, redacted_content }) = reasoning_content {

@@ -7,11 +7,12 @@ use std::collections::BTreeSet;
 use tollgate_chat::{Block, BlockKind, CachePoint, Effect, LossKind, Losses, Role, Turn};
 use tollgate_wire::json::{Text, Value};
 
+use super::citations;
 use super::encode_tools::PastTools;
 use super::media::{self, DocumentNames};
 use crate::Invalid;
 use crate::data::is_canonical_base64;
-use crate::fields::{Members, loss, object};
+use crate::fields::{Members, lose_citations, loss, object};
 use crate::ids::fingerprint;
 
 /// Longest id of a call.
@@ -117,6 +118,9 @@ impl Blocks {
         losses: &mut Losses,
     ) -> Result<Option<Value>, Invalid> {
         Ok(match kind {
+            BlockKind::Text { text, citations } if role == Role::Assistant => {
+                says(text).map(|text| citations::encode(origin, text, citations, losses))
+            }
             BlockKind::Text { text, citations } => {
                 lose_citations(origin, &citations, losses);
                 says(text).map(|text| object!({"text": text}))
@@ -212,11 +216,5 @@ fn call_id(id: String) -> String {
 fn lose_cache_point(origin: &str, cache: Option<&CachePoint>, losses: &mut Losses) {
     if cache.is_some() {
         losses.push(loss(format!("{origin}/cache_control"), LossKind::CachePoint, Effect::Cost));
-    }
-}
-
-fn lose_citations(origin: &str, citations: &[Value], losses: &mut Losses) {
-    if !citations.is_empty() {
-        losses.push(loss(format!("{origin}/citations"), LossKind::Citation, Effect::Meaning));
     }
 }

@@ -21,10 +21,11 @@ pub(super) enum Family {
 impl Family {
     /// The family of a model, by its id or that of an inference profile, such as `eu.anthropic.claude-sonnet-4-5-20250929-v1:0`.
     pub(super) fn of(model: &ModelName) -> Self {
+        if model.is_claude() {
+            return Self::Claude;
+        }
         let model = model.as_str();
-        if model.contains("anthropic.") || model.contains("claude") {
-            Self::Claude
-        } else if model.contains("amazon.nova") {
+        if model.contains("amazon.nova") {
             Self::Nova
         } else if model.contains("openai.") {
             Self::OpenAi

@@ -1,6 +1,7 @@
 //! AWS Bedrock's `Converse` and `ConverseStream`. Only backends speak it.
 
 mod answer;
+mod citations;
 mod decode_stream;
 mod encode_blocks;
 mod encode_request;

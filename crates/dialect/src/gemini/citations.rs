@@ -1,48 +1,201 @@
-//! Sources of an answer. The hub keeps citations in the source's own shape; those with an address can be said here.
+//! Sources of an answer, which stand beside it: what was found on the web and which places of the text rest on it (the grounding), and
+//! where texts are quoted from. Places are counted in bytes of a part, or of all text in a stream.
 //!
-//! Source: `google.genai.types.Citation`.
+//! Source: `google.genai.types.GroundingMetadata`, `Segment` and `Citation`.
 
-use tollgate_chat::{Effect, LossKind, Losses};
-use tollgate_wire::json::Value;
+use std::collections::BTreeMap;
 
-use crate::fields::{Members, loss, object};
+use bytes::Bytes;
+use tollgate_chat::{Citation, CitedSource, Effect, LossKind, Losses};
+use tollgate_wire::json::{Map, Value};
 
-/// The citations of `citationMetadata`. Older models call them otherwise.
-pub(super) fn decode(told: &Value) -> Vec<Value> {
-    let list = told.get("citations").or_else(|| told.get("citationSources"));
-    list.and_then(Value::as_array).cloned().unwrap_or_default()
+use crate::fields::{Members, lose_members, loss, object};
+use crate::ruler::Ruler;
+
+/// Most sources of one answer: a few bytes may name one again.
+const CITED_MAX: usize = 4096;
+
+/// A source, and the place of a text that rests on it in bytes.
+pub(super) struct Cited {
+    /// The source, without its span.
+    pub(super) citation: Citation,
+    /// Which part of the content it is in, where that is told.
+    pub(super) part: Option<u64>,
+    /// From where to where; `None` is all of the text.
+    pub(super) bytes: Option<(u64, u64)>,
 }
 
-/// `citationMetadata` for citations of any dialect; none where none can be said.
-pub(super) fn encode(origin: &str, citations: Vec<Value>, losses: &mut Losses) -> Option<Value> {
-    let mut said = Vec::with_capacity(citations.len());
-    for (index, citation) in citations.into_iter().enumerate() {
-        match own(citation) {
-            Some(citation) => said.push(citation),
-            None => losses.push_once(loss(
-                format!("{origin}/citations/{index}"),
-                LossKind::Citation,
-                Effect::Meaning,
-            )),
+impl Cited {
+    /// The citation of a block that begins after so many characters of what `ruler` measures; nothing where the place is before it.
+    pub(super) fn of_block(self, ruler: &Ruler, chars_before: u64) -> Option<Citation> {
+        let mut citation = self.citation;
+        if let Some((start, end)) = self.bytes {
+            let place = |byte| ruler.char_of(byte)?.checked_sub(chars_before);
+            citation.span = Some(place(start)?..place(end)?);
+        }
+        Some(citation)
+    }
+}
+
+/// The sources of `groundingMetadata`. What the hub has no room for is recorded in `losses`.
+pub(super) fn decode_grounding(origin: &str, told: &Value, losses: &mut Losses) -> Vec<Cited> {
+    let origin = format!("{origin}/groundingMetadata");
+    let Some(members) = told.as_object() else { return Vec::new() };
+    lose_members(&origin, members, &["groundingChunks", "groundingSupports"], losses);
+    let list = |key: &str| members.get(key).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let chunks: Vec<Option<Citation>> = list("groundingChunks")
+        .iter()
+        .enumerate()
+        .map(|(index, told)| {
+            let citation = chunk(told);
+            if citation.is_none() {
+                let pointer = format!("{origin}/groundingChunks/{index}");
+                losses.push_once(loss(pointer, LossKind::Citation, Effect::Meaning));
+            }
+            citation
+        })
+        .collect();
+    let mut cited = Vec::new();
+    let mut is_used = vec![false; chunks.len()];
+    for (number, support) in list("groundingSupports").iter().enumerate() {
+        if let Some(members) = support.as_object() {
+            let pointer = format!("{origin}/groundingSupports/{number}");
+            lose_members(&pointer, members, &["segment", "groundingChunkIndices"], losses);
+        }
+        let segment = support.get("segment");
+        let count = |key: &str| segment.and_then(|segment| segment.get(key)?.as_u64());
+        let indices = support.get("groundingChunkIndices").and_then(Value::as_array);
+        for index in indices.into_iter().flatten().filter_map(Value::as_u64) {
+            let index = usize::try_from(index).unwrap_or(usize::MAX);
+            let Some(Some(citation)) = chunks.get(index) else { continue };
+            if cited.len() == CITED_MAX {
+                let pointer = format!("{origin}/groundingSupports");
+                losses.push_once(loss(pointer, LossKind::Citation, Effect::Meaning));
+                return cited;
+            }
+            is_used.get_mut(index).into_iter().for_each(|is_used| *is_used = true);
+            // What is 0 is left out.
+            let bytes = count("endIndex").map(|end| (count("startIndex").unwrap_or_default(), end));
+            cited.push(Cited { citation: citation.clone(), part: count("partIndex"), bytes });
         }
     }
-    (!said.is_empty()).then(|| object!({"citations": said}))
+    let unused = chunks.into_iter().zip(is_used).filter(|(_, is_used)| !is_used);
+    cited.extend(
+        unused.filter_map(|(citation, _)| Some(Cited { citation: citation?, part: None, bytes: None })),
+    );
+    cited
 }
 
-/// A citation in this dialect's shape: as it is, or what OpenAI's `url_citation` and Anthropic's results of searches tell.
-fn own(citation: Value) -> Option<Value> {
-    let Some(kind) = citation.get("type").and_then(Value::as_str) else {
-        return citation.get("uri").is_some().then_some(citation);
-    };
-    let inner = match kind.as_ref() {
-        "url_citation" => citation.get("url_citation").unwrap_or(&citation),
-        "web_search_result_location" => &citation,
-        _ => return None,
-    };
-    let mut said = Members::default();
-    said.set("startIndex", inner.get("start_index").cloned());
-    said.set("endIndex", inner.get("end_index").cloned());
-    said.set("uri", Some(inner.get("url")?.clone()));
-    said.set("title", inner.get("title").filter(|title| title.is_string()).cloned());
-    Some(said.value())
+/// What was found; nothing where it has no address.
+fn chunk(told: &Value) -> Option<Citation> {
+    let found = ["web", "retrievedContext", "maps"].into_iter().find_map(|key| told.get(key))?;
+    let text = |key: &str| found.get(key).and_then(Value::as_text).filter(|text| !text.is_empty()).cloned();
+    let source = CitedSource::Web { url: text("uri")?.into_string(), proof: None };
+    let title = text("title").map(|title| title.into_string());
+    Some(Citation { source, title, quote: text("text"), span: None })
+}
+
+/// The sources of `citationMetadata`, which older models call otherwise. Those without an address are recorded in `losses`.
+pub(super) fn decode_quoted(origin: &str, told: &Value, losses: &mut Losses) -> Vec<Cited> {
+    let list = ["citations", "citationSources"].into_iter().find_map(|key| told.get(key)?.as_array());
+    let mut cited = Vec::new();
+    for (index, told) in list.into_iter().flatten().enumerate() {
+        let pointer = format!("{origin}/citationMetadata/citations/{index}");
+        let text = |key: &str| told.get(key).and_then(Value::as_str).filter(|text| !text.is_empty());
+        let Some(url) = text("uri") else {
+            losses.push_once(loss(pointer, LossKind::Citation, Effect::Meaning));
+            continue;
+        };
+        let known = ["uri", "title", "startIndex", "endIndex"];
+        told.as_object().into_iter().for_each(|told| lose_members(&pointer, told, &known, losses));
+        let source = CitedSource::Web { url: url.into_owned(), proof: None };
+        let title = text("title").map(|title| title.into_owned());
+        let count = |key: &str| told.get(key).and_then(Value::as_u64);
+        let bytes = count("endIndex").map(|end| (count("startIndex").unwrap_or_default(), end));
+        cited.push(Cited {
+            citation: Citation { source, title, quote: None, span: None },
+            part: None,
+            bytes,
+        });
+    }
+    cited
+}
+
+/// `groundingMetadata` as it grows.
+#[derive(Debug, Default)]
+pub(super) struct Grounding {
+    /// What was found, each once.
+    chunks: Vec<Value>,
+    /// The number of each, by how it is written.
+    known: BTreeMap<Bytes, usize>,
+    supports: Vec<Value>,
+}
+
+impl Grounding {
+    /// Adds what a text rests on. `ruler` measures the text and what stands before it in the same part, `chars_before` characters.
+    pub(super) fn add(
+        &mut self,
+        pointer: &str,
+        citation: Citation,
+        (ruler, chars_before, part): (&Ruler, u64, usize),
+        losses: &mut Losses,
+    ) {
+        let Citation { source, title, quote, span } = citation;
+        let mut found = Members::default();
+        let kind = match source {
+            CitedSource::Web { url, proof } => {
+                if proof.is_some() {
+                    let pointer = format!("{pointer}/encrypted_index");
+                    losses.push_once(loss(pointer, LossKind::Citation, Effect::Meaning));
+                }
+                if quote.is_some() {
+                    losses.push_once(loss(
+                        format!("{pointer}/cited_text"),
+                        LossKind::Citation,
+                        Effect::Meaning,
+                    ));
+                }
+                found.set("uri", Some(url));
+                "web"
+            }
+            // Which part of the document it is has no words.
+            CitedSource::Document { index: _, file: _, passage: _ } => {
+                losses.push_once(loss(format!("{pointer}/location"), LossKind::Citation, Effect::Meaning));
+                "retrievedContext"
+            }
+            CitedSource::SearchResult { index: _, source, blocks: _ } => {
+                losses.push_once(loss(format!("{pointer}/location"), LossKind::Citation, Effect::Meaning));
+                found.set("uri", Some(source));
+                "retrievedContext"
+            }
+        };
+        found.set("title", title);
+        found.set("text", quote.filter(|_| kind != "web"));
+        let chunk = Value::Object(Map::from_iter([(kind, found.value())]));
+        let next = self.chunks.len();
+        let index = *self.known.entry(chunk.to_bytes()).or_insert(next);
+        if index == next {
+            self.chunks.push(chunk);
+        }
+        let span = span.map_or(chars_before..ruler.chars(), |span| {
+            chars_before.saturating_add(span.start)..chars_before.saturating_add(span.end)
+        });
+        let place = |character: u64| ruler.byte_of(character.min(ruler.chars()));
+        let (Some(start), Some(end)) = (place(span.start), place(span.end)) else {
+            losses.push_once(loss(format!("{pointer}/start_index"), LossKind::Citation, Effect::Meaning));
+            return;
+        };
+        let mut segment = Members::default();
+        segment.set("partIndex", (part > 0).then_some(part));
+        segment.set("startIndex", (start > 0).then_some(start));
+        segment.set("endIndex", Some(end));
+        let indices = Value::Array(vec![index.into()]);
+        self.supports.push(object!({"segment": segment.value(), "groundingChunkIndices": indices}));
+    }
+
+    /// The object; none where nothing was added.
+    pub(super) fn value(self) -> Option<Value> {
+        let Self { chunks, known: _, supports } = self;
+        (!chunks.is_empty()).then(|| object!({"groundingChunks": chunks, "groundingSupports": supports}))
+    }
 }

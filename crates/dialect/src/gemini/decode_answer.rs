@@ -2,18 +2,22 @@
 //!
 //! Source: `google.genai.types.GenerateContentResponse`.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use serde::Deserialize;
 use tollgate_chat::{Answer, Block, BlockKind, Choice, Effect, LossKind, Losses, StopReason};
 use tollgate_wire::json::{Map, Text, Value};
 
+use super::citations::{self, Cited};
 use super::logprobs::decode_logprobs;
 use super::parts::{Part, part};
 use super::stop::{Called, stop_reason};
+use super::time;
 use super::usage::decode_usage;
-use super::{citations, time};
 use crate::Unreadable;
 use crate::fields::{lose_members, loss, tells};
+use crate::ruler::Ruler;
 use crate::with_rest::with_rest;
 
 /// The answer, or one event of a stream.
@@ -54,6 +58,7 @@ pub(super) struct Candidate {
     pub(super) content: Option<Content>,
     pub(super) finish_reason: Option<String>,
     pub(super) citation_metadata: Option<Value>,
+    pub(super) grounding_metadata: Option<Value>,
     pub(super) logprobs_result: Option<Value>,
     pub(super) rest: Map,
 }
@@ -63,6 +68,7 @@ with_rest!(Candidate {
     content: "content",
     finish_reason: "finishReason",
     citation_metadata: "citationMetadata",
+    grounding_metadata: "groundingMetadata",
     logprobs_result: "logprobsResult",
 });
 
@@ -117,7 +123,15 @@ pub(super) fn blocked(feedback: &Value, losses: &mut Losses) -> bool {
 }
 
 fn choice(place: usize, candidate: Candidate, losses: &mut Losses) -> Result<(usize, Choice), Unreadable> {
-    let Candidate { index, content, finish_reason, citation_metadata, logprobs_result, rest } = candidate;
+    let Candidate {
+        index,
+        content,
+        finish_reason,
+        citation_metadata,
+        grounding_metadata,
+        logprobs_result,
+        rest,
+    } = candidate;
     let origin = format!("/candidates/{place}");
     lose_beside(&origin, &rest, losses);
     let mut blocks = Vec::new();
@@ -134,9 +148,9 @@ fn choice(place: usize, candidate: Candidate, losses: &mut Losses) -> Result<(us
             }
         }
     }
-    if let Some(told) = citation_metadata {
-        cite(&origin, &mut blocks, citations::decode(&told), losses);
-    }
+    let quoted = citation_metadata.map(|told| citations::decode_quoted(&origin, &told, losses));
+    let found = grounding_metadata.map(|told| citations::decode_grounding(&origin, &told, losses));
+    cite(&origin, &mut blocks, quoted.into_iter().chain(found).flatten(), losses);
     let has_called = blocks.iter().any(|block| matches!(block.kind, BlockKind::ToolUse { .. }));
     let called = if has_called { Called::Functions } else { Called::Nothing };
     let stop = stop_reason(finish_reason.as_deref(), called);
@@ -144,25 +158,33 @@ fn choice(place: usize, candidate: Candidate, losses: &mut Losses) -> Result<(us
     Ok((index.unwrap_or(place), Choice { blocks, stop, logprobs }))
 }
 
-/// Citations are told of the whole answer there, and of the last text here.
-fn cite(origin: &str, blocks: &mut [Block], told: Vec<Value>, losses: &mut Losses) {
-    let text = blocks.iter_mut().rev().find_map(|block| match &mut block.kind {
-        BlockKind::Text { text: _, citations } => Some(citations),
-        _ => None,
-    });
-    match text {
-        Some(citations) => citations.extend(told),
-        None if told.is_empty() => {}
-        None => {
-            losses.push_once(loss(format!("{origin}/citationMetadata"), LossKind::Citation, Effect::Meaning));
+/// Gives the texts their sources, which are told beside them: the part that is named, or the last text.
+fn cite(origin: &str, blocks: &mut [Block], told: impl Iterator<Item = Cited>, losses: &mut Losses) {
+    let mut rulers = BTreeMap::new();
+    for cited in told {
+        let named = cited.part.unwrap_or_default();
+        let named = format!("{origin}/content/parts/{named}");
+        let is_text = |block: &Block| matches!(block.kind, BlockKind::Text { .. });
+        let at = blocks.iter().position(|block| is_text(block) && block.origin == named);
+        let at = at.or_else(|| blocks.iter().rposition(is_text));
+        let block = at.and_then(|at| Some((at, &mut blocks.get_mut(at)?.kind)));
+        let citation = match block {
+            Some((at, BlockKind::Text { text, citations })) => {
+                let ruler = rulers.entry(at).or_insert_with(|| Ruler::of(text));
+                cited.of_block(ruler, 0).map(|citation| citations.push(citation))
+            }
+            _ => None,
+        };
+        if citation.is_none() {
+            let pointer = format!("{origin}/groundingMetadata/groundingSupports");
+            losses.push_once(loss(pointer, LossKind::Citation, Effect::Meaning));
         }
     }
 }
 
 /// What a candidate tells beside its content.
 pub(super) fn lose_beside(origin: &str, rest: &Map, losses: &mut Losses) {
-    const KNOWN: [(&str, LossKind, Effect); 6] = [
-        ("groundingMetadata", LossKind::Citation, Effect::Meaning),
+    const KNOWN: [(&str, LossKind, Effect); 5] = [
         ("urlContextMetadata", LossKind::ServerTool, Effect::Meaning),
         ("finishMessage", LossKind::StopReason, Effect::Meaning),
         ("safetyRatings", LossKind::Metadata, Effect::Cost),

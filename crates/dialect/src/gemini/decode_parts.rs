@@ -10,6 +10,7 @@ use tollgate_wire::json::{Map, Text, Value};
 use super::encode_parts::NO_SIGNATURE;
 use super::media::{decode_file, decode_inline, decode_resolution};
 use super::names;
+use super::redacted;
 use crate::Invalid;
 use crate::data::standard_base64;
 use crate::fields::{Fields, loss, missing, tells, wrong};
@@ -84,8 +85,11 @@ impl Calls {
         // Google's own client writes bytes in the alphabet of URLs; a signature must come back as it was told.
         let signature = signature.map(standard_base64);
         let is_thought = part.truth("thought")?.unwrap_or(false);
+        let redacted = if is_thought { signature.as_ref().and_then(redacted::decode) } else { None };
         if let Some(text) = part.written("text")? {
-            let kind = if is_thought {
+            let kind = if let Some(redacted) = redacted {
+                redacted
+            } else if is_thought {
                 BlockKind::Thinking { text, signature }
             } else {
                 sign(&origin, signature, blocks);

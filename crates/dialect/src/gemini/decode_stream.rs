@@ -5,16 +5,19 @@
 
 use tollgate_chat::{BlockKind, BlockStart, Delta, Effect, Event, LossKind, Losses, StopReason};
 use tollgate_terms::Usage;
-use tollgate_wire::json::Text;
+use tollgate_wire::json::{Text, Value};
 use tollgate_wire::sse::Frame;
 
+use super::citations::{self, Cited};
 use super::decode_answer::{Candidate, Content, Response, blocked, lose_beside};
+use super::logprobs::decode_tokens;
 use super::parts::{Part, part};
 use super::stop::{Called, stop_reason};
+use super::time;
 use super::usage::decode_usage;
-use super::{citations, time};
 use crate::Unreadable;
-use crate::fields::{lose_members, loss};
+use crate::fields::{lose_members, loss, tells};
+use crate::ruler::Ruler;
 use crate::translate::{lose_unreadable, read_event};
 use crate::words::DecodeStream;
 
@@ -36,6 +39,14 @@ struct Progress {
     /// The number of the next block.
     next_block: usize,
     open: Option<Open>,
+    /// The number of the block that goes on.
+    open_block: usize,
+    /// All of its texts.
+    ruler: Ruler,
+    /// Characters of text before the one that goes on.
+    chars_before: u64,
+    /// What was found on the web, as the last event told it that told anything: of all texts so far.
+    grounding: Option<Value>,
     called: Called,
     /// Whether anything of it was told, and its end.
     has_begun: bool,
@@ -164,36 +175,47 @@ impl Progress {
         if self.has_stopped {
             return Ok(());
         }
-        let Candidate { index: _, content, finish_reason, citation_metadata, logprobs_result, rest } =
-            candidate;
+        let Candidate {
+            index: _,
+            content,
+            finish_reason,
+            citation_metadata,
+            grounding_metadata,
+            logprobs_result,
+            rest,
+        } = candidate;
         let origin = format!("/candidates/{choice}");
         lose_beside(&origin, &rest, losses);
-        if logprobs_result.is_some() {
-            // The hub's streams have no room for them.
-            losses.push_once(loss(format!("{origin}/logprobsResult"), LossKind::Logprobs, Effect::Meaning));
-        }
+        let mut tokens = logprobs_result.and_then(|told| decode_tokens(&origin, &told, losses));
         if let Some(Content { parts, rest }) = content {
             lose_members(&format!("{origin}/content"), &rest, &["role"], losses);
             for members in parts.unwrap_or_default() {
                 let Part { signature, kind } = part(&format!("{origin}/content/parts"), members, losses)?;
                 self.sign(choice, signature, out);
+                if matches!(kind, Some(BlockKind::Text { .. })) {
+                    self.go_on(choice, Open::Text, out);
+                    self.tell_logprobs(choice, tokens.take(), out);
+                }
                 if let Some(kind) = kind {
                     self.say(choice, kind, out, losses);
                 }
             }
         }
-        for citation in citation_metadata.iter().flat_map(citations::decode) {
-            if self.open == Some(Open::Text) {
-                self.delta(choice, Delta::Citation(citation), out);
-            } else {
-                losses.push_once(loss(
-                    format!("{origin}/citationMetadata"),
-                    LossKind::Citation,
-                    Effect::Meaning,
-                ));
-            }
+        if self.open == Some(Open::Text) {
+            self.tell_logprobs(choice, tokens.take(), out);
         }
+        if tokens.is_some_and(|tokens| !tokens.is_empty()) {
+            // Of what is no text: a call, or a thought.
+            losses.push_once(loss(format!("{origin}/logprobsResult"), LossKind::Logprobs, Effect::Meaning));
+        }
+        let quoted = citation_metadata.map(|told| citations::decode_quoted(&origin, &told, losses));
+        self.cite(choice, quoted.unwrap_or_default(), out, losses);
+        self.grounding = grounding_metadata.filter(tells).or(self.grounding.take());
         if let Some(word) = finish_reason.filter(|word| word != "FINISH_REASON_UNSPECIFIED") {
+            if let Some(told) = self.grounding.take() {
+                let found = citations::decode_grounding(&origin, &told, losses);
+                self.cite(choice, found, out, losses);
+            }
             self.close(choice, out);
             self.has_stopped = true;
             out.push(Event::Stop { choice, reason: stop_reason(Some(&word), self.called) });
@@ -201,10 +223,35 @@ impl Progress {
         Ok(())
     }
 
+    /// Log probabilities of the text that comes next.
+    fn tell_logprobs(&self, choice: usize, tokens: Option<Vec<Value>>, out: &mut Vec<Event>) {
+        if let Some(tokens) = tokens.filter(|tokens| !tokens.is_empty()) {
+            self.tell(choice, Delta::Logprobs(tokens), out);
+        }
+    }
+
+    /// Gives the text that goes on its sources.
+    fn cite(&mut self, choice: usize, told: Vec<Cited>, out: &mut Vec<Event>, losses: &mut Losses) {
+        for cited in told {
+            let is_open = self.open == Some(Open::Text);
+            let citation = if is_open { cited.of_block(&self.ruler, self.chars_before) } else { None };
+            match citation {
+                Some(citation) => {
+                    let (block, delta) = (self.open_block, Delta::Citation(citation));
+                    out.push(Event::BlockDelta { choice, block, delta });
+                }
+                None => {
+                    let pointer = format!("/candidates/{choice}/groundingMetadata/groundingSupports");
+                    losses.push_once(loss(pointer, LossKind::Citation, Effect::Meaning));
+                }
+            }
+        }
+    }
+
     /// The signature of a part stands before it, as reasoning without a text.
     fn sign(&mut self, choice: usize, signature: Option<Text>, out: &mut Vec<Event>) {
         let Some(signature) = signature else { return };
-        self.close(choice, out);
+        self.close_thought(choice, out);
         self.begin(choice, BlockStart::Thinking, out);
         self.delta(choice, Delta::Signature(signature), out);
         self.end(choice, out);
@@ -214,28 +261,29 @@ impl Progress {
         match kind {
             BlockKind::Text { text, citations: _ } => {
                 self.go_on(choice, Open::Text, out);
-                self.delta(choice, Delta::Text(text), out);
+                self.ruler.push(&text.as_str());
+                self.tell(choice, Delta::Text(text), out);
             }
             BlockKind::Thinking { text, signature } => {
                 self.go_on(choice, Open::Thinking, out);
                 if !text.is_empty() {
-                    self.delta(choice, Delta::Text(text), out);
+                    self.tell(choice, Delta::Text(text), out);
                 }
                 if let Some(signature) = signature {
                     // It proves all of the thought, so that what comes next is another.
-                    self.delta(choice, Delta::Signature(signature), out);
+                    self.tell(choice, Delta::Signature(signature), out);
                     self.close(choice, out);
                 }
             }
             BlockKind::ToolUse { id, name, input } => {
                 self.called = Called::Functions;
-                self.close(choice, out);
+                self.close_thought(choice, out);
                 self.begin(choice, BlockStart::ToolUse { id, name }, out);
                 self.delta(choice, Delta::Input(Text::of_document(&input)), out);
                 self.end(choice, out);
             }
             BlockKind::Foreign { name, value: _ } => {
-                self.close(choice, out);
+                self.close_thought(choice, out);
                 self.begin(choice, BlockStart::Foreign { name }, out);
                 self.end(choice, out);
             }
@@ -251,13 +299,15 @@ impl Progress {
         }
     }
 
-    /// Begins a text or a thought, unless one goes on.
+    /// Begins a text or a thought, unless one goes on in which nothing else was told.
     fn go_on(&mut self, choice: usize, kind: Open, out: &mut Vec<Event>) {
-        if self.open == Some(kind) {
+        if self.open == Some(kind) && self.open_block + 1 == self.next_block {
             return;
         }
         self.close(choice, out);
         let start = if kind == Open::Text { BlockStart::Text } else { BlockStart::Thinking };
+        self.open_block = self.next_block;
+        self.chars_before = self.ruler.chars();
         self.begin(choice, start, out);
         self.open = Some(kind);
     }
@@ -266,6 +316,11 @@ impl Progress {
         let block = self.next_block;
         self.next_block += 1;
         out.push(Event::BlockStart { choice, block, start });
+    }
+
+    /// More of the text or thought that goes on.
+    fn tell(&self, choice: usize, delta: Delta, out: &mut Vec<Event>) {
+        out.push(Event::BlockDelta { choice, block: self.open_block, delta });
     }
 
     /// More of the block that began last.
@@ -280,10 +335,17 @@ impl Progress {
         out.push(Event::BlockStop { choice, block });
     }
 
+    /// The thought that goes on is over. A text waits for what it rests on, which is told at the end.
+    fn close_thought(&mut self, choice: usize, out: &mut Vec<Event>) {
+        if self.open == Some(Open::Thinking) {
+            self.close(choice, out);
+        }
+    }
+
     /// The text or thought that goes on is over.
     fn close(&mut self, choice: usize, out: &mut Vec<Event>) {
         if self.open.take().is_some() {
-            self.end(choice, out);
+            out.push(Event::BlockStop { choice, block: self.open_block });
         }
     }
 }

@@ -5,16 +5,18 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use tollgate_chat::{Answer, Block, BlockKind, Choice, Effect, ImageSource, LossKind, Losses};
+use tollgate_chat::{Answer, Block, BlockKind, Choice, Citation, Effect, ImageSource, LossKind, Losses};
 use tollgate_wire::json::{Text, Value};
 
+use super::citations::Grounding;
 use super::logprobs::encode_logprobs;
 use super::stop::finish_reason;
 use super::usage::encode_usage;
-use super::{citations, is_signature, time};
+use super::{is_signature, redacted, time};
 use crate::AnswerContext;
 use crate::fields::{Members, loss, object, tells};
 use crate::ids::CallIds;
+use crate::ruler::Ruler;
 
 /// The body. What it does not say is recorded in `losses`.
 pub(crate) fn encode_answer(answer: Answer, context: &AnswerContext, losses: &mut Losses) -> Bytes {
@@ -46,12 +48,12 @@ fn candidate(index: usize, choice: Choice, ids: &mut CallIds, losses: &mut Losse
     let mut content = Members::default();
     content.set("role", Some("model"));
     said.flush();
-    let Said { parts, signatures: _, citations } = said;
+    let Said { parts, signatures: _, grounding } = said;
     content.set("parts", (!parts.is_empty()).then_some(parts));
     let mut candidate = Members::default();
     candidate.set("content", Some(content.value()));
     candidate.set("finishReason", Some(finish_reason(stop, losses)));
-    candidate.set("citationMetadata", citations::encode(&origin, citations, losses));
+    candidate.set("groundingMetadata", grounding.value());
     candidate.set("index", Some(index));
     candidate.set("logprobsResult", logprobs.and_then(|told| encode_logprobs(&origin, &told, losses)));
     candidate.value()
@@ -63,7 +65,7 @@ struct Said {
     parts: Vec<Value>,
     /// Signatures that wait for their part; the oldest first.
     signatures: VecDeque<Text>,
-    citations: Vec<Value>,
+    grounding: Grounding,
 }
 
 impl Said {
@@ -71,13 +73,14 @@ impl Said {
         let Block { origin, cache: _, kind } = block;
         match kind {
             BlockKind::Text { text, citations } => {
-                self.citations.extend(citations);
+                self.cite(&origin, &text, citations, losses);
                 self.text(text);
             }
             BlockKind::Refusal { text } => self.text(text),
             BlockKind::Thinking { text, signature } => self.think(&origin, text, signature, losses),
-            BlockKind::RedactedThinking { data: _ } => {
-                losses.push(loss(origin, LossKind::Thinking, Effect::Meaning));
+            BlockKind::RedactedThinking { data } => {
+                self.flush();
+                self.parts.push(redacted::encode(&data));
             }
             BlockKind::ToolUse { id, name, input } => {
                 self.push(
@@ -95,6 +98,18 @@ impl Said {
             | BlockKind::ToolResult { .. }
             | BlockKind::Document { .. }
             | BlockKind::Audio { .. } => losses.push(loss(origin, LossKind::Media, Effect::Meaning)),
+        }
+    }
+
+    /// What the text rests on that is the next part.
+    fn cite(&mut self, origin: &str, text: &Text, citations: Vec<Citation>, losses: &mut Losses) {
+        if citations.is_empty() {
+            return;
+        }
+        let (ruler, part) = (Ruler::of(text), self.parts.len());
+        for (index, citation) in citations.into_iter().enumerate() {
+            let pointer = format!("{origin}/citations/{index}");
+            self.grounding.add(&pointer, citation, (&ruler, 0, part), losses);
         }
     }
 

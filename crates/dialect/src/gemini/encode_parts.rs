@@ -12,7 +12,7 @@ use tollgate_wire::json::{Text, Value};
 use super::model::Gemini;
 use super::{is_signature, media};
 use crate::Invalid;
-use crate::fields::{Members, loss, object, tells};
+use crate::fields::{Members, lose_citations, loss, object, tells};
 
 /// What a call says that was made by another model: newer ones refuse calls without a signature, and Google's guide
 /// names this one for them.
@@ -307,11 +307,5 @@ fn response(text: Text, is_error: bool) -> Value {
 fn lose_cache_point(origin: &str, cache: Option<&CachePoint>, losses: &mut Losses) {
     if cache.is_some() {
         losses.push(loss(format!("{origin}/cache_control"), LossKind::CachePoint, Effect::Cost));
-    }
-}
-
-fn lose_citations(origin: &str, citations: &[Value], losses: &mut Losses) {
-    if !citations.is_empty() {
-        losses.push(loss(format!("{origin}/citations"), LossKind::Citation, Effect::Meaning));
     }
 }

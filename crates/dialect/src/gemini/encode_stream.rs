@@ -6,19 +6,23 @@
 use std::collections::VecDeque;
 
 use bytes::BytesMut;
-use tollgate_chat::{BlockStart, Delta, Effect, Event, LossKind, Losses, StopReason};
+use tollgate_chat::{BlockStart, Citation, Delta, Effect, Event, LossKind, Losses, StopReason};
 use tollgate_terms::{Dialect, Usage};
 use tollgate_wire::json::{Text, Value};
 use tollgate_wire::sse;
 
+use super::citations::Grounding;
+use super::logprobs::encode_tokens;
 use super::stop::finish_reason;
 use super::usage::encode_usage;
-use super::{citations, is_signature, time};
+use super::{is_signature, redacted, time};
+use crate::AnswerContext;
+use crate::error::encode_told;
 use crate::fields::{Members, loss, object};
 use crate::ids::CallIds;
 use crate::openai_chat::arguments;
+use crate::ruler::Ruler;
 use crate::words::EncodeStream;
-use crate::{AnswerContext, ErrorBody, encode_stream_error};
 
 /// Says one stream.
 #[derive(Debug)]
@@ -39,7 +43,11 @@ pub(crate) struct StreamEncoder {
 struct Progress {
     /// Signatures that wait for their part; the oldest first.
     signatures: VecDeque<Text>,
-    citations: Vec<Value>,
+    /// Log probabilities that wait for the text that they belong to.
+    logprobs: Vec<Value>,
+    /// Its texts, one after the other.
+    ruler: Ruler,
+    grounding: Grounding,
     stop: Option<StopReason>,
 }
 
@@ -49,6 +57,10 @@ struct OpenBlock {
     choice: usize,
     block: usize,
     kind: OpenKind,
+    /// Characters of text before it.
+    chars_before: u64,
+    /// What it rests on, which is told once all of it has been.
+    citations: Vec<Citation>,
 }
 
 #[derive(Debug)]
@@ -103,7 +115,7 @@ impl EncodeStream for StreamEncoder {
                 self.created_s = created_s;
                 self.usage = usage.unwrap_or_default();
             }
-            Event::BlockStart { choice, block, start } => self.start(choice, block, start, losses),
+            Event::BlockStart { choice, block, start } => self.start(choice, block, start, out, losses),
             Event::BlockDelta { choice, block, delta } => self.delta(choice, block, delta, out, losses),
             Event::BlockStop { choice, block } => {
                 let is_meant = |open: &OpenBlock| (open.choice, open.block) == (choice, block);
@@ -132,17 +144,25 @@ impl StreamEncoder {
         &mut self.choices[choice]
     }
 
-    fn start(&mut self, choice: usize, block: usize, start: BlockStart, losses: &mut Losses) {
-        self.progress(choice);
+    fn start(
+        &mut self,
+        choice: usize,
+        block: usize,
+        start: BlockStart,
+        out: &mut BytesMut,
+        losses: &mut Losses,
+    ) {
+        let chars_before = self.progress(choice).ruler.chars();
         let kind = match start {
             BlockStart::Text | BlockStart::Refusal => OpenKind::Text(Begun::No),
             BlockStart::Thinking => OpenKind::Thinking(Begun::No),
             BlockStart::ToolUse { id, name } => {
                 OpenKind::Call { id: self.ids.next(id), name, input: String::new() }
             }
-            BlockStart::RedactedThinking { data: _ } => {
-                let pointer = format!("/choices/{choice}/{block}");
-                losses.push_once(loss(pointer, LossKind::Thinking, Effect::Meaning));
+            BlockStart::RedactedThinking { data } => {
+                let mut parts = self.alone(choice);
+                parts.push(redacted::encode(&data));
+                self.say(choice, parts, out);
                 OpenKind::Nothing
             }
             BlockStart::Foreign { name } => {
@@ -151,16 +171,17 @@ impl StreamEncoder {
                 OpenKind::Nothing
             }
         };
-        self.open.push(OpenBlock { choice, block, kind });
+        self.open.push(OpenBlock { choice, block, kind, chars_before, citations: Vec::new() });
     }
 
     fn delta(&mut self, choice: usize, block: usize, delta: Delta, out: &mut BytesMut, losses: &mut Losses) {
         let open = self.open.iter_mut().find(|open| (open.choice, open.block) == (choice, block));
-        let Some(OpenBlock { kind, .. }) = open else { return };
+        let Some(OpenBlock { kind, citations, .. }) = open else { return };
         match (kind, delta) {
             (_, Delta::Text(text)) if text.is_empty() => {}
             (OpenKind::Text(begun), Delta::Text(text)) => {
                 let is_first = std::mem::replace(begun, Begun::Yes) == Begun::No;
+                self.progress(choice).ruler.push(&text.as_str());
                 let part = object!({"text": text});
                 let part = if is_first { self.signed(choice, part) } else { part };
                 self.say(choice, vec![part], out);
@@ -184,14 +205,32 @@ impl StreamEncoder {
                 self.progress(choice).signatures.push_back(signature);
             }
             (OpenKind::Call { input, .. }, Delta::Input(text)) => input.push_str(&text.as_str()),
-            (_, Delta::Citation(citation)) => self.progress(choice).citations.push(citation),
+            (OpenKind::Text(_), Delta::Logprobs(tokens)) => {
+                if !self.progress(choice).logprobs.is_empty() {
+                    self.say(choice, Vec::new(), out);
+                }
+                self.progress(choice).logprobs = tokens;
+            }
+            (OpenKind::Text(_), Delta::Citation(citation)) => citations.push(citation),
             // A delta that does not fit its block, or a block that has no words here.
-            (_, Delta::Text(_) | Delta::Input(_) | Delta::Signature(_)) => {}
+            (
+                _,
+                Delta::Text(_)
+                | Delta::Input(_)
+                | Delta::Signature(_)
+                | Delta::Citation(_)
+                | Delta::Logprobs(_),
+            ) => {}
         }
     }
 
     fn stop(&mut self, open: OpenBlock, out: &mut BytesMut, losses: &mut Losses) {
-        let OpenBlock { choice, block, kind } = open;
+        let OpenBlock { choice, block, kind, chars_before, citations } = open;
+        let Progress { ruler, grounding, .. } = self.progress(choice);
+        let pointer = format!("/choices/{choice}/{block}/citations");
+        for citation in citations {
+            grounding.add(&pointer, citation, (&*ruler, chars_before, 0), losses);
+        }
         match kind {
             OpenKind::Call { id, name, input } => {
                 let args = arguments(&input.into(), &format!("/choices/{choice}/{block}/input"), losses);
@@ -220,22 +259,21 @@ impl StreamEncoder {
         signatures.map(|signature| object!({"text": "", "thoughtSignature": signature})).collect()
     }
 
-    fn say(&self, choice: usize, parts: Vec<Value>, out: &mut BytesMut) {
-        let candidate = object!({"content": object!({"role": "model", "parts": parts}), "index": choice});
-        self.write(vec![candidate], None, out);
+    fn say(&mut self, choice: usize, parts: Vec<Value>, out: &mut BytesMut) {
+        let mut content = Members::default();
+        content.set("role", Some("model"));
+        content.set("parts", (!parts.is_empty()).then_some(parts));
+        let mut candidate = Members::default();
+        candidate.set("content", Some(content.value()));
+        candidate.set("index", Some(choice));
+        candidate.set("logprobsResult", logprobs(std::mem::take(&mut self.progress(choice).logprobs)));
+        self.write(vec![candidate.value()], None, out);
     }
 
     fn error(&mut self, kind: &str, message: &str, out: &mut BytesMut) {
         self.has_ended = true;
-        let error = ErrorBody {
-            status: 502,
-            kind,
-            message,
-            code: None,
-            param: None,
-            request_id: &self.context.fallback_id,
-        };
-        out.extend_from_slice(&encode_stream_error(Dialect::Gemini, &error));
+        let id = &self.context.fallback_id;
+        out.extend_from_slice(&encode_told(Dialect::Gemini, kind, message, id));
     }
 
     fn end(&mut self, out: &mut BytesMut, losses: &mut Losses) {
@@ -246,7 +284,8 @@ impl StreamEncoder {
         let mut candidates = Vec::with_capacity(self.choices.len());
         for choice in 0..self.choices.len() {
             let parts = self.alone(choice);
-            let Progress { signatures: _, citations, stop } = std::mem::take(self.progress(choice));
+            let progress = std::mem::take(self.progress(choice));
+            let Progress { signatures: _, logprobs: waiting, ruler: _, grounding, stop } = progress;
             let mut content = Members::default();
             content.set("role", Some("model"));
             content.set("parts", (!parts.is_empty()).then_some(parts));
@@ -254,9 +293,9 @@ impl StreamEncoder {
             candidate.set("content", Some(content.value()));
             let reason = stop.unwrap_or(StopReason::EndOfTurn);
             candidate.set("finishReason", Some(finish_reason(reason, losses)));
-            let origin = format!("/choices/{choice}");
-            candidate.set("citationMetadata", citations::encode(&origin, citations, losses));
+            candidate.set("groundingMetadata", grounding.value());
             candidate.set("index", Some(choice));
+            candidate.set("logprobsResult", logprobs(waiting));
             candidates.push(candidate.value());
         }
         let usage = encode_usage(self.usage, losses);
@@ -273,4 +312,9 @@ impl StreamEncoder {
         event.set("responseId", Some(self.id.as_str()));
         sse::encode(out, None, &event.body());
     }
+}
+
+/// The log probabilities of tokens; none where there are none.
+fn logprobs(tokens: Vec<Value>) -> Option<Value> {
+    (!tokens.is_empty()).then(|| encode_tokens(&tokens))
 }

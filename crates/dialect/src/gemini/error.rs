@@ -4,8 +4,9 @@
 
 use bytes::Bytes;
 use serde::Serialize;
+use tollgate_terms::Dialect;
 
-use crate::error::{ErrorBody, encode as serialize};
+use crate::error::{ErrorBody, encode as serialize, knows_status};
 
 #[derive(Serialize)]
 struct Body<'a> {
@@ -30,7 +31,9 @@ pub(crate) fn encode_backend(kind: &str, error: &ErrorBody<'_>) -> Bytes {
 }
 
 fn encode_status(status: &str, error: &ErrorBody<'_>) -> Bytes {
-    serialize(&Body { error: Inner { code: error.status, message: error.message, status } })
+    // The one status that Google does not know: its clients get a 503.
+    let code = if knows_status(Dialect::Gemini, error.status) { error.status } else { 503 };
+    serialize(&Body { error: Inner { code, message: error.message, status } })
 }
 
 /// `google.rpc.Code`, but for `OK`.
@@ -63,7 +66,7 @@ fn status(status: u16) -> &'static str {
         429 => "RESOURCE_EXHAUSTED",
         499 => "CANCELLED",
         501 => "UNIMPLEMENTED",
-        503 => "UNAVAILABLE",
+        503 | 529 => "UNAVAILABLE",
         504 => "DEADLINE_EXCEEDED",
         400..=499 => "INVALID_ARGUMENT",
         _ => "INTERNAL",

@@ -9,6 +9,12 @@ use crate::fields::{loss, object};
 
 /// The tokens with their probabilities, and the alternatives of each.
 pub(super) fn decode_logprobs(origin: &str, told: &Value, losses: &mut Losses) -> Option<Value> {
+    let content = decode_tokens(origin, told, losses)?;
+    Some(object!({"content": content, "refusal": Value::Null}))
+}
+
+/// The same, as a list.
+pub(super) fn decode_tokens(origin: &str, told: &Value, losses: &mut Losses) -> Option<Vec<Value>> {
     let list = |key: &str| told.get(key).and_then(Value::as_array);
     let chosen = list("chosenCandidates")?;
     let tops = list("topCandidates");
@@ -31,7 +37,7 @@ pub(super) fn decode_logprobs(origin: &str, told: &Value, losses: &mut Losses) -
             Some(entry)
         })
         .collect();
-    Some(object!({"content": content, "refusal": Value::Null}))
+    Some(content)
 }
 
 fn decode_token(candidate: &Value) -> Option<Value> {
@@ -47,6 +53,11 @@ pub(super) fn encode_logprobs(origin: &str, told: &Value, losses: &mut Losses) -
         losses.push_once(loss(format!("{origin}/logprobs"), LossKind::Logprobs, Effect::Meaning));
         return None;
     };
+    Some(encode_tokens(content))
+}
+
+/// The same of a list of tokens.
+pub(super) fn encode_tokens(content: &[Value]) -> Value {
     let chosen: Vec<Value> = content.iter().filter_map(encode_token).collect();
     let tops = content.iter().map(|entry| {
         let top = entry.get("top_logprobs").and_then(Value::as_array);
@@ -54,7 +65,7 @@ pub(super) fn encode_logprobs(origin: &str, told: &Value, losses: &mut Losses) -
         object!({"candidates": top})
     });
     let tops: Vec<Value> = tops.collect();
-    Some(object!({"chosenCandidates": chosen, "topCandidates": tops}))
+    object!({"chosenCandidates": chosen, "topCandidates": tops})
 }
 
 fn encode_token(entry: &Value) -> Option<Value> {

@@ -17,6 +17,7 @@ mod model;
 mod names;
 pub(crate) mod observe;
 mod parts;
+mod redacted;
 mod schema;
 mod stop;
 #[cfg(test)]

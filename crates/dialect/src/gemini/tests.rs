@@ -193,8 +193,21 @@ prop_compose! {
             Just(StopReason::EndOfTurn), Just(StopReason::OutputLimit), Just(StopReason::ToolUse),
             Just(StopReason::Refusal), Just(StopReason::Other("RECITATION".to_owned())),
         ],
+        (cited, tells_logprobs) in (laws::cited(), any::<bool>()),
     ) -> Choice {
-        Choice { blocks: numbered(apart(blocks), 0), stop, logprobs: None }
+        let mut blocks = numbered(apart(blocks), 0);
+        // In a stream, what texts rest on is told at the end, of the one that was told last and before no thought.
+        let said = blocks.iter().map(|block| match &block.kind {
+            BlockKind::Text { .. } => 1,
+            BlockKind::Thinking { text, .. } if !text.is_empty() => 2,
+            _ => 0,
+        });
+        if said.filter(|sort| *sort > 0).last() == Some(1) {
+            let last = blocks.iter().rposition(|block| matches!(block.kind, BlockKind::Text { .. }));
+            laws::cite(&mut blocks[last.unwrap_or_default()..], &cited);
+        }
+        let logprobs = if tells_logprobs { laws::logprobs(&blocks) } else { None };
+        Choice { blocks, stop, logprobs }
     }
 }
 

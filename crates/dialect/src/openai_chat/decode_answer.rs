@@ -7,6 +7,7 @@ use bytes::Bytes;
 use tollgate_chat::{Answer, Block, BlockKind, Choice, Effect, LossKind, Losses, StopReason};
 use tollgate_wire::json::{Text, Value};
 
+use super::annotations::decode_annotations;
 use super::parts;
 use super::usage::WireUsage;
 use crate::Unreadable;
@@ -149,9 +150,10 @@ fn thinking(origin: &str, signed: Vec<Value>, plain: Option<Value>) -> Vec<Block
 fn content(
     origin: &str,
     content: Option<Value>,
-    citations: Vec<Value>,
+    annotations: Vec<Value>,
     losses: &mut Losses,
 ) -> Option<Block> {
+    let pointer = format!("{origin}/annotations");
     let origin = format!("{origin}/content");
     let text = match content {
         None => Text::default(),
@@ -172,11 +174,12 @@ fn content(
         }
     };
     if text.is_empty() {
-        if !citations.is_empty() {
-            losses.push(loss(format!("{origin}/annotations"), LossKind::Citation, Effect::Meaning));
+        if !annotations.is_empty() {
+            losses.push(loss(pointer, LossKind::Citation, Effect::Meaning));
         }
         return None;
     }
+    let citations = decode_annotations(&pointer, &annotations, losses);
     Some(Block { origin, cache: None, kind: BlockKind::Text { text, citations } })
 }
 

@@ -9,6 +9,7 @@ use tollgate_chat::{BlockStart, Delta, Effect, Event, LossKind, Losses};
 use tollgate_wire::json::{Text, Value};
 use tollgate_wire::sse::Frame;
 
+use super::annotations::decode_annotation;
 use super::decode_answer::{Called, stop_reason};
 use super::parts;
 use super::stream_calls::{Calls, WireCall, WireFunction};
@@ -54,10 +55,19 @@ struct WireChoice {
     #[serde(default)]
     finish_reason: Option<String>,
     #[serde(default)]
-    logprobs: Option<IgnoredAny>,
+    logprobs: Option<WireLogprobs>,
     /// Azure's.
     #[serde(default)]
     content_filter_results: Option<IgnoredAny>,
+}
+
+/// Of the tokens of this chunk's text and refusal.
+#[derive(Default, Deserialize)]
+struct WireLogprobs {
+    #[serde(default)]
+    content: Option<Vec<Value>>,
+    #[serde(default)]
+    refusal: Option<Vec<Value>>,
 }
 
 #[derive(Default, Deserialize)]
@@ -188,15 +198,12 @@ impl StreamDecoder {
             }
             let index = wire.index;
             if let Some(elements) = self.choices.get_mut(index) {
-                if wire.logprobs.is_some() {
-                    let pointer = format!("/choices/{index}/logprobs");
-                    losses.push_once(loss(pointer, LossKind::Logprobs, Effect::Meaning));
-                }
                 if wire.content_filter_results.is_some() {
                     let pointer = format!("/choices/{index}/content_filter_results");
                     losses.push_once(loss(pointer, LossKind::UnknownField, Effect::Meaning));
                 }
-                elements.delta(index, wire.delta.unwrap_or_default(), out, losses)?;
+                let logprobs = wire.logprobs.unwrap_or_default();
+                elements.delta(index, wire.delta.unwrap_or_default(), logprobs, out, losses)?;
                 if let Some(word) = wire.finish_reason {
                     elements.stop(index, Some(&word), out)?;
                 }
@@ -223,6 +230,7 @@ impl Elements {
         &mut self,
         choice: usize,
         delta: WireDelta,
+        logprobs: WireLogprobs,
         out: &mut Vec<Event>,
         losses: &mut Losses,
     ) -> Result<(), Unreadable> {
@@ -235,8 +243,12 @@ impl Elements {
                 self.text(choice, Kind::Thinking, text, out);
             }
         }
-        self.text(choice, Kind::Text, delta.content, out);
-        self.text(choice, Kind::Refusal, delta.refusal, out);
+        for (kind, text, logprobs) in
+            [(Kind::Text, delta.content, logprobs.content), (Kind::Refusal, delta.refusal, logprobs.refusal)]
+        {
+            self.logprobs(choice, kind, text.as_ref(), logprobs.unwrap_or_default(), out, losses);
+            self.text(choice, kind, text, out);
+        }
         self.annotations(choice, delta.annotations.unwrap_or_default(), out, losses);
         if delta.audio.is_some() {
             let pointer = format!("/choices/{choice}/delta/audio");
@@ -251,14 +263,19 @@ impl Elements {
 
     /// They belong to the text before them.
     fn annotations(&mut self, choice: usize, told: Vec<Value>, out: &mut Vec<Event>, losses: &mut Losses) {
+        let pointer = format!("/choices/{choice}/delta/annotations");
         for annotation in told {
             match self.current {
                 Some((Kind::Text, block)) => {
-                    out.push(Event::BlockDelta { choice, block, delta: Delta::Citation(annotation) });
+                    let citation = decode_annotation(&pointer, &annotation, losses);
+                    out.extend(citation.map(|citation| Event::BlockDelta {
+                        choice,
+                        block,
+                        delta: Delta::Citation(citation),
+                    }));
                 }
                 _ => {
-                    let pointer = format!("/choices/{choice}/delta/annotations");
-                    losses.push_once(loss(pointer, LossKind::Citation, Effect::Meaning));
+                    losses.push_once(loss(pointer.clone(), LossKind::Citation, Effect::Meaning));
                 }
             }
         }
@@ -295,6 +312,30 @@ impl Elements {
             let block = self.current(choice, kind, out);
             out.push(Event::BlockDelta { choice, block, delta: Delta::Text(text) });
         }
+    }
+
+    /// They stand beside the text that they belong to, or behind it.
+    fn logprobs(
+        &mut self,
+        choice: usize,
+        kind: Kind,
+        text: Option<&Text>,
+        tokens: Vec<Value>,
+        out: &mut Vec<Event>,
+        losses: &mut Losses,
+    ) {
+        if tokens.is_empty() {
+            return;
+        }
+        let goes_on = self.current.is_some_and(|(current, _)| current == kind);
+        if !goes_on && text.is_none_or(Text::is_empty) {
+            // Of what is no text: a call, or reasoning.
+            let pointer = format!("/choices/{choice}/logprobs");
+            losses.push_once(loss(pointer, LossKind::Logprobs, Effect::Meaning));
+            return;
+        }
+        let block = self.current(choice, kind, out);
+        out.push(Event::BlockDelta { choice, block, delta: Delta::Logprobs(tokens) });
     }
 
     fn call(

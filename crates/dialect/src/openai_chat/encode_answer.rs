@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tollgate_chat::{Answer, Block, BlockKind, Choice, Effect, LossKind, Losses, StopReason};
 use tollgate_wire::json::{Text, Value};
 
-use super::parts::annotation;
+use super::annotations::encode_page;
 use super::usage::encode_usage;
 use crate::AnswerContext;
 use crate::fields::{Members, loss, object};
@@ -52,13 +52,14 @@ fn message(blocks: Vec<Block>, ids: &mut CallIds, losses: &mut Losses) -> Value 
         match kind {
             BlockKind::Text { text, citations } => {
                 if !citations.is_empty() {
-                    let chars_before = content.iter().map(|text: &Text| text.as_str().chars().count()).sum();
-                    let said = citations.iter().filter_map(|citation| annotation(citation, chars_before));
-                    let count = annotations.len() + citations.len();
+                    let chars = |text: &Text| text.as_str().chars().count() as u64;
+                    let place = (content.iter().map(chars).sum(), chars(&text));
+                    let said = citations.into_iter().enumerate().filter_map(|(index, citation)| {
+                        let pointer = format!("{origin}/citations/{index}");
+                        let page = encode_page(&pointer, citation, place, losses)?;
+                        Some(object!({"type": "url_citation", "url_citation": page}))
+                    });
                     annotations.extend(said);
-                    if annotations.len() < count {
-                        losses.push(loss(format!("{origin}/citations"), LossKind::Citation, Effect::Meaning));
-                    }
                 }
                 content.push(text);
             }

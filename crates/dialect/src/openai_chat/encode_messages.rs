@@ -8,7 +8,7 @@ use tollgate_wire::json::{Text, Value};
 use super::encode_request::lose_cache_point;
 use super::says_error;
 use crate::Invalid;
-use crate::fields::{Members, loss, object};
+use crate::fields::{Members, lose_citations, loss, object};
 
 /// Instructions and turns.
 pub(super) fn messages(
@@ -225,10 +225,4 @@ fn assistant(blocks: Vec<Block>, losses: &mut Losses) -> Result<Option<Value>, I
     message.set("refusal", (!refusal.is_empty()).then(|| Text::join(refusal, "")));
     message.set("tool_calls", (!calls.is_empty()).then_some(calls));
     Ok(Some(message.value()))
-}
-
-fn lose_citations(origin: &str, citations: &[Value], losses: &mut Losses) {
-    if !citations.is_empty() {
-        losses.push(loss(format!("{origin}/citations"), LossKind::Citation, Effect::Meaning));
-    }
 }

@@ -8,19 +8,19 @@ use std::borrow::Cow;
 
 use bytes::BytesMut;
 use serde::Serialize;
-use tollgate_chat::{BlockStart, Delta, Effect, Event, LossKind, Losses};
+use tollgate_chat::{BlockStart, Citation, Delta, Effect, Event, LossKind, Losses};
 use tollgate_terms::{Dialect, Usage};
 use tollgate_wire::json::Value;
 use tollgate_wire::sse;
 
+use super::annotations::encode_page;
 use super::encode_answer::finish_reason;
-use super::parts::annotation;
 use super::usage::encode_usage;
-use crate::error::encode;
-use crate::fields::loss;
+use crate::AnswerContext;
+use crate::error::{encode, encode_told};
+use crate::fields::{loss, object};
 use crate::ids::CallIds;
 use crate::words::EncodeStream;
-use crate::{AnswerContext, ErrorBody, encode_stream_error};
 
 #[derive(Serialize)]
 struct Chunk<'a> {
@@ -38,7 +38,7 @@ struct Chunk<'a> {
 struct WireChoice<'a> {
     index: usize,
     delta: WireDelta<'a>,
-    logprobs: Option<()>,
+    logprobs: Option<Value>,
     finish_reason: Option<&'static str>,
 }
 
@@ -112,13 +112,15 @@ pub(crate) struct StreamEncoder {
 struct Progress {
     has_begun: bool,
     /// Characters of text so far.
-    chars: usize,
+    chars: u64,
     /// Annotations so far.
     annotations: usize,
     /// Blocks of `thinking_blocks` so far.
     thinking: usize,
     /// Calls so far.
     calls: usize,
+    /// Log probabilities that wait for the text that they belong to.
+    logprobs: Option<Value>,
 }
 
 /// A block that has begun and not stopped.
@@ -129,12 +131,14 @@ struct OpenBlock {
     kind: OpenKind,
     /// Whether anything of it has been said.
     is_said: bool,
+    /// What all of its text rests on, which is told once it is known how long that is.
+    citations: Vec<Citation>,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum OpenKind {
     /// The characters of text before the block.
-    Text(usize),
+    Text(u64),
     Refusal,
     /// The number of the block among `thinking_blocks`.
     Thinking(usize),
@@ -177,8 +181,11 @@ impl EncodeStream for StreamEncoder {
                 self.begin(0, out);
             }
             Event::BlockStart { choice, block, start } => self.start(choice, block, start, out, losses),
-            Event::BlockDelta { choice, block, delta } => self.delta(choice, block, &delta, out, losses),
-            Event::BlockStop { choice, block } => self.stop(choice, block, out),
+            Event::BlockDelta { choice, block, delta: Delta::Citation(citation) } => {
+                self.cite(choice, block, citation, out, losses);
+            }
+            Event::BlockDelta { choice, block, delta } => self.delta(choice, block, &delta, out),
+            Event::BlockStop { choice, block } => self.stop(choice, block, out, losses),
             Event::Stop { choice, reason } => {
                 self.begin(choice, out);
                 let finish_reason = Some(finish_reason(&reason, losses));
@@ -189,7 +196,7 @@ impl EncodeStream for StreamEncoder {
             Event::Ping if self.choices.is_empty() => {}
             Event::Ping => self.chunk(0, WireDelta::default(), None, out),
             Event::Error { kind, message } => self.error(&kind, &message, out),
-            Event::End => self.end(out),
+            Event::End => self.end(out, losses),
         }
     }
 }
@@ -231,19 +238,25 @@ impl StreamEncoder {
                 OpenKind::Nothing
             }
         };
-        self.open.push(OpenBlock { choice, block, kind, is_said: false });
+        self.open.push(OpenBlock { choice, block, kind, is_said: false, citations: Vec::new() });
     }
 
-    fn delta(&mut self, choice: usize, block: usize, delta: &Delta, out: &mut BytesMut, losses: &mut Losses) {
+    fn delta(&mut self, choice: usize, block: usize, delta: &Delta, out: &mut BytesMut) {
         let open = self.open.iter_mut().find(|open| (open.choice, open.block) == (choice, block));
         let kind = open.map_or(OpenKind::Nothing, |open| {
             open.is_said |= !matches!(delta, Delta::Input(text) if text.is_empty());
             open.kind
         });
         let wire = match (kind, delta) {
+            (OpenKind::Text(_), Delta::Logprobs(tokens)) => {
+                return self.hold(choice, object!({"content": tokens.clone(), "refusal": Value::Null}), out);
+            }
+            (OpenKind::Refusal, Delta::Logprobs(tokens)) => {
+                return self.hold(choice, object!({"content": Value::Null, "refusal": tokens.clone()}), out);
+            }
             (OpenKind::Text(_), Delta::Text(text)) => {
                 if let Some(progress) = self.choices.get_mut(choice) {
-                    progress.chars += text.as_str().chars().count();
+                    progress.chars += text.as_str().chars().count() as u64;
                 }
                 WireDelta { content: Some(text.as_str()), ..WireDelta::default() }
             }
@@ -272,31 +285,80 @@ impl StreamEncoder {
                 let call = WireCall { index, id: None, kind: None, function };
                 WireDelta { tool_calls: Some([call]), ..WireDelta::default() }
             }
-            (kind, Delta::Citation(citation)) => {
-                let said = match kind {
-                    OpenKind::Text(before) => annotation(citation, before),
-                    OpenKind::Refusal | OpenKind::Thinking(_) | OpenKind::Call(_) | OpenKind::Nothing => None,
-                };
-                let Some(mut said) = said else {
-                    let pointer = format!("/content/{block}/citations");
-                    losses.push_once(loss(pointer, LossKind::Citation, Effect::Meaning));
-                    return;
-                };
-                let index = self.next(choice, |progress| &mut progress.annotations);
-                if let Some(said) = said.as_object_mut() {
-                    said.insert("index", index.into());
-                }
-                WireDelta { annotations: Some([said]), ..WireDelta::default() }
-            }
             // A delta that does not fit its block, or a block that has no words here.
-            (_, Delta::Text(_) | Delta::Input(_) | Delta::Signature(_)) => return,
+            (
+                _,
+                Delta::Text(_)
+                | Delta::Input(_)
+                | Delta::Signature(_)
+                | Delta::Citation(_)
+                | Delta::Logprobs(_),
+            ) => return,
         };
         self.chunk(choice, wire, None, out);
     }
 
-    fn stop(&mut self, choice: usize, block: usize, out: &mut BytesMut) {
+    /// Keeps log probabilities for the next chunk. Those before, which no text followed, get one of their own.
+    fn hold(&mut self, choice: usize, logprobs: Value, out: &mut BytesMut) {
+        if self.choices.get(choice).is_some_and(|progress| progress.logprobs.is_some()) {
+            self.chunk(choice, WireDelta::default(), None, out);
+        }
+        if let Some(progress) = self.choices.get_mut(choice) {
+            progress.logprobs = Some(logprobs);
+        }
+    }
+
+    /// Tells what a text rests on: at once where it is a part that is named, else when all of the text has been told.
+    fn cite(
+        &mut self,
+        choice: usize,
+        block: usize,
+        citation: Citation,
+        out: &mut BytesMut,
+        losses: &mut Losses,
+    ) {
+        let open = self.open.iter_mut().find(|open| (open.choice, open.block) == (choice, block));
+        let Some(open) = open else { return };
+        if citation.span.is_none() {
+            open.citations.push(citation);
+        } else {
+            let kind = open.kind;
+            self.annotate(choice, block, kind, citation, out, losses);
+        }
+    }
+
+    fn annotate(
+        &mut self,
+        choice: usize,
+        block: usize,
+        kind: OpenKind,
+        citation: Citation,
+        out: &mut BytesMut,
+        losses: &mut Losses,
+    ) {
+        let pointer = format!("/content/{block}/citations");
+        let page = match kind {
+            OpenKind::Text(before) => {
+                let chars = self.choices.get(choice).map_or(0, |progress| progress.chars);
+                encode_page(&pointer, citation, (before, chars.saturating_sub(before)), losses)
+            }
+            OpenKind::Refusal | OpenKind::Thinking(_) | OpenKind::Call(_) | OpenKind::Nothing => {
+                losses.push_once(loss(pointer, LossKind::Citation, Effect::Meaning));
+                None
+            }
+        };
+        let Some(page) = page else { return };
+        let index = self.next(choice, |progress| &mut progress.annotations);
+        let said = object!({"type": "url_citation", "url_citation": page, "index": index});
+        self.chunk(choice, WireDelta { annotations: Some([said]), ..WireDelta::default() }, None, out);
+    }
+
+    fn stop(&mut self, choice: usize, block: usize, out: &mut BytesMut, losses: &mut Losses) {
         let at = self.open.iter().position(|open| (open.choice, open.block) == (choice, block));
-        let Some(open) = at.map(|at| self.open.swap_remove(at)) else { return };
+        let Some(mut open) = at.map(|at| self.open.swap_remove(at)) else { return };
+        for citation in std::mem::take(&mut open.citations) {
+            self.annotate(choice, block, open.kind, citation, out, losses);
+        }
         if let OpenBlock { kind: OpenKind::Call(index), is_said: false, .. } = open {
             // A call without arguments says nothing of them; clients here parse what they got as JSON.
             let call = WireCall {
@@ -334,18 +396,13 @@ impl StreamEncoder {
 
     fn error(&mut self, kind: &str, message: &str, out: &mut BytesMut) {
         self.has_ended = true;
-        let error = ErrorBody {
-            status: 502,
-            kind,
-            message,
-            code: None,
-            param: None,
-            request_id: &self.context.fallback_id,
-        };
-        out.extend_from_slice(&encode_stream_error(Dialect::OpenAiChat, &error));
+        let id = &self.context.fallback_id;
+        out.extend_from_slice(&encode_told(Dialect::OpenAiChat, kind, message, id));
     }
 
-    fn end(&mut self, out: &mut BytesMut) {
+    fn end(&mut self, out: &mut BytesMut, losses: &mut Losses) {
+        let open: Vec<_> = self.open.iter().map(|open| (open.choice, open.block)).collect();
+        open.into_iter().for_each(|(choice, block)| self.stop(choice, block, out, losses));
         self.has_ended = true;
         if self.context.usage_wanted {
             let usage = encode_usage(&self.usage.unwrap_or_default());
@@ -355,13 +412,14 @@ impl StreamEncoder {
     }
 
     fn chunk(
-        &self,
+        &mut self,
         index: usize,
         delta: WireDelta<'_>,
         finish_reason: Option<&'static str>,
         out: &mut BytesMut,
     ) {
-        let choice = WireChoice { index, delta, logprobs: None, finish_reason };
+        let logprobs = self.choices.get_mut(index).and_then(|progress| progress.logprobs.take());
+        let choice = WireChoice { index, delta, logprobs, finish_reason };
         self.write(&[choice], self.context.usage_wanted.then_some(None), out);
     }
 

@@ -1,5 +1,6 @@
 //! OpenAI's chat completions, and the older text completions, whose answers have the same frame.
 
+mod annotations;
 mod decode_answer;
 mod decode_messages;
 mod decode_request;
@@ -23,6 +24,7 @@ use tollgate_wire::json::Text;
 use crate::fields::tells;
 use crate::words::{BackendWords, ClientWords, Words};
 
+pub(crate) use annotations::{decode_annotation, decode_annotations, encode_page};
 use decode_answer::decode_answer;
 use decode_request::decode_request;
 use decode_stream::StreamDecoder;

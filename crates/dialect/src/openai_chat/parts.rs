@@ -5,7 +5,7 @@ use tollgate_wire::json::{Text, Value};
 
 use crate::Invalid;
 use crate::data::data_uri;
-use crate::fields::{Fields, loss, object, wrong};
+use crate::fields::{Fields, loss, wrong};
 
 /// Who speaks in a message: some parts are for one side only.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -171,20 +171,4 @@ pub(super) fn reasoning_text(value: &Value) -> Option<Text> {
     let text = value.as_text().or_else(|| value.get("text")?.as_text());
     let text = text.or_else(|| value.get("reasoningText")?.get("text")?.as_text());
     text.cloned()
-}
-
-/// A citation as this dialect annotates a text: a page on the web, cited at a place that is counted in characters of all of the text,
-/// of which `chars_before` stand before the block. Responses tell the same with one object less.
-pub(super) fn annotation(citation: &Value, chars_before: usize) -> Option<Value> {
-    if citation.get("type")? != "url_citation" {
-        return None;
-    }
-    let mut cited = citation.get("url_citation").unwrap_or(citation).as_object()?.clone();
-    cited.remove("type");
-    for key in ["start_index", "end_index"] {
-        if let Some(index) = cited.get(key).and_then(Value::as_u64) {
-            cited.insert(key, index.saturating_add(chars_before as u64).into());
-        }
-    }
-    Some(object!({"type": "url_citation", "url_citation": cited}))
 }

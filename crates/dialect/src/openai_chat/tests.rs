@@ -176,11 +176,14 @@ prop_compose! {
         ]), 1..3),
         prompt in 0..1_000_000_u64,
         completion in 0..1_000_000_u64,
+        (cited, tells_logprobs) in (laws::cited(), any::<bool>()),
     ) -> Answer {
-        let choices = choices.into_iter().map(|(blocks, stop)| {
+        let choices = choices.into_iter().map(|(mut blocks, stop)| {
+            laws::cite(&mut blocks, &cited);
+            let logprobs = if tells_logprobs { laws::logprobs(&blocks) } else { None };
             let called = blocks.iter().any(|block| matches!(block.kind, BlockKind::ToolUse { .. }));
             let stop = if called { StopReason::ToolUse } else { stop };
-            Choice { blocks, stop, logprobs: None }
+            Choice { blocks, stop, logprobs }
         }).collect();
         let usage = Usage {
             input_tokens: prompt,

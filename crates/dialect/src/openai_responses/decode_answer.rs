@@ -10,7 +10,7 @@ use super::reasoning;
 use super::usage::decode_usage;
 use crate::Unreadable;
 use crate::fields::{Fields, count, loss, object, tells};
-use crate::openai_chat::arguments;
+use crate::openai_chat::{arguments, decode_annotations};
 
 /// What a response repeats of its request, and what only says what kind of object it is.
 const FRAMING: [&str; 26] = [
@@ -126,7 +126,14 @@ pub(super) fn part_kind(origin: &str, part: &Value, losses: &mut Losses) -> Opti
     let text = |key: &str| part.get(key).and_then(Value::as_text).cloned().unwrap_or_default();
     let kind = match text("type").as_str().as_ref() {
         "output_text" => {
-            BlockKind::Text { text: text("text"), citations: list(part, "annotations").to_vec() }
+            let told = list(part, "annotations");
+            let citations = if text("text").is_empty() && !told.is_empty() {
+                losses.push_once(loss(format!("{origin}/annotations"), LossKind::Citation, Effect::Meaning));
+                Vec::new()
+            } else {
+                decode_annotations(&format!("{origin}/annotations"), told, losses)
+            };
+            BlockKind::Text { text: text("text"), citations }
         }
         "refusal" => BlockKind::Refusal { text: text("refusal") },
         _ => {
@@ -135,13 +142,7 @@ pub(super) fn part_kind(origin: &str, part: &Value, losses: &mut Losses) -> Opti
         }
     };
     match &kind {
-        BlockKind::Text { text, citations } if text.is_empty() => {
-            if !citations.is_empty() {
-                losses.push_once(loss(format!("{origin}/annotations"), LossKind::Citation, Effect::Meaning));
-            }
-            None
-        }
-        BlockKind::Refusal { text } if text.is_empty() => None,
+        BlockKind::Text { text, citations: _ } | BlockKind::Refusal { text } if text.is_empty() => None,
         _ => Some(kind),
     }
 }

@@ -11,7 +11,7 @@ use super::reasoning;
 use crate::Invalid;
 use crate::data::data_uri;
 use crate::fields::{Fields, loss, missing, tells, wrong};
-use crate::openai_chat::{arguments, says_error};
+use crate::openai_chat::{arguments, decode_annotations, says_error};
 
 /// What OpenAI's own tools did in an earlier answer: without them the rest can still be understood.
 const SERVER_ITEMS: [&str; 8] = [
@@ -170,13 +170,12 @@ fn part(mut fields: Fields, losses: &mut Losses) -> Result<Block, Invalid> {
     let name = fields.needed_written("type")?;
     let kind = match name.as_str().as_ref() {
         "input_text" | "output_text" | "text" => {
-            // Citations are of sources that the other side has not seen, in a shape that it would refuse.
-            for (key, kind) in [("annotations", LossKind::Citation), ("logprobs", LossKind::Logprobs)] {
-                if fields.take(key).is_some_and(|value| tells(&value)) {
-                    losses.push(loss(fields.at(key), kind, Effect::Meaning));
-                }
+            if fields.take("logprobs").is_some_and(|value| tells(&value)) {
+                losses.push(loss(fields.at("logprobs"), LossKind::Logprobs, Effect::Meaning));
             }
-            BlockKind::Text { text: fields.needed_written("text")?, citations: Vec::new() }
+            let told = fields.list("annotations")?;
+            let citations = decode_annotations(&fields.at("annotations"), &told, losses);
+            BlockKind::Text { text: fields.needed_written("text")?, citations }
         }
         "refusal" => BlockKind::Refusal { text: fields.needed_written("refusal")? },
         "input_image" => image(&mut fields, losses)?,

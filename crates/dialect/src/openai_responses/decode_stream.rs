@@ -10,7 +10,7 @@ use tollgate_wire::json::{Map, Text, Value};
 use tollgate_wire::sse::Frame;
 
 use super::decode_answer::stop_reason;
-use super::stream_parts::{Parts, ReasoningText, lose_logprobs};
+use super::stream_parts::{Parts, ReasoningText};
 use super::usage::decode_usage;
 use crate::Unreadable;
 use crate::fields::{count, loss, tells};
@@ -109,17 +109,18 @@ impl StreamDecoder {
             }
             "response.output_text.delta" => {
                 self.begin(&Value::Null, out);
-                if tells(event.value("logprobs")) {
-                    lose_logprobs(content.0, content.1, losses);
+                let text = event.delta()?;
+                if !text.is_empty() {
+                    self.parts.logprobs(content, event.value("logprobs"), out)?;
                 }
-                self.parts.text(content, BlockStart::Text, event.delta()?, out)?;
+                self.parts.text(content, BlockStart::Text, text, out)?;
             }
             "response.refusal.delta" => {
                 self.begin(&Value::Null, out);
                 self.parts.text(content, BlockStart::Refusal, event.delta()?, out)?;
             }
             "response.output_text.annotation.added" => {
-                self.parts.citation(content, event.value("annotation").clone(), out, losses);
+                self.parts.citation(content, event.value("annotation"), out, losses);
             }
             "response.content_part.done" => {
                 self.begin(&Value::Null, out);

@@ -51,24 +51,7 @@ fn token_logprobs(told: &Value, blocks: &[Block], losses: &mut Losses) -> Option
         losses.push(loss("/choices/0/logprobs", LossKind::Logprobs, Effect::Meaning));
     }
     let tokens = tokens.filter(|_| texts == 1)?;
-    Some(tokens.iter().cloned().map(whole_logprob).collect())
-}
-
-/// `bytes` and `top_logprobs` have to be there.
-fn whole_logprob(mut token: Value) -> Value {
-    let fill = |token: &mut Value, key: &str| {
-        if let Some(members) = token.as_object_mut()
-            && members.get(key).is_none_or(Value::is_null)
-        {
-            members.insert(key, Value::Array(Vec::new()));
-        }
-    };
-    fill(&mut token, "bytes");
-    fill(&mut token, "top_logprobs");
-    if let Some(others) = token.get_mut("top_logprobs").and_then(Value::as_array_mut) {
-        others.iter_mut().for_each(|other| fill(other, "bytes"));
-    }
-    token
+    Some(tokens.iter().cloned().map(items::whole_logprob).collect())
 }
 
 struct Output<'a> {
@@ -84,11 +67,11 @@ impl Output<'_> {
         let Block { origin, cache: _, kind } = block;
         match kind {
             BlockKind::Text { text, citations } => {
-                let count = citations.len();
-                let annotations: Vec<Value> = citations.into_iter().filter_map(items::annotation).collect();
-                if annotations.len() < count {
-                    losses.push(loss(format!("{origin}/citations"), LossKind::Citation, Effect::Meaning));
-                }
+                let chars = if citations.is_empty() { 0 } else { text.as_str().chars().count() as u64 };
+                let annotations = citations.into_iter().enumerate().filter_map(|(index, citation)| {
+                    items::annotation(&format!("{origin}/citations/{index}"), citation, chars, losses)
+                });
+                let annotations: Vec<Value> = annotations.collect();
                 let logprobs = logprobs.take().unwrap_or_default();
                 self.parts.push(items::text_part(text, annotations, logprobs));
             }

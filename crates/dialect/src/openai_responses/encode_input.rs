@@ -3,13 +3,14 @@
 //! Source: `openai.types.responses.ResponseInputItemParam`. A message with one text has it as a plain string.
 
 use tollgate_chat::{
-    Block, BlockKind, CachePoint, DocumentSource, Effect, ImageSource, LossKind, Losses, Role, Turn,
+    Block, BlockKind, CachePoint, Citation, CitedSource, DocumentSource, Effect, ImageSource, LossKind,
+    Losses, Role, Turn,
 };
 use tollgate_wire::json::{Text, Value};
 
-use super::reasoning;
+use super::{items, reasoning};
 use crate::Invalid;
-use crate::fields::{Members, loss, object};
+use crate::fields::{Members, lose_citations, loss, object, tells};
 use crate::openai_chat::says_error;
 
 /// Whether the input tells reasoning of the model's.
@@ -99,10 +100,8 @@ impl Items {
         lose_cache_point(&origin, cache.as_ref(), losses);
         match kind {
             BlockKind::Text { text, citations } => {
-                lose_citations(&origin, &citations, losses);
-                self.parts.push(
-                    object!({"type": "output_text", "text": text, "annotations": Value::Array(Vec::new())}),
-                );
+                let annotations = annotations(&origin, &text, citations, losses);
+                self.parts.push(object!({"type": "output_text", "text": text, "annotations": annotations}));
             }
             BlockKind::Refusal { text } => self.parts.push(object!({"type": "refusal", "refusal": text})),
             BlockKind::Thinking { text, signature } => {
@@ -146,7 +145,7 @@ impl Items {
         let mut parts = std::mem::take(&mut self.parts);
         let message = match (role, parts.as_mut_slice()) {
             (_, []) => return,
-            (role, [part]) if part.get("text").is_some() => {
+            (role, [part]) if part.get("text").is_some() && !part.get("annotations").is_some_and(tells) => {
                 let text = part.get_mut("text").map(Value::take).unwrap_or_default();
                 object!({"type": "message", "role": role_word(role), "content": text})
             }
@@ -162,6 +161,19 @@ impl Items {
         };
         self.said.push(message);
     }
+}
+
+/// The pages on the web that a text rests on, which the model said before. Of files the API knows its own only.
+fn annotations(origin: &str, text: &Text, citations: Vec<Citation>, losses: &mut Losses) -> Vec<Value> {
+    let chars = if citations.is_empty() { 0 } else { text.as_str().chars().count() as u64 };
+    let mut said = Vec::with_capacity(citations.len());
+    for (index, mut citation) in citations.into_iter().enumerate() {
+        if let CitedSource::Document { index: _, file, passage: _ } = &mut citation.source {
+            *file = None;
+        }
+        said.extend(items::annotation(&format!("{origin}/citations/{index}"), citation, chars, losses));
+    }
+    said
 }
 
 fn role_word(role: Role) -> &'static str {
@@ -258,10 +270,4 @@ fn document(source: DocumentSource, title: Option<String>) -> Value {
         }
     }
     file.value()
-}
-
-fn lose_citations(origin: &str, citations: &[Value], losses: &mut Losses) {
-    if !citations.is_empty() {
-        losses.push(loss(format!("{origin}/citations"), LossKind::Citation, Effect::Meaning));
-    }
 }

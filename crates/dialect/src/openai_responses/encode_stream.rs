@@ -4,7 +4,7 @@
 //! up to a bound. Parts may be mixed: each event says which it belongs to.
 
 use bytes::BytesMut;
-use tollgate_chat::{BlockStart, Delta, Effect, Event, LossKind, Losses, StopReason};
+use tollgate_chat::{BlockStart, Citation, Delta, Effect, Event, LossKind, Losses, StopReason};
 use tollgate_terms::Usage;
 use tollgate_wire::json::{Map, Text, Value};
 use tollgate_wire::sse;
@@ -60,6 +60,11 @@ enum Kind {
 struct Part {
     text: String,
     kind: PartKind,
+    /// Log probabilities of its tokens; those from `told` on wait for the text that they belong to.
+    logprobs: Vec<Value>,
+    told: usize,
+    /// What all of the text rests on, which is told once it is known how long that is.
+    citations: Vec<Citation>,
 }
 
 #[derive(Debug)]
@@ -72,7 +77,7 @@ impl Part {
     fn value(&self) -> Value {
         match &self.kind {
             PartKind::Text(annotations) => {
-                items::text_part(self.text.as_str().into(), annotations.clone(), Vec::new())
+                items::text_part(self.text.as_str().into(), annotations.clone(), self.logprobs.clone())
             }
             PartKind::Refusal => items::refusal_part(self.text.as_str().into()),
         }
@@ -135,7 +140,7 @@ impl EncodeStream for StreamEncoder {
             Event::BlockStop { choice, .. } | Event::Stop { choice, .. } if choice > 0 => {}
             Event::BlockStart { choice: _, block, start } => self.start(block, start, out, losses),
             Event::BlockDelta { choice: _, block, delta } => self.delta(block, delta, out, losses),
-            Event::BlockStop { choice: _, block } => self.stop(block, out),
+            Event::BlockStop { choice: _, block } => self.stop(block, out, losses),
             Event::Stop { choice: _, reason } => self.ending = Some(Ending::of(&reason, losses)),
             Event::Usage(usage) => self.usage = Some(usage),
             // There is no event for it, and clients do not know those that are none.
@@ -210,7 +215,7 @@ impl StreamEncoder {
             self.item(block, id, Kind::Message(Vec::new()), added, out);
             self.open.pop();
         }
-        let part = Part { text: String::new(), kind };
+        let part = Part { text: String::new(), kind, logprobs: Vec::new(), told: 0, citations: Vec::new() };
         let value = part.value();
         if let Some(Item { id, kind: Kind::Message(parts), open, .. }) = self.items.get_mut(index) {
             *open += usize::from(goes_on);
@@ -226,10 +231,7 @@ impl StreamEncoder {
         let Some((_, index, content)) = self.open.iter().find(|(open, ..)| *open == block).copied() else {
             return;
         };
-        self.said_bytes = self.said_bytes.saturating_add(match &delta {
-            Delta::Text(text) | Delta::Input(text) | Delta::Signature(text) => text.len(),
-            Delta::Citation(_) => 0,
-        });
+        self.said_bytes = self.said_bytes.saturating_add(said_bytes(&delta));
         if self.said_bytes > SAID_BYTES_MAX {
             self.error("server_error", "the answer is too long to be said once more at its end", out);
             return;
@@ -243,23 +245,27 @@ impl StreamEncoder {
                 part.text.push_str(&text.as_str());
                 let (kind, event) = match part.kind {
                     PartKind::Text(_) => {
-                        ("response.output_text.delta", with(in_part(), "logprobs", Value::Array(Vec::new())))
+                        let waiting = part.logprobs.get(part.told..).unwrap_or_default().to_vec();
+                        part.told = part.logprobs.len();
+                        ("response.output_text.delta", with(in_part(), "logprobs", waiting.into()))
                     }
                     PartKind::Refusal => ("response.refusal.delta", in_part()),
                 };
                 self.write(kind, with(event, "delta", text.into()), out);
             }
-            (Kind::Message(parts), Delta::Citation(citation)) => {
-                let Some(Part { kind: PartKind::Text(said), .. }) = parts.get_mut(content) else { return };
-                let Some(annotation) = items::annotation(citation) else {
-                    let pointer = format!("/content/{block}/citations");
-                    losses.push_once(loss(pointer, LossKind::Citation, Effect::Meaning));
-                    return;
-                };
-                let event = with(in_part(), "annotation_index", said.len().into());
-                said.push(annotation.clone());
-                let kind = "response.output_text.annotation.added";
-                self.write(kind, with(event, "annotation", annotation), out);
+            (Kind::Message(parts), Delta::Logprobs(tokens)) => {
+                let Some(part) = parts.get_mut(content) else { return };
+                if matches!(part.kind, PartKind::Text(_)) {
+                    part.logprobs.extend(tokens.into_iter().map(items::whole_logprob));
+                } else {
+                    losses.push_once(loss("/choices/0/logprobs", LossKind::Logprobs, Effect::Meaning));
+                }
+            }
+            (Kind::Message(parts), Delta::Citation(citation)) if citation.span.is_none() => {
+                parts.get_mut(content).into_iter().for_each(|part| part.citations.push(citation.clone()));
+            }
+            (Kind::Message(_), Delta::Citation(citation)) => {
+                self.annotate(block, (index, content), Some(citation), out, losses);
             }
             (Kind::Reasoning { text: said, signature: _ }, Delta::Text(text)) => {
                 let is_first = said.is_empty();
@@ -284,13 +290,21 @@ impl StreamEncoder {
                 self.write("response.function_call_arguments.delta", event, out);
             }
             // A delta that does not fit its block.
-            (_, Delta::Text(_) | Delta::Input(_) | Delta::Signature(_) | Delta::Citation(_)) => {}
+            (
+                _,
+                Delta::Text(_)
+                | Delta::Input(_)
+                | Delta::Signature(_)
+                | Delta::Citation(_)
+                | Delta::Logprobs(_),
+            ) => {}
         }
     }
 
-    fn stop(&mut self, block: usize, out: &mut BytesMut) {
+    fn stop(&mut self, block: usize, out: &mut BytesMut, losses: &mut Losses) {
         let at = self.open.iter().position(|(open, ..)| *open == block);
         let Some((_, index, content)) = at.map(|at| self.open.swap_remove(at)) else { return };
+        self.annotate(block, (index, content), None, out, losses);
         let Some(item) = self.items.get_mut(index) else { return };
         item.open = item.open.saturating_sub(1);
         let place = object!({"item_id": item.id.as_str(), "output_index": index});
@@ -301,7 +315,7 @@ impl StreamEncoder {
                 let (kind, event) = match part.kind {
                     PartKind::Text(_) => {
                         let event = with(place.clone(), "text", part.text.as_str().into());
-                        ("response.output_text.done", with(event, "logprobs", Value::Array(Vec::new())))
+                        ("response.output_text.done", with(event, "logprobs", part.logprobs.clone().into()))
                     }
                     PartKind::Refusal => {
                         let event = with(place.clone(), "refusal", part.text.as_str().into());
@@ -335,6 +349,34 @@ impl StreamEncoder {
         }
     }
 
+    /// Tells what a part of a text rests on, or what all of it does once all of it has been told.
+    fn annotate(
+        &mut self,
+        block: usize,
+        (index, content): (usize, usize),
+        of_part: Option<Citation>,
+        out: &mut BytesMut,
+        losses: &mut Losses,
+    ) {
+        let Some(Item { id, kind: Kind::Message(parts), .. }) = self.items.get_mut(index) else { return };
+        let Some(Part { text, kind: PartKind::Text(said), citations, .. }) = parts.get_mut(content) else {
+            return;
+        };
+        let told = of_part.map_or_else(|| std::mem::take(citations), |citation| vec![citation]);
+        let chars = if told.is_empty() { 0 } else { text.chars().count() as u64 };
+        let place = object!({"item_id": id.as_str(), "output_index": index, "content_index": content});
+        let mut events = Vec::with_capacity(told.len());
+        for citation in told {
+            let pointer = format!("/content/{block}/citations");
+            let Some(annotation) = items::annotation(&pointer, citation, chars, losses) else { continue };
+            let event = with(place.clone(), "annotation_index", said.len().into());
+            said.push(annotation.clone());
+            events.push(with(event, "annotation", annotation));
+        }
+        let kind = "response.output_text.annotation.added";
+        events.into_iter().for_each(|event| self.write(kind, event, out));
+    }
+
     /// Says the items whose parts have all been said. The last one waits until it is known whether the answer was cut off in it.
     fn settle(&mut self, status_of_last: &str, out: &mut BytesMut) {
         let count = self.items.len();
@@ -358,7 +400,7 @@ impl StreamEncoder {
         self.begin(out);
         let mut open: Vec<usize> = self.open.iter().map(|(block, ..)| *block).collect();
         open.sort_unstable();
-        open.into_iter().for_each(|block| self.stop(block, out));
+        open.into_iter().for_each(|block| self.stop(block, out, losses));
         let ending = self.ending.take().unwrap_or_else(|| Ending::of(&StopReason::EndOfTurn, losses));
         self.settle(ending.of_last_item(), out);
         self.has_ended = true;
@@ -374,6 +416,15 @@ impl StreamEncoder {
         let event = if let Value::Object(event) = event { event } else { Map::new() };
         let members: Map = numbered.into_iter().chain(event).collect();
         sse::encode(out, Some(kind), &members.to_bytes());
+    }
+}
+
+/// What a delta adds to what is said once more at the end, in bytes. Citations are few and short.
+fn said_bytes(delta: &Delta) -> usize {
+    match delta {
+        Delta::Text(text) | Delta::Input(text) | Delta::Signature(text) => text.len(),
+        Delta::Citation(_) => 0,
+        Delta::Logprobs(tokens) => tokens.iter().map(items::logprob_bytes).sum(),
     }
 }
 

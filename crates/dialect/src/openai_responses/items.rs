@@ -2,14 +2,16 @@
 //!
 //! Source: `openai.types.responses.Response` and `ResponseOutputItem`.
 
-use tollgate_chat::{Effect, LossKind, Losses, StopReason};
+use tollgate_chat::{Citation, CitedSource, Effect, LossKind, Losses, StopReason};
 use tollgate_terms::Usage;
-use tollgate_wire::json::{Map, Text, Value};
+use tollgate_wire::json::{Text, Value};
 
+use super::echo::Echo;
 use super::usage::encode_usage;
 use crate::AnswerContext;
 use crate::fields::{Members, loss, object};
 use crate::ids::fingerprint;
+use crate::openai_chat::encode_page;
 
 /// What the id of a response begins with.
 const RESPONSE_ID: &str = "resp_";
@@ -22,6 +24,8 @@ pub(super) struct Frame {
     created_s: u64,
     /// A short name of the id, for those of the items.
     name: u64,
+    /// What it repeats of its request.
+    echo: Echo,
 }
 
 impl Frame {
@@ -37,6 +41,7 @@ impl Frame {
         let id = if id.starts_with(RESPONSE_ID) { id } else { format!("{RESPONSE_ID}{id}") };
         Self {
             name: fingerprint(&id),
+            echo: Echo::read(&context.repeated),
             id,
             model: model.unwrap_or_else(|| context.requested_model.as_str().to_owned()),
             created_s: created_s.unwrap_or(context.created_s),
@@ -53,8 +58,7 @@ impl Frame {
         &self.id
     }
 
-    /// The object. What a response repeats of its request is not at hand: where clients need a value, it is the one of a request that
-    /// says nothing of it.
+    /// The object, with what it repeats of its request. Where clients need a value, it is the one of a request that says nothing of it.
     pub(super) fn response(
         &self,
         ending: &Ending,
@@ -69,16 +73,17 @@ impl Frame {
         response.set("status", Some(ending.status));
         response.set("error", Some(Value::Null));
         response.set("incomplete_details", Some(ending.reason.map(|reason| object!({"reason": reason}))));
-        response.set("instructions", Some(Value::Null));
-        response.set("metadata", Some(Map::new()));
+        response.set("instructions", Some(self.echo.needed("instructions")));
+        response.set("metadata", Some(self.echo.needed("metadata")));
         response.set("model", Some(self.model.as_str()));
         response.set("output", Some(output));
-        response.set("parallel_tool_calls", Some(true));
+        response.set("parallel_tool_calls", Some(self.echo.needed("parallel_tool_calls")));
         response.set("store", Some(false));
-        response.set("temperature", Some(Value::Null));
-        response.set("tool_choice", Some("auto"));
-        response.set("tools", Some(Vec::<Value>::new()));
-        response.set("top_p", Some(Value::Null));
+        response.set("temperature", Some(self.echo.needed("temperature")));
+        response.set("tool_choice", Some(self.echo.needed("tool_choice")));
+        response.set("tools", Some(self.echo.needed("tools")));
+        response.set("top_p", Some(self.echo.needed("top_p")));
+        self.echo.told().for_each(|(key, value)| response.set(key, Some(value)));
         response.set("usage", Some(usage.map(encode_usage)));
         response.set("service_tier", service_tier);
         response.value()
@@ -154,15 +159,43 @@ pub(super) fn call(id: &str, status: &str, call_id: &str, name: &str, arguments:
     object!({"type": "function_call", "id": id, "status": status, "call_id": call_id, "name": name, "arguments": arguments})
 }
 
-/// An annotation in this dialect's shape; nothing where it has none for it. A chat completion has the same in one more object.
-pub(super) fn annotation(told: Value) -> Option<Value> {
-    let kind = told.get("type")?.as_text()?.clone();
-    match (kind.as_str().as_ref(), told.get("url_citation").and_then(Value::as_object)) {
-        ("url_citation", Some(inner)) => {
-            let members = std::iter::once(("type".into(), kind.clone().into())).chain(inner.clone());
-            Some(Value::Object(members.collect()))
-        }
-        ("url_citation" | "file_citation" | "container_file_citation" | "file_path", _) => Some(told),
-        _ => None,
+/// An annotation of a text of `chars` characters; nothing where it has no words for it. A file of the provider can be named, but not
+/// which part of it.
+pub(super) fn annotation(
+    pointer: &str,
+    citation: Citation,
+    chars: u64,
+    losses: &mut Losses,
+) -> Option<Value> {
+    if let CitedSource::Document { index, file: Some(file), passage: _ } = citation.source {
+        losses.push_once(loss(pointer, LossKind::Citation, Effect::Meaning));
+        let name = citation.title.unwrap_or_default();
+        return Some(object!({"type": "file_citation", "file_id": file, "filename": name, "index": index}));
     }
+    let page = encode_page(pointer, citation, (0, chars), losses)?;
+    Some(Value::Object(std::iter::once(("type".into(), "url_citation".into())).chain(page).collect()))
+}
+
+/// The log probability of a token, as chat completions tell it: `bytes` and `top_logprobs` have to be there.
+pub(super) fn whole_logprob(mut token: Value) -> Value {
+    let fill = |token: &mut Value, key: &str| {
+        if let Some(members) = token.as_object_mut()
+            && members.get(key).is_none_or(Value::is_null)
+        {
+            members.insert(key, Value::Array(Vec::new()));
+        }
+    };
+    fill(&mut token, "bytes");
+    fill(&mut token, "top_logprobs");
+    if let Some(others) = token.get_mut("top_logprobs").and_then(Value::as_array_mut) {
+        others.iter_mut().for_each(|other| fill(other, "bytes"));
+    }
+    token
+}
+
+/// About how many bytes one is when it is written.
+pub(super) fn logprob_bytes(token: &Value) -> usize {
+    const TOKEN_BYTES: usize = 64;
+    let others = token.get("top_logprobs").and_then(Value::as_array).map_or(0, Vec::len);
+    TOKEN_BYTES * (1 + others)
 }

@@ -10,6 +10,7 @@ use super::decode_answer::{Called, call_names, lose_phase, nameless, part_kind};
 use super::reasoning;
 use crate::Unreadable;
 use crate::fields::{loss, tells};
+use crate::openai_chat::decode_annotation;
 
 /// Most parts of one response: they are no unbounded memory for a provider to fill.
 const PARTS_MAX: usize = 4096;
@@ -27,6 +28,8 @@ struct Part {
     place: Place,
     /// Whether any of its text or arguments has been told.
     is_said: bool,
+    /// Whether log probabilities have been told.
+    has_logprobs: bool,
     /// Annotations that have been told.
     citations: usize,
     has_stopped: bool,
@@ -82,18 +85,35 @@ impl Parts {
         Ok(())
     }
 
+    /// Log probabilities of the tokens of a text that follows.
+    pub(super) fn logprobs(
+        &mut self,
+        (output, content): (u64, u64),
+        tokens: &Value,
+        out: &mut Vec<Event>,
+    ) -> Result<(), Unreadable> {
+        let Some(tokens) = tokens.as_array().filter(|tokens| !tokens.is_empty()) else { return Ok(()) };
+        let block = self.begun(output, Place::Content(content), BlockStart::Text, out)?;
+        self.tell(block, Delta::Logprobs(tokens.clone()), out);
+        Ok(())
+    }
+
     /// An annotation of a text.
     pub(super) fn citation(
         &mut self,
         (output, content): (u64, u64),
-        citation: Value,
+        annotation: &Value,
         out: &mut Vec<Event>,
         losses: &mut Losses,
     ) {
+        let pointer = format!("/output/{output}/content/{content}/annotations");
         match self.find(output, Place::Content(content)) {
-            Some(block) => self.tell(block, Delta::Citation(citation), out),
+            Some(block) => {
+                if let Some(citation) = decode_annotation(&pointer, annotation, losses) {
+                    self.tell(block, Delta::Citation(citation), out);
+                }
+            }
             None => {
-                let pointer = format!("/output/{output}/content/{content}/annotations");
                 losses.push_once(loss(pointer, LossKind::Citation, Effect::Meaning));
             }
         }
@@ -217,9 +237,6 @@ impl Parts {
             // It belongs to an item of reasoning, which tells it.
             return Ok(());
         }
-        if part.get("logprobs").is_some_and(tells) {
-            lose_logprobs(output, content, losses);
-        }
         let kind = part_kind(&format!("/output/{output}/content/{content}"), part, losses);
         let (start, text, citations) = match kind {
             Some(BlockKind::Text { text, citations }) => (BlockStart::Text, text, citations),
@@ -230,6 +247,11 @@ impl Parts {
             }
         };
         let block = self.begun(output, place, start, out)?;
+        if !self.parts.get(block).is_some_and(|part| part.has_logprobs)
+            && let Some(tokens) = part.get("logprobs")
+        {
+            self.logprobs((output, content), tokens, out)?;
+        }
         if !self.is_said(block) {
             self.tell(block, Delta::Text(text), out);
         }
@@ -319,7 +341,14 @@ impl Parts {
         if block >= PARTS_MAX {
             return Err(Unreadable("more parts than a response can have".to_owned()));
         }
-        self.parts.push(Part { output, place, is_said: false, citations: 0, has_stopped: false });
+        self.parts.push(Part {
+            output,
+            place,
+            is_said: false,
+            has_logprobs: false,
+            citations: 0,
+            has_stopped: false,
+        });
         out.push(Event::BlockStart { choice: 0, block, start });
         Ok(block)
     }
@@ -333,6 +362,7 @@ impl Parts {
         let Some(part) = self.parts.get_mut(block).filter(|part| !part.has_stopped) else { return };
         match &delta {
             Delta::Text(_) | Delta::Input(_) => part.is_said = true,
+            Delta::Logprobs(_) => part.has_logprobs = true,
             Delta::Citation(_) => part.citations += 1,
             Delta::Signature(_) => {}
         }
@@ -345,10 +375,4 @@ impl Parts {
             out.push(Event::BlockStop { choice: 0, block });
         }
     }
-}
-
-/// Records log probabilities, which streams of the hub do not tell.
-pub(super) fn lose_logprobs(output: u64, content: u64, losses: &mut Losses) {
-    let pointer = format!("/output/{output}/content/{content}/logprobs");
-    losses.push_once(loss(pointer, LossKind::Logprobs, Effect::Meaning));
 }

@@ -170,7 +170,13 @@ prop_compose! {
             Just(StopReason::EndOfTurn), Just(StopReason::OutputLimit), Just(StopReason::Refusal),
         ],
         counts in (0..1_000_000_u64, 0..1_000_000_u64, 0..1_000_000_u64, 1..1_000_000_u64),
+        (cited, tells_logprobs) in (laws::cited(), any::<bool>()),
     ) -> Answer {
+        let mut blocks: Vec<Block> = kinds.iter().cloned().map(block).collect();
+        laws::cite(&mut blocks, &cited);
+        let texts = kinds.iter().filter(|kind| matches!(kind, BlockKind::Text { .. })).count();
+        // Chat completions tell them of all texts together, so of several nobody knows whose they are.
+        let logprobs = if tells_logprobs && texts == 1 { laws::logprobs(&blocks) } else { None };
         let (fresh, read, written, output_tokens) = counts;
         let has_called = kinds.iter().any(|kind| matches!(kind, BlockKind::ToolUse { .. }));
         let stop = if has_called && stop == StopReason::EndOfTurn { StopReason::ToolUse } else { stop };
@@ -186,7 +192,7 @@ prop_compose! {
             id: "id".to_owned(),
             model: Some("served".to_owned()),
             created_s: Some(1),
-            choices: vec![Choice { blocks: kinds.into_iter().map(block).collect(), stop, logprobs: None }],
+            choices: vec![Choice { blocks, stop, logprobs }],
             usage: Some(usage),
             service_tier: None,
         }

@@ -26,10 +26,11 @@ impl Attempt {
         draft.answer_tokens_max = charging.answer_tokens_max();
         for stage in DISPATCH {
             if let Err(refusal) = run(stage, &mut draft) {
-                return Step::Reply(refusal.reply(routed.dialect, &routed.request_id));
+                return self.refuse(&refusal);
             }
         }
         self.asks_usage = draft.asks_usage;
+        self.repeated = std::mem::take(&mut draft.repeated);
         self.losses = draft.losses;
         let request = draft.request;
         let credential = target.backend.credential.as_ref();

@@ -70,7 +70,7 @@ impl Attempt {
 
     /// Takes out of the stream what the record wants of it.
     fn collect(&mut self) {
-        if let State::AwaitEvents(events) = &self.state {
+        if let State::AwaitEvents(events, _) = &self.state {
             self.losses.extend_from_slice(events.losses());
             self.token_times = events.token_times();
         }

@@ -248,6 +248,7 @@ impl Pair {
             usage_wanted: true,
             vectors: VectorEncoding::Float,
             usage: None,
+            repeated: Bytes::new(),
         }
     }
 }

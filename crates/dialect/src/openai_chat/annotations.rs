@@ -1,0 +1,77 @@
+//! Sources of texts, which both of OpenAI's dialects know: pages on the web, cited at a place that is counted in characters.
+//!
+//! Source: `openai.types.chat.chat_completion_message.Annotation`; `openai.types.responses.response_output_text.AnnotationURLCitation`
+//! has the same with one object less.
+
+use tollgate_chat::{Citation, CitedSource, Effect, LossKind, Losses};
+use tollgate_wire::json::{Map, Text, Value};
+
+use crate::fields::{Members, loss};
+
+/// The annotations of a text, read into the hub. What it has no room for is recorded in `losses`.
+pub(crate) fn decode_annotations(pointer: &str, told: &[Value], losses: &mut Losses) -> Vec<Citation> {
+    let told = told.iter().enumerate();
+    told.filter_map(|(index, told)| decode_annotation(&format!("{pointer}/{index}"), told, losses)).collect()
+}
+
+/// One of them.
+pub(crate) fn decode_annotation(pointer: &str, told: &Value, losses: &mut Losses) -> Option<Citation> {
+    let citation = read(told);
+    if citation.is_none() {
+        losses.push_once(loss(pointer, LossKind::Citation, Effect::Meaning));
+    }
+    citation
+}
+
+fn read(told: &Value) -> Option<Citation> {
+    if told.get("type")? != "url_citation" {
+        return None;
+    }
+    let cited = told.get("url_citation").unwrap_or(told);
+    let text = |key: &str| cited.get(key).and_then(Value::as_text).map(Text::to_string);
+    let count = |key: &str| cited.get(key).and_then(Value::as_u64);
+    Some(Citation {
+        source: CitedSource::Web { url: text("url")?, proof: None },
+        title: text("title"),
+        quote: None,
+        span: count("start_index").zip(count("end_index")).map(|(start, end)| start..end),
+    })
+}
+
+/// The page that a text rests on: where, what it is called, and which characters rest on it; none where it is no page. The block has
+/// `chars` characters, of which all rest on it where no span is told, and `chars_before` stand before it.
+pub(crate) fn encode_page(
+    pointer: &str,
+    citation: Citation,
+    (chars_before, chars): (u64, u64),
+    losses: &mut Losses,
+) -> Option<Map> {
+    let Citation { source, title, quote, span } = citation;
+    let mut lose = |key: &str| {
+        losses.push_once(loss(format!("{pointer}{key}"), LossKind::Citation, Effect::Meaning));
+    };
+    let url = match source {
+        CitedSource::Web { url, proof } => {
+            if proof.is_some() {
+                lose("/encrypted_index");
+            }
+            url
+        }
+        CitedSource::Document { index: _, file: _, passage: _ }
+        | CitedSource::SearchResult { index: _, source: _, blocks: _ } => {
+            lose("");
+            return None;
+        }
+    };
+    if quote.is_some() {
+        lose("/cited_text");
+    }
+    let span = span.unwrap_or(0..chars);
+    let mut said = Members::default();
+    said.set("start_index", Some(chars_before.saturating_add(span.start)));
+    said.set("end_index", Some(chars_before.saturating_add(span.end)));
+    // It has to be there.
+    said.set("title", Some(title.unwrap_or_else(|| url.clone())));
+    said.set("url", Some(url));
+    Some(said.map)
+}
