@@ -98,6 +98,14 @@ impl Credentials {
         credentials
     }
 
+    /// Notes that `backend` has not taken its configured credential. One that others lend is fetched anew soon.
+    pub(crate) fn doubt(&self, backend: &Backend) {
+        let configured = backend.credential.as_ref().and_then(|credential| credential.configured.as_ref());
+        if let Some(Held::Lent(lent)) = configured.and_then(|source| self.0.held.get(source)) {
+            lent.live.doubt();
+        }
+    }
+
     /// What is known of `source`, if it is still asked with the same secrets.
     fn lent(&self, source: &CredentialSource, fingerprint: [u8; 32]) -> Option<Arc<Lent>> {
         match self.0.held.get(source) {

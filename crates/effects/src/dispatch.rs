@@ -5,9 +5,11 @@ use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::time::Instant;
 
+use http::{HeaderMap, StatusCode};
 use tollgate_config::bundle::Proof;
 use tollgate_exchange::{
-    Admission, Answer, Attempt, ClientRequest, Ending, LocalReply, Need, Record, Step, UpstreamRequest,
+    Admission, Answer, Attempt, Chance, ClientRequest, Ending, LocalReply, Need, Receive, Record,
+    ResponseHead, Step, UpstreamRequest,
 };
 use tollgate_terms::{Fault, GatewayFault};
 
@@ -63,12 +65,14 @@ pub enum Undispatched {
 pub struct Tried {
     attempt: Attempt,
     reservation: Option<Reservation>,
+    /// Where its credential came from, unless the request brought one.
+    credentials: Option<Credentials>,
 }
 
 impl Tried {
     /// An attempt that has taken nothing yet.
     pub fn new(attempt: Attempt) -> Self {
-        Self { attempt, reservation: None }
+        Self { attempt, reservation: None, credentials: None }
     }
 
     /// The request to the backend, made from the client's, with its credential. Waits only for what has to be fetched or asked elsewhere.
@@ -130,6 +134,22 @@ impl Tried {
         self.reservation.is_some()
     }
 
+    /// [`Attempt::on_response_head`]. A credential that the backend does not take is fetched anew soon, for those who come after: a token may have been
+    /// revoked ahead of its end.
+    pub fn on_response_head(
+        &mut self,
+        status: StatusCode,
+        headers: HeaderMap,
+        chance: Chance,
+    ) -> Step<(ResponseHead, Receive)> {
+        if status == StatusCode::UNAUTHORIZED
+            && let (Some(credentials), Some(target)) = (&self.credentials, self.attempt.target())
+        {
+            credentials.doubt(&target.backend);
+        }
+        self.attempt.on_response_head(status, headers, chance)
+    }
+
     /// The fact sheet of the attempt, once it is over: by it, what was taken of limits is settled.
     pub fn finish(self, ending: Ending, now: Instant) -> Option<Record> {
         let record = self.attempt.finish(ending, now)?;
@@ -162,6 +182,8 @@ impl Tried {
                     }
                 }
                 Step::Ask(Need::Credential { backend, offered }) => {
+                    let is_own = offered.iter().any(Option::is_some);
+                    self.credentials = (!is_own).then(|| sources.credentials.clone());
                     match sources.credentials.find(&backend, &offered) {
                         Sought::Known(answer) => self.attempt.supply(answer),
                         Sought::Later(awaited) => {

@@ -30,6 +30,7 @@ pub(crate) struct Live {
     state: watch::Receiver<State>,
     wanted: Arc<Notify>,
     is_retired: Arc<AtomicBool>,
+    doubts: Arc<Notify>,
     task: AbortHandle,
 }
 
@@ -87,6 +88,12 @@ impl Live {
             Outlook::Good => Found::Later(Awaited { state: self.state.clone() }),
             Outlook::Bad => Found::Unavailable,
         }
+    }
+
+    /// Has it fetched anew, because a backend has not taken it: it may have been revoked ahead of its end. It serves on until then. One
+    /// that was fetched in the last 5 seconds is left alone.
+    pub(crate) fn doubt(&self) {
+        self.doubts.notify_one();
     }
 
     /// Ends the renewal. Whoever still needs the credential, under a configuration before the one that is served, has it fetched by that.

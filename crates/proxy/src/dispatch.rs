@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Response, StatusCode};
 use http_body_util::BodyExt;
 use tollgate_config::bundle::Timeouts;
-use tollgate_effects::{Sources, Undispatched};
+use tollgate_effects::{Sources, Tried, Undispatched};
 use tollgate_exchange::{
     Attempt, Chance, ClientRequest, Ending, LocalReply, Outcome, Receive, ResponseHead, Routed, Step,
     status_fault,
@@ -208,7 +208,7 @@ impl<'a> Dispatch<'a> {
     /// Takes in the response, up to the point where something can be sent to the client.
     async fn receive(
         &self,
-        attempt: &mut Attempt,
+        attempt: &mut Tried,
         response: Response<Inbound>,
         in_flight: InFlight,
     ) -> Attempted {

@@ -287,6 +287,28 @@ fn a_secret_that_changes_is_used_at_once_and_no_request_fails() {
     assert_eq!(header(&backend.request(), "authorization"), Some("Bearer second1"));
 }
 
+/// A token that was revoked ahead of its end: who asks next but one is answered again.
+#[test]
+fn a_token_that_a_backend_does_not_take_is_fetched_anew() {
+    let service = tokens("t", 3600);
+    let refused = vec![Act::Write(sized(401, JSON, "", "{}"))];
+    let taken = vec![Act::Write(sized(200, JSON, "", completion()))];
+    let backend = ScriptedBackend::start(vec![taken.clone(), refused.clone(), refused, taken]);
+    let values = secrets(&[("a", &service_account(&service))]);
+    let tested = Tested::start_with(rule(&["b"]), vec![lent("b", &backend, "a")], values);
+    assert_eq!(status(&tested.chat(CHAT)), 200);
+    // It was fetched a moment ago: that is not the reason.
+    assert_eq!(status(&tested.chat(CHAT)), 401);
+    std::thread::sleep(Duration::from_millis(5500));
+    assert_eq!(status(&tested.chat(CHAT)), 401);
+    std::thread::sleep(Duration::from_millis(500));
+    assert_eq!(status(&tested.chat(CHAT)), 200);
+    let shown: Vec<_> = backend.requests.try_iter().collect();
+    let shown: Vec<_> = shown.iter().filter_map(|asked| header(asked, "authorization")).collect();
+    assert_eq!(shown, ["Bearer t1", "Bearer t1", "Bearer t1", "Bearer t2"]);
+    assert_eq!(service.requests.try_iter().count(), 2);
+}
+
 #[test]
 fn without_a_token_the_backend_is_not_asked_and_another_one_is() {
     let refusal = r#"{"error":"invalid_grant","error_description":"no such account"}"#;

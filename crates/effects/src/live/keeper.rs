@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::Instant;
@@ -21,6 +22,10 @@ const FETCH_MAX: Duration = Duration::from_secs(20);
 
 /// After so many failures in a row, requests do not wait any more.
 const FAILURES_MAX: u32 = 2;
+
+/// A credential that was fetched so short a time ago is not fetched anew because a backend did not take it: one that never takes it would have a
+/// token fetched for each request.
+const DOUBT_MIN: Duration = Duration::from_secs(5);
 
 /// Fetches a credential.
 pub(crate) type Fetch = Box<dyn Fn() -> Fetching + Send + Sync>;
@@ -61,6 +66,7 @@ impl Keeper {
         let (sender, state) = watch::channel(State::default());
         let wanted = Arc::new(Notify::new());
         let is_retired = Arc::new(AtomicBool::new(false));
+        let doubts = Arc::new(Notify::new());
         let kept = Kept {
             name,
             endless,
@@ -68,11 +74,12 @@ impl Keeper {
             state: sender,
             wanted: Arc::clone(&wanted),
             is_retired: Arc::clone(&is_retired),
+            doubts: Arc::clone(&doubts),
             failures: 0,
             trouble: None,
         };
         let task = self.runtime.spawn(kept.keep()).abort_handle();
-        Live { state, wanted, is_retired, task }
+        Live { state, wanted, is_retired, doubts, task }
     }
 }
 
@@ -85,6 +92,8 @@ struct Kept {
     state: watch::Sender<State>,
     wanted: Arc<Notify>,
     is_retired: Arc<AtomicBool>,
+    /// Told where a backend has not taken it.
+    doubts: Arc<Notify>,
     /// In a row.
     failures: u32,
     /// What was logged last.
@@ -122,6 +131,7 @@ impl Kept {
             () = tokio::time::sleep_until(until) => self.unless_retired().await,
             // Clocks differ after a sleep of the machine: somebody has found that it has ended.
             () = self.needed() => {}
+            () = self.doubted() => {}
         }
     }
 
@@ -133,6 +143,14 @@ impl Kept {
                 return;
             }
         }
+    }
+
+    /// Waits until a backend does not take what was fetched just now.
+    async fn doubted(&self) {
+        tokio::time::sleep(DOUBT_MIN).await;
+        // What was told in the meantime may be about the one before.
+        let _ = self.doubts.notified().now_or_never();
+        self.doubts.notified().await;
     }
 
     /// Returns at once, unless only those who have begun may still need the credential.
