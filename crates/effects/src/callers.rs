@@ -8,6 +8,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use tokio::sync::watch;
 use tollgate_config::Bundle;
 use tollgate_config::bundle::{Access, KeySource};
 use tollgate_exchange::authorize::{ApiKeyHash, KeySet, Keyring, PolicyKeys, Wanted};
@@ -15,7 +16,7 @@ use tollgate_exchange::authorize::{ApiKeyHash, KeySet, Keyring, PolicyKeys, Want
 use crate::Secrets;
 use crate::credentials::Fetcher;
 use jwk::Shared;
-use remote::RemoteKeys;
+use remote::{Fetched, RemoteKeys};
 
 /// The keys of callers of one configuration, kept up to date.
 #[derive(Default)]
@@ -65,12 +66,22 @@ impl Callers {
         self.keyring.load_full()
     }
 
-    /// Has keys fetched soon that somebody has missed.
-    pub(crate) fn want(&self, wanted: &Wanted) {
-        let source = self.sources.get(&(Arc::clone(&wanted.access), wanted.provider));
-        if let Some(remote) = source.and_then(|source| self.remote.get(source)) {
-            remote.want();
+    /// Has keys fetched that somebody has missed who had those in `used`, and waits for them, for a moment. Returns those that are good
+    /// then; `None` if they cannot be had.
+    pub(crate) async fn renewed(&self, wanted: &Wanted, used: &Keyring) -> Option<Arc<Keyring>> {
+        let Wanted { access, provider } = wanted;
+        let source = self.sources.get(&(Arc::clone(access), *provider))?;
+        let remote = self.remote.get(source)?;
+        if !remote.renewed(used.set_of(access, *provider)?).await {
+            return None;
         }
+        let fetched = remote.state.borrow().set.clone();
+        // They may not be taken in yet.
+        let is_known = |set: &KeySet| set.is_same(&fetched);
+        if !self.keyring.load().set_of(access, *provider).is_some_and(is_known) {
+            take_in(&self.keyring, (access, *provider), &remote.state);
+        }
+        Some(self.keyring())
     }
 
     fn fetched(
@@ -87,7 +98,7 @@ impl Callers {
             Some(Arc::new(started))
         };
         let Some(remote) = known.or_else(start) else { return KeySet::default() };
-        let set = remote.state.borrow().clone();
+        let set = remote.state.borrow().set.clone();
         self.remote.insert(source.clone(), remote);
         set
     }
@@ -104,16 +115,21 @@ impl Callers {
             keeper.runtime().spawn(async move {
                 while state.changed().await.is_ok() {
                     let Some(keyring) = keyring.upgrade() else { return };
-                    let set = state.borrow_and_update().clone();
-                    keyring.rcu(|keyring| {
-                        let mut keyring = Keyring::clone(keyring);
-                        keyring.set(&name, provider, set.clone());
-                        keyring
-                    });
+                    take_in(&keyring, (&name, provider), &state);
                 }
             });
         }
     }
+}
+
+/// Puts what is known of the keys of a provider of a policy into the keyring.
+fn take_in(keyring: &ArcSwap<Keyring>, (name, provider): (&str, usize), state: &watch::Receiver<Fetched>) {
+    keyring.rcu(|keyring| {
+        let mut keyring = Keyring::clone(keyring);
+        // Read each time that this is tried, so that nobody puts back what another has put there.
+        keyring.set(name, provider, state.borrow().set.clone());
+        keyring
+    });
 }
 
 /// A key set that does not change. What is wrong with it was told when it was planned.
