@@ -10,11 +10,12 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 use tollgate_config::Bundle;
-use tollgate_config::bundle::{Access, KeySource};
+use tollgate_config::bundle::{Access, ForwardProxy, KeyHost, KeySource};
 use tollgate_exchange::authorize::{ApiKeyHash, KeySet, Keyring, PolicyKeys, Wanted};
 
 use crate::Secrets;
-use crate::credentials::Fetcher;
+use crate::credentials::{Fetcher, Fingerprint};
+use crate::issue::{Client, IssueError};
 use jwk::Shared;
 use remote::{Fetched, RemoteKeys};
 
@@ -38,6 +39,7 @@ impl Callers {
     ) -> Self {
         let mut callers = Self::default();
         let mut keyring = Keyring::new(rand::random());
+        let proxies = proxies(bundle);
         for (name, access) in &bundle.access {
             let name: Arc<str> = name.as_str().into();
             let mut sets = Vec::new();
@@ -49,7 +51,10 @@ impl Callers {
                         let text = secrets.get(reference).map(|value| value.expose().as_bytes());
                         fixed(&name, text.unwrap_or_default(), Shared::Taken)
                     }
-                    KeySource::Remote { .. } => callers.fetched(&provider.keys, before, &mut fetcher),
+                    KeySource::Remote { .. } => {
+                        let way = Way { proxy: proxies.get(&*name).copied(), secrets };
+                        callers.fetched(&provider.keys, way, before, &mut fetcher)
+                    }
                 });
             }
             let mut keys = PolicyKeys::new(sets);
@@ -87,14 +92,22 @@ impl Callers {
     fn fetched(
         &mut self,
         source: &KeySource,
+        way: Way<'_>,
         before: Option<&Self>,
         fetcher: &mut impl FnMut() -> Option<Fetcher>,
     ) -> KeySet {
-        let KeySource::Remote { uri, refresh } = source else { return KeySet::default() };
-        let known = self.remote.get(source).or_else(|| before?.remote.get(source)).cloned();
+        let KeySource::Remote { uri, refresh, host } = source else { return KeySet::default() };
+        let fingerprint = way.fingerprint();
+        let is_same = |remote: &&Arc<RemoteKeys>| remote.fingerprint == fingerprint;
+        let before = || before?.remote.get(source).filter(is_same);
+        let known = self.remote.get(source).or_else(before).cloned();
         let start = || {
             let Fetcher { keeper, around } = fetcher()?;
-            let started = RemoteKeys::start(keeper.runtime(), around.client, uri.clone(), *refresh);
+            let client = way.client(around.client, host.as_ref());
+            // Not by another way, then.
+            let client =
+                client.inspect_err(|error| tracing::error!(uri, %error, "no keys are fetched")).ok()?;
+            let started = RemoteKeys::start(keeper.runtime(), client, (uri.clone(), *refresh), fingerprint);
             Some(Arc::new(started))
         };
         let Some(remote) = known.or_else(start) else { return KeySet::default() };
@@ -120,6 +133,54 @@ impl Callers {
             });
         }
     }
+}
+
+/// How the keys of a policy are reached.
+#[derive(Clone, Copy)]
+struct Way<'a> {
+    proxy: Option<&'a ForwardProxy>,
+    secrets: &'a Secrets,
+}
+
+impl Way<'_> {
+    fn client(self, client: Client, host: Option<&KeyHost>) -> Result<Client, IssueError> {
+        let client = match self.proxy {
+            None => client,
+            Some(proxy) => client.through(proxy, self.secrets)?,
+        };
+        match host {
+            None => Ok(client),
+            Some(host) => client.at(host),
+        }
+    }
+
+    fn fingerprint(self) -> [u8; 32] {
+        let mut fingerprint = Fingerprint::default();
+        if let Some(proxy) = self.proxy {
+            fingerprint.add_proxy(proxy, self.secrets);
+        }
+        fingerprint.finish()
+    }
+}
+
+/// The proxies through which keys of policies are fetched: those of the listeners that have rules under them. Where these differ, the first one.
+fn proxies(bundle: &Bundle) -> BTreeMap<&str, &ForwardProxy> {
+    let of_models = bundle.routes.iter().map(|route| {
+        let policies: Vec<_> = route.rules.iter().filter_map(|rule| rule.access.as_deref()).collect();
+        (&route.listeners, policies)
+    });
+    let of_plain = bundle.plain_routes.iter().map(|route| {
+        let policies = route.rules.iter().filter_map(|rule| rule.access.as_deref()).collect();
+        (&route.listeners, policies)
+    });
+    let mut proxies = BTreeMap::new();
+    for (listeners, policies) in of_models.chain(of_plain) {
+        let Some(proxy) = bundle.forward_proxy_of(listeners) else { continue };
+        for policy in policies {
+            proxies.entry(policy).or_insert(proxy);
+        }
+    }
+    proxies
 }
 
 /// Puts what is known of the keys of a provider of a policy into the keyring.

@@ -17,6 +17,7 @@ use crate::callers::Callers;
 use crate::live::{Found, Keeper, Live, Surroundings};
 use crate::{Awaited, Secrets};
 
+pub(crate) use prepare::Fingerprint;
 use prepare::Preparing;
 
 /// What proves the gateway to the backends of one configuration. Cloning it copies one pointer.

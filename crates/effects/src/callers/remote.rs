@@ -35,6 +35,8 @@ pub(super) struct RemoteKeys {
     wanted: Arc<Notify>,
     waiting: Semaphore,
     task: AbortHandle,
+    /// Tells whether they are fetched by another way.
+    pub(super) fingerprint: [u8; 32],
 }
 
 /// What is known of a key set.
@@ -47,14 +49,19 @@ pub(super) struct Fetched {
 
 impl RemoteKeys {
     /// Begins to fetch.
-    pub(super) fn start(runtime: &Handle, client: Client, uri: String, refresh: Duration) -> Self {
+    pub(super) fn start(
+        runtime: &Handle,
+        client: Client,
+        (uri, refresh): (String, Duration),
+        fingerprint: [u8; 32],
+    ) -> Self {
         let set = KeySet { keys: None, asked_at_s: Some(now_s()) };
         let (sender, state) = watch::channel(Fetched { set, is_failing: false });
         let wanted = Arc::new(Notify::new());
         let fetching =
             Fetching { client, uri, refresh, state: sender, wanted: Arc::clone(&wanted), failures: 0 };
         let task = runtime.spawn(fetching.run()).abort_handle();
-        Self { state, wanted, waiting: Semaphore::new(WAITING_MAX), task }
+        Self { state, wanted, waiting: Semaphore::new(WAITING_MAX), task, fingerprint }
     }
 
     /// Has them fetched, for somebody who misses one in `known`, and waits until they are others. Returns whether they are: not if the
