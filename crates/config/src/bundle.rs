@@ -31,8 +31,8 @@ pub use credential::{
 };
 pub use forward_proxy::{ForwardProxy, ProxyCredential};
 pub use limit::{
-    CalendarPeriod, Enforcement, Limit, LimitStore, Measure, Network, OnExceeded, OnStoreFailure,
-    PrincipalAttribute, Selector, Window,
+    CalendarPeriod, Enforcement, Limit, LimitStore, Measure, MethodMatch, Network, OnExceeded,
+    OnStoreFailure, PrincipalAttribute, Selector, Window,
 };
 pub use plain::{
     Forward, HeaderEdit, PathMatch, PathRewrite, PlainAction, PlainMatch, PlainRoute, PlainRule, PlainTarget,

@@ -80,6 +80,9 @@ impl Charging {
         }
         let subject = Subject {
             headers: &client.headers,
+            method: &client.method,
+            path: &client.path,
+            query: client.query.as_deref(),
             address: routed.client_address,
             principal: &routed.principal,
             requested_model: Some(&routed.model),

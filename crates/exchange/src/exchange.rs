@@ -420,8 +420,13 @@ fn route(
         return Err(Refusal::Misconfigured { reason: reason.clone() });
     }
     let mut request_headers = std::mem::take(&mut head.headers);
+    let is_limited = !rule.limits.is_empty() || rule.targets.iter().any(|target| !target.quotas.is_empty());
+    let (path, mut query) = match is_limited {
+        true => (head.path.clone(), head.query.clone()),
+        false => (String::new(), None),
+    };
     if let Entry::Asked(access) = &rule.entry {
-        entry::take_credentials_out(access, None, &mut request_headers);
+        query = entry::take_credentials_out(access, query.as_deref(), &mut request_headers);
         if !is_told {
             entry::tell(&granted, &mut request_headers);
         }
@@ -446,7 +451,7 @@ fn route(
         snapshot: Arc::clone(snapshot),
     };
     let method = head.method.clone();
-    let client = ClientRequest { method, headers: request_headers, credentials, body, facts };
+    let client = ClientRequest { method, path, query, headers: request_headers, credentials, body, facts };
     check_targets(&routed)?;
     Ok((Arc::new(routed), client))
 }

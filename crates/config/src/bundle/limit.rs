@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 use tollgate_terms::ModelName;
 
-use super::{CostKind, TextMatch};
+use super::{CostKind, PathMatch, QueryMatch, TextMatch};
 
 /// A bound on what some requests may use together in a time.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -57,6 +57,30 @@ pub enum Selector {
         /// Its name, lower case.
         name: String,
     },
+    /// The method is one of these.
+    Method {
+        /// The conditions, of which one has to hold.
+        any: Vec<MethodMatch>,
+    },
+    /// The path is like this.
+    Path {
+        /// What it must be.
+        path: PathMatch,
+        /// Whether it must not be that.
+        invert: bool,
+    },
+    /// A parameter of the query has a value like this.
+    Query {
+        /// The parameter, and what its value must be.
+        parameter: QueryMatch,
+        /// Whether it must not be that.
+        invert: bool,
+    },
+    /// A parameter of the query is there; each value has a counter of its own.
+    DistinctQuery {
+        /// Its name.
+        name: String,
+    },
     /// The client's address is in one of these networks.
     SourceAddress {
         /// The networks.
@@ -83,6 +107,15 @@ pub enum Selector {
         /// The models.
         models: Vec<ModelName>,
     },
+}
+
+/// A condition on the method.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MethodMatch {
+    /// The method.
+    pub method: String,
+    /// Whether it must not be that.
+    pub invert: bool,
 }
 
 /// What of a caller is looked at.
