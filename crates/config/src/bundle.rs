@@ -32,7 +32,7 @@ pub use credential::{
 pub use forward_proxy::{ForwardProxy, ProxyCredential};
 pub use limit::{
     CalendarPeriod, Enforcement, Limit, LimitStore, Measure, MethodMatch, Network, OnExceeded,
-    OnStoreFailure, PrincipalAttribute, Selector, Window,
+    OnStoreFailure, PrincipalAttribute, Selector, Unpriced, Window,
 };
 pub use plain::{
     Forward, HeaderEdit, PathMatch, PathRewrite, PlainAction, PlainMatch, PlainRoute, PlainRule, PlainTarget,

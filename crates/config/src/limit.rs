@@ -287,6 +287,7 @@ mod tests {
             on_store_failure: bundle::OnStoreFailure::Open,
             on_exceeded: bundle::OnExceeded::Reject,
             warn_at_percent: Vec::new(),
+            unpriced: bundle::Unpriced::Allow,
         };
         CompiledLimit::compile_all(&[limit]).expect("it compiles").remove(0)
     }

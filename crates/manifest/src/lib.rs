@@ -80,5 +80,5 @@ pub use scalar::{ByteSize, GatewayDuration, Timestamp};
 pub use substitute::{Unset, substitute};
 pub use tollgate::{
     BudgetCount, BudgetLimit, BudgetSpec, BudgetSubject, BudgetUnit, BudgetWindow, CalendarPeriod,
-    EnforcementMode, ExceededAction, FailureMode, SubjectMatch,
+    EnforcementMode, ExceededAction, FailureMode, SubjectMatch, UnpricedAction,
 };

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tollgate_config::bundle::{
     Backend, CostExpression, CostKind, Enforcement, HeaderMatch, Limit, LimitStore, Match, Measure,
     MethodMatch, OnExceeded, OnStoreFailure, PathMatch, QueryMatch, Rule, Schema, Selector, TextMatch,
-    Window,
+    Unpriced, Window,
 };
 use tollgate_effects::Secrets;
 use tollgate_suite::{
@@ -38,6 +38,7 @@ pub(crate) fn limit(name: &str, amount: u64, measure: Option<Measure>) -> Limit 
         on_store_failure: OnStoreFailure::Open,
         on_exceeded: OnExceeded::Reject,
         warn_at_percent: Vec::new(),
+        unpriced: Unpriced::Allow,
     }
 }
 

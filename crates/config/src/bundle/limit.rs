@@ -38,6 +38,25 @@ pub struct Limit {
     pub on_exceeded: OnExceeded,
     /// Shares of the amount, in percent, at which a warning is given; ascending.
     pub warn_at_percent: Vec<u8>,
+    /// What becomes of a request for a model without a known price, where money is counted.
+    #[serde(default, skip_serializing_if = "Unpriced::is_allowed")]
+    pub unpriced: Unpriced,
+}
+
+/// What becomes of a request whose model has no known price.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Unpriced {
+    /// It is let in, and uses no money.
+    #[default]
+    Allow,
+    /// It is refused.
+    Reject,
+}
+
+impl Unpriced {
+    fn is_allowed(&self) -> bool {
+        *self == Self::Allow
+    }
 }
 
 /// A condition on a request. Several texts on one header tell requests apart by it only where it is `Distinct`.
