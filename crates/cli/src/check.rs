@@ -12,6 +12,7 @@ use crate::arguments::{CheckArguments, Output, Plane};
 use crate::finding::{Finding, Tally, counted};
 use crate::load::{self, Loaded};
 use crate::paint::{Paint, Tint};
+use crate::prices;
 
 /// All findings, for programs.
 #[derive(Serialize)]
@@ -29,8 +30,11 @@ struct Report<'a> {
 /// When standard output cannot be written, or the configuration not as JSON.
 pub(crate) fn run(arguments: &CheckArguments, paint: Paint) -> Result<ExitCode> {
     let mut loaded = load::paths(&arguments.paths, Ipv4Addr::LOCALHOST.into());
+    prices::take_in(&arguments.prices, &mut loaded);
     let (snapshot, diagnostics) = Snapshot::compile(std::mem::take(&mut loaded.bundle));
     loaded.add(diagnostics);
+    let snapshot = snapshot.with_prices(std::sync::Arc::clone(&loaded.prices));
+    loaded.add(snapshot.unpriced());
     if arguments.data_plane == Plane::Envoy {
         loaded.add(tollgate_fleet::obstacles(snapshot.bundle())?);
     }

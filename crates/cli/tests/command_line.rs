@@ -104,6 +104,12 @@ fn check_tells_every_mistake_with_its_place() {
 }
 
 #[test]
+fn check_tells_which_models_a_budget_of_money_does_not_count() {
+    let prices = ["--prices", "manifests/prices.json"];
+    compare("check_unpriced.txt", &[&["check"], &prices[..], &["manifests/unpriced.yaml"]].concat());
+}
+
+#[test]
 fn what_an_envoy_cannot_serve_is_told_before_it_is_started() {
     compare("check_proxy.txt", &["check", "manifests/proxy.yaml"]);
     compare("check_proxy_envoy.txt", &["check", "--data-plane", "envoy", "manifests/proxy.yaml"]);

@@ -22,8 +22,8 @@ use tollgate_terms::{BackendName, ModelName, RouteName};
 
 pub use crate::cost_expression::{CostError, CostExpression, CostFacts};
 pub use access::{
-    Access, AccessRule, ApiClient, ApiKeys, Authorization, Jwt, JwtProvider, KeySource, Permission, Place,
-    PrincipalClaims, TokenCondition,
+    Access, AccessRule, ApiClient, ApiKeys, Authorization, Jwt, JwtProvider, KeyHost, KeySource, Permission,
+    Place, PrincipalClaims, TokenCondition,
 };
 pub use credential::{
     AwsSource, AzureIdentity, AzureSource, ClientId, Credential, CredentialSource, GoogleFederation,
@@ -31,8 +31,8 @@ pub use credential::{
 };
 pub use forward_proxy::{ForwardProxy, ProxyCredential};
 pub use limit::{
-    CalendarPeriod, Enforcement, Limit, LimitStore, Measure, Network, OnExceeded, OnStoreFailure,
-    PrincipalAttribute, Selector, Window,
+    CalendarPeriod, Enforcement, Limit, LimitStore, Measure, MethodMatch, Network, OnExceeded,
+    OnStoreFailure, PrincipalAttribute, Selector, Unpriced, Window,
 };
 pub use plain::{
     Forward, HeaderEdit, PathMatch, PathRewrite, PlainAction, PlainMatch, PlainRoute, PlainRule, PlainTarget,
@@ -333,7 +333,7 @@ impl Backend {
 }
 
 /// One address of a backend.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Endpoint {
     /// A host name to resolve, and a port.
     Fqdn {
@@ -357,7 +357,7 @@ pub enum Endpoint {
 }
 
 /// TLS towards a backend.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct UpstreamTls {
     /// Server name to ask for and to verify.
     pub server_name: String,
@@ -368,7 +368,7 @@ pub struct UpstreamTls {
 }
 
 /// Which certificate authorities to trust.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Trust {
     /// Those of the system.
     System,

@@ -19,6 +19,7 @@ pub mod prices;
 mod rule;
 mod snapshot;
 mod table;
+mod unpriced;
 
 pub use access::{CompiledAccess, Entry, check_access_expression};
 pub use bundle::Bundle;

@@ -4,11 +4,12 @@ use std::fmt::Write;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, Method};
 use tollgate_terms::{ModelName, Principal, content_hash};
 
-use crate::bundle::{self, HeaderMatch, Network, PrincipalAttribute, Selector, Window};
+use crate::bundle::{self, HeaderMatch, MethodMatch, Network, PrincipalAttribute, Selector, Window};
 use crate::condition::{Condition, MODEL_HEADER};
+use crate::plain::{Path, QueryCondition, parameter};
 
 /// Longest value that stands in the name of a counter as it is, in bytes. Callers choose values, and stores keep names.
 const VALUE_BYTES_MAX: usize = 128;
@@ -32,6 +33,12 @@ pub struct CompiledLimit {
 pub struct Subject<'a> {
     /// The client's headers, with those by which the gateway names its caller.
     pub headers: &'a HeaderMap,
+    /// Its method.
+    pub method: &'a Method,
+    /// Its path, as it was sent, without the query.
+    pub path: &'a str,
+    /// Its query, without keys and tokens that stood in it.
+    pub query: Option<&'a str>,
     /// The client's address, if it has one.
     pub address: Option<IpAddr>,
     /// Who calls.
@@ -47,6 +54,10 @@ enum Selected {
     Header { condition: Condition, invert: bool },
     Distinct(HeaderName),
     DistinctModel,
+    Method(Vec<(Method, bool)>),
+    Path { path: Path, invert: bool },
+    Query { condition: QueryCondition, invert: bool },
+    DistinctQuery(String),
     Address { networks: Vec<Network>, distinct: bool, invert: bool },
     Principal { attribute: PrincipalAttribute, values: Vec<String> },
     Requested(Vec<ModelName>),
@@ -129,6 +140,12 @@ impl Selected {
             }
             Selector::DistinctHeader { name } if name == MODEL_HEADER => Self::DistinctModel,
             Selector::DistinctHeader { name } => Self::Distinct(crate::header_name(name)?),
+            Selector::Method { any } => Self::Method(any.iter().map(method).collect::<Result<_, _>>()?),
+            Selector::Path { path, invert } => Self::Path { path: Path::compile(path)?, invert: *invert },
+            Selector::Query { parameter, invert } => {
+                Self::Query { condition: QueryCondition::compile(parameter)?, invert: *invert }
+            }
+            Selector::DistinctQuery { name } => Self::DistinctQuery(name.clone()),
             Selector::SourceAddress { networks, distinct, invert } => {
                 Self::Address { networks: networks.clone(), distinct: *distinct, invert: *invert }
             }
@@ -161,6 +178,16 @@ impl Selected {
                 tell(model.as_str().as_bytes());
                 true
             }
+            Self::Method(any) => any.iter().any(|(method, invert)| (method == subject.method) != *invert),
+            Self::Path { path, invert } => path.holds(subject.path) != *invert,
+            Self::Query { condition, invert } => {
+                condition.holds(subject.query.unwrap_or_default()) != *invert
+            }
+            Self::DistinctQuery(name) => {
+                let Some(value) = parameter(subject.query.unwrap_or_default(), name) else { return false };
+                tell(value.as_bytes());
+                true
+            }
             Self::Address { networks, distinct, invert } => {
                 let Some(address) = subject.address.map(|address| address.to_canonical()) else {
                     return false;
@@ -191,6 +218,12 @@ impl Selected {
             Self::Upstream(models) => subject.upstream_model.is_some_and(|model| models.contains(model)),
         }
     }
+}
+
+fn method(written: &MethodMatch) -> Result<(Method, bool), String> {
+    let method = Method::from_bytes(written.method.as_bytes());
+    let method = method.map_err(|_| format!("expected a method, found {:?}", written.method))?;
+    Ok((method, written.invert))
 }
 
 impl PrincipalAttribute {
@@ -226,7 +259,16 @@ mod tests {
 
     fn subject<'a>(headers: &'a HeaderMap, principal: &'a Principal, model: &'a ModelName) -> Subject<'a> {
         let address = Some("10.1.2.3".parse().expect("an address"));
-        Subject { headers, address, principal, requested_model: Some(model), upstream_model: Some(model) }
+        Subject {
+            headers,
+            method: &Method::POST,
+            path: "/v1/chat",
+            query: Some("a=1&b&a=2"),
+            address,
+            principal,
+            requested_model: Some(model),
+            upstream_model: Some(model),
+        }
     }
 
     fn limit(select: Vec<Selector>) -> Arc<CompiledLimit> {
@@ -245,6 +287,7 @@ mod tests {
             on_store_failure: bundle::OnStoreFailure::Open,
             on_exceeded: bundle::OnExceeded::Reject,
             warn_at_percent: Vec::new(),
+            unpriced: bundle::Unpriced::Allow,
         };
         CompiledLimit::compile_all(&[limit]).expect("it compiles").remove(0)
     }
@@ -267,6 +310,53 @@ mod tests {
         assert_ne!(key(&"x".repeat(200), ""), key(&"x".repeat(201), ""));
         assert!(key(&"x".repeat(8000), "").len() < 200);
         assert_eq!(limit.counter(&subject(&HeaderMap::new(), &principal, &model)), None);
+    }
+
+    #[test]
+    fn looks_at_the_method_the_path_and_the_query() {
+        let (headers, principal) = (HeaderMap::new(), Principal::default());
+        let model = ModelName::parse("m").expect("a name");
+        let method = |list: &[(&str, bool)]| Selector::Method {
+            any: list
+                .iter()
+                .map(|(method, invert)| MethodMatch { method: (*method).to_owned(), invert: *invert })
+                .collect(),
+        };
+        let path = |path, invert| Selector::Path { path, invert };
+        let exact = |text: &str| bundle::PathMatch::Exact(text.to_owned());
+        let prefix = |text: &str| bundle::PathMatch::Prefix(text.to_owned());
+        let pattern = |text: &str| bundle::PathMatch::RegularExpression(text.to_owned());
+        let query = |name: &str, value: &str, invert| Selector::Query {
+            parameter: bundle::QueryMatch {
+                name: name.to_owned(),
+                value: bundle::TextMatch::Exact(value.to_owned()),
+            },
+            invert,
+        };
+        let distinct = |name: &str| Selector::DistinctQuery { name: name.to_owned() };
+        for (selector, expected) in [
+            (method(&[("GET", false), ("POST", false)]), Some("L")),
+            (method(&[("GET", false)]), None),
+            (method(&[("GET", true)]), Some("L")),
+            (method(&[("POST", true)]), None),
+            (path(exact("/v1/chat"), false), Some("L")),
+            (path(exact("/v1/chat"), true), None),
+            (path(exact("/v1"), false), None),
+            (path(prefix("/v1/"), false), Some("L")),
+            (path(prefix("/v1/ch"), false), None),
+            (path(pattern("/v./ch.*"), false), Some("L")),
+            (path(pattern("/v"), false), None),
+            (query("a", "1", false), Some("L")),
+            (query("a", "2", false), None),
+            (query("b", "", false), Some("L")),
+            (query("c", "", false), None),
+            (query("c", "", true), Some("L")),
+            (distinct("a"), Some("L|1")),
+            (distinct("c"), None),
+        ] {
+            let counter = limit(vec![selector.clone()]).counter(&subject(&headers, &principal, &model));
+            assert_eq!(counter.as_deref(), expected, "{selector:?}");
+        }
     }
 
     #[test]

@@ -106,8 +106,9 @@ pub struct QueryCondition {
     test: Test,
 }
 
+/// A condition on the path.
 #[derive(Debug, Clone)]
-enum Path {
+pub(crate) enum Path {
     Exact(String),
     /// Without a slash at its end: empty is every path.
     Prefix(String),
@@ -236,7 +237,22 @@ impl PlainAlternative {
 }
 
 impl Path {
-    fn holds(&self, path: &str) -> bool {
+    /// Compiles a condition.
+    ///
+    /// # Errors
+    /// What is wrong with its regular expression.
+    pub(crate) fn compile(written: &PathMatch) -> Result<Self, String> {
+        Ok(match written {
+            PathMatch::Exact(path) => Self::Exact(path.clone()),
+            PathMatch::Prefix(prefix) => Self::Prefix(prefix.trim_end_matches('/').to_owned()),
+            PathMatch::RegularExpression(pattern) => {
+                let test = Test::compile(&TextMatch::RegularExpression(pattern.clone()))?;
+                Self::RegularExpression { test: Arc::new(test), length: pattern.len() }
+            }
+        })
+    }
+
+    pub(crate) fn holds(&self, path: &str) -> bool {
         match self {
             Self::Exact(exact) => path == exact,
             Self::Prefix(prefix) => path
@@ -259,12 +275,23 @@ impl QueryCondition {
         self.test.expected()
     }
 
-    fn holds(&self, query: &str) -> bool {
-        let mut pairs = query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
-        pairs
-            .find(|(name, _)| *name == self.name)
-            .is_some_and(|(_, value)| self.test.accepts(value.as_bytes()))
+    /// Compiles a condition.
+    ///
+    /// # Errors
+    /// What is wrong with its regular expression.
+    pub(crate) fn compile(written: &QueryMatch) -> Result<Self, String> {
+        Ok(Self { name: written.name.clone(), test: Test::compile(&written.value)? })
     }
+
+    pub(crate) fn holds(&self, query: &str) -> bool {
+        parameter(query, &self.name).is_some_and(|value| self.test.accepts(value.as_bytes()))
+    }
+}
+
+/// The first value of the parameter called `name`, as it was sent.
+pub(crate) fn parameter<'q>(query: &'q str, name: &str) -> Option<&'q str> {
+    let mut pairs = query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+    pairs.find(|(other, _)| *other == name).map(|(_, value)| value)
 }
 
 /// Compiles a route into the alternatives of all its rules.
@@ -309,15 +336,8 @@ fn compile_match(at: &str, written: &PlainMatch, findings: &mut Findings) -> Opt
         findings.push((path, reason));
         readable = false;
     };
-    let path = match &written.path {
-        PathMatch::Exact(path) => Some(Path::Exact(path.clone())),
-        PathMatch::Prefix(prefix) => Some(Path::Prefix(prefix.trim_end_matches('/').to_owned())),
-        PathMatch::RegularExpression(pattern) => {
-            let test = Test::compile(&TextMatch::RegularExpression(pattern.clone()));
-            let test = test.map_err(|reason| fail(format!("{at}.path.value"), reason)).ok();
-            test.map(|test| Path::RegularExpression { test: Arc::new(test), length: pattern.len() })
-        }
-    };
+    let path = Path::compile(&written.path);
+    let path = path.map_err(|reason| fail(format!("{at}.path.value"), reason)).ok();
     let method = written.method.as_ref().and_then(|method| {
         let parsed = Method::from_bytes(method.as_bytes());
         parsed.map_err(|_| fail(format!("{at}.method"), format!("expected a method, found {method:?}"))).ok()
@@ -360,10 +380,10 @@ fn compile_query(
 ) -> Vec<QueryCondition> {
     let mut conditions: Vec<QueryCondition> = Vec::with_capacity(written.len());
     for (place, parameter) in written.iter().enumerate() {
-        match Test::compile(&parameter.value) {
+        match QueryCondition::compile(parameter) {
             // As with headers.
             Ok(_) if conditions.iter().any(|earlier| earlier.name == parameter.name) => {}
-            Ok(test) => conditions.push(QueryCondition { name: parameter.name.clone(), test }),
+            Ok(condition) => conditions.push(condition),
             Err(reason) => fail(format!("{at}.queryParams[{place}].value"), reason),
         }
     }

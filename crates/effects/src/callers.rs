@@ -8,14 +8,16 @@ use std::fmt;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use tokio::sync::watch;
 use tollgate_config::Bundle;
-use tollgate_config::bundle::{Access, KeySource};
+use tollgate_config::bundle::{Access, ForwardProxy, KeyHost, KeySource};
 use tollgate_exchange::authorize::{ApiKeyHash, KeySet, Keyring, PolicyKeys, Wanted};
 
 use crate::Secrets;
-use crate::credentials::Fetcher;
+use crate::credentials::{Fetcher, Fingerprint};
+use crate::issue::{Client, IssueError};
 use jwk::Shared;
-use remote::RemoteKeys;
+use remote::{Fetched, RemoteKeys};
 
 /// The keys of callers of one configuration, kept up to date.
 #[derive(Default)]
@@ -37,6 +39,7 @@ impl Callers {
     ) -> Self {
         let mut callers = Self::default();
         let mut keyring = Keyring::new(rand::random());
+        let proxies = proxies(bundle);
         for (name, access) in &bundle.access {
             let name: Arc<str> = name.as_str().into();
             let mut sets = Vec::new();
@@ -48,7 +51,10 @@ impl Callers {
                         let text = secrets.get(reference).map(|value| value.expose().as_bytes());
                         fixed(&name, text.unwrap_or_default(), Shared::Taken)
                     }
-                    KeySource::Remote { .. } => callers.fetched(&provider.keys, before, &mut fetcher),
+                    KeySource::Remote { .. } => {
+                        let way = Way { proxy: proxies.get(&*name).copied(), secrets };
+                        callers.fetched(&provider.keys, way, before, &mut fetcher)
+                    }
                 });
             }
             let mut keys = PolicyKeys::new(sets);
@@ -65,29 +71,47 @@ impl Callers {
         self.keyring.load_full()
     }
 
-    /// Has keys fetched soon that somebody has missed.
-    pub(crate) fn want(&self, wanted: &Wanted) {
-        let source = self.sources.get(&(Arc::clone(&wanted.access), wanted.provider));
-        if let Some(remote) = source.and_then(|source| self.remote.get(source)) {
-            remote.want();
+    /// Has keys fetched that somebody has missed who had those in `used`, and waits for them, for a moment. Returns those that are good
+    /// then; `None` if they cannot be had.
+    pub(crate) async fn renewed(&self, wanted: &Wanted, used: &Keyring) -> Option<Arc<Keyring>> {
+        let Wanted { access, provider } = wanted;
+        let source = self.sources.get(&(Arc::clone(access), *provider))?;
+        let remote = self.remote.get(source)?;
+        if !remote.renewed(used.set_of(access, *provider)?).await {
+            return None;
         }
+        let fetched = remote.state.borrow().set.clone();
+        // They may not be taken in yet.
+        let is_known = |set: &KeySet| set.is_same(&fetched);
+        if !self.keyring.load().set_of(access, *provider).is_some_and(is_known) {
+            take_in(&self.keyring, (access, *provider), &remote.state);
+        }
+        Some(self.keyring())
     }
 
     fn fetched(
         &mut self,
         source: &KeySource,
+        way: Way<'_>,
         before: Option<&Self>,
         fetcher: &mut impl FnMut() -> Option<Fetcher>,
     ) -> KeySet {
-        let KeySource::Remote { uri, refresh } = source else { return KeySet::default() };
-        let known = self.remote.get(source).or_else(|| before?.remote.get(source)).cloned();
+        let KeySource::Remote { uri, refresh, host } = source else { return KeySet::default() };
+        let fingerprint = way.fingerprint();
+        let is_same = |remote: &&Arc<RemoteKeys>| remote.fingerprint == fingerprint;
+        let before = || before?.remote.get(source).filter(is_same);
+        let known = self.remote.get(source).or_else(before).cloned();
         let start = || {
             let Fetcher { keeper, around } = fetcher()?;
-            let started = RemoteKeys::start(keeper.runtime(), around.client, uri.clone(), *refresh);
+            let client = way.client(around.client, host.as_ref());
+            // Not by another way, then.
+            let client =
+                client.inspect_err(|error| tracing::error!(uri, %error, "no keys are fetched")).ok()?;
+            let started = RemoteKeys::start(keeper.runtime(), client, (uri.clone(), *refresh), fingerprint);
             Some(Arc::new(started))
         };
         let Some(remote) = known.or_else(start) else { return KeySet::default() };
-        let set = remote.state.borrow().clone();
+        let set = remote.state.borrow().set.clone();
         self.remote.insert(source.clone(), remote);
         set
     }
@@ -104,16 +128,69 @@ impl Callers {
             keeper.runtime().spawn(async move {
                 while state.changed().await.is_ok() {
                     let Some(keyring) = keyring.upgrade() else { return };
-                    let set = state.borrow_and_update().clone();
-                    keyring.rcu(|keyring| {
-                        let mut keyring = Keyring::clone(keyring);
-                        keyring.set(&name, provider, set.clone());
-                        keyring
-                    });
+                    take_in(&keyring, (&name, provider), &state);
                 }
             });
         }
     }
+}
+
+/// How the keys of a policy are reached.
+#[derive(Clone, Copy)]
+struct Way<'a> {
+    proxy: Option<&'a ForwardProxy>,
+    secrets: &'a Secrets,
+}
+
+impl Way<'_> {
+    fn client(self, client: Client, host: Option<&KeyHost>) -> Result<Client, IssueError> {
+        let client = match self.proxy {
+            None => client,
+            Some(proxy) => client.through(proxy, self.secrets)?,
+        };
+        match host {
+            None => Ok(client),
+            Some(host) => client.at(host),
+        }
+    }
+
+    fn fingerprint(self) -> [u8; 32] {
+        let mut fingerprint = Fingerprint::default();
+        if let Some(proxy) = self.proxy {
+            fingerprint.add_proxy(proxy, self.secrets);
+        }
+        fingerprint.finish()
+    }
+}
+
+/// The proxies through which keys of policies are fetched: those of the listeners that have rules under them. Where these differ, the first one.
+fn proxies(bundle: &Bundle) -> BTreeMap<&str, &ForwardProxy> {
+    let of_models = bundle.routes.iter().map(|route| {
+        let policies: Vec<_> = route.rules.iter().filter_map(|rule| rule.access.as_deref()).collect();
+        (&route.listeners, policies)
+    });
+    let of_plain = bundle.plain_routes.iter().map(|route| {
+        let policies = route.rules.iter().filter_map(|rule| rule.access.as_deref()).collect();
+        (&route.listeners, policies)
+    });
+    let mut proxies = BTreeMap::new();
+    for (listeners, policies) in of_models.chain(of_plain) {
+        let Some(proxy) = bundle.forward_proxy_of(listeners) else { continue };
+        for policy in policies {
+            proxies.entry(policy).or_insert(proxy);
+        }
+    }
+    proxies
+}
+
+/// Puts what is known of the keys of a provider of a policy into the keyring.
+fn take_in(keyring: &ArcSwap<Keyring>, (name, provider): (&str, usize), state: &watch::Receiver<Fetched>) {
+    keyring.rcu(|keyring| {
+        let mut keyring = Keyring::clone(keyring);
+        // Read each time that this is tried, so that nobody puts back what another has put there.
+        keyring.set(name, provider, state.borrow().set.clone());
+        keyring
+    });
 }
 
 /// A key set that does not change. What is wrong with it was told when it was planned.

@@ -17,6 +17,7 @@ use crate::callers::Callers;
 use crate::live::{Found, Keeper, Live, Surroundings};
 use crate::{Awaited, Secrets};
 
+pub(crate) use prepare::Fingerprint;
 use prepare::Preparing;
 
 /// What proves the gateway to the backends of one configuration. Cloning it copies one pointer.
@@ -129,9 +130,10 @@ impl Credentials {
         self.0.callers.keyring()
     }
 
-    /// Has keys of callers fetched soon that an exchange has missed.
-    pub fn want(&self, wanted: &Wanted) {
-        self.0.callers.want(wanted);
+    /// Has keys of callers fetched that an exchange has missed which had those in `used`, and waits for them, two seconds at most and with
+    /// a bounded number of others. Returns those that are good then; `None` if they cannot be had.
+    pub async fn renewed_keys(&self, wanted: &Wanted, used: &Keyring) -> Option<Arc<Keyring>> {
+        self.0.callers.renewed(wanted, used).await
     }
 
     /// What proves the gateway to `backend`. `offered` are the parts of what the request brought in the headers that its credential

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde::Serialize;
-use tollgate_config::bundle::{CostFacts, Enforcement, Measure, OnExceeded, OnStoreFailure, Window};
+use tollgate_config::bundle::{
+    CostFacts, Enforcement, Measure, OnExceeded, OnStoreFailure, Unpriced, Window,
+};
 use tollgate_config::{CompiledLimit, CompiledTarget, Subject};
 use tollgate_policy::claim::{self, Admission};
 use tollgate_policy::quota::{Claim, Standing};
@@ -80,6 +82,9 @@ impl Charging {
         }
         let subject = Subject {
             headers: &client.headers,
+            method: &client.method,
+            path: &client.path,
+            query: client.query.as_deref(),
             address: routed.client_address,
             principal: &routed.principal,
             requested_model: Some(&routed.model),
@@ -114,6 +119,16 @@ impl Charging {
         });
         let (claimed, claims): (_, Vec<_>) = claimed.unzip();
         Self { claimed, claims: claims.into(), ..Self::default() }
+    }
+
+    /// The limit that lets in no model without a known price, if the model that is asked of `target` has none.
+    pub(crate) fn unpriced(&self, routed: &Routed, target: &CompiledTarget) -> Option<Arc<str>> {
+        let rejects = |(claimed, claim): &(&Claimed, &Claim)| {
+            let limit = &claimed.limit.limit;
+            limit.measure == Some(Measure::Money) && limit.unpriced == Unpriced::Reject && !claim.shadow
+        };
+        let (claimed, _) = self.each().find(rejects)?;
+        routed.price(target, None).is_none().then(|| Arc::clone(&claimed.limit.name))
     }
 
     /// The bound on the answer that the backend has to be told.

@@ -4,20 +4,20 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, UPGRADE};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
-use tollgate_config::{Entry, ListedModel, Snapshot};
-use tollgate_dialect::{Endpoint, Invalid, PathFacts, Prefixes};
-use tollgate_policy::authorize::{Granted, Keyring, Wanted};
-use tollgate_terms::{BackendName, Dialect, Fault, GatewayFault, ModelName, Operation, Principal, RouteName};
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, Method};
+use tollgate_config::{Entry, Snapshot};
+use tollgate_policy::authorize::{Keyring, Wanted};
+use tollgate_terms::{BackendName, Dialect, Fault, ModelName, Principal, RouteName};
 
 use crate::detour::Detoured;
 use crate::entry::{self, Told};
 use crate::explain::Explain;
 use crate::headers;
-use crate::passage::{self, Decided, Passage};
+use crate::open::{AwaitBody, Opened, known_models, open};
+use crate::passage::{Decided, Passage};
 use crate::record::{Outcome, Record, Summary};
-use crate::refusal::{LocalReply, Refusal, reply_headers};
+use crate::refusal::{LocalReply, Refusal};
 use crate::routed::{ClientRequest, Routed};
 use crate::shape::Shape;
 
@@ -26,6 +26,9 @@ pub(crate) const HEADERS_MAX: usize = 100;
 
 /// Most bytes of the path and the headers of a request.
 pub(crate) const HEAD_BYTES_MAX: usize = 64 << 10;
+
+/// How often an exchange reads on with keys that it has missed: once for each of so many issuers.
+const RETRIES_MAX: u8 = 3;
 
 /// The id and the moment of an exchange: what a pure core cannot make by itself.
 #[derive(Debug, Clone)]
@@ -113,7 +116,9 @@ pub struct Exchange {
     /// What a data plane that routes by itself has to change before it does.
     told: Told,
     /// Keys that this exchange has missed.
-    wanted: Option<Wanted>,
+    missed: Option<Wanted>,
+    /// How often it may still read on with others.
+    retries_left: u8,
     state: State,
     request_body_bytes: u64,
 }
@@ -139,21 +144,6 @@ enum State {
     },
 }
 
-/// A request that is served, without its body yet.
-#[derive(Debug)]
-struct AwaitBody {
-    snapshot: Arc<Snapshot>,
-    dialect: Dialect,
-    operation: Operation,
-    /// What the path tells of the request.
-    told: Option<PathFacts>,
-    /// In which form the answer is wanted.
-    shape: Shape,
-    bytes_max: u64,
-    /// What the caller was let in with; `None` while that depends on the rule.
-    granted: Option<Granted>,
-}
-
 impl Exchange {
     /// Reads the head of a request.
     ///
@@ -161,65 +151,93 @@ impl Exchange {
     /// The reply to give at once, when no body is needed to know it.
     pub fn new(
         snapshot: &Arc<Snapshot>,
-        mut head: RequestHead,
+        head: RequestHead,
         arrival: Arrival,
     ) -> (Self, Result<BodyPlan, LocalReply>) {
+        let mut exchange = Self::answered(head, arrival);
+        let plan = exchange.read_head(snapshot).map_err(|reply| *reply);
+        (exchange, plan)
+    }
+
+    /// Reads the head once more, with the keys of callers that it has missed in those of its arrival.
+    ///
+    /// # Errors
+    /// As those of [`Exchange::new`].
+    pub fn retry_head(
+        &mut self,
+        snapshot: &Arc<Snapshot>,
+        keyring: Arc<Keyring>,
+    ) -> Result<BodyPlan, Box<LocalReply>> {
+        self.arrival.keyring = keyring;
+        self.read_head(snapshot)
+    }
+
+    /// One to which nothing more than a reply belongs.
+    fn answered(head: RequestHead, arrival: Arrival) -> Self {
+        let dialect = tollgate_dialect::error_dialect(&head.path, &head.headers);
+        Self {
+            arrival,
+            head,
+            principal: Arc::default(),
+            told: Told::default(),
+            missed: None,
+            retries_left: RETRIES_MAX,
+            state: State::Answered { dialect },
+            request_body_bytes: 0,
+        }
+    }
+
+    fn read_head(&mut self, snapshot: &Arc<Snapshot>) -> Result<BodyPlan, Box<LocalReply>> {
+        let (head, arrival) = (&mut self.head, &self.arrival);
         let host = head.host.as_deref().unwrap_or_default();
         let entries = snapshot.entries(&head.listener, host);
         let remove = entry::take_owned_out(entries, &mut head.headers);
-        let path = entry::path_left(entries, &head);
-        let mut told = Told { remove, path, ..Told::default() };
-        let opened = open(snapshot, &mut head, &arrival);
-        let (mut principal, mut wanted) = (Arc::default(), None);
-        let dialect = || tollgate_dialect::error_dialect(&head.path, &head.headers);
-        let (state, plan) = match opened {
+        let path = entry::path_left(entries, head);
+        self.told = Told { remove, path, ..Told::default() };
+        match open(snapshot, head, arrival) {
             Ok(Opened::Await(await_body)) => {
                 let plan = BodyPlan::Whole { bytes_max: await_body.bytes_max };
                 if let Some(granted) = &await_body.granted {
-                    principal = Arc::clone(&granted.principal);
-                    told.set.clone_from(&granted.headers);
+                    self.principal = Arc::clone(&granted.principal);
+                    self.told.set.clone_from(&granted.headers);
                     entry::tell(granted, &mut head.headers);
                 }
-                (State::AwaitBody(await_body), Ok(plan))
+                self.state = State::AwaitBody(await_body);
+                Ok(plan)
             }
-            Ok(Opened::Plain(Decided { route, dialect, principal: caller, wanted: keys, outcome })) => {
-                (principal, wanted) = (caller, keys);
-                told = outcome.as_ref().map(|passage| passage.told.clone()).unwrap_or_default();
-                (State::Plain { route, backend: None, dialect }, outcome.map(BodyPlan::Pass))
+            Ok(Opened::Plain(Decided { route, dialect, principal, wanted, outcome })) => {
+                (self.principal, self.missed) = (principal, wanted);
+                self.told = outcome.as_ref().map(|passage| passage.told.clone()).unwrap_or_default();
+                self.state = State::Plain { route, backend: None, dialect };
+                outcome.map(BodyPlan::Pass).map_err(Box::new)
             }
-            Ok(Opened::Reply(reply, caller)) => {
-                principal = caller;
-                (State::Answered { dialect: dialect() }, Err(reply))
+            Ok(Opened::Reply(reply, principal)) => {
+                self.principal = principal;
+                Err(Box::new(reply))
             }
             Err(refusal) => {
-                let dialect = dialect();
-                wanted = refusal.wanted().cloned();
-                let reply = refusal.reply(dialect, &arrival.request_id);
-                (State::Answered { dialect }, Err(Shape::of_head(&head).reply(reply)))
+                self.missed = refusal.wanted().cloned();
+                Err(Box::new(self.refuse(&refusal)))
             }
-        };
-        (Self { arrival, head, principal, told, wanted, state, request_body_bytes: 0 }, plan)
+        }
     }
 
     /// An exchange about a head that its data plane could not read: all that can be done is to say so, which the reply does.
     ///
     /// `head` has what is known of it.
     pub fn unread(head: RequestHead, arrival: Arrival, refusal: &Refusal) -> (Self, LocalReply) {
-        let dialect = tollgate_dialect::error_dialect(&head.path, &head.headers);
-        let reply = refusal.reply(dialect, &arrival.request_id);
-        let state = State::Answered { dialect };
-        let (principal, told) = (Arc::default(), Told::default());
-        (Self { arrival, head, principal, told, wanted: None, state, request_body_bytes: 0 }, reply)
+        let exchange = Self::answered(head, arrival);
+        let reply = exchange.refuse(refusal);
+        (exchange, reply)
     }
 
     /// Takes the whole request body and routes the request.
     ///
     /// # Errors
-    /// The reply to give instead of calling a backend.
+    /// The reply to give instead of calling a backend. If keys were missed, the body may be taken again, with others.
     pub fn on_request_body(&mut self, body: Bytes) -> Result<(Arc<Routed>, ClientRequest), Box<LocalReply>> {
         self.request_body_bytes = body.len() as u64;
-        let dialect = self.dialect();
-        let routed = match std::mem::replace(&mut self.state, State::Answered { dialect }) {
+        let routed = match &self.state {
             State::AwaitBody(await_body) => route(await_body, &mut self.head, &self.arrival, body),
             State::Routed(_) | State::Plain { .. } | State::Answered { .. } => Err(Refusal::BodyBroken),
         };
@@ -230,10 +248,27 @@ impl Exchange {
                 Ok((routed, client))
             }
             Err(refusal) => {
-                self.wanted = refusal.wanted().cloned();
-                Err(Box::new(self.refuse(&refusal)))
+                self.missed = refusal.wanted().cloned();
+                let reply = self.refuse(&refusal);
+                if self.missed.is_none() {
+                    self.state = State::Answered { dialect: self.dialect() };
+                }
+                Err(Box::new(reply))
             }
         }
+    }
+
+    /// Takes the whole request body once more, with the keys of callers that were missed before.
+    ///
+    /// # Errors
+    /// As those of [`Exchange::on_request_body`].
+    pub fn retry_body(
+        &mut self,
+        body: Bytes,
+        keyring: Arc<Keyring>,
+    ) -> Result<(Arc<Routed>, ClientRequest), Box<LocalReply>> {
+        self.arrival.keyring = keyring;
+        self.on_request_body(body)
     }
 
     /// Routes the request of `routed` as if it had asked for `model`.
@@ -278,9 +313,12 @@ impl Exchange {
         &self.arrival.request_id
     }
 
-    /// Keys that should be fetched now, since this exchange was refused for lack of them. Told once.
-    pub fn take_wanted_keys(&mut self) -> Option<Wanted> {
-        self.wanted.take()
+    /// Keys that this exchange was refused for lack of, and those that it had: it may read on if they come. Told once, and of a few key
+    /// sets only.
+    pub fn take_missed_keys(&mut self) -> Option<(Wanted, Arc<Keyring>)> {
+        let missed = self.missed.take();
+        self.retries_left = self.retries_left.checked_sub(1)?;
+        missed.map(|wanted| (wanted, Arc::clone(&self.arrival.keyring)))
     }
 
     /// What a data plane that routes by itself has to change in the head before it does.
@@ -358,126 +396,16 @@ impl Exchange {
     }
 }
 
-/// What reading a head leads to.
-enum Opened {
-    Await(AwaitBody),
-    Plain(Decided),
-    Reply(LocalReply, Arc<Principal>),
-}
-
-fn open(snapshot: &Arc<Snapshot>, head: &mut RequestHead, arrival: &Arrival) -> Result<Opened, Refusal> {
-    if is_too_large(head) {
-        return Err(Refusal::HeadTooLarge);
-    }
-    let Some(host) = head.host.as_deref() else { return Err(Refusal::BadHost) };
-    if head.headers.contains_key(UPGRADE) {
-        return Err(Refusal::Upgrade);
-    }
-    let endpoint = tollgate_dialect::endpoint(&head.path, &head.headers, &Prefixes::default());
-    if (endpoint.is_none() || !snapshot.has_models(&head.listener, host))
-        && let Some(decided) = passage::decide(snapshot, head, arrival)
-    {
-        return Ok(Opened::Plain(decided));
-    }
-    match endpoint.ok_or_else(|| Refusal::UnknownPath { path: head.path.clone() })? {
-        Endpoint::Operation { dialect, operation, told } => {
-            let mut await_body = admit(snapshot, head, dialect, operation, told)?;
-            let entries = snapshot.entries(&head.listener, head.host.as_deref().unwrap_or_default());
-            await_body.granted = entry::enter_any(entries, head, arrival).map_err(Refusal::Denied)?;
-            Ok(Opened::Await(await_body))
-        }
-        Endpoint::Models { dialect, id } => {
-            if !matches!(head.method, Method::GET | Method::HEAD) {
-                return Err(Refusal::MethodNotAllowed { allow: "GET, HEAD" });
-            }
-            models(snapshot, head, dialect, id.as_deref(), arrival)
-        }
-    }
-}
-
-fn is_too_large(head: &RequestHead) -> bool {
-    let header_bytes = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len();
-    head.headers.len() > HEADERS_MAX
-        || head.path.len() + head.headers.iter().map(header_bytes).sum::<usize>() > HEAD_BYTES_MAX
-}
-
-fn admit(
-    snapshot: &Arc<Snapshot>,
-    head: &RequestHead,
-    dialect: Dialect,
-    operation: Operation,
-    told: Option<PathFacts>,
-) -> Result<AwaitBody, Refusal> {
-    if head.method != Method::POST {
-        return Err(Refusal::MethodNotAllowed { allow: "POST" });
-    }
-    let shape = Shape::of(head, told.as_ref()).ok_or_else(|| {
-        let message = "streams are served as server-sent events with alt=sse, and as an array without";
-        Refusal::Invalid(Invalid::bad_request(message))
-    })?;
-    if let Some(coding) = headers::content_coding(&head.headers) {
-        return Err(Refusal::ContentCoding { coding: coding.to_owned() });
-    }
-    // A connection may outlive the listener that took it.
-    let listener =
-        snapshot.listener(&head.listener).ok_or(Refusal::Failed(Fault::Gateway(GatewayFault::Draining)))?;
-    let bytes_max = listener.request_body_bytes_max;
-    match head.body {
-        BodyFraming::Absent => Err(Refusal::LengthRequired),
-        BodyFraming::Sized(bytes) if bytes > bytes_max => Err(Refusal::BodyTooLarge { bytes_max }),
-        BodyFraming::Sized(_) | BodyFraming::Unsized => Ok(AwaitBody {
-            snapshot: Arc::clone(snapshot),
-            dialect,
-            operation,
-            told,
-            shape,
-            bytes_max,
-            granted: None,
-        }),
-    }
-}
-
-fn models(
-    snapshot: &Snapshot,
-    head: &RequestHead,
-    dialect: Dialect,
-    id: Option<&str>,
-    arrival: &Arrival,
-) -> Result<Opened, Refusal> {
-    let visible = entry::visible(snapshot, head, arrival).map_err(Refusal::Denied)?;
-    let entries = visible.models.iter().map(|model| tollgate_dialect::ModelEntry {
-        id: model.id.as_ref(),
-        owned_by: &model.owned_by,
-        created_s: model.created_s,
-    });
-    let body = match id {
-        None => tollgate_dialect::encode_models(dialect, &entries.collect::<Vec<_>>()),
-        Some(id) => {
-            let entry = entries.into_iter().find(|entry| entry.id == id).ok_or_else(|| Refusal::NoRoute {
-                model: id.to_owned(),
-                known: known_models(&visible.models),
-            })?;
-            tollgate_dialect::encode_model(dialect, &entry)
-        }
-    };
-    let headers = reply_headers(dialect, &arrival.request_id);
-    let reply = LocalReply { status: StatusCode::OK, headers, body, reason: None };
-    Ok(Opened::Reply(reply, visible.principal))
-}
-
-fn known_models(models: &[&ListedModel]) -> Vec<String> {
-    models.iter().map(|model| model.id.to_string()).collect()
-}
-
 fn route(
-    await_body: AwaitBody,
+    await_body: &AwaitBody,
     head: &mut RequestHead,
     arrival: &Arrival,
     body: Bytes,
 ) -> Result<(Arc<Routed>, ClientRequest), Refusal> {
     let AwaitBody { snapshot, dialect, operation, told, shape, bytes_max, granted } = await_body;
-    if body.len() as u64 > bytes_max {
-        return Err(Refusal::BodyTooLarge { bytes_max });
+    let (dialect, operation) = (*dialect, *operation);
+    if body.len() as u64 > *bytes_max {
+        return Err(Refusal::BodyTooLarge { bytes_max: *bytes_max });
     }
     let content_type = headers::text(&head.headers, CONTENT_TYPE);
     let facts = tollgate_dialect::inspect(dialect, operation, content_type, told.as_ref(), &body)
@@ -485,17 +413,22 @@ fn route(
     let host = head.host.as_deref().unwrap_or_default();
     let rule = snapshot
         .route(&head.listener, host, &head.headers, &facts.model)
-        .ok_or_else(|| no_route(&snapshot, head, arrival, &facts.model))?;
+        .ok_or_else(|| no_route(snapshot, head, arrival, &facts.model))?;
     let (granted, is_told) = match granted {
-        Some(granted) => (granted, true),
+        Some(granted) => (granted.clone(), true),
         None => (entry::enter(&rule.entry, head, arrival).map_err(Refusal::Denied)?, false),
     };
     if let Some(reason) = &rule.broken {
         return Err(Refusal::Misconfigured { reason: reason.clone() });
     }
     let mut request_headers = std::mem::take(&mut head.headers);
+    let is_limited = !rule.limits.is_empty() || rule.targets.iter().any(|target| !target.quotas.is_empty());
+    let (path, mut query) = match is_limited {
+        true => (head.path.clone(), head.query.clone()),
+        false => (String::new(), None),
+    };
     if let Entry::Asked(access) = &rule.entry {
-        entry::take_credentials_out(access, None, &mut request_headers);
+        query = entry::take_credentials_out(access, query.as_deref(), &mut request_headers);
         if !is_told {
             entry::tell(&granted, &mut request_headers);
         }
@@ -510,7 +443,7 @@ fn route(
         model: facts.model.clone(),
         detoured: None,
         delivery: facts.delivery,
-        shape,
+        shape: *shape,
         usage_wanted: facts.usage_wanted,
         prompt_bytes: facts.prompt_bytes,
         vectors: facts.vectors,
@@ -518,10 +451,10 @@ fn route(
         client_address: head.client_address.parse().ok(),
         principal: granted.principal,
         rule: Arc::clone(rule),
-        snapshot,
+        snapshot: Arc::clone(snapshot),
     };
     let method = head.method.clone();
-    let client = ClientRequest { method, headers: request_headers, credentials, body, facts };
+    let client = ClientRequest { method, path, query, headers: request_headers, credentials, body, facts };
     check_targets(&routed)?;
     Ok((Arc::new(routed), client))
 }

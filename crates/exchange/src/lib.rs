@@ -14,6 +14,7 @@ mod exchange;
 mod explain;
 mod headers;
 mod journal;
+mod open;
 mod passage;
 mod record;
 mod refusal;

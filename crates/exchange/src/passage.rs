@@ -222,6 +222,9 @@ fn passage(
     }
     let subject = Subject {
         headers: &headers,
+        method: &head.method,
+        path: &head.path,
+        query: head.query.as_deref(),
         address: head.client_address.parse().ok(),
         principal: &granted.principal,
         requested_model: None,

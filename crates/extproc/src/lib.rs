@@ -7,6 +7,7 @@
 //!
 //! This crate must not know how routes are matched or backends are picked: Envoy does both, and says what it picked.
 
+mod asking;
 mod attempt;
 mod clock;
 mod conversation;

@@ -2,24 +2,23 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::header::CONTENT_LENGTH;
 use http::{HeaderName, Method};
-use tollgate_effects::quota::Reservation;
 use tollgate_envoy::processor::{
     Asked, Head as SentHead, HeaderChanges, Headers, Incoming, Members, Onward, Outgoing, Phase,
 };
+use tollgate_exchange::authorize::Keyring;
 use tollgate_exchange::{
-    Arrival, BodyFraming, BodyPlan, ClientRequest, Detour, Exchange, LocalReply, Passage, Refusal,
-    RequestHead, Routed,
+    Arrival, BodyFraming, BodyPlan, ClientRequest, Exchange, LocalReply, Refusal, RequestHead, Routed,
 };
 use tollgate_terms::{BackendFault, Fault, GatewayFault};
 use tonic::Status;
 
+use crate::asking::{Asking, Led, Missing, Stage, Told};
 use crate::headers::{Head, set, texts};
 use crate::metadata::members;
 use crate::processor::{Named, Shared};
@@ -75,47 +74,31 @@ impl ListenerSide {
         Ok(())
     }
 
-    /// Goes on once it is known what limits have left.
+    /// Goes on once it is known what it has asked for.
     pub(crate) fn poll(
         &mut self,
         context: &mut Context<'_>,
         answers: &mut VecDeque<Outgoing>,
     ) -> Result<(), Status> {
         let (Some(asking), Some(running)) = (&mut self.asking, &self.running) else { return Ok(()) };
-        let answer_to = |exchange: &mut Exchange, refusal: &Refusal| exchange.refuse(refusal);
-        let over = || Status::internal("the exchange is over");
-        let said = match asking {
-            Asking::Passage(asking) => {
-                let Poll::Ready(admitted) = asking.as_mut().poll(context) else { return Ok(()) };
-                match admitted {
-                    Ok(admitted) => {
-                        running.admit_passage(admitted);
-                        pass(running)
-                    }
-                    Err(refusal) => {
-                        let reply = running.exchange(|exchange| answer_to(exchange, &refusal));
-                        answer(running, &reply.ok_or_else(over)?)
-                    }
-                }
-            }
-            Asking::Model(led) => {
-                let Poll::Ready(at) = led.asking.as_mut().poll(context) else { return Ok(()) };
-                let Some(request) = led.request.take() else { return Ok(()) };
-                let request = match at {
-                    None => Ok(request),
-                    Some(at) => running
-                        .exchange(|exchange| exchange.take_detour(request, &led.detour, at))
-                        .ok_or_else(over)?,
-                };
-                match request {
-                    Ok(request) => send_on(running, request, led.phase),
-                    Err(reply) => answer(running, &reply),
-                }
-            }
-        };
+        let Poll::Ready(told) = asking.poll(context) else { return Ok(()) };
+        let running = Arc::clone(running);
         self.asking = None;
-        answers.push_back(said);
-        Ok(())
+        answers.extend(match told {
+            Told::Passage(Ok(admitted)) => {
+                running.admit_passage(admitted);
+                Some(pass(&running))
+            }
+            Told::Passage(Err(refusal)) => {
+                let reply = running.exchange(|exchange| exchange.refuse(&refusal)).ok_or_else(over)?;
+                Some(answer(&running, &reply))
+            }
+            Told::Model(led, at) => Some(lead(&running, *led, at)?),
+            Told::Keys(missing, None) => Some(answer(&running, &missing.reply)),
+            Told::Keys(missing, Some(keyring)) => self.retry(&running, missing.stage, keyring)?,
+        });
+        // What it asks next has to be polled for it to wake us.
+        if self.asking.is_some() { self.poll(context, answers) } else { Ok(()) }
     }
 
     /// The exchange that it is about.
@@ -131,6 +114,7 @@ impl ListenerSide {
         running.set_status(reply.status.as_u16());
         running.set_body_bytes(reply.body.len());
         running.fail(fault);
+        self.asking = None;
         self.has_response = true;
         answers.push_back(immediate(&reply));
     }
@@ -155,19 +139,26 @@ impl ListenerSide {
             at_unix_ms: clock::unix_ms(),
             keyring: serving.credentials.keyring(),
         };
-        let (mut exchange, plan) = match unreadable {
+        let (exchange, plan) = match unreadable {
             Some(refusal) => {
                 let (exchange, reply) = Exchange::unread(head, arrival, &refusal);
                 (exchange, Err(reply))
             }
             None => Exchange::new(&serving.snapshot, head, arrival),
         };
-        if let Some(wanted) = exchange.take_wanted_keys() {
-            serving.credentials.want(&wanted);
-        }
-        let running = self.running.insert(Running::new(exchange, serving, &self.shared));
+        self.running = Some(Running::new(exchange, serving, &self.shared));
+        self.on_plan(plan.map_err(Box::new), sent.is_end)
+    }
+
+    /// Does what the exchange has made of the head.
+    fn on_plan(
+        &mut self,
+        plan: Result<BodyPlan, Box<LocalReply>>,
+        is_end: bool,
+    ) -> Result<Option<Outgoing>, Status> {
+        let running = self.running.as_ref().ok_or_else(over)?;
         match plan {
-            Err(reply) => Ok(Some(answer(running, &reply))),
+            Err(reply) => Ok(self.answer_or_ask(*reply, Stage::Head { is_end })),
             // Envoy passes it on by itself, by the rule that was meant: it must not be one that asks something else.
             Ok(BodyPlan::Pass(passage)) if self.access.is_some() && self.access == entered(running) => {
                 if passage.claims().1.is_empty() {
@@ -180,10 +171,10 @@ impl ListenerSide {
             Ok(plan) if self.access.is_some() || matches!(plan, BodyPlan::Pass(_)) => {
                 match running.exchange(|exchange| exchange.not_found()) {
                     Some(reply) => Ok(Some(answer(running, &reply))),
-                    None => Err(Status::internal("the exchange is over")),
+                    None => Err(over()),
                 }
             }
-            Ok(_) if sent.is_end => self.on_body(Bytes::new(), Phase::RequestHeaders),
+            Ok(_) if is_end => self.on_body(Bytes::new(), Phase::RequestHeaders),
             Ok(_) => {
                 let metadata = identity(running);
                 Ok(Some(Onward { metadata, ..Onward::default() }.answer(Phase::RequestHeaders)))
@@ -194,20 +185,57 @@ impl ListenerSide {
     fn on_body(&mut self, body: Bytes, phase: Phase) -> Result<Option<Outgoing>, Status> {
         let running =
             self.running.as_ref().ok_or_else(|| Status::failed_precondition("a body without a head"))?;
-        match running.exchange(|exchange| exchange.on_request_body(body)) {
-            Some(Ok(request)) => {
+        let routed = running.exchange(|exchange| exchange.on_request_body(body.clone())).ok_or_else(over)?;
+        Ok(self.on_routed(routed, body, phase))
+    }
+
+    /// Does what the exchange has made of the body.
+    fn on_routed(
+        &mut self,
+        routed: Result<(Arc<Routed>, ClientRequest), Box<LocalReply>>,
+        body: Bytes,
+        phase: Phase,
+    ) -> Option<Outgoing> {
+        let running = self.running.as_ref()?;
+        match routed {
+            Ok(request) => {
                 let detour = running.exchange(|exchange| exchange.detour(&request.0, &request.1)).flatten();
-                let Some(detour) = detour else { return Ok(Some(send_on(running, request, phase))) };
-                self.asking = Some(Asking::Model(Box::new(Led::new(detour, request, phase, &self.shared))));
-                Ok(None)
+                let Some(detour) = detour else { return Some(send_on(running, request, phase)) };
+                self.asking = Some(Asking::model(Led { detour, request, phase }, &self.shared));
+                None
             }
-            Some(Err(reply)) => {
-                if let Some(wanted) = running.exchange(|exchange| exchange.take_wanted_keys()).flatten() {
-                    running.serving.credentials.want(&wanted);
-                }
-                Ok(Some(answer(running, &reply)))
+            Err(reply) => self.answer_or_ask(*reply, Stage::Body(body, phase)),
+        }
+    }
+
+    /// Answers with `reply`, unless the exchange has missed keys: then they are asked for first.
+    fn answer_or_ask(&mut self, reply: LocalReply, stage: Stage) -> Option<Outgoing> {
+        let running = self.running.as_ref()?;
+        let Some(missed) = running.exchange(Exchange::take_missed_keys).flatten() else {
+            return Some(answer(running, &reply));
+        };
+        let credentials = &running.serving.credentials;
+        self.asking = Some(Asking::keys(Missing { stage, reply }, missed, credentials));
+        None
+    }
+
+    /// Reads on with keys that were missed.
+    fn retry(
+        &mut self,
+        running: &Running,
+        stage: Stage,
+        keyring: Arc<Keyring>,
+    ) -> Result<Option<Outgoing>, Status> {
+        match stage {
+            Stage::Head { is_end } => {
+                let snapshot = &running.serving.snapshot;
+                let plan = running.exchange(|exchange| exchange.retry_head(snapshot, keyring));
+                self.on_plan(plan.ok_or_else(over)?, is_end)
             }
-            None => Err(Status::internal("the exchange is over")),
+            Stage::Body(body, phase) => {
+                let routed = running.exchange(|exchange| exchange.retry_body(body.clone(), keyring));
+                Ok(self.on_routed(routed.ok_or_else(over)?, body, phase))
+            }
         }
     }
 
@@ -227,19 +255,23 @@ impl ListenerSide {
     }
 }
 
-/// What limits are asked.
-enum Asking {
-    /// Whether a request of a plain rule is let through.
-    Passage(Pin<Box<dyn Future<Output = Result<Option<Reservation>, Refusal>> + Send>>),
-    /// To which model a request goes.
-    Model(Box<Led>),
+fn over() -> Status {
+    Status::internal("the exchange is over")
 }
 
-impl Asking {
-    fn passage(mut passage: Box<Passage>, shared: &Shared) -> Self {
-        let quotas = shared.quotas().clone();
-        Self::Passage(Box::pin(async move { tollgate_effects::admit(&mut passage, &quotas).await }))
-    }
+/// Sends a request to the model that budgets lead it to.
+fn lead(running: &Running, led: Led, at: Option<usize>) -> Result<Outgoing, Status> {
+    let Led { detour, request, phase } = led;
+    let request = match at {
+        None => Ok(request),
+        Some(at) => {
+            running.exchange(|exchange| exchange.take_detour(request, &detour, at)).ok_or_else(over)?
+        }
+    };
+    Ok(match request {
+        Ok(request) => send_on(running, request, phase),
+        Err(reply) => answer(running, &reply),
+    })
 }
 
 /// Lets Envoy pass a request on.
@@ -247,24 +279,6 @@ fn pass(running: &Running) -> Outgoing {
     running.passed();
     let (headers, metadata) = (told(running), identity(running));
     Onward { headers, metadata, ..Onward::default() }.answer(Phase::RequestHeaders)
-}
-
-/// A request of which a budget is asked to which model it goes.
-struct Led {
-    detour: Arc<Detour>,
-    /// Until it is known.
-    request: Option<(Arc<Routed>, ClientRequest)>,
-    phase: Phase,
-    asking: Pin<Box<dyn Future<Output = Option<usize>> + Send>>,
-}
-
-impl Led {
-    fn new(detour: Detour, request: (Arc<Routed>, ClientRequest), phase: Phase, shared: &Shared) -> Self {
-        let detour = Arc::new(detour);
-        let (asked, quotas) = (Arc::clone(&detour), shared.quotas().clone());
-        let asking = Box::pin(async move { tollgate_effects::ask(&asked, &quotas).await });
-        Self { detour, request: Some(request), phase, asking }
-    }
 }
 
 /// Sends a routed request on its way, and keeps it for its attempts.

@@ -51,10 +51,10 @@ pub use envoy_gateway::{
     JwtClaimValueType, JwtExtractor, JwtHeader, JwtPrincipal, JwtProvider, LocalJwks, LocalJwksType,
     LocalRateLimit, PassiveHealthCheck, PerEndpointCircuitBreakers, PerRetryPolicy, RateLimitCost,
     RateLimitCostFrom, RateLimitCostMetadata, RateLimitCostSpecifier, RateLimitHeaderMatch,
-    RateLimitHeaderMatchType, RateLimitRule, RateLimitSelectCondition, RateLimitSpec, RateLimitType,
-    RateLimitUnit, RateLimitValue, RemoteJwks, RequestBuffer, Retry, RetryOn, RetryTrigger,
-    SecurityPolicySpec, SourceMatch, SourceMatchType, TargetSelector, TcpClientTimeout, TcpTimeout, Timeout,
-    UnixSocket,
+    RateLimitHeaderMatchType, RateLimitMethodMatch, RateLimitPathMatch, RateLimitQueryParamMatch,
+    RateLimitRule, RateLimitSelectCondition, RateLimitSpec, RateLimitType, RateLimitUnit, RateLimitValue,
+    RemoteJwks, RequestBuffer, Retry, RetryOn, RetryTrigger, SecurityPolicySpec, SourceMatch,
+    SourceMatchType, TargetSelector, TcpClientTimeout, TcpTimeout, Timeout, UnixSocket,
 };
 pub use finding::{Finding, Severity};
 pub use gateway_api::{
@@ -80,5 +80,5 @@ pub use scalar::{ByteSize, GatewayDuration, Timestamp};
 pub use substitute::{Unset, substitute};
 pub use tollgate::{
     BudgetCount, BudgetLimit, BudgetSpec, BudgetSubject, BudgetUnit, BudgetWindow, CalendarPeriod,
-    EnforcementMode, ExceededAction, FailureMode, SubjectMatch,
+    EnforcementMode, ExceededAction, FailureMode, SubjectMatch, UnpricedAction,
 };

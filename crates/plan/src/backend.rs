@@ -75,6 +75,26 @@ impl<'a> PlainBackends<'a> {
         let address = address(self.index, backend, &self.invalid, findings)?;
         Ok(address.backend(BackendName::new(backend.id.to_string()), Schema::Plain, None))
     }
+
+    /// How `backend` is reached by who asks it for a key set.
+    ///
+    /// # Errors
+    /// Why it cannot be.
+    pub(crate) fn key_host(
+        &self,
+        backend: &Item<'_, BackendSpec>,
+        findings: &mut Findings,
+    ) -> Result<bundle::KeyHost, String> {
+        let Address { endpoints, tls, http2_cleartext } =
+            address(self.index, backend, &self.invalid, findings)?;
+        if http2_cleartext {
+            return Err("key sets are asked for with HTTP/1.1".to_owned());
+        }
+        if tls.as_ref().is_some_and(|tls| !tls.subject_alt_names.is_empty()) {
+            return Err("subjectAltNames are not looked at for key sets".to_owned());
+        }
+        Ok(bundle::KeyHost { endpoints, tls })
+    }
 }
 
 /// Policies with mistakes, by what they are about.

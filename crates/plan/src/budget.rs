@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use tollgate_config::bundle::{
     CalendarPeriod, CostKind, Enforcement, Limit, LimitStore, Measure, OnExceeded, OnStoreFailure,
-    PrincipalAttribute, Selector, Window,
+    PrincipalAttribute, Selector, Unpriced, Window,
 };
 use tollgate_manifest as manifest;
 use tollgate_manifest::{BudgetLimit, BudgetSpec, BudgetSubject, BudgetUnit, SubjectMatch};
@@ -186,6 +186,10 @@ fn limit(
         on_store_failure: keep.on_store_failure,
         on_exceeded: on_exceeded?,
         warn_at_percent,
+        unpriced: match budget.spec.unpriced {
+            None | Some(manifest::UnpricedAction::Allow) => Unpriced::Allow,
+            Some(manifest::UnpricedAction::Reject) => Unpriced::Reject,
+        },
     })
 }
 

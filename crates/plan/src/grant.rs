@@ -33,6 +33,7 @@ pub(crate) const GATEWAY_CONFIG: Kind = Kind { group: AI_GATEWAY, name: "Gateway
 pub(crate) const GATEWAY: Kind = Kind { group: GATEWAY_API, name: "Gateway" };
 pub(crate) const HTTP_ROUTE: Kind = Kind { group: GATEWAY_API, name: "HTTPRoute" };
 pub(crate) const BACKEND: Kind = Kind { group: ENVOY_GATEWAY, name: "Backend" };
+pub(crate) const SERVICE: Kind = Kind { group: "", name: "Service" };
 pub(crate) const SECRET: Kind = Kind { group: "", name: "Secret" };
 pub(crate) const CONFIG_MAP: Kind = Kind { group: "", name: "ConfigMap" };
 

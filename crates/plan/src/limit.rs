@@ -3,14 +3,17 @@
 use std::net::IpAddr;
 
 use tollgate_config::bundle::{
-    CostExpression, CostKind, Enforcement, Network, OnStoreFailure, Selector, TextMatch,
+    CostExpression, CostKind, Enforcement, MethodMatch, Network, OnStoreFailure, QueryMatch, Selector,
+    TextMatch,
 };
 use tollgate_manifest::{
-    RateLimitHeaderMatch, RateLimitHeaderMatchType, RateLimitSelectCondition, SourceMatch, SourceMatchType,
+    PathMatchType, RateLimitHeaderMatch, RateLimitHeaderMatchType, RateLimitMethodMatch, RateLimitPathMatch,
+    RateLimitQueryParamMatch, RateLimitSelectCondition, SourceMatch, SourceMatchType,
 };
 
 use crate::findings::{Findings, ObjectId};
 use crate::index::Item;
+use crate::plain_route::path_match;
 
 /// The largest amount that every store of counters can count to exactly: scripts in Redis count in doubles.
 const AMOUNT_MAX: u64 = 1 << 53;
@@ -121,6 +124,19 @@ pub(crate) fn selectors(
             of_header(header).inspect_err(|message| findings.error(object, path, message.as_str()))
         });
         let mut found: Vec<_> = headers.collect();
+        if !condition.methods.is_empty() {
+            found.push(Ok(Selector::Method { any: condition.methods.iter().map(of_method).collect() }));
+        }
+        if let Some(written) = &condition.path {
+            let path = format!("{path}.path.value");
+            found
+                .push(of_path(written).inspect_err(|message| findings.error(object, path, message.as_str())));
+        }
+        for (nth, parameter) in condition.query_params.iter().enumerate() {
+            let path = format!("{path}.queryParams[{nth}].value");
+            let of_query = of_query(parameter);
+            found.push(of_query.inspect_err(|message| findings.error(object, path, message.as_str())));
+        }
         if let Some(source) = &condition.source_cidr {
             let path = format!("{path}.sourceCIDR.value");
             found.push(
@@ -139,18 +155,45 @@ pub(crate) fn selectors(
 
 fn of_header(header: &RateLimitHeaderMatch) -> Result<Selector, String> {
     let name = header.name.to_ascii_lowercase();
-    let value = header.value.clone().unwrap_or_default();
     let invert = header.invert == Some(true);
-    match header.kind {
-        RateLimitHeaderMatchType::Distinct => Ok(Selector::DistinctHeader { name }),
-        RateLimitHeaderMatchType::Exact => {
-            Ok(Selector::Header { name, value: TextMatch::Exact(value), invert })
-        }
+    Ok(match text(header.kind, header.value.as_ref())? {
+        None => Selector::DistinctHeader { name },
+        Some(value) => Selector::Header { name, value, invert },
+    })
+}
+
+fn of_query(written: &RateLimitQueryParamMatch) -> Result<Selector, String> {
+    let name = written.name.clone();
+    let invert = written.invert == Some(true);
+    Ok(match text(written.kind, written.value.as_ref())? {
+        None => Selector::DistinctQuery { name },
+        Some(value) => Selector::Query { parameter: QueryMatch { name, value }, invert },
+    })
+}
+
+/// What a value must be; `None` if each has a counter of its own.
+fn text(kind: RateLimitHeaderMatchType, value: Option<&String>) -> Result<Option<TextMatch>, String> {
+    let value = value.cloned().unwrap_or_default();
+    match kind {
+        RateLimitHeaderMatchType::Distinct => Ok(None),
+        RateLimitHeaderMatchType::Exact => Ok(Some(TextMatch::Exact(value))),
         RateLimitHeaderMatchType::RegularExpression => {
             tollgate_config::check_regular_expression(&value)?;
-            Ok(Selector::Header { name, value: TextMatch::RegularExpression(value), invert })
+            Ok(Some(TextMatch::RegularExpression(value)))
         }
     }
+}
+
+fn of_method(written: &RateLimitMethodMatch) -> MethodMatch {
+    MethodMatch { method: written.value.clone(), invert: written.invert == Some(true) }
+}
+
+fn of_path(written: &RateLimitPathMatch) -> Result<Selector, String> {
+    if written.kind == PathMatchType::RegularExpression {
+        tollgate_config::check_regular_expression(&written.value)?;
+    }
+    let path = path_match(written.kind, &written.value);
+    Ok(Selector::Path { path, invert: written.invert == Some(true) })
 }
 
 fn of_source(source: &SourceMatch) -> Result<Selector, String> {

@@ -218,13 +218,18 @@ fn check_matches(route: &Item<'_, HttpRouteSpec>, path: &str, rule: &HttpRouteRu
     }
 }
 
+/// A condition on the path, resolved.
+pub(crate) fn path_match(kind: PathMatchType, value: &str) -> PathMatch {
+    match kind {
+        PathMatchType::Exact => PathMatch::Exact(value.to_owned()),
+        PathMatchType::PathPrefix => PathMatch::Prefix(value.to_owned()),
+        PathMatchType::RegularExpression => PathMatch::RegularExpression(value.to_owned()),
+    }
+}
+
 fn resolve_match(written: &HttpRouteMatch) -> PlainMatch {
     let always = PlainMatch::default();
-    let path = written.path.as_ref().map_or(always.path, |path| match path.kind {
-        PathMatchType::Exact => PathMatch::Exact(path.value.clone()),
-        PathMatchType::PathPrefix => PathMatch::Prefix(path.value.clone()),
-        PathMatchType::RegularExpression => PathMatch::RegularExpression(path.value.clone()),
-    });
+    let path = written.path.as_ref().map_or(always.path, |path| path_match(path.kind, &path.value));
     let query = |parameter: &tollgate_manifest::HttpQueryParamMatch| QueryMatch {
         name: parameter.name.clone(),
         value: text_match(parameter.kind, &parameter.value),

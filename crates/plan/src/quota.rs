@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tollgate_config::bundle::{CostKind, Limit, LimitStore, Measure, OnExceeded, Selector, Window};
+use tollgate_config::bundle::{CostKind, Limit, LimitStore, Measure, OnExceeded, Selector, Unpriced, Window};
 use tollgate_manifest::{PerModelQuota, QuotaDuration, QuotaPolicySpec, QuotaValue};
 use tollgate_terms::ModelName;
 
@@ -187,6 +187,7 @@ impl Planner<'_, '_> {
             on_store_failure: self.keep.on_store_failure,
             on_exceeded: OnExceeded::Reject,
             warn_at_percent: Vec::new(),
+            unpriced: Unpriced::Allow,
         })
     }
 }

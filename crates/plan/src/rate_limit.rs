@@ -1,6 +1,6 @@
 //! Rate limits of a BackendTrafficPolicy.
 
-use tollgate_config::bundle::{Cost, CostKind, Limit, LimitStore, Measure, OnExceeded, Window};
+use tollgate_config::bundle::{Cost, CostKind, Limit, LimitStore, Measure, OnExceeded, Unpriced, Window};
 use tollgate_manifest::{
     BackendTrafficPolicySpec, RateLimitCostFrom, RateLimitCostMetadata, RateLimitRule, RateLimitType,
     RateLimitUnit,
@@ -122,6 +122,7 @@ fn limit(
         on_store_failure: keep.on_store_failure,
         on_exceeded: OnExceeded::Reject,
         warn_at_percent: Vec::new(),
+        unpriced: Unpriced::Allow,
     };
     Ok((limit, key))
 }

@@ -19,7 +19,7 @@ use tollgate_config::bundle::{ApiKeys, Jwt};
 use tollgate_terms::Principal;
 
 pub use keyring::{ApiKeyHash, Key, KeySet, Keyring, PolicyKeys};
-pub use token::{Algorithm, Verifier};
+pub use token::{Algorithm, REFETCH_S, Verifier};
 
 /// What of a request is looked at.
 #[derive(Debug, Clone, Copy)]

@@ -12,6 +12,8 @@ use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body::Body;
 use hyper::body::Incoming;
+use tollgate_config::Snapshot;
+use tollgate_exchange::authorize::Keyring;
 use tollgate_exchange::{
     Arrival, BodyFraming, BodyPlan, ClientRequest, Exchange, LocalReply, Outcome, Refusal, RequestHead,
     Routed,
@@ -136,27 +138,26 @@ async fn serve(
     let arrival = arrival(&serving, request_id);
     let head = head(&serving.doors, client, request.into_parts().0, body);
     let framing = head.body;
-    let (mut exchange, plan) = Exchange::new(&serving.snapshot, head, arrival);
-    fetch_wanted(&mut exchange, &serving);
+    let (exchange, plan) = Exchange::new(&serving.snapshot, head, arrival);
     let mut running = running(worker, client, exchange, serving);
-    let bytes_max = match plan {
+    let plan = plan.map_err(Box::new);
+    let retry = |exchange: &mut Exchange, snapshot: &_, keyring| exchange.retry_head(snapshot, keyring);
+    let bytes_max = match with_keys(&mut running, plan, retry).await {
         Ok(BodyPlan::Whole { bytes_max }) => bytes_max,
         Ok(BodyPlan::Pass(passage)) => return pass::pass(worker, running, *passage, framing, body).await,
-        Err(reply) => return Some(local(running, reply)),
+        Err(reply) => return Some(local(running, *reply)),
     };
     let collected = tokio::time::timeout(worker.request_body_timeout, collect(&mut *body, bytes_max)).await;
     let refusal = match collected {
         Ok(Ok(whole)) => {
             let Some(exchange) = running.exchange() else { return Some(internal_error()) };
-            let routed = match exchange.on_request_body(whole) {
+            let routed = exchange.on_request_body(whole.clone());
+            let retry = |exchange: &mut Exchange, _: &_, keyring| exchange.retry_body(whole.clone(), keyring);
+            let routed = match with_keys(&mut running, routed, retry).await {
                 Ok(routed) => routed,
-                Err(reply) => {
-                    if let Some(wanted) = exchange.take_wanted_keys() {
-                        running.serving.credentials.want(&wanted);
-                    }
-                    return Some(local(running, *reply));
-                }
+                Err(reply) => return Some(local(running, *reply)),
             };
+            let Some(exchange) = running.exchange() else { return Some(internal_error()) };
             let routed = match lead(worker, exchange, routed).await {
                 Ok(routed) => routed,
                 Err(reply) => return Some(local(running, *reply)),
@@ -192,11 +193,21 @@ fn arrival(serving: &Serving, request_id: Arc<str>) -> Arrival {
     Arrival { request_id, at: clock::now(), at_unix_ms: clock::unix_ms(), keyring }
 }
 
-/// Has the keys fetched that `exchange` has missed.
-fn fetch_wanted(exchange: &mut Exchange, serving: &Serving) {
-    if let Some(wanted) = exchange.take_wanted_keys() {
-        serving.credentials.want(&wanted);
+/// What an exchange says once the keys are here that it has missed, by `retry`; what it `said` where it has missed none, or they do not
+/// come.
+async fn with_keys<T, E>(
+    running: &mut Running,
+    mut said: Result<T, E>,
+    mut retry: impl FnMut(&mut Exchange, &Arc<Snapshot>, Arc<Keyring>) -> Result<T, E>,
+) -> Result<T, E> {
+    while said.is_err() {
+        let Some((wanted, used)) = running.exchange().and_then(Exchange::take_missed_keys) else { break };
+        let Some(keyring) = running.serving.credentials.renewed_keys(&wanted, &used).await else { break };
+        let snapshot = Arc::clone(&running.serving.snapshot);
+        let Some(exchange) = running.exchange() else { break };
+        said = retry(exchange, &snapshot, keyring);
     }
+    said
 }
 
 fn running(worker: &Worker, client: &Client, exchange: Exchange, serving: Arc<Serving>) -> Box<Running> {

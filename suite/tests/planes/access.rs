@@ -152,7 +152,8 @@ fn strangers_are_refused_in_the_words_of_their_api_and_no_body_is_waited_for() {
     assert!(backend.requests.try_recv().is_err());
 }
 
-fn for_model(model: &str, access: Option<&str>) -> Rule {
+/// A rule for one model under a policy.
+pub(crate) fn for_model(model: &str, access: Option<&str>) -> Rule {
     let name = "x-ai-eg-model".to_owned();
     let headers = vec![HeaderMatch { name, value: TextMatch::Exact(model.to_owned()) }];
     Rule { matches: vec![Match { headers }], access: access.map(str::to_owned), ..rule(&["b"]) }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tollgate_config::bundle::{
     Backend, CostKind, Enforcement, HeaderMatch, Limit, LimitStore, Match, Measure, OnExceeded,
-    OnStoreFailure, Rule, Schema, TextMatch, Window,
+    OnStoreFailure, Rule, Schema, TextMatch, Unpriced, Window,
 };
 use tollgate_effects::Secrets;
 use tollgate_effects::quota::Quotas;
@@ -72,6 +72,7 @@ fn counting() -> Limit {
         on_store_failure: OnStoreFailure::Closed,
         on_exceeded: OnExceeded::Reject,
         warn_at_percent: Vec::new(),
+        unpriced: Unpriced::Allow,
     }
 }
 

@@ -1,8 +1,11 @@
 //! What requests cost, in money and in numbers that routes publish: the same on every data plane.
 
-use tollgate_config::bundle::{Cost, CostExpression, CostKind};
+use tollgate_config::bundle::{Cost, CostExpression, CostKind, Measure, Unpriced};
+use tollgate_terms::ModelName;
+
+use crate::limits::{limit, limited};
 use tollgate_suite::{
-    Act, CHAT, STREAM, ScriptedBackend, Tested, body, bundle, chunk, completion, delta, free_port,
+    Act, CHAT, STREAM, ScriptedBackend, Tested, body, bundle, chunk, completion, delta, free_port, json,
     last_chunk, openai, rule, sized, status, stream_end, stream_head,
 };
 
@@ -47,6 +50,30 @@ fn an_attempt_costs_what_its_tokens_do() {
     assert!(counted.is_some_and(|line| line.ends_with(" 117000")), "{counted:?}");
     let unpriced = metrics.lines().filter(|line| line.starts_with("tollgate_unpriced_attempts_total{"));
     assert_eq!(unpriced.filter(|line| line.ends_with(" 1")).count(), 1, "{metrics}");
+}
+
+#[test]
+fn a_budget_of_money_may_refuse_models_without_a_price() {
+    let backend = ScriptedBackend::start(vec![whole("m-1")]);
+    let started = |unpriced: Unpriced, model: Option<&str>| {
+        let mut money = limit("money", 1_000_000_000, Some(Measure::Money));
+        money.unpriced = unpriced;
+        let mut rule = limited(vec![money]);
+        rule.targets[0].model_override = model.map(|model| ModelName::parse(model).expect("a name"));
+        let bundle = bundle(free_port(), rule, vec![openai("b", backend.address)]);
+        Tested::start_priced(bundle, PRICES)
+    };
+    // The model that is asked for is none of those with a price.
+    assert_eq!(status(&started(Unpriced::Allow, None).chat(CHAT)), 200);
+    assert_eq!(status(&started(Unpriced::Reject, Some("m-1")).chat(CHAT)), 200);
+    let tested = started(Unpriced::Reject, None);
+    let _ = backend.requests.try_iter().count();
+    let refused = tested.chat(CHAT);
+    assert_eq!(status(&refused), 422, "{refused}");
+    let error = &json(&refused)["error"];
+    assert_eq!(error["code"], "model_not_priced", "{error}");
+    assert!(error["message"].as_str().expect("a message").contains("money"), "{error}");
+    assert!(backend.requests.try_recv().is_err());
 }
 
 /// ACC-11: the answer is the same, and the mistake is counted once.

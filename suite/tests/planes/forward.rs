@@ -35,12 +35,12 @@ fn start(proxy: ForwardProxy, backends: Vec<Backend>) -> Tested {
     Tested::start_bundle(behind(proxy, rule(&["b"]), backends), Secrets::default())
 }
 
-fn proxy_that(manner: Manner) -> MockProxy {
+pub(crate) fn proxy_that(manner: Manner) -> MockProxy {
     MockProxy::start(manner).expect("a proxy")
 }
 
 /// How gateways know it.
-fn known(proxy: &MockProxy) -> ForwardProxy {
+pub(crate) fn known(proxy: &MockProxy) -> ForwardProxy {
     let (host, port) = (proxy.address().ip().to_string(), proxy.address().port());
     ForwardProxy { host, port, tls: None, credential: None, bypass: Vec::new() }
 }
@@ -160,7 +160,7 @@ fn a_credential_is_for_the_proxy_alone() {
 }
 
 /// What takes TLS off connections, with a certificate for its own address, and hands them on to `place`.
-fn with_tls_before(place: SocketAddr) -> (SocketAddr, Identity) {
+pub(crate) fn with_tls_before(place: SocketAddr) -> (SocketAddr, Identity) {
     let identity = Identity::new("127.0.0.1");
     let chain = vec![CertificateDer::from_pem_slice(identity.certificate.as_bytes()).expect("PEM")];
     let key = PrivateKeyDer::from_pem_slice(identity.key.as_bytes()).expect("PEM");

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use tollgate_config::bundle::{
     Backend, CostExpression, CostKind, Enforcement, HeaderMatch, Limit, LimitStore, Match, Measure,
-    OnExceeded, OnStoreFailure, Rule, Schema, Selector, TextMatch, Window,
+    MethodMatch, OnExceeded, OnStoreFailure, PathMatch, QueryMatch, Rule, Schema, Selector, TextMatch,
+    Unpriced, Window,
 };
 use tollgate_effects::Secrets;
 use tollgate_suite::{
@@ -37,6 +38,7 @@ pub(crate) fn limit(name: &str, amount: u64, measure: Option<Measure>) -> Limit 
         on_store_failure: OnStoreFailure::Open,
         on_exceeded: OnExceeded::Reject,
         warn_at_percent: Vec::new(),
+        unpriced: Unpriced::Allow,
     }
 }
 
@@ -73,6 +75,41 @@ fn a_limit_on_requests_lets_so_many_in_and_says_when_more_may_come() {
     let lines = tested.log_lines(3);
     assert_eq!(lines[2]["tollgate.outcome"], "refused", "{}", lines[2]);
     assert_eq!(lines[2]["tollgate.fault"], "limit_exceeded", "{}", lines[2]);
+}
+
+#[test]
+fn a_limit_is_for_a_method_a_path_and_each_value_of_a_parameter() {
+    let backend = good();
+    let mut one = limit("one", 1, None);
+    one.select = vec![
+        Selector::Method { any: vec![MethodMatch { method: "POST".to_owned(), invert: false }] },
+        Selector::Path { path: PathMatch::Prefix("/v1".to_owned()), invert: false },
+        Selector::DistinctQuery { name: "tenant".to_owned() },
+    ];
+    let mut none = limit("none", 0, None);
+    let parameter = QueryMatch { name: "tier".to_owned(), value: TextMatch::Exact("free".to_owned()) };
+    none.select = vec![Selector::Query { parameter, invert: false }];
+    let mut elsewhere = limit("elsewhere", 0, None);
+    elsewhere.select =
+        vec![Selector::Path { path: PathMatch::Exact("/v1/embeddings".to_owned()), invert: false }];
+    let rule = limited(vec![one, none, elsewhere]);
+    let tested = Tested::start(rule, vec![openai("b", backend.address)]);
+    let asked = |query: &str| {
+        let request =
+            chat_request(CHAT).replace("/v1/chat/completions ", &format!("/v1/chat/completions{query} "));
+        status(&tested.send(&request))
+    };
+    for (query, expected) in [
+        ("?tenant=a", 200),
+        ("?tenant=a&x=y", 429),
+        ("?x=y&tenant=b", 200),
+        ("", 200),
+        ("", 200),
+        ("?tier=free", 429),
+        ("?tier=gold", 200),
+    ] {
+        assert_eq!(asked(query), expected, "{query}");
+    }
 }
 
 #[test]

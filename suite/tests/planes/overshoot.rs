@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use tollgate_config::bundle::{
-    CostKind, Enforcement, Limit, LimitStore, Measure, OnExceeded, OnStoreFailure, Rule, Window,
+    CostKind, Enforcement, Limit, LimitStore, Measure, OnExceeded, OnStoreFailure, Rule, Unpriced, Window,
 };
 use tollgate_suite::{Act, ScriptedBackend, Tested, completion, openai, rule, sized, status};
 
@@ -38,6 +38,7 @@ fn limit(name: &str, amount: u64, window: Window, enforcement: Enforcement) -> L
         on_store_failure: OnStoreFailure::Closed,
         on_exceeded: OnExceeded::Reject,
         warn_at_percent: Vec::new(),
+        unpriced: Unpriced::Allow,
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tollgate_config::bundle::{
     Backend, Bundle, Forward, HeaderEdit, PathMatch, PathRewrite, PlainAction, PlainMatch, PlainRoute,
-    PlainRule, PlainTarget, Redirect, Schema, Timeouts,
+    PlainRule, PlainTarget, Redirect, Schema, Timeouts, Unpriced,
 };
 use tollgate_effects::Secrets;
 use tollgate_suite::{
@@ -493,6 +493,7 @@ fn limits_hold_for_plain_rules() {
         on_store_failure: OnStoreFailure::Open,
         on_exceeded: OnExceeded::Reject,
         warn_at_percent: Vec::new(),
+        unpriced: Unpriced::Allow,
     };
     let site = answering("here");
     let per_tenant = vec![Selector::DistinctHeader { name: "x-tenant".to_owned() }];

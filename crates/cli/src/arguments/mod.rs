@@ -283,6 +283,9 @@ pub(crate) struct CheckArguments {
         default_value = "embedded"
     )]
     pub(crate) data_plane: Plane,
+    /// File of prices over those that come with the program; of several, separated by commas, the last wins
+    #[arg(long, value_name = "FILE", env = "TOLLGATE_PRICES", hide_env_values = true, value_delimiter = ',')]
+    pub(crate) prices: Vec<PathBuf>,
     /// How to tell what was found: text with the lines in question, or json
     #[arg(long, short, value_name = "FORMAT", hide_possible_values = true, default_value = "text")]
     pub(crate) output: Output,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tollgate_terms::Principal;
 
-use super::{Network, SecretRef};
+use super::{Endpoint, Network, SecretRef, UpstreamTls};
 
 /// What one SecurityPolicy asks of callers. All of it must hold.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -104,11 +104,23 @@ pub enum KeySource {
         uri: String,
         /// For how long they are good.
         refresh: Duration,
+        /// Where that address is, if not where its name leads to.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        host: Option<KeyHost>,
     },
     /// As written. Public keys alone: what is written here is shown to operators.
     Written(String),
     /// In a Secret, which may have keys that both sides share.
     Secret(SecretRef),
+}
+
+/// Who answers for the address of a key set.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct KeyHost {
+    /// Where it is: the first that can be reached. Never empty.
+    pub endpoints: Vec<Endpoint>,
+    /// TLS towards it; `None` is that of the address, by the authorities of the system.
+    pub tls: Option<UpstreamTls>,
 }
 
 /// Who is let in.

@@ -76,7 +76,12 @@ impl ForwardProxy {
 impl Bundle {
     /// The proxy through which the backends of `route` are reached: that of its listeners, which all have the same.
     pub fn forward_proxy(&self, route: &Route) -> Option<&ForwardProxy> {
-        route.listeners.iter().find_map(|listener| self.forward_proxies.get(listener))
+        self.forward_proxy_of(&route.listeners)
+    }
+
+    /// The proxy of `listeners`: that of the first which has one.
+    pub fn forward_proxy_of(&self, listeners: &[String]) -> Option<&ForwardProxy> {
+        listeners.iter().find_map(|listener| self.forward_proxies.get(listener))
     }
 }
 

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 use tollgate_terms::ModelName;
 
-use super::{CostKind, TextMatch};
+use super::{CostKind, PathMatch, QueryMatch, TextMatch};
 
 /// A bound on what some requests may use together in a time.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -38,6 +38,25 @@ pub struct Limit {
     pub on_exceeded: OnExceeded,
     /// Shares of the amount, in percent, at which a warning is given; ascending.
     pub warn_at_percent: Vec<u8>,
+    /// What becomes of a request for a model without a known price, where money is counted.
+    #[serde(default, skip_serializing_if = "Unpriced::is_allowed")]
+    pub unpriced: Unpriced,
+}
+
+/// What becomes of a request whose model has no known price.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Unpriced {
+    /// It is let in, and uses no money.
+    #[default]
+    Allow,
+    /// It is refused.
+    Reject,
+}
+
+impl Unpriced {
+    fn is_allowed(&self) -> bool {
+        *self == Self::Allow
+    }
 }
 
 /// A condition on a request. Several texts on one header tell requests apart by it only where it is `Distinct`.
@@ -55,6 +74,30 @@ pub enum Selector {
     /// A header is there; each value has a counter of its own.
     DistinctHeader {
         /// Its name, lower case.
+        name: String,
+    },
+    /// The method is one of these.
+    Method {
+        /// The conditions, of which one has to hold.
+        any: Vec<MethodMatch>,
+    },
+    /// The path is like this.
+    Path {
+        /// What it must be.
+        path: PathMatch,
+        /// Whether it must not be that.
+        invert: bool,
+    },
+    /// A parameter of the query has a value like this.
+    Query {
+        /// The parameter, and what its value must be.
+        parameter: QueryMatch,
+        /// Whether it must not be that.
+        invert: bool,
+    },
+    /// A parameter of the query is there; each value has a counter of its own.
+    DistinctQuery {
+        /// Its name.
         name: String,
     },
     /// The client's address is in one of these networks.
@@ -83,6 +126,15 @@ pub enum Selector {
         /// The models.
         models: Vec<ModelName>,
     },
+}
+
+/// A condition on the method.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MethodMatch {
+    /// The method.
+    pub method: String,
+    /// Whether it must not be that.
+    pub invert: bool,
 }
 
 /// What of a caller is looked at.

@@ -1,12 +1,13 @@
 //! Key sets that are fetched: again and again, ahead of their end, and early when somebody misses a key.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::AbortHandle;
-use tollgate_exchange::authorize::KeySet;
+use tollgate_exchange::authorize::{KeySet, REFETCH_S};
 
 use super::jwk::{self, Shared};
 use crate::clock;
@@ -16,30 +17,67 @@ use crate::live::{backoff, ledger};
 /// How long a fetch may take.
 const FETCH_MAX: Duration = Duration::from_secs(10);
 
-/// However often keys are missed, they are not fetched more often.
+/// However short the keys are good for, they are not fetched more often.
 const PAUSE_MIN: Duration = Duration::from_secs(1);
+
+/// However often keys are missed, they are not fetched more often for that.
+const PAUSE_AFTER_MISS: Duration = Duration::from_secs(REFETCH_S);
+
+/// How long somebody waits for keys that it has missed.
+const WAIT_MAX: Duration = Duration::from_secs(2);
+
+/// How many wait for one key set at the same time.
+const WAITING_MAX: usize = 1024;
 
 /// A key set at an address. Dropping it ends the fetching.
 pub(super) struct RemoteKeys {
-    pub(super) state: watch::Receiver<KeySet>,
+    pub(super) state: watch::Receiver<Fetched>,
     wanted: Arc<Notify>,
+    waiting: Semaphore,
     task: AbortHandle,
+    /// Tells whether they are fetched by another way.
+    pub(super) fingerprint: [u8; 32],
+}
+
+/// What is known of a key set.
+#[derive(Debug, Clone)]
+pub(super) struct Fetched {
+    pub(super) set: KeySet,
+    /// Whether the last fetch brought nothing. Nobody waits for the next one then.
+    is_failing: bool,
 }
 
 impl RemoteKeys {
     /// Begins to fetch.
-    pub(super) fn start(runtime: &Handle, client: Client, uri: String, refresh: Duration) -> Self {
-        let (sender, state) = watch::channel(KeySet { keys: None, asked_at_s: Some(now_s()) });
+    pub(super) fn start(
+        runtime: &Handle,
+        client: Client,
+        (uri, refresh): (String, Duration),
+        fingerprint: [u8; 32],
+    ) -> Self {
+        let set = KeySet { keys: None, asked_at_s: Some(now_s()) };
+        let (sender, state) = watch::channel(Fetched { set, is_failing: false });
         let wanted = Arc::new(Notify::new());
         let fetching =
             Fetching { client, uri, refresh, state: sender, wanted: Arc::clone(&wanted), failures: 0 };
         let task = runtime.spawn(fetching.run()).abort_handle();
-        Self { state, wanted, task }
+        Self { state, wanted, waiting: Semaphore::new(WAITING_MAX), task, fingerprint }
     }
 
-    /// Has them fetched soon.
-    pub(super) fn want(&self) {
-        self.wanted.notify_one();
+    /// Has them fetched, for somebody who misses one in `known`, and waits until they are others. Returns whether they are: not if the
+    /// issuer does not answer, or if too many wait.
+    pub(super) async fn renewed(&self, known: &KeySet) -> bool {
+        let Ok(_waits) = self.waiting.try_acquire() else { return false };
+        let mut state = self.state.clone();
+        let is_over = |fetched: &Fetched| fetched.is_failing || !fetched.set.is_same(known);
+        let is_wanted = !is_over(&state.borrow_and_update());
+        if is_wanted {
+            self.wanted.notify_one();
+        }
+        match tokio::time::timeout(WAIT_MAX, state.wait_for(is_over)).await {
+            Ok(Ok(fetched)) => !fetched.is_failing,
+            Ok(Err(_)) | Err(_) => false,
+        }
     }
 }
 
@@ -54,7 +92,7 @@ struct Fetching {
     client: Client,
     uri: String,
     refresh: Duration,
-    state: watch::Sender<KeySet>,
+    state: watch::Sender<Fetched>,
     wanted: Arc<Notify>,
     /// In a row.
     failures: u32,
@@ -66,13 +104,13 @@ impl Fetching {
             let fetched = tokio::time::timeout(FETCH_MAX, self.fetch()).await;
             let fetched = fetched.unwrap_or_else(|_| Err(IssueError::TooSlow { service: self.name() }));
             let wait = match fetched {
-                Ok(keys) => {
+                Ok(set) => {
                     if self.failures > 0 {
                         tracing::info!(source = self.name(), "the keys of an issuer can be had again");
                     }
                     self.failures = 0;
                     ledger::succeeded(&self.name(), None);
-                    self.state.send_replace(keys);
+                    self.state.send_replace(Fetched { set, is_failing: false });
                     // Up to a fifth earlier, so that many gateways do not ask at once.
                     let share = 0.9 - 0.1 * f64::from(rand::random::<u16>()) / f64::from(u16::MAX);
                     self.refresh.mul_f64(share).max(PAUSE_MIN)
@@ -85,7 +123,10 @@ impl Fetching {
                         tracing::warn!(source = self.name(), reason, "the keys of an issuer cannot be had");
                     }
                     // Those that are known serve on.
-                    self.state.send_modify(|keys| keys.asked_at_s = Some(now_s()));
+                    self.state.send_modify(|fetched| {
+                        fetched.set.asked_at_s = Some(now_s());
+                        fetched.is_failing = true;
+                    });
                     backoff(self.failures, rand::random())
                 }
             };
@@ -103,9 +144,12 @@ impl Fetching {
         if self.failures > 0 {
             return tokio::time::sleep(wait).await;
         }
-        tokio::time::sleep(PAUSE_MIN).await;
+        // Those who have missed keys while they were fetched have them now, or come again.
+        pin!(self.wanted.notified()).enable();
+        let pause = wait.min(PAUSE_AFTER_MISS);
+        tokio::time::sleep(pause).await;
         tokio::select! {
-            () = tokio::time::sleep(wait.saturating_sub(PAUSE_MIN)) => {}
+            () = tokio::time::sleep(wait.saturating_sub(pause)) => {}
             () = self.wanted.notified() => {}
         }
     }

@@ -101,12 +101,8 @@ impl Preparing<'_> {
 
     /// Tells whether the values of the Secrets of `source` are others, or are kept elsewhere, or have another way here, without keeping them.
     fn fingerprint(&self, source: &CredentialSource) -> [u8; 32] {
-        let mut hash = Sha256::new();
-        // With the length, so that no two texts are one.
-        let mut add = |text: &str| {
-            hash.update(text.len().to_le_bytes());
-            hash.update(text);
-        };
+        let mut fingerprint = Fingerprint::default();
+        let mut add = |text: &str| fingerprint.add(text);
         for reference in source.secrets() {
             match self.bundle.remote_secret(reference) {
                 None => add(self.secrets.get(reference).map(Secret::expose).unwrap_or_default()),
@@ -118,12 +114,34 @@ impl Preparing<'_> {
             }
         }
         if let Some(proxy) = self.proxies.get(source) {
-            add(&format!("{proxy:?}"));
-            for reference in proxy.credential.iter().flat_map(ProxyCredential::secrets) {
-                add(self.secrets.get(reference).map(Secret::expose).unwrap_or_default());
-            }
+            fingerprint.add_proxy(proxy, self.secrets);
         }
-        hash.finalize().into()
+        fingerprint.finish()
+    }
+}
+
+/// Tells whether what is asked with is another, without keeping it.
+#[derive(Default)]
+pub(crate) struct Fingerprint(Sha256);
+
+impl Fingerprint {
+    /// Adds a text, with its length, so that no two texts are one.
+    pub(crate) fn add(&mut self, text: &str) {
+        self.0.update(text.len().to_le_bytes());
+        self.0.update(text);
+    }
+
+    /// Adds a proxy and what it is shown.
+    pub(crate) fn add_proxy(&mut self, proxy: &ForwardProxy, secrets: &Secrets) {
+        self.add(&format!("{proxy:?}"));
+        for reference in proxy.credential.iter().flat_map(ProxyCredential::secrets) {
+            self.add(secrets.get(reference).map(Secret::expose).unwrap_or_default());
+        }
+    }
+
+    /// All of it.
+    pub(crate) fn finish(self) -> [u8; 32] {
+        self.0.finalize().into()
     }
 }
 

@@ -20,10 +20,10 @@ use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, ServerName};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsConnector;
-use tollgate_config::bundle::{ForwardProxy, Trust};
+use tollgate_config::bundle::{Endpoint, ForwardProxy, KeyHost, Trust};
 use tollgate_terms::Secret;
 
 use super::{Environment, IssueError, ServiceAnswer, basic_of, error};
@@ -40,7 +40,15 @@ const BODY_BYTES_MAX: usize = 1 << 20;
 pub struct Client {
     tls: Arc<ClientConfig>,
     proxy: Option<Arc<Proxy>>,
+    host: Option<Arc<Host>>,
     timeout: Duration,
+}
+
+/// Who is asked, whatever the host of an address is.
+struct Host {
+    endpoints: Vec<Endpoint>,
+    /// Whom to trust, and as whom.
+    tls: Option<(Uri, Arc<ClientConfig>)>,
 }
 
 /// A proxy that requests go through.
@@ -66,7 +74,7 @@ impl Client {
     /// # Errors
     /// Never with the cryptography that is built in.
     pub fn new(roots: RootCertStore) -> Result<Self, IssueError> {
-        Ok(Self { tls: trusting(roots)?, proxy: None, timeout: TIMEOUT })
+        Ok(Self { tls: trusting(roots)?, proxy: None, host: None, timeout: TIMEOUT })
     }
 
     /// A client that trusts the authorities of the system, or those that `SSL_CERT_FILE` names. If there are none,
@@ -115,11 +123,33 @@ impl Client {
         let scheme = if proxy.tls.is_some() { "https" } else { "http" };
         let address = address(&format!("{scheme}://{host}:{}", proxy.port))?;
         let tls = match &proxy.tls {
-            None | Some(Trust::System) => Arc::clone(&self.tls),
-            Some(Trust::Pem(texts)) => trusting(authorities(texts)?)?,
+            None => Arc::clone(&self.tls),
+            Some(trust) => self.trusting(trust)?,
         };
         let configured = Some(proxy.clone());
         Ok(Self { proxy: Some(Arc::new(Proxy { address, authorization, tls, configured })), ..self })
+    }
+
+    /// The same client, but asking `host`, whatever the host of an address is.
+    ///
+    /// # Errors
+    /// [`IssueError::Misconfigured`] when nobody is trusted as the host.
+    pub(crate) fn at(self, host: &KeyHost) -> Result<Self, IssueError> {
+        let tls = match &host.tls {
+            None => None,
+            Some(tls) => {
+                Some((address(&format!("https://{}", tls.server_name))?, self.trusting(&tls.trust)?))
+            }
+        };
+        let host = Host { endpoints: host.endpoints.clone(), tls };
+        Ok(Self { host: Some(Arc::new(host)), ..self })
+    }
+
+    fn trusting(&self, trust: &Trust) -> Result<Arc<ClientConfig>, IssueError> {
+        match trust {
+            Trust::System => Ok(Arc::clone(&self.tls)),
+            Trust::Pem(texts) => trusting(authorities(texts)?),
+        }
     }
 
     /// The same client, without a proxy: for services that only this machine can reach.
@@ -197,11 +227,14 @@ impl Client {
 
     /// The proxy that is asked for `address`, if one is.
     fn proxy_for(&self, address: &Uri) -> Option<&Proxy> {
-        self.proxy.as_deref().filter(|proxy| proxy.is_for(address))
+        self.proxy.as_deref().filter(|proxy| self.host.is_none() && proxy.is_for(address))
     }
 
     /// A connection on which requests for `address` can be written.
     async fn open(&self, address: &Uri) -> Result<BoxStream, BoxError> {
+        if let Some(host) = &self.host {
+            return self.open_at(host, address).await;
+        }
         let is_secure = address.scheme() == Some(&Scheme::HTTPS);
         let Some(proxy) = self.proxy_for(address) else {
             return connect(address, &self.tls).await;
@@ -212,6 +245,43 @@ impl Client {
         }
         let tunnel = tunnel(stream, proxy, address).await?;
         secure(tunnel, address, &self.tls).await
+    }
+
+    /// A connection to the first endpoint of `host` that can be reached.
+    async fn open_at(&self, host: &Host, address: &Uri) -> Result<BoxStream, BoxError> {
+        let mut failed = BoxError::from("there is no endpoint");
+        for endpoint in &host.endpoints {
+            let stream = match self.open_endpoint(endpoint).await {
+                Ok(stream) => stream,
+                Err(error) => {
+                    failed = error;
+                    continue;
+                }
+            };
+            return match &host.tls {
+                Some((name, tls)) => secure(stream, name, tls).await,
+                None if address.scheme() == Some(&Scheme::HTTPS) => secure(stream, address, &self.tls).await,
+                None => Ok(stream),
+            };
+        }
+        Err(failed)
+    }
+
+    async fn open_endpoint(&self, endpoint: &Endpoint) -> Result<BoxStream, BoxError> {
+        let configured = |proxy: &Proxy| proxy.configured.as_ref()?.destination(endpoint);
+        if let Some(proxy) = self.proxy.as_deref()
+            && let Some(destination) = configured(proxy)
+        {
+            let stream = connect(&proxy.address, &proxy.tls).await?;
+            return tunnel(stream, proxy, &Uri::builder().authority(destination).build()?).await;
+        }
+        let stream = match endpoint {
+            Endpoint::Fqdn { hostname, port } => TcpStream::connect((hostname.as_str(), *port)).await?,
+            Endpoint::Ip { address, port } => TcpStream::connect((*address, *port)).await?,
+            Endpoint::Unix { path } => return Ok(Box::new(UnixStream::connect(path).await?)),
+        };
+        stream.set_nodelay(true)?;
+        Ok(Box::new(stream))
     }
 }
 
@@ -238,8 +308,7 @@ fn trusting(roots: RootCertStore) -> Result<Arc<ClientConfig>, IssueError> {
 }
 
 fn authorities(texts: &[String]) -> Result<RootCertStore, IssueError> {
-    let unfit =
-        || IssueError::Misconfigured("the authorities of the forward proxy cannot be read".to_owned());
+    let unfit = || IssueError::Misconfigured("the authorities of a proxy or host cannot be read".to_owned());
     let mut roots = RootCertStore::empty();
     for certificate in texts.iter().flat_map(|text| CertificateDer::pem_slice_iter(text.as_bytes())) {
         roots.add(certificate.map_err(|_| unfit())?).map_err(|_| unfit())?;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use tollgate_config::bundle::{Proof, Unsigned};
+use tollgate_dialect::Invalid;
 use tollgate_policy::claim::Admission;
 use tollgate_terms::{Fault, GatewayFault};
 
@@ -22,6 +23,14 @@ impl Attempt {
         let routed = Arc::clone(&self.routed);
         let Some(target) = routed.rule.targets.get(self.target) else { return self.internal() };
         let charging = Charging::new(&routed, client, target, admission);
+        if let Some(limit) = charging.unpriced(&routed, target) {
+            let model = routed.upstream_model(target).as_str();
+            let message =
+                format!("limit {limit:?} lets in no model without a known price, and {model:?} has none");
+            let invalid =
+                Invalid { code: Some("model_not_priced"), ..Invalid::unprocessable(message, "model") };
+            return Step::Reply(Refusal::Invalid(invalid).reply(routed.dialect, &routed.request_id));
+        }
         let mut draft = Draft::new(&routed, client, target, self.facts.backend_dialect);
         draft.answer_tokens_max = charging.answer_tokens_max();
         for stage in DISPATCH {

@@ -23,9 +23,9 @@ pub use client_traffic_policy::{
 };
 pub use rate_limit::{
     GlobalRateLimit, LocalRateLimit, RateLimitCost, RateLimitCostFrom, RateLimitCostMetadata,
-    RateLimitCostSpecifier, RateLimitHeaderMatch, RateLimitHeaderMatchType, RateLimitRule,
-    RateLimitSelectCondition, RateLimitSpec, RateLimitType, RateLimitUnit, RateLimitValue, SourceMatch,
-    SourceMatchType,
+    RateLimitCostSpecifier, RateLimitHeaderMatch, RateLimitHeaderMatchType, RateLimitMethodMatch,
+    RateLimitPathMatch, RateLimitQueryParamMatch, RateLimitRule, RateLimitSelectCondition, RateLimitSpec,
+    RateLimitType, RateLimitUnit, RateLimitValue, SourceMatch, SourceMatchType,
 };
 pub use security_policy::{
     ApiKeyAuth, Authorization, AuthorizationAction, AuthorizationHeader, AuthorizationOperation,

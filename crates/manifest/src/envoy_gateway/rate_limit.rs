@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::gateway_api::PathMatchType;
 use crate::rules::{cel, fields};
 
 /// How much requests may use.
@@ -80,21 +81,77 @@ pub struct RateLimitRule {
 /// A condition on requests: all of its parts must hold.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-#[schemars(extend(
-    "x-tollgate-not-served" = fields(["methods", "path", "queryParams"]),
-    "x-kubernetes-validations" = cel([(
-        "has(self.headers) || has(self.sourceCIDR) || has(self.methods) || has(self.path) || has(self.queryParams)",
-        "at least one of headers, methods, path, queryParams or sourceCIDR must be specified",
-    )])
-))]
+#[schemars(extend("x-kubernetes-validations" = cel([(
+    "has(self.headers) || has(self.sourceCIDR) || has(self.methods) || has(self.path) || has(self.queryParams)",
+    "at least one of headers, methods, path, queryParams or sourceCIDR must be specified",
+)])))]
 pub struct RateLimitSelectCondition {
     /// Headers.
     #[serde(default)]
     #[schemars(length(max = 16))]
     pub headers: Vec<RateLimitHeaderMatch>,
+    /// Methods, of which one has to be meant.
+    #[serde(default)]
+    #[schemars(length(max = 16))]
+    pub methods: Vec<RateLimitMethodMatch>,
+    /// The path.
+    pub path: Option<RateLimitPathMatch>,
+    /// Parameters of the query.
+    #[serde(default)]
+    #[schemars(length(max = 16))]
+    pub query_params: Vec<RateLimitQueryParamMatch>,
     /// The client's address.
     #[serde(rename = "sourceCIDR")]
     pub source_cidr: Option<SourceMatch>,
+}
+
+/// A condition on the method.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RateLimitMethodMatch {
+    /// The method.
+    #[schemars(length(min = 1, max = 32))]
+    pub value: String,
+    /// Whether it must be another.
+    pub invert: Option<bool>,
+}
+
+/// A condition on the path, as it was sent, without the query.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RateLimitPathMatch {
+    /// How it is compared.
+    #[serde(rename = "type", default)]
+    pub kind: PathMatchType,
+    /// What with.
+    #[schemars(length(min = 1, max = 1024))]
+    pub value: String,
+    /// Whether it must be another.
+    pub invert: Option<bool>,
+}
+
+/// A condition on one parameter of the query. Nothing is unescaped; of several values the first counts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = cel([
+    ("self.type == 'Distinct' || has(self.value)", "value must be set unless type is Distinct"),
+    (
+        "self.type != 'Distinct' || !has(self.invert) || !self.invert",
+        "invert must not be set with type Distinct",
+    ),
+])))]
+pub struct RateLimitQueryParamMatch {
+    /// How the value is compared.
+    #[serde(rename = "type", default = "exact_header")]
+    pub kind: RateLimitHeaderMatchType,
+    /// Name of the parameter.
+    #[schemars(length(min = 1, max = 256))]
+    pub name: String,
+    /// The value.
+    #[schemars(length(max = 1024))]
+    pub value: Option<String>,
+    /// Whether the value must be another.
+    pub invert: Option<bool>,
 }
 
 fn exact_header() -> RateLimitHeaderMatchType {
@@ -125,7 +182,7 @@ pub struct RateLimitHeaderMatch {
     pub invert: Option<bool>,
 }
 
-/// How the value of a header is compared.
+/// How the value of a header or parameter is compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum RateLimitHeaderMatchType {
     /// It is the very same.

@@ -4,7 +4,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::TargetSelector;
-use crate::gateway_api::{HEADER_NAME, LocalObjectReference, PolicyTargetReference, SecretObjectReference};
+use crate::gateway_api::{
+    BackendObjectReference, HEADER_NAME, LocalObjectReference, PolicyTargetReference, SecretObjectReference,
+};
 use crate::rules::{cel, fields};
 use crate::scalar::GatewayDuration;
 
@@ -131,13 +133,17 @@ pub struct JwtProvider {
 /// Keys at an address.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-#[schemars(extend("x-tollgate-not-served" = fields(["backendRef", "backendRefs", "backendSettings"])))]
+#[schemars(extend("x-tollgate-not-served" = fields(["backendRef", "backendSettings"])))]
 pub struct RemoteJwks {
     /// The address.
     #[schemars(length(min = 1, max = 253))]
     pub uri: String,
     /// How long the keys are good; 300 seconds when absent.
     pub cache_duration: Option<GatewayDuration>,
+    /// Who is asked for the address, if not whom its name leads to.
+    #[serde(default)]
+    #[schemars(length(max = 16))]
+    pub backend_refs: Vec<BackendObjectReference>,
 }
 
 /// Keys in the configuration.

@@ -40,8 +40,19 @@ pub struct BudgetSpec {
     /// The bound on an answer, in tokens, that a request without one gets where it has to be reserved for; 4096 when absent.
     #[schemars(range(min = 1))]
     pub default_max_tokens: Option<u32>,
+    /// What becomes of a request for a model without a known price, where a limit is in money; `Allow` when absent.
+    pub unpriced: Option<UnpricedAction>,
     /// Whether it only counts.
     pub shadow_mode: Option<bool>,
+}
+
+/// What becomes of a request for a model without a known price.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum UnpricedAction {
+    /// It is let in, and uses no money.
+    Allow,
+    /// It is refused with a 422.
+    Reject,
 }
 
 /// What a budget is given to.

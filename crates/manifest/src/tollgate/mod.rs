@@ -4,5 +4,5 @@ mod budget;
 
 pub use budget::{
     BudgetCount, BudgetLimit, BudgetSpec, BudgetSubject, BudgetUnit, BudgetWindow, CalendarPeriod,
-    EnforcementMode, ExceededAction, FailureMode, SubjectMatch,
+    EnforcementMode, ExceededAction, FailureMode, SubjectMatch, UnpricedAction,
 };

@@ -3,15 +3,16 @@
 use std::time::Duration;
 
 use serde_json::Value;
-use tollgate_config::bundle::{Jwt, JwtProvider, KeySource, Place, PrincipalClaims, SecretRef};
+use tollgate_config::bundle::{Jwt, JwtProvider, KeyHost, KeySource, Place, PrincipalClaims, SecretRef};
 use tollgate_manifest::{
-    GatewayDuration, JwtAuth, LocalJwks, LocalJwksType, LocalObjectReference, RemoteJwks,
-    SecretObjectReference,
+    BackendObjectReference, GatewayDuration, JwtAuth, LocalJwks, LocalJwksType, LocalObjectReference,
+    RemoteJwks, SecretObjectReference,
 };
 
 use super::Policy;
+use crate::backend::PlainBackends;
 use crate::findings::Unresolved;
-use crate::grant::{CONFIG_MAP, SECRET};
+use crate::grant::{self, BACKEND, CONFIG_MAP, SECRET, SECURITY, SERVICE};
 
 /// How long fetched keys are good, as in Envoy Gateway.
 const REFRESH_DEFAULT: Duration = Duration::from_secs(300);
@@ -100,7 +101,7 @@ impl<'a> Policy<'a, '_> {
         places
     }
 
-    fn remote(&mut self, path: &str, written: &RemoteJwks) -> Option<KeySource> {
+    fn remote(&mut self, path: &str, written: &'a RemoteJwks) -> Option<KeySource> {
         let uri = written.uri.trim();
         let parsed =
             uri.parse::<http::Uri>().ok().filter(|uri| uri.host().is_some_and(|host| !host.is_empty()));
@@ -125,7 +126,65 @@ impl<'a> Policy<'a, '_> {
             self.mistake(format!("{path}.cacheDuration"), "expected at least 1s");
             return None;
         }
-        Some(KeySource::Remote { uri: uri.to_owned(), refresh })
+        let host = self.key_host(path, &written.backend_refs)?;
+        Some(KeySource::Remote { uri: uri.to_owned(), refresh, host })
+    }
+
+    /// Who is asked for a key set: `Some(None)` is whom its address leads to.
+    fn key_host(&mut self, path: &str, written: &'a [BackendObjectReference]) -> Option<Option<KeyHost>> {
+        let mut host: Option<KeyHost> = None;
+        for (at, reference) in written.iter().enumerate() {
+            let path = format!("{path}.backendRefs[{at}]");
+            if SERVICE.is(&reference.group, &reference.kind) {
+                self.warning(
+                    path,
+                    "has no effect: Services are not known here, the address of the uri is asked",
+                );
+                continue;
+            }
+            let found = self.key_backend(&path, reference)?;
+            match &mut host {
+                None => host = Some(found),
+                Some(host) if host.tls == found.tls => host.endpoints.extend(found.endpoints),
+                Some(_) => {
+                    self.mistake(path, "expected the same TLS as that of the first one");
+                    return None;
+                }
+            }
+        }
+        Some(host)
+    }
+
+    fn key_backend(&mut self, path: &str, reference: &'a BackendObjectReference) -> Option<KeyHost> {
+        let (index, own) = (self.index, &self.item.id.namespace);
+        let (namespace, name) = (reference.namespace.as_ref().unwrap_or(own), &reference.name);
+        if !BACKEND.is(&reference.group, &reference.kind) {
+            let found = format!("{} of group {:?}", reference.kind, reference.group);
+            self.mistake(path, format!("expected a Backend of gateway.envoyproxy.io, found {found}"));
+            return None;
+        }
+        if !grant::permits(index, (SECURITY, own), (BACKEND, namespace, name)) {
+            let message = format!("no ReferenceGrant in {namespace:?} lets this policy use Backend {name:?}");
+            self.unresolved(path, Unresolved::RefNotPermitted, message);
+            return None;
+        }
+        if index.is_invalid(BACKEND, namespace, name) {
+            // What is wrong with it is told already.
+            self.broken.get_or_insert(format!("Backend \"{namespace}/{name}\" has mistakes"));
+            return None;
+        }
+        let Some(backend) = index.backends.get(namespace, name) else {
+            let message = format!("no Backend \"{namespace}/{name}\"");
+            self.unresolved(path, Unresolved::BackendNotFound, message);
+            return None;
+        };
+        match PlainBackends::new(index).key_host(backend, self.findings) {
+            Ok(host) => Some(host),
+            Err(message) => {
+                self.mistake(path, message);
+                None
+            }
+        }
     }
 
     fn local(&mut self, path: &str, written: &'a LocalJwks) -> Option<KeySource> {

@@ -57,6 +57,18 @@ pub struct Key {
     pub verifier: Arc<dyn Verifier>,
 }
 
+impl KeySet {
+    /// Whether this is the same answer of an issuer as `other`.
+    pub fn is_same(&self, other: &Self) -> bool {
+        let keys = match (&self.keys, &other.keys) {
+            (None, None) => true,
+            (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+            (None, Some(_)) | (Some(_), None) => false,
+        };
+        keys && self.asked_at_s == other.asked_at_s
+    }
+}
+
 impl Keyed {
     fn new(salt: [u8; 32]) -> Self {
         // A key that is shorter than a block is filled up with zeros (RFC 2104).
@@ -119,6 +131,11 @@ impl Keyring {
         {
             *place = set;
         }
+    }
+
+    /// The keys of one provider of the policy called `name`.
+    pub fn set_of(&self, name: &str, provider: usize) -> Option<&KeySet> {
+        self.of(name)?.sets.get(provider)
     }
 
     /// The keys of the policy called `name`.

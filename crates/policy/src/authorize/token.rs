@@ -23,8 +23,8 @@ const TIME_MAX_S: u64 = 253_402_300_799;
 /// Most keys that are tried for a token that names none.
 const KEYS_TRIED_MAX: usize = 16;
 
-/// An unknown key is a reason to fetch the set anew, once in this time.
-const REFETCH_S: u64 = 5;
+/// An unknown key is a reason to fetch the set anew, once in this time, seconds.
+pub const REFETCH_S: u64 = 5;
 
 /// Longest claim that is shown in a header or names a caller.
 const CLAIM_BYTES_MAX: usize = 1024;
