@@ -58,6 +58,10 @@ impl Counters {
             deadline: *deadline,
             ..RedisSettings::new(place)
         };
-        Quotas::in_redis(&settings).context("--redis")
+        let quotas = Quotas::in_redis(&settings).context("--redis")?;
+        if let Some(folder) = folder {
+            quotas.save_in(folder).context("cannot save the counters of limits")?;
+        }
+        Ok(quotas)
     }
 }

@@ -15,7 +15,7 @@ mod tally;
 use std::fmt;
 use std::path::Path;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use tollgate_config::bundle::LimitStore;
@@ -44,7 +44,7 @@ pub struct Quotas(Arc<Inner>);
 struct Inner {
     calendars: Calendars,
     memory: Arc<Memory>,
-    saver: Option<Saver>,
+    saver: OnceLock<Saver>,
     shared: Option<Shared>,
     tally: Arc<Tally>,
 }
@@ -116,7 +116,7 @@ impl Quotas {
         Self(Arc::new(Inner {
             calendars: Calendars::default(),
             memory,
-            saver: None,
+            saver: OnceLock::new(),
             shared: None,
             tally: Arc::default(),
         }))
@@ -130,9 +130,24 @@ impl Quotas {
     /// # Errors
     /// If there can be no thread for it.
     pub fn saved_in(folder: &Path) -> std::io::Result<Self> {
-        let (memory, tally) = (Arc::new(Memory::new(COUNTERS_MAX)), Arc::<Tally>::default());
-        let saver = Some(Saver::start(folder, Arc::clone(&memory), Arc::clone(&tally))?);
-        Ok(Self(Arc::new(Inner { calendars: Calendars::default(), memory, saver, shared: None, tally })))
+        let quotas = Self::default();
+        quotas.save_in(folder)?;
+        Ok(quotas)
+    }
+
+    /// Saves the counters in memory as [`Quotas::saved_in`] does, from now on: those of claims that are for each gateway alone, where the others
+    /// are in a Redis. To be called before the first claim, and once.
+    ///
+    /// # Errors
+    /// If there can be no thread for it.
+    pub fn save_in(&self, folder: &Path) -> std::io::Result<()> {
+        let inner = &*self.0;
+        if inner.saver.get().is_none() {
+            let saver = Saver::start(folder, Arc::clone(&inner.memory), Arc::clone(&inner.tally))?;
+            // Another call at the same time has set it: one of them saves.
+            let _ = inner.saver.set(saver);
+        }
+        Ok(())
     }
 
     /// In a Redis, but for the claims that are for each gateway alone. Connects by and by: [`Quotas::up`] waits for that.
@@ -143,7 +158,13 @@ impl Quotas {
         let tally = Arc::<Tally>::default();
         let shared = Some(Shared::start(settings, Arc::clone(&tally))?);
         let memory = Arc::new(Memory::new(COUNTERS_MAX));
-        Ok(Self(Arc::new(Inner { calendars: Calendars::default(), memory, saver: None, shared, tally })))
+        Ok(Self(Arc::new(Inner {
+            calendars: Calendars::default(),
+            memory,
+            saver: OnceLock::new(),
+            shared,
+            tally,
+        })))
     }
 
     /// Waits for at most so long until the store can be asked, and says whether it can.
@@ -162,7 +183,7 @@ impl Quotas {
     /// Waits for at most so long until all that was settled is in the store, or saved. What is not in the store by then is told as lost, and
     /// nothing is taken up after.
     pub async fn flush(&self, within: Duration) {
-        if let Some(saver) = &self.0.saver {
+        if let Some(saver) = self.0.saver.get() {
             saver.flush(within).await;
         }
         if let Some(shared) = &self.0.shared {

@@ -66,7 +66,7 @@ impl QuotaMetrics {
             MetricType::Counter,
         )?;
         ConstCounter::new(tally.unchecked_count()).encode(encoded)?;
-        if self.0.0.saver.is_none() {
+        if self.0.0.saver.get().is_none() {
             return Ok(());
         }
         let (name, help) =

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tollgate_config::bundle::{LimitStore, Window};
-use tollgate_effects::quota::{Quotas, Reservation, Reserved};
+use tollgate_effects::quota::{Quotas, RedisPlace, RedisSettings, Reservation, Reserved};
 use tollgate_policy::quota::{Charge, Claim, OnRefusal, Unit};
 
 use crate::attempt;
@@ -140,4 +140,25 @@ fn it_is_saved_by_and_by_and_where_that_fails_all_goes_on() {
     std::fs::create_dir(&nowhere).expect("a folder");
     flush(&quotas);
     assert_eq!(used(&begun(&nowhere), &[long("a", 0)]), [3]);
+}
+
+#[test]
+fn counters_of_this_gateway_alone_are_saved_beside_a_redis() {
+    let folder = tempfile::tempdir().expect("a folder");
+    // Nobody listens there, and none of these claims is for it.
+    let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address");
+    let beside = || {
+        let place = RedisPlace::parse(&format!("redis://{free}")).expect("an address");
+        let quotas = Quotas::in_redis(&RedisSettings::new(place)).expect("settings");
+        quotas.save_in(folder.path()).expect("a thread");
+        quotas
+    };
+    let quotas = beside();
+    reserve(&quotas, "1", &[long("a", 100)]).settle(&[30], now());
+    flush(&quotas);
+    let next = beside();
+    assert_eq!(used(&next, &[long("a", 0)]), [30]);
+    reserve(&next, "2", &[long("a", 5)]).settle(&[5], now());
+    flush(&next);
+    assert_eq!(used(&begun(folder.path()), &[long("a", 0)]), [35]);
 }
