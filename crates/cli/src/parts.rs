@@ -6,11 +6,12 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use tollgate_fleet::Told;
 use tollgate_telemetry::AccessLog;
 
 use crate::account::Place;
 use crate::anonymous::Anonymous;
-use crate::arguments::{ControlArguments, ExtprocArguments};
+use crate::arguments::{ControlArguments, ExtprocArguments, PrintSds};
 use crate::counters::Counters;
 use crate::origin::Origin;
 use crate::paint::Paint;
@@ -25,6 +26,14 @@ pub(crate) fn control(arguments: &ControlArguments, began: Instant, paint: Paint
     if let Some(elsewhere) = &arguments.print_bootstrap {
         let place = elsewhere.as_ref().unwrap_or(&arguments.listen).told(&arguments.envoy)?;
         std::io::stdout().write_all(tollgate_fleet::bootstrap(&place)?.as_bytes())?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if let (Some(half), Some(identity)) = (arguments.print_sds, arguments.envoy.identity()) {
+        let half = match half {
+            PrintSds::Certificate => Told::Certificate,
+            PrintSds::Authorities => Told::Authorities,
+        };
+        std::io::stdout().write_all(tollgate_fleet::sds(&identity, half)?.as_bytes())?;
         return Ok(ExitCode::SUCCESS);
     }
     let part = Part::Control {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use anyhow::{Context, Result, bail};
-use tollgate_fleet::{Identity, Place, grpc};
+use tollgate_fleet::{Place, grpc};
 
 use crate::arguments::{EnvoyArguments, TlsArguments};
 use crate::shown::Shown;
@@ -93,13 +93,10 @@ impl Spot {
             Self::Unix(path) => return Ok(Place::Unix { path: path.to_string_lossy().into_owned() }),
             Self::Tcp(host, port) => (host.clone(), *port),
         };
-        let tls = match (&envoy.envoy_ca, &envoy.envoy_cert, &envoy.envoy_key) {
-            (Some(authorities), Some(chain), Some(key)) => {
-                let [authorities, chain, key] = [authorities, chain, key].map(Clone::clone);
-                Some(Identity { authorities, chain, key })
-            }
-            _ if self.is_local() => None,
-            _ => bail!("expected --envoy-ca, --envoy-cert and --envoy-key for {self} on the network"),
+        let tls = match envoy.identity() {
+            Some(identity) => Some(identity),
+            None if self.is_local() => None,
+            None => bail!("expected --envoy-ca, --envoy-cert and --envoy-key for {self} on the network"),
         };
         Ok(Place::Tcp { host, port, tls })
     }
@@ -126,7 +123,8 @@ mod tests {
         assert!(listens("127.0.0.1:0") && listens("[::1]:0") && listens("unix:/run/x"));
         assert!(!listens("0.0.0.0:0") && !listens("10.0.0.1:0") && !listens("a.example:0"));
         let processor = Spot::Tcp("10.0.0.1".to_owned(), 1);
-        let envoy = EnvoyArguments { processor, envoy_ca: None, envoy_cert: None, envoy_key: None };
+        let envoy =
+            EnvoyArguments { processor, envoy_ca: None, envoy_cert: None, envoy_key: None, envoy_sds: None };
         assert!(envoy.processor.told(&envoy).is_err());
     }
 }

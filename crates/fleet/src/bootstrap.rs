@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use serde_json::{Value, json};
-use tollgate_plan::envoy::{Place, cluster_at};
+use tollgate_plan::envoy::{Identity, Place, Told, cluster_at, told};
 
 /// The cluster of the control plane.
 const CONTROL_PLANE: &str = "tollgate-xds";
@@ -44,6 +44,14 @@ pub fn bootstrap(place: &Place) -> Result<String> {
         }] },
     });
     Ok(serde_json::to_string_pretty(&bootstrap)? + "\n")
+}
+
+/// One half of what an Envoy shows and trusts, as JSON: the file by which it follows the files of `identity`.
+///
+/// # Errors
+/// Never in practice: when it cannot be written as JSON.
+pub fn sds(identity: &Identity, half: Told) -> Result<String> {
+    Ok(serde_json::to_string_pretty(&told(identity, half))? + "\n")
 }
 
 fn cluster(place: &Place) -> Value {

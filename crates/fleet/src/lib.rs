@@ -27,13 +27,13 @@ use tollgate_effects::quota::Quotas;
 use tollgate_telemetry::Telemetry;
 
 pub use admin::reachable;
-pub use bootstrap::bootstrap;
+pub use bootstrap::{bootstrap, sds};
 pub use control::{ControlOptions, ControlPlane, Taken};
 pub use processing::Processing;
 pub use resources::{obstacles, snapshot_id, written};
 pub use status::{DiscoveryMetrics, page};
 pub use tollgate_envoy::grpc;
-pub use tollgate_plan::envoy::{Identity, Patience, Place};
+pub use tollgate_plan::envoy::{Identity, Patience, Place, Told};
 pub use tollgate_xds::Discovery;
 
 use child::Child;

@@ -136,7 +136,7 @@ fn finds_a_processor_over_tcp_and_leaves_the_log_out() {
 fn shows_a_processor_on_the_network_who_it_is() {
     let text = fs::read_to_string(folder().join("route.in.yaml")).expect("the input");
     let [authorities, chain, key] = ["/tls/ca.crt", "/tls/tls.crt", "/tls/tls.key"].map(str::to_owned);
-    let tls = Some(Identity { authorities, chain, key });
+    let tls = Some(Identity { authorities, chain, key, followed: None });
     let processor = Place::Tcp { host: "10.0.0.1".to_owned(), port: 9002, tls };
     let made = programmed("route.in.yaml", text, &Fleet { processor, ..fleet() });
     let cluster = &made["clusters"][0]["body"];

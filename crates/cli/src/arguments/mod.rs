@@ -21,7 +21,8 @@ use prices::PRICES_EXAMPLES;
 pub(crate) use prices::{PricesAction, PricesArguments};
 
 pub(crate) use parts::{
-    ControlArguments, EnvoyArguments, ExtprocArguments, PlanArguments, PlanOutput, PlanTo, TlsArguments,
+    ControlArguments, EnvoyArguments, ExtprocArguments, PlanArguments, PlanOutput, PlanTo, PrintSds,
+    TlsArguments,
 };
 
 pub(crate) use counters::CounterArguments;

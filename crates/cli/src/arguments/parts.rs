@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use tollgate_fleet::Identity;
 
 use super::{ADMIN_ADDRESS, RequestArguments};
 use crate::place::Spot;
@@ -123,6 +124,27 @@ pub(crate) struct EnvoyArguments {
     /// File on Envoy's machine with the key of that certificate
     #[arg(long, value_name = "FILE", requires_all = ["envoy_ca", "envoy_cert"])]
     pub(crate) envoy_key: Option<String>,
+    /// Folder on Envoy's machine with what --print-sds prints, by which it follows those files; without it, it reads them when it starts
+    #[arg(long, value_name = "FOLDER", requires_all = ["envoy_ca", "envoy_cert", "envoy_key"])]
+    pub(crate) envoy_sds: Option<String>,
+}
+
+impl EnvoyArguments {
+    /// How an Envoy shows who it is, if that is said.
+    pub(crate) fn identity(&self) -> Option<Identity> {
+        let Self { processor: _, envoy_ca, envoy_cert, envoy_key, envoy_sds } = self;
+        let (authorities, chain, key) = (envoy_ca.clone()?, envoy_cert.clone()?, envoy_key.clone()?);
+        Some(Identity { authorities, chain, key, followed: envoy_sds.clone() })
+    }
+}
+
+/// What of Envoy's files is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PrintSds {
+    /// Its certificate and key, for certificate.json
+    Certificate,
+    /// Whom it takes for a part, for authorities.json
+    Authorities,
 }
 
 /// How Envoys are answered on the network.
@@ -144,7 +166,7 @@ pub(crate) struct TlsArguments {
 #[derive(Debug, Args)]
 pub(crate) struct ControlArguments {
     /// Files and folders of Kubernetes YAML
-    #[arg(value_name = "PATH", required_unless_present = "print_bootstrap")]
+    #[arg(value_name = "PATH", required_unless_present_any = ["print_bootstrap", "print_sds"])]
     pub(crate) paths: Vec<PathBuf>,
     /// Where Envoys ask: ADDRESS:PORT or unix:PATH
     #[arg(long, value_name = "PLACE", env = "TOLLGATE_XDS_LISTEN", hide_env_values = true, default_value = XDS)]
@@ -152,6 +174,9 @@ pub(crate) struct ControlArguments {
     /// Print what an Envoy is started with and end; with =PLACE where Envoy finds the control plane elsewhere than at --listen
     #[arg(long, value_name = "PLACE", num_args = 0..=1, require_equals = true)]
     pub(crate) print_bootstrap: Option<Option<Spot>>,
+    /// Print a file for the folder of --envoy-sds and end
+    #[arg(long, value_name = "HALF", requires_all = ["envoy_ca", "envoy_cert", "envoy_key"], conflicts_with = "print_bootstrap")]
+    pub(crate) print_sds: Option<PrintSds>,
     /// Address on which Envoys listen for clients; 0.0.0.0 lets other machines in
     #[arg(long, env = "TOLLGATE_ADDRESS", hide_env_values = true, default_value = "127.0.0.1")]
     pub(crate) address: IpAddr,

@@ -35,7 +35,7 @@ pub use names::{
     EXCHANGE_CALL, FAULT_HEADER, HOST_METADATA, LISTENER_METADATA, METADATA_NAMESPACE, PROBE_HEADER,
     REPLY_DETAILS, REQUEST_ID_HEADER, RETRY_HEADER, SNAPSHOT_METADATA, SOURCE_ADDRESS,
 };
-pub use place::{Identity, Place, cluster_at};
+pub use place::{Identity, Place, Told, cluster_at, told};
 
 use cluster::Clusters;
 

@@ -34,6 +34,32 @@ pub struct Identity {
     pub chain: String,
     /// Its key, PEM.
     pub key: String,
+    /// The folder with what `told` says of these files, so that Envoy follows them; without it they are read once.
+    pub followed: Option<String>,
+}
+
+/// What of an `Identity` an Envoy is told by a file on its own machine, so that it follows the files that this one names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Told {
+    /// Its own chain and key.
+    Certificate,
+    /// The authorities that have signed the parts' certificates.
+    Authorities,
+}
+
+impl Told {
+    /// The name of the file, in the folder of `Identity::followed`.
+    pub fn file_name(self) -> &'static str {
+        match self {
+            Self::Certificate => "certificate.json",
+            Self::Authorities => "authorities.json",
+        }
+    }
+}
+
+/// The text of the file that tells an Envoy one half of `identity`: the answer that a secret discovery service would give.
+pub fn told(identity: &Identity, half: Told) -> Value {
+    tls::secret(identity, half)
 }
 
 /// The cluster of the part at `place`, without anything that is special to the part.

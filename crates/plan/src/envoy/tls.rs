@@ -6,10 +6,11 @@ use serde_json::{Value, json};
 use tollgate_config::bundle::{Certificate, ListenerTls, Trust, UpstreamTls};
 
 use super::form::{self, extension};
-use super::{Identity, SecretNeed};
+use super::{Identity, SecretNeed, Told};
 
 const DOWNSTREAM: &str = "envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext";
 const UPSTREAM: &str = "envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext";
+const SECRET: &str = "envoy.extensions.transport_sockets.tls.v3.Secret";
 const INSPECTOR: &str = "envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector";
 
 /// The name of both transport sockets.
@@ -87,22 +88,63 @@ pub(super) fn upstream(tls: &UpstreamTls, offer: Offer) -> Value {
 
 /// TLS towards a part of the gateway at `host`.
 pub(super) fn towards_part(host: &str, identity: &Identity) -> Value {
-    let Identity { authorities, chain, key } = identity;
-    let file = |path: &str| json!({ "filename": path });
-    let context = json!({
+    let names = json!([subject_alt_name(host)]);
+    let mut context = json!({
         "tls_params": { "tls_minimum_protocol_version": "TLSv1_3", "tls_maximum_protocol_version": "TLSv1_3" },
         "alpn_protocols": ["h2"],
-        "tls_certificates": [{ "certificate_chain": file(chain), "private_key": file(key) }],
-        "validation_context": {
-            "trusted_ca": file(authorities),
-            "match_typed_subject_alt_names": [subject_alt_name(host)],
-        },
     });
+    match &identity.followed {
+        Some(folder) => {
+            let by_file = |half| by_file(folder, half);
+            form::set(
+                &mut context,
+                "tls_certificate_sds_secret_configs",
+                json!([by_file(Told::Certificate)]),
+            );
+            let trusted = json!({
+                "default_validation_context": { "match_typed_subject_alt_names": names },
+                "validation_context_sds_secret_config": by_file(Told::Authorities),
+            });
+            form::set(&mut context, "combined_validation_context", trusted);
+        }
+        None => {
+            form::set(&mut context, "tls_certificates", json!([own(identity)]));
+            let mut trusted = trusted(identity);
+            form::set(&mut trusted, "match_typed_subject_alt_names", names);
+            form::set(&mut context, "validation_context", trusted);
+        }
+    }
     let mut fields = json!({ "common_tls_context": context });
     if host.parse::<IpAddr>().is_err() {
         form::set(&mut fields, "sni", host.into());
     }
     extension(SOCKET, UPSTREAM, fields)
+}
+
+/// One half of `identity`, as the answer of a secret discovery service. Envoy reads what it names again when a file is moved
+/// into the folder of one, which is how Kubernetes renews a mounted Secret.
+pub(super) fn secret(identity: &Identity, half: Told) -> Value {
+    let mut secret = json!({ "@type": format!("type.googleapis.com/{SECRET}"), "name": half.file_name() });
+    match half {
+        Told::Certificate => form::set(&mut secret, "tls_certificate", own(identity)),
+        Told::Authorities => form::set(&mut secret, "validation_context", trusted(identity)),
+    }
+    json!({ "resources": [secret] })
+}
+
+fn by_file(folder: &str, half: Told) -> Value {
+    let name = half.file_name();
+    let source =
+        json!({ "path_config_source": { "path": format!("{folder}/{name}") }, "resource_api_version": "V3" });
+    json!({ "name": name, "sds_config": source })
+}
+
+fn own(identity: &Identity) -> Value {
+    json!({ "certificate_chain": { "filename": identity.chain }, "private_key": { "filename": identity.key } })
+}
+
+fn trusted(identity: &Identity) -> Value {
+    json!({ "trusted_ca": { "filename": identity.authorities } })
 }
 
 fn versions() -> Value {
