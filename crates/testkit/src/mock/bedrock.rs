@@ -9,6 +9,7 @@ use super::ask::Ask;
 use super::aws::{self, event};
 use super::reply::Reply;
 use super::said::{SIGNATURE, Said};
+use super::shared::json_of_base64;
 
 /// Members of a request. The model is in the path.
 const MEMBERS: [&str; 13] = [
@@ -45,7 +46,10 @@ pub(super) fn converse_stream(ask: &Ask, json: &Value) -> Reply {
 pub(super) fn count_tokens(json: &Value, model: &str) -> Reply {
     let input = &json["input"];
     if let Some(body) = input["invokeModel"]["body"].as_str() {
-        return Reply::json(200, &json!({"inputTokens": body.len() / 4}));
+        return match json_of_base64(body) {
+            Some(body) => Reply::json(200, &json!({"inputTokens": Ask::read(&body, model).words})),
+            None => invalid("The body is no JSON in base64."),
+        };
     }
     let asked = &input["converse"];
     let known = ["messages", "system", "toolConfig", "additionalModelRequestFields"];
