@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
-use tollgate_wire::json::{self, Limits};
+use tollgate_wire::json;
 
 use super::usage::WireUsage;
 use crate::observe::{Seen, Tally, string_bytes, text_bytes};
@@ -20,6 +20,22 @@ struct Body<'a> {
     model: Option<Cow<'a, str>>,
     #[serde(default)]
     usage: Option<WireUsage>,
+}
+
+/// An event that tells usage.
+#[derive(Deserialize)]
+struct UsageEvent {
+    #[serde(default)]
+    choices: Option<Vec<IgnoredAny>>,
+    #[serde(default)]
+    usage: Option<WireUsage>,
+}
+
+/// An event, read for its model only.
+#[derive(Deserialize)]
+struct ModelEvent<'a> {
+    #[serde(borrow, default)]
+    model: Option<Cow<'a, str>>,
 }
 
 /// Sees a whole answer.
@@ -50,9 +66,8 @@ pub(crate) fn event(tally: &mut Tally, data: &[u8]) -> Seen {
         return Seen::Error;
     }
     if tally.served_model.is_none() {
-        let Ok(object) = json::scan(data, Limits::default()) else { return Seen::Other };
-        let model = object.get(data, "model").and_then(|place| json::text_value(data.get(place)?));
-        tally.serve(model.as_deref());
+        let Ok(read) = serde_json::from_slice::<ModelEvent<'_>>(data) else { return Seen::Other };
+        tally.serve(read.model.as_deref());
     }
     tally.output(glance.text_bytes);
     if glance.finish {
@@ -62,15 +77,10 @@ pub(crate) fn event(tally: &mut Tally, data: &[u8]) -> Seen {
     if !glance.usage {
         return if data.starts_with(b"{") && data.ends_with(b"}") { Seen::Content } else { Seen::Other };
     }
-    let Ok(object) = json::scan(data, Limits::default()) else { return Seen::Other };
-    let member = |key| object.get(data, key).and_then(|place| data.get(place));
-    let usage = member("usage").unwrap_or(b"null");
-    let Ok(usage) = serde_json::from_slice::<Option<WireUsage>>(usage) else { return Seen::Other };
+    let Ok(read) = serde_json::from_slice::<UsageEvent>(data) else { return Seen::Other };
     // The last one told counts: some servers tell a growing usage with every event, none tells parts to be summed.
-    note(tally, usage);
-    let is_empty =
-        |choices: &[u8]| choices == b"null" || choices.get(1..).is_some_and(|rest| rest.trim_ascii() == b"]");
-    let has_choices = member("choices").is_some_and(|choices| !is_empty(choices));
+    note(tally, read.usage);
+    let has_choices = read.choices.is_some_and(|choices| !choices.is_empty());
     // What ends the answer is more than usage, wherever it stands.
     if has_choices || glance.finish { Seen::Content } else { Seen::UsageOnly }
 }
