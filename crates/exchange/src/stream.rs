@@ -100,6 +100,11 @@ impl EventStream {
         Some((self.first_token_at?, self.last_token_at?))
     }
 
+    fn note_token(&mut self, now: Instant) {
+        self.first_token_at.get_or_insert(now);
+        self.last_token_at = Some(now);
+    }
+
     /// Whether the client has been told by the backend that the answer failed.
     pub(crate) fn has_failed(&self) -> bool {
         self.failed
@@ -161,8 +166,7 @@ impl EventStream {
             let bytes = observer.skim(self.events.ahead());
             if bytes > 0 {
                 out.pass(&self.events.skip(bytes));
-                self.first_token_at.get_or_insert(now);
-                self.last_token_at = Some(now);
+                self.note_token(now);
             }
         }
     }
@@ -244,10 +248,7 @@ impl EventStream {
         let seen = observer.frame(frame);
         match seen {
             Seen::Error if !self.begun => return Err(BackendFault::ErrorEvent),
-            Seen::Content if observer.saw_output() => {
-                self.first_token_at.get_or_insert(now);
-                self.last_token_at = Some(now);
-            }
+            Seen::Content if observer.saw_output() => self.note_token(now),
             _ => {}
         }
         if !self.begun {
