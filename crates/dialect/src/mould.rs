@@ -21,35 +21,37 @@ pub(crate) struct Mould {
 
 impl Mould {
     /// The length of the event that `stream` begins with and of the text in it, if it is the event of the mould with another
-    /// text in it.
+    /// text in it, which is not long.
     pub(crate) fn fit_first(&mut self, stream: &[u8]) -> Option<(usize, usize)> {
-        let behind = self.event.get(self.text.end..)?;
         // Behind a CR it is not known yet whether an LF belongs to the event.
-        if !behind.ends_with(b"\n") {
+        if !self.event.ends_with(b"\n") {
             return None;
         }
-        let rest = stream.strip_prefix(self.event.get(..self.text.start)?)?;
-        let near = rest.get(..EVENT_BYTES_MAX).unwrap_or(rest);
-        let text = near.get(..memchr::memchr3(b'"', b'\n', b'\r', near)?)?;
-        if text.ends_with(b"\\") || !rest.get(text.len()..)?.starts_with(behind) {
+        let (text_bytes, rest) = self.split(stream)?;
+        if text_bytes > EVENT_BYTES_MAX {
             return None;
         }
         self.misses = 0;
-        Some((self.text.start + text.len() + behind.len(), text.len()))
+        Some((stream.len() - rest.len(), text_bytes))
     }
 
     /// The length of the text in `event`, if it is the event of the mould with another text in it.
     pub(crate) fn fit(&mut self, event: &[u8]) -> Option<usize> {
-        let before = self.event.get(..self.text.start)?;
-        let behind = self.event.get(self.text.end..)?;
-        let text = event.strip_prefix(before)?.strip_suffix(behind)?;
-        // It must be the inside of one string on one line, and its last character must not escape the quote behind.
-        let ends = memchr::memchr3(b'"', b'\n', b'\r', text).is_some() || text.ends_with(b"\\");
-        if ends {
+        let (text_bytes, rest) = self.split(event)?;
+        if !rest.is_empty() {
             return None;
         }
         self.misses = 0;
-        Some(text.len())
+        Some(text_bytes)
+    }
+
+    /// The length of the text in the event of the mould that `stream` begins with, and what stands behind that event.
+    fn split<'a>(&self, stream: &'a [u8]) -> Option<(usize, &'a [u8])> {
+        let rest = stream.strip_prefix(self.event.get(..self.text.start)?)?;
+        // It must be the inside of one string on one line, and its last character must not escape the quote behind.
+        let (text, rest) = rest.split_at(memchr::memchr3(b'"', b'\n', b'\r', rest)?);
+        let rest = rest.strip_prefix(self.event.get(self.text.end..)?)?;
+        (!text.ends_with(b"\\")).then_some((text.len(), rest))
     }
 
     /// Keeps the shape of `event`, an event of text in a member that is one of `texts`, if it has exactly one of them.
