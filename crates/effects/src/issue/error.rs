@@ -1,6 +1,7 @@
 //! Why nothing was issued, in words that may be shown: no secret, no long text, nothing that breaks a line.
 
 use serde_json::Value;
+use tollgate_config::bundle::ProfileError;
 use tollgate_terms::Secret;
 
 use super::form::escaped;
@@ -46,6 +47,12 @@ pub enum IssueError {
     /// What was configured, or found in the environment, cannot work.
     #[error("{0}")]
     Misconfigured(String),
+}
+
+impl From<ProfileError> for IssueError {
+    fn from(error: ProfileError) -> Self {
+        Self::Misconfigured(error.to_string())
+    }
 }
 
 impl IssueError {

@@ -5,7 +5,7 @@
 
 use std::time::SystemTime;
 
-use tollgate_config::bundle::{AwsProfile, ProfileError, SigningKeys};
+use tollgate_config::bundle::{AwsProfile, SigningKeys};
 
 use super::chain::{REGIONS, SESSION_NAME, keys_of_variables};
 use super::shared_files::SharedFiles;
@@ -103,7 +103,7 @@ impl<'a> Around<'a> {
             return assume_role(client, environment, role, &token).await.map(Some);
         }
         if profile.has_keys() {
-            let value = profile.keys().map_err(told)?;
+            let value = profile.keys()?;
             return Ok(Some(Issued { value, expires_at: None }));
         }
         if let Some(keys) = sso::keys_of_sign_on(client, environment, files, profile, *now).await? {
@@ -162,7 +162,7 @@ impl<'a> Around<'a> {
     fn role(&self, profile: &AwsProfile<'a>) -> Result<Role<'a>, IssueError> {
         let variable = |names: &[&str]| names.iter().find_map(|name| self.environment.get(name));
         Ok(Role {
-            arn: profile.required("role_arn").map_err(told)?,
+            arn: profile.required("role_arn")?,
             session_name: profile
                 .get("role_session_name")
                 .or_else(|| variable(&[SESSION_NAME]))
@@ -170,10 +170,6 @@ impl<'a> Around<'a> {
             region: variable(&REGIONS).or_else(|| profile.get("region")),
         })
     }
-}
-
-fn told(error: ProfileError) -> IssueError {
-    misconfigured(error.to_string())
 }
 
 fn misconfigured(message: String) -> IssueError {

@@ -57,25 +57,20 @@ pub(super) async fn keys_of_sign_on(
     profile: &AwsProfile<'_>,
     now: SystemTime,
 ) -> Result<Option<Issued<SigningKeys>>, IssueError> {
-    let misconfigured = |message: String| IssueError::Misconfigured(message);
-    let required = |section: &AwsProfile<'_>, setting| {
-        section.required(setting).map(str::to_owned).map_err(|error| misconfigured(error.to_string()))
-    };
     // What the token is kept under: the session's name, or the address in a profile without one.
     let (key, region) = match (profile.get("sso_session"), profile.get("sso_start_url")) {
         (Some(session), _) => {
             let section = format!("sso-session {session}");
-            let section = files.find(&section).map(|section| required(&section, "sso_region"));
-            let region =
-                section.ok_or_else(|| misconfigured(format!("no section [sso-session {session}]")))?;
-            (session, region?)
+            let absent = || IssueError::Misconfigured(format!("no section [{section}]"));
+            let section = files.find(&section).ok_or_else(absent)?;
+            (session, section.required("sso_region")?.to_owned())
         }
-        (None, Some(url)) => (url, required(profile, "sso_region")?),
+        (None, Some(url)) => (url, profile.required("sso_region")?.to_owned()),
         (None, None) => return Ok(None),
     };
-    let (account, role) = (required(profile, "sso_account_id")?, required(profile, "sso_role_name")?);
+    let (account, role) = (profile.required("sso_account_id")?, profile.required("sso_role_name")?);
     let token = token(environment, key, now).await?;
-    let query = Form::default().with("role_name", &role).with("account_id", &account);
+    let query = Form::default().with("role_name", role).with("account_id", account);
     let endpoint = ENDPOINTS.into_iter().find_map(|name| environment.get(name)).map(str::to_owned);
     let endpoint = endpoint.unwrap_or_else(|| format!("https://portal.sso.{region}.amazonaws.com"));
     let mut request =
