@@ -130,16 +130,19 @@ pub struct RateLimitPathMatch {
     pub invert: Option<bool>,
 }
 
-/// A condition on one parameter of the query. Nothing is unescaped; of several values the first counts.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-#[schemars(extend("x-kubernetes-validations" = cel([
+/// What a condition on a value has to keep to.
+const VALUE_RULES: [(&str, &str); 2] = [
     ("self.type == 'Distinct' || has(self.value)", "value must be set unless type is Distinct"),
     (
         "self.type != 'Distinct' || !has(self.invert) || !self.invert",
         "invert must not be set with type Distinct",
     ),
-])))]
+];
+
+/// A condition on one parameter of the query. Nothing is unescaped; of several values the first counts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = cel(VALUE_RULES)))]
 pub struct RateLimitQueryParamMatch {
     /// How the value is compared.
     #[serde(rename = "type", default = "exact_header")]
@@ -161,13 +164,7 @@ fn exact_header() -> RateLimitHeaderMatchType {
 /// A condition on one header.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-#[schemars(extend("x-kubernetes-validations" = cel([
-    ("self.type == 'Distinct' || has(self.value)", "value must be set unless type is Distinct"),
-    (
-        "self.type != 'Distinct' || !has(self.invert) || !self.invert",
-        "invert must not be set with type Distinct",
-    ),
-])))]
+#[schemars(extend("x-kubernetes-validations" = cel(VALUE_RULES)))]
 pub struct RateLimitHeaderMatch {
     /// How the value is compared.
     #[serde(rename = "type", default = "exact_header")]
