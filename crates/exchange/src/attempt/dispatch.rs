@@ -29,7 +29,7 @@ impl Attempt {
                 format!("limit {limit:?} lets in no model without a known price, and {model:?} has none");
             let invalid =
                 Invalid { code: Some("model_not_priced"), ..Invalid::unprocessable(message, "model") };
-            return Step::Reply(Refusal::Invalid(invalid).reply(routed.dialect, &routed.request_id));
+            return self.refuse(&Refusal::Invalid(invalid));
         }
         let mut draft = Draft::new(&routed, client, target, self.facts.backend_dialect);
         draft.answer_tokens_max = charging.answer_tokens_max();
