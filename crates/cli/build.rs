@@ -1,15 +1,22 @@
-//! Tells the linker to keep relocations small. There is one for each pointer in constant data, some 50,000, and all are read at the start: packed they
-//! are a megabyte less in memory for as long as the gateway runs.
+//! Tells the linker what to do with relocations. There is one for each pointer in constant data, some 50,000, and all are read at the start: packed they
+//! are a megabyte less in memory for as long as the gateway runs. Where code is moved after the link, as `cargo xtask release` does, whoever moves it
+//! needs those of the code as well, and cannot read packed ones.
 
 use std::env;
 use std::process::Command;
+
+/// Set to `kept` for a build whose code will be moved.
+const RELOCATIONS: &str = "TOLLGATE_RELOCATIONS";
 
 /// The first version of glibc that reads packed relocations.
 const GLIBC: (u32, u32) = (2, 36);
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
-    if is_packed() {
+    println!("cargo:rerun-if-env-changed={RELOCATIONS}");
+    if env::var(RELOCATIONS).is_ok_and(|relocations| relocations == "kept") {
+        println!("cargo:rustc-link-arg-bin=tollgate=-Wl,--emit-relocs");
+    } else if is_packed() {
         println!("cargo:rustc-link-arg-bin=tollgate=-Wl,-z,pack-relative-relocs");
     }
 }

@@ -20,7 +20,8 @@ function root() {
 }
 
 const ROOT = root();
-const BINARIES = join(ROOT, 'target', 'release');
+const GATEWAY = join(ROOT, 'target', 'dist', 'tollgate');
+const TESTKIT = join(ROOT, 'target', 'release', 'tollgate-testkit');
 
 // A PNG of one pixel.
 export const PIXEL =
@@ -107,8 +108,8 @@ export function brokenOff(error) {
   return process.env.TOLLGATE_DATA_PLANE === 'envoy' ? Error : error;
 }
 
-function start(name, args, env = {}) {
-  const child = spawn(join(BINARIES, name), args, { env: { ...inherited(), ...env } });
+function start(program, args, env = {}) {
+  const child = spawn(program, args, { env: { ...inherited(), ...env } });
   child.told = '';
   child.stderr.on('data', (data) => (child.told += data));
   child.ended = new Promise((resolve) => child.on('exit', resolve));
@@ -129,7 +130,7 @@ function setTimeoutUnref(action, milliseconds) {
 }
 
 async function startMock() {
-  const child = start('tollgate-testkit', ['mock']);
+  const child = start(TESTKIT, ['mock']);
   const [line] = await new Promise((resolve) => child.stdout.once('data', (data) => resolve(String(data).split('\n'))));
   const address = line.replace('listening on ', '');
   const url = `http://${address}/_oracle/requests`;
@@ -147,7 +148,7 @@ async function startMock() {
 async function startGateway(mock) {
   const [port, adminPort] = [await freePort(), await freePort()];
   const child = start(
-    'tollgate',
+    GATEWAY,
     ['run', `--admin-address=127.0.0.1:${adminPort}`, '--access-log=off', join(ROOT, 'e2e', 'gateway.yaml')],
     { E2E_GATEWAY_PORT: String(port), E2E_MOCK_PORT: String(mock.port) },
   );

@@ -15,7 +15,8 @@ from pathlib import Path
 from types import SimpleNamespace
 
 ROOT = Path(__file__).resolve().parents[2]
-BINARIES = ROOT / "target" / "release"
+GATEWAY = ROOT / "target" / "dist" / "tollgate"
+TESTKIT = ROOT / "target" / "release" / "tollgate-testkit"
 
 # Nothing here waits longer than this, in seconds.
 PATIENCE = 10.0
@@ -156,7 +157,7 @@ class Mock(Process):
     """The model servers."""
 
     def __init__(self):
-        super().__init__([BINARIES / "tollgate-testkit", "mock"])
+        super().__init__([TESTKIT, "mock"])
         line = self.child.stdout.readline().decode()
         self.address = re.fullmatch(r"listening on (\S+)\n", line).group(1)
         self.port = int(self.address.rsplit(":", 1)[1])
@@ -183,7 +184,7 @@ class Gateway(Process):
         self.log = Path(tempfile.mkdtemp(prefix="tollgate-e2e-")) / "access.log"
         super().__init__(
             [
-                BINARIES / "tollgate",
+                GATEWAY,
                 "run",
                 f"--admin-address=127.0.0.1:{self.admin_port}",
                 f"--access-log={self.log}",

@@ -10,7 +10,7 @@ import anthropic as anthropic_package
 import openai as openai_package
 import pytest
 
-from harness import BINARIES, PATIENCE, ROOT, Gateway, models, until
+from harness import GATEWAY, PATIENCE, ROOT, Gateway, models, until
 
 OPTIONS = {"max_retries": 0, "timeout": PATIENCE}
 GPT_LARGE = "gpt-4o"
@@ -177,7 +177,7 @@ def test_the_ledger_agrees_with_what_the_packages_were_told(openai_of, anthropic
 
 def wait_for_report(gateway, user, requests):
     """The rows of a user. The report tells what the disk has been asked to keep, which is some tenths of a second ago."""
-    command = [BINARIES / "tollgate", "usage", f"--ledger={gateway.ledger}", "--by=user,model", "--format=json"]
+    command = [GATEWAY, "usage", f"--ledger={gateway.ledger}", "--by=user,model", "--format=json"]
 
     def rows():
         told = subprocess.run(command, check=True, capture_output=True, timeout=PATIENCE).stdout

@@ -3,9 +3,8 @@
 //! Machines are shared and noisy, so what counts are ratios within one run and medians over its rounds. The outcome goes to
 //! `docs/performance.md`, and a missed bound is a failure.
 
-mod accounts;
+pub(crate) mod accounts;
 mod envoy;
-mod machine;
 mod plane;
 mod report;
 mod routes;
@@ -17,9 +16,9 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
-use crate::Outcome;
+use crate::machine::{self, free_port, json_line, resident_bytes, testkit};
+use crate::{Outcome, release};
 use envoy::Envoy;
-use machine::{LOAD_CORE, Program, free_port, json_line, resident_bytes, testkit};
 use report::{Bound, Report, Row};
 
 /// Streams that are held open at once, where the system allows as many sockets: each takes two of the gateway's.
@@ -101,12 +100,13 @@ struct Measured {
 
 /// Runs all loads, then the figures of the gateway alone.
 pub fn run(root: &Path, options: &Options) -> Result<Outcome> {
-    machine::build(root)?;
+    release::build(root)?;
+    release::cargo(root, &["--package", "tollgate-exchange", "--examples"])?;
     let envoy = Envoy::install(root)?;
     let mock_port = free_port()?;
     let mut mock = testkit(root, &["bench-mock", "--port", &mock_port.to_string()]).start()?;
     mock.wait_for_line("listening on")?;
-    let resources = machine::write_resources(root, mock_port)?;
+    let resources = machine::write_resources(root, mock_port, "")?;
     if options.accounts {
         return Ok(alone(&accounts::run(root, mock_port, options)?));
     }
@@ -215,12 +215,4 @@ fn idle_streams(root: &Path, resources: &Path) -> Result<Row> {
     let kilobytes = (resident_bytes(gateway.id())? - before) / 1024.0 / streams as f64;
     let name = format!("memory of each of {streams} idle streams");
     Ok(Row::alone(&name, Bound::AtMost(16.0), "KiB", &[kilobytes]))
-}
-
-/// The core that the measured program has for itself.
-const MEASURED_CORE: usize = LOAD_CORE + 1;
-
-/// A program on the measured core.
-fn measured(program: Program) -> Program {
-    program.on_core(MEASURED_CORE)
 }

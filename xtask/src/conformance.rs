@@ -15,11 +15,10 @@ mod provider;
 mod recorded;
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 
-use crate::Outcome;
+use crate::{Outcome, release};
 use differences::Differences;
 use gateway::Gateway;
 use provider::Provider;
@@ -57,7 +56,7 @@ enum Verdict {
 
 /// Runs all and prints what failed, what is not served yet, and the totals.
 pub fn run(root: &Path, options: &Options) -> Result<Outcome> {
-    build(root)?;
+    release::build(root)?;
     let differences = Differences::read(&root.join("docs/differences.md"))?;
     let mut outcome = Outcome::Good;
     for plane in [DataPlane::Embedded, DataPlane::Envoy] {
@@ -94,16 +93,6 @@ fn run_on(root: &Path, options: &Options, plane: DataPlane, differences: &Differ
         bail!("nothing to run in {}", options.folder.display());
     }
     Ok(tally)
-}
-
-/// The binary, as it is released.
-fn build(root: &Path) -> Result<()> {
-    let status = Command::new("cargo")
-        .current_dir(root)
-        .args(["build", "--release", "--quiet", "--package", "tollgate-cli"])
-        .status()
-        .context("cannot start cargo")?;
-    if status.success() { Ok(()) } else { bail!("the binary does not build") }
 }
 
 #[derive(Default)]

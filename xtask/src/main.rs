@@ -6,8 +6,11 @@ mod bench;
 mod bless;
 mod conformance;
 mod crds;
+mod debian;
 mod envoy;
 mod features;
+mod machine;
+mod release;
 mod soak;
 mod test;
 mod tidy;
@@ -35,6 +38,8 @@ enum Task {
     Tidy,
     /// Rewrite the golden files from what the code does now; review the diff
     Bless(bless::Options),
+    /// Build the gateway as it is released, laid out by what runs under load: target/dist/tollgate
+    Release,
     /// Measure the gateway beside a pass-through Envoy, and write docs/performance.md
     Bench(bench::Options),
     /// Run the cases and recorded exchanges of a folder through the binary
@@ -70,6 +75,7 @@ fn run(task: Task) -> Result<Outcome> {
         Task::Test(options) => test::run(&root, &options),
         Task::Tidy => tidy::run(&root),
         Task::Bless(options) => bless::run(&root, &options),
+        Task::Release => release::run(&root),
         Task::Bench(options) => bench::run(&root, &options),
         Task::Conformance(options) => conformance::run(&root, &options),
         Task::Soak(options) => soak::run(&root, &options),

@@ -4,9 +4,9 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
-use super::machine::{self, Running, Server, free_port};
 use super::report::{Bound, Row};
 use super::{Load, Measured, Options, measure};
+use crate::machine::{self, Running, Server, free_port};
 
 /// Fewest answers per second with everything on, beside none of it.
 const RATE_MIN: f64 = 0.85;
@@ -15,7 +15,7 @@ const RATE_MIN: f64 = 0.85;
 const REDIS_ADDS_MAX: f64 = 300.0;
 
 /// A key, two limits on tokens, and a budget of money, all of which are far away.
-const POLICIES: &str = r#"---
+pub(crate) const POLICIES: &str = r#"---
 apiVersion: v1
 kind: Secret
 metadata: {name: keys}
@@ -59,8 +59,8 @@ spec:
 
 /// Measures chats and streams with everything on, and what a Redis adds.
 pub(super) fn run(root: &Path, mock_port: u16, options: &Options) -> Result<Vec<Row>> {
-    let bare = machine::write_resources(root, mock_port)?;
-    let full = machine::write_accounts(root, mock_port, POLICIES)?;
+    let bare = machine::write_resources(root, mock_port, "")?;
+    let full = machine::write_resources(root, mock_port, POLICIES)?;
     let ledger = root.join("target/bench/ledger");
     // What an earlier run has left is of another time.
     let _ = std::fs::remove_dir_all(&ledger);

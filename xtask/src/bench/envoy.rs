@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
-use super::machine::{Program, Server, free_port, serve};
+use crate::machine::{self, Program, Server, free_port, serve};
 
 /// An installed Envoy.
 pub(super) struct Envoy(PathBuf);
@@ -62,7 +62,7 @@ impl Envoy {
         let path = path.to_string_lossy().into_owned();
         let arguments =
             ["--config-path", &path, "--concurrency", "1", "--log-level", "off", "--disable-hot-restart"];
-        serve(super::measured(Program::new(self.0.clone(), &arguments)), port)
+        serve(machine::measured(Program::new(self.0.clone(), &arguments)), port)
     }
 }
 

@@ -6,9 +6,9 @@ use std::path::Path;
 use anyhow::{Context, Result};
 
 use super::envoy::Envoy;
-use super::machine::{self, Running, Server, testkit, worked};
 use super::report::{Bound, Row, median};
 use super::{Load, Measured, Options, measure};
+use crate::machine::{self, Running, Server, testkit, worked};
 
 /// Most processor time per request, beside a processor that changes nothing.
 const PROCESSOR_MAX: f64 = 1.4;
@@ -53,7 +53,7 @@ pub(super) fn run(
     mock_port: u16,
     options: &Options,
 ) -> Result<(Vec<Line>, Vec<Row>)> {
-    let resources = machine::write_resources(root, mock_port)?;
+    let resources = machine::write_resources(root, mock_port, "")?;
     let subjects = subjects(root, envoy, mock_port, &resources)?;
     let (mut lines, mut rows) = (Vec::new(), Vec::new());
     for is_stream in [false, true] {
@@ -75,7 +75,7 @@ fn subjects(root: &Path, envoy: &Envoy, mock_port: u16, resources: &Path) -> Res
     let tollgate = machine::gateway_on(root, resources, &["--data-plane", "envoy", "--envoy", &path])?;
     let socket = root.join("target/bench/continue.sock");
     let arguments = ["continue", "--socket", &socket.to_string_lossy()];
-    let mut processor = super::measured(testkit(root, &arguments)).start()?;
+    let mut processor = machine::measured(testkit(root, &arguments)).start()?;
     processor.wait_for_line("listening")?;
     let continuing = envoy.start_with_processor(root, mock_port, &socket)?;
     let embedded = machine::gateway(root, resources)?;

@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use super::envoy::Envoy;
-use super::machine::{self, Program, child_of, free_port, resident_bytes, serve};
 use super::report::{Bound, Row};
+use crate::machine::{self, Program, child_of, free_port, resident_bytes, serve};
+use crate::release;
 
 /// Routes, each with a model of its own, and the backends that they share.
 const ROUTES: usize = 2_000;
@@ -30,8 +31,8 @@ pub(super) fn run(root: &Path, envoy: &Envoy, mock_port: u16) -> Result<Vec<Row>
     let arguments =
         ["run", "--data-plane", "envoy", "--envoy", &envoy, "--workers", "1", "--access-log", "off"];
     let arguments = [&arguments[..], &["--admin-address", &admin_address, &file]].concat();
-    let program = Program::new(root.join("target/release/tollgate"), &arguments);
-    let server = serve(super::measured(program), port)?;
+    let program = Program::new(root.join(release::GATEWAY), &arguments);
+    let server = serve(machine::measured(program), port)?;
     let ready = server.first_answer.as_secs_f64();
     let before = pushed_bytes(admin)?;
     let began = Instant::now();

@@ -5,9 +5,9 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use serde::Deserialize;
 
-use super::machine::{self, Program, worked};
 use super::report::{Bound, Row};
 use super::{Load, Measured, Options, measure_with};
+use crate::machine::{self, Program, worked};
 
 /// Fewest answers per second through the hub, beside the splice, and most processor time of the gateway.
 const HUB_RATE_MIN: f64 = 0.5;
@@ -54,7 +54,7 @@ struct Allocations {
 pub(super) fn run(root: &Path, mock_port: u16, options: &Options) -> Result<(Vec<PairLine>, Vec<Row>)> {
     let pairs = pairs(root, options)?;
     let mut rows = vec![growth(&pairs)?];
-    let resources = machine::write_two_dialects(root, mock_port)?;
+    let resources = machine::write_two_dialects(root, mock_port, "")?;
     for is_stream in [false, true] {
         rows.extend(through_gateway(root, &resources, is_stream, options)?);
     }
@@ -64,7 +64,7 @@ pub(super) fn run(root: &Path, mock_port: u16, options: &Options) -> Result<(Vec
 fn pairs(root: &Path, options: &Options) -> Result<Vec<PairLine>> {
     let folder = root.join("target/release/examples");
     let rounds = options.rounds.to_string();
-    let times = super::measured(Program::new(folder.join("translation"), &[&rounds]));
+    let times = machine::measured(Program::new(folder.join("translation"), &[&rounds]));
     let mut pairs: Vec<PairLine> = machine::json_lines(times)?;
     let counted: Vec<Allocations> = machine::json_lines(Program::new(folder.join("allocations"), &[]))?;
     for Allocations { pair, allocations } in counted {

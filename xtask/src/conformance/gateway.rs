@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::DataPlane;
 use super::provider::Provider;
-use crate::{envoy, yaml};
+use crate::{envoy, release, yaml};
 
 /// Schemas that the gateway serves; cases that need another one are counted apart.
 const SERVED: [&str; 8] = [
@@ -52,7 +52,7 @@ impl Gateway {
         let resources = target.join("gateway.yaml");
         fs::write(&resources, text)?;
         let log = fs::File::create(target.join("gateway.log"))?;
-        let mut command = Command::new(root.join("target/release/tollgate"));
+        let mut command = Command::new(root.join(release::GATEWAY));
         command.arg("run");
         match plane {
             DataPlane::Embedded => command.args(["--data-plane", "embedded"]),

@@ -5,9 +5,10 @@
 use std::fs;
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
 use super::bounded::Bounded;
+use crate::debian;
 
 /// Debian's package of it, and where that puts the programs.
 const PACKAGE: &str = "postgresql";
@@ -15,20 +16,12 @@ const DEBIAN: &str = "/usr/lib/postgresql";
 
 /// Runs the tests that start a server of their own.
 pub(super) fn test(bounded: &mut Bounded) -> Result<()> {
-    install(bounded).context("the tests with PostgreSQL need its server: `initdb` and `postgres`")?;
+    let run = |program: &str, arguments: &[&str]| bounded.run(program, arguments);
+    debian::install(PACKAGE, is_there, run)
+        .context("the tests with PostgreSQL need its server: `initdb` and `postgres`")?;
     let tests =
         ["test", "--package", "tollgate-ledger", "--features", "postgres-tests", "--test", "postgres"];
     bounded.run("cargo", &tests)
-}
-
-fn install(bounded: &mut Bounded) -> Result<()> {
-    if is_there() {
-        return Ok(());
-    }
-    println!("PostgreSQL is not installed: installing the package {PACKAGE}");
-    bounded.run("apt-get", &["update", "--quiet"])?;
-    bounded.run("apt-get", &["install", "--yes", "--quiet", "--no-install-recommends", PACKAGE])?;
-    if is_there() { Ok(()) } else { bail!("the package {PACKAGE} has no initdb") }
 }
 
 /// Whether it is where the tests look for it.

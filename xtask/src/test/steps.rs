@@ -6,6 +6,7 @@ use anyhow::Result;
 
 use super::bounded::Bounded;
 use super::{clients, envoy, postgres, redis};
+use crate::release;
 
 /// One step. Its limit holds for all its commands together, and assumes two cores and nothing built yet.
 pub(super) struct Step {
@@ -50,7 +51,12 @@ pub(super) const STEPS: &[Step] = &[
         run: parts_with_envoy,
     },
     Step { name: "fuzz", about: "each parser, for two seconds", limit: minutes(5), run: fuzz },
-    Step { name: "release", about: "the release binary builds", limit: minutes(15), run: release },
+    Step {
+        name: "release",
+        about: "the gateway is built as it is released",
+        limit: minutes(15),
+        run: release,
+    },
     Step { name: "demo", about: "the demo ends well", limit: minutes(1), run: demo },
     Step {
         name: "clients",
@@ -129,10 +135,9 @@ fn fuzz(bounded: &mut Bounded) -> Result<()> {
 }
 
 fn release(bounded: &mut Bounded) -> Result<()> {
-    bounded
-        .run("cargo", &["build", "--release", "--package", "tollgate-cli", "--package", "tollgate-testkit"])
+    bounded.run("cargo", &["xtask", "release"])
 }
 
 fn demo(bounded: &mut Bounded) -> Result<()> {
-    bounded.run("target/release/tollgate", &["demo", "--once"])
+    bounded.run(release::GATEWAY, &["demo", "--once"])
 }

@@ -10,14 +10,19 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use serde::de::DeserializeOwned;
 
+use crate::{debian, release};
+
 /// The core of the load and of the backend.
-pub(super) const LOAD_CORE: usize = 0;
+pub(crate) const LOAD_CORE: usize = 0;
+
+/// The core that the measured program has for itself.
+const MEASURED_CORE: usize = LOAD_CORE + 1;
 
 /// Nothing here waits longer.
-pub(super) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A program to be started.
-pub(super) struct Program {
+pub(crate) struct Program {
     path: PathBuf,
     arguments: Vec<String>,
     core: usize,
@@ -27,7 +32,7 @@ pub(super) struct Program {
 const RAISE_OPEN_FILES: &str = "ulimit -n 65536 2>/dev/null || ulimit -n \"$(ulimit -Hn)\"";
 
 /// How many files each program may have open.
-pub(super) fn open_files_max() -> Result<u64> {
+pub(crate) fn open_files_max() -> Result<u64> {
     let script = format!("{RAISE_OPEN_FILES}; ulimit -n");
     let said = Command::new("sh").args(["-c", &script]).output().context("cannot start a shell")?;
     let said = String::from_utf8_lossy(&said.stdout);
@@ -35,7 +40,7 @@ pub(super) fn open_files_max() -> Result<u64> {
 }
 
 /// A program that runs; it ends when dropped.
-pub(super) struct Running {
+pub(crate) struct Running {
     child: Child,
     out: BufReader<ChildStdout>,
     /// Held open: some programs run until it ends.
@@ -43,16 +48,16 @@ pub(super) struct Running {
 }
 
 impl Program {
-    pub(super) fn new(path: PathBuf, arguments: &[&str]) -> Self {
+    pub(crate) fn new(path: PathBuf, arguments: &[&str]) -> Self {
         let arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
         Self { path, arguments, core: LOAD_CORE }
     }
 
-    pub(super) fn on_core(self, core: usize) -> Self {
+    pub(crate) fn on_core(self, core: usize) -> Self {
         Self { core, ..self }
     }
 
-    pub(super) fn start(self) -> Result<Running> {
+    pub(crate) fn start(self) -> Result<Running> {
         let script = format!("{RAISE_OPEN_FILES}; exec taskset --cpu-list \"$0\" \"$@\"");
         let mut child = Command::new("sh")
             .args(["-c", &script, &self.core.to_string()])
@@ -71,14 +76,27 @@ impl Program {
 
 impl Running {
     /// Id of the process; `exec` keeps it through shell and taskset.
-    pub(super) fn id(&self) -> u32 {
+    pub(crate) fn id(&self) -> u32 {
         self.child.id()
     }
 
-    pub(super) fn wait_for_line(&mut self, begin: &str) -> Result<String> {
+    pub(crate) fn wait_for_line(&mut self, begin: &str) -> Result<String> {
         let mut line = String::new();
         self.out.read_line(&mut line)?;
         if line.starts_with(begin) { Ok(line) } else { bail!("expected {begin:?}, got {line:?}") }
+    }
+
+    /// Asks it to end as an operator does, and waits until it has.
+    fn end(mut self) -> Result<()> {
+        debian::run("kill", &["-TERM", &self.id().to_string()])?;
+        let until = Instant::now() + PATIENCE;
+        while self.child.try_wait()?.is_none() {
+            if Instant::now() >= until {
+                bail!("it has not ended in {PATIENCE:?}");
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Ok(())
     }
 }
 
@@ -90,20 +108,25 @@ impl Drop for Running {
     }
 }
 
+/// A program on the measured core.
+pub(crate) fn measured(program: Program) -> Program {
+    program.on_core(MEASURED_CORE)
+}
+
 /// The stand-ins, on the core of the load.
-pub(super) fn testkit(root: &Path, arguments: &[&str]) -> Program {
+pub(crate) fn testkit(root: &Path, arguments: &[&str]) -> Program {
     Program::new(root.join("target/release/tollgate-testkit"), arguments)
 }
 
 /// Runs a program to its end and reads the line of JSON that it prints.
-pub(super) fn json_line<T: DeserializeOwned>(program: Program) -> Result<T> {
+pub(crate) fn json_line<T: DeserializeOwned>(program: Program) -> Result<T> {
     let mut running = program.start()?;
     let line = running.wait_for_line("{")?;
     Ok(serde_json::from_str(&line)?)
 }
 
 /// Runs a program to its end and reads each line that it prints as JSON.
-pub(super) fn json_lines<T: DeserializeOwned>(program: Program) -> Result<Vec<T>> {
+pub(crate) fn json_lines<T: DeserializeOwned>(program: Program) -> Result<Vec<T>> {
     let mut running = program.start()?;
     let mut text = String::new();
     running.out.read_to_string(&mut text)?;
@@ -114,59 +137,47 @@ pub(super) fn json_lines<T: DeserializeOwned>(program: Program) -> Result<Vec<T>
     text.lines().map(|line| Ok(serde_json::from_str(line)?)).collect()
 }
 
-pub(super) fn free_port() -> Result<u16> {
+pub(crate) fn free_port() -> Result<u16> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }
 
 /// Memory of a process that is in RAM, in bytes.
-pub(super) fn resident_bytes(id: u32) -> Result<f64> {
+pub(crate) fn resident_bytes(id: u32) -> Result<f64> {
     let status = fs::read_to_string(format!("/proc/{id}/status"))?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
     let kilobytes: f64 = line.trim().trim_end_matches(" kB").parse()?;
     Ok(kilobytes * 1024.0)
 }
 
-pub(super) fn build(root: &Path) -> Result<()> {
-    let programs = vec!["--package", "tollgate-cli", "--package", "tollgate-testkit"];
-    let core = vec!["--package", "tollgate-exchange", "--examples"];
-    for packages in [programs, core] {
-        let mut cargo = Command::new("cargo");
-        let status = cargo.current_dir(root).args(["build", "--release"]).args(packages).status()?;
-        if !status.success() {
-            bail!("the binaries do not build");
-        }
-    }
-    Ok(())
-}
-
-/// Resources that send every model to the backend at `port`. The port of the gateway is a variable.
-pub(super) fn write_resources(root: &Path, port: u16) -> Result<PathBuf> {
-    let rules = "[{backendRefs: [{name: mock}]}]";
-    write(root, "gateway", &format!("{}{}", gateway_and_route(rules), backend("mock", "OpenAI", port)))
-}
-
-/// The same under these policies, which are about the Gateway `bench`.
-pub(super) fn write_accounts(root: &Path, port: u16, policies: &str) -> Result<PathBuf> {
-    let gateway = gateway_and_route("[{backendRefs: [{name: mock}]}]");
-    let annotated = "metadata: {name: bench, annotations: {aigateway.envoyproxy.io/gateway-config: bench}}\nspec: {gatewayClassName";
-    let gateway = gateway.replacen("metadata: {name: bench}\nspec: {gatewayClassName", annotated, 1);
-    write(root, "accounts", &format!("{gateway}{}{policies}", backend("mock", "OpenAI", port)))
+/// Resources that send every model to the backend at `port`, under `policies`, which are about the Gateway `bench` and may be none. The port of the
+/// gateway is a variable.
+pub(crate) fn write_resources(root: &Path, port: u16, policies: &str) -> Result<PathBuf> {
+    let name = if policies.is_empty() { "gateway" } else { "accounts" };
+    let gateway = gateway_and_route("[{backendRefs: [{name: mock}]}]", policies);
+    write(root, name, &format!("{gateway}{}{policies}", backend("mock", "OpenAI", port)))
 }
 
 /// The same, but that the model `claude` is sent to a backend there that speaks Anthropic's dialect.
-pub(super) fn write_two_dialects(root: &Path, port: u16) -> Result<PathBuf> {
+pub(crate) fn write_two_dialects(root: &Path, port: u16, policies: &str) -> Result<PathBuf> {
     let rules = "
   - {matches: [{headers: [{name: x-ai-eg-model, value: claude}]}], backendRefs: [{name: claude}]}
   - {backendRefs: [{name: mock}]}";
     let backends = [backend("mock", "OpenAI", port), backend("claude", "Anthropic", port)].concat();
-    write(root, "translation", &format!("{}{backends}", gateway_and_route(rules)))
+    let name = if policies.is_empty() { "translation" } else { "translation-accounts" };
+    write(root, name, &format!("{}{backends}{policies}", gateway_and_route(rules, policies)))
 }
 
-fn gateway_and_route(rules: &str) -> String {
+/// A Gateway with one route. Policies bring a GatewayConfig that it names.
+fn gateway_and_route(rules: &str, policies: &str) -> String {
+    let annotations = if policies.is_empty() {
+        ""
+    } else {
+        ", annotations: {aigateway.envoyproxy.io/gateway-config: bench}"
+    };
     format!(
         "apiVersion: gateway.networking.k8s.io/v1
 kind: Gateway
-metadata: {{name: bench}}
+metadata: {{name: bench{annotations}}}
 spec: {{gatewayClassName: tollgate, listeners: [{{name: http, protocol: HTTP, port: ${{BENCH_PORT}}}}]}}
 ---
 apiVersion: aigateway.envoyproxy.io/v1beta1
@@ -204,22 +215,26 @@ fn write(root: &Path, name: &str, text: &str) -> Result<PathBuf> {
 }
 
 /// A server under measurement.
-pub(super) struct Server {
+pub(crate) struct Server {
     running: Running,
-    pub(super) port: u16,
+    pub(crate) port: u16,
     /// From its start to the first answer with status 200.
-    pub(super) first_answer: Duration,
+    pub(crate) first_answer: Duration,
 }
 
 impl Server {
-    pub(super) fn id(&self) -> u32 {
+    pub(crate) fn id(&self) -> u32 {
         self.running.id()
+    }
+
+    pub(crate) fn end(self) -> Result<()> {
+        self.running.end()
     }
 }
 
 /// Time that the threads of a process have worked so far, to the nanosecond: the times in `stat` are counted in hundredths of a second, which is a
 /// fifth of what a processor works in one measure.
-pub(super) fn worked(id: u32) -> Result<Duration> {
+pub(crate) fn worked(id: u32) -> Result<Duration> {
     let threads = fs::read_dir(format!("/proc/{id}/task"))?;
     // One that has ended since is none.
     let times = threads.filter_map(|thread| fs::read_to_string(thread.ok()?.path().join("schedstat")).ok());
@@ -232,7 +247,7 @@ pub(super) fn worked(id: u32) -> Result<Duration> {
 }
 
 /// The process that `id` has started.
-pub(super) fn child_of(id: u32) -> Result<u32> {
+pub(crate) fn child_of(id: u32) -> Result<u32> {
     let children = (fs::read_dir(format!("/proc/{id}/task"))?)
         .filter_map(|task| fs::read_to_string(task.ok()?.path().join("children")).ok())
         .collect::<String>();
@@ -240,12 +255,17 @@ pub(super) fn child_of(id: u32) -> Result<u32> {
 }
 
 /// The gateway, with one worker and its access log off: Envoy has none either.
-pub(super) fn gateway(root: &Path, resources: &Path) -> Result<Server> {
+pub(crate) fn gateway(root: &Path, resources: &Path) -> Result<Server> {
     gateway_on(root, resources, &["--data-plane", "embedded"])
 }
 
 /// The same on a data plane.
-pub(super) fn gateway_on(root: &Path, resources: &Path, plane: &[&str]) -> Result<Server> {
+pub(crate) fn gateway_on(root: &Path, resources: &Path, plane: &[&str]) -> Result<Server> {
+    start_gateway(&root.join(release::GATEWAY), resources, plane)
+}
+
+/// The same by another build.
+pub(crate) fn start_gateway(program: &Path, resources: &Path, plane: &[&str]) -> Result<Server> {
     let (port, admin) = (free_port()?, free_port()?);
     let text = fs::read_to_string(resources)?.replace("${BENCH_PORT}", &port.to_string());
     let path = resources.with_file_name(format!("gateway-{port}.yaml"));
@@ -255,11 +275,11 @@ pub(super) fn gateway_on(root: &Path, resources: &Path, plane: &[&str]) -> Resul
     let mut arguments =
         vec!["run", "--workers", "1", "--access-log", "off", "--admin-address", &admin, &path];
     arguments.extend(plane);
-    serve(super::measured(Program::new(root.join("target/release/tollgate"), &arguments)), port)
+    serve(measured(Program::new(program.to_path_buf(), &arguments)), port)
 }
 
 /// Starts a server and waits until it answers a chat.
-pub(super) fn serve(program: Program, port: u16) -> Result<Server> {
+pub(crate) fn serve(program: Program, port: u16) -> Result<Server> {
     let began = Instant::now();
     let mut running = program.start()?;
     while !answers(port) {
