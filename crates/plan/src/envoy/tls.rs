@@ -51,7 +51,7 @@ pub(super) fn downstream(tls: &ListenerTls) -> Value {
     let by_name = |certificate| json!({ "name": need(certificate).name, "sds_config": form::from_ads() });
     let certificates: Vec<Value> = tls.certificates.iter().map(by_name).collect();
     let context = json!({
-        "tls_params": versions(),
+        "tls_params": parameters(),
         "alpn_protocols": ["h2", "http/1.1"],
         "tls_certificate_sds_secret_configs": certificates,
     });
@@ -74,7 +74,7 @@ pub(super) fn upstream(tls: &UpstreamTls, offer: Offer) -> Value {
         Offer::Http1 => json!(["http/1.1"]),
     };
     let context = json!({
-        "tls_params": versions(),
+        "tls_params": parameters(),
         "alpn_protocols": protocols,
         "validation_context": { "trusted_ca": trusted, "match_typed_subject_alt_names": names },
     });
@@ -147,8 +147,12 @@ fn trusted(identity: &Identity) -> Value {
     json!({ "trusted_ca": { "filename": identity.authorities } })
 }
 
-fn versions() -> Value {
-    json!({ "tls_minimum_protocol_version": "TLSv1_2", "tls_maximum_protocol_version": "TLSv1_3" })
+fn parameters() -> Value {
+    json!({
+        "tls_minimum_protocol_version": "TLSv1_2",
+        "tls_maximum_protocol_version": "TLSv1_3",
+        "ecdh_curves": ["X25519MLKEM768", "X25519", "P-256", "P-384"],
+    })
 }
 
 /// A name of which the certificate must have one; for host names Envoy reads wildcards in certificates as browsers do.
