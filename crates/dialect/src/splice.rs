@@ -5,21 +5,21 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use serde::de::IgnoredAny;
 use tollgate_terms::{Dialect, ModelName};
-use tollgate_wire::json::{self, Edit, Map, Value};
+use tollgate_wire::json::{self, Edit, Map, Path, Value};
 use tollgate_wire::multipart;
 
 use crate::inspect::{Facts, ModelPlace, asks_for_usage};
 use crate::openai_responses;
 
 /// What to change.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct SpliceEdits<'a> {
     /// Another model.
     pub model: Option<&'a ModelName>,
     /// Ask for the usage of a stream.
     pub ask_usage: bool,
     /// What the host wants to be different.
-    pub host: &'a [Edit],
+    pub host: Vec<Edit>,
     /// Top-level members to set, with the value as JSON text.
     pub body_set: &'a [(String, String)],
     /// Top-level members to remove.
@@ -27,7 +27,7 @@ pub struct SpliceEdits<'a> {
 }
 
 /// The body for the backend, as pieces of which all that did not change share `body`.
-pub fn splice_request(dialect: Dialect, body: &Bytes, facts: &Facts, edits: &SpliceEdits<'_>) -> Vec<Bytes> {
+pub fn splice_request(dialect: Dialect, body: &Bytes, facts: &Facts, edits: SpliceEdits<'_>) -> Vec<Bytes> {
     if let (Some(part), Some(model)) = (&facts.model_part, edits.model) {
         return multipart::replace(body, part, Bytes::copy_from_slice(model.as_str().as_bytes()));
     }
@@ -36,28 +36,28 @@ pub fn splice_request(dialect: Dialect, body: &Bytes, facts: &Facts, edits: &Spl
     if let Some(model) = edits.model
         && facts.model_place == ModelPlace::Body
     {
-        changes.push(Edit::Set { path: vec!["model".to_owned()], value: quote(model.as_str()) });
+        changes.push(Edit::Set { path: Path::top("model"), value: quote(model.as_str()) });
     }
     if edits.ask_usage && asks_for_usage(dialect) {
-        let path = vec!["stream_options".to_owned(), "include_usage".to_owned()];
+        let path = Path::inner("stream_options", "include_usage");
         changes.push(Edit::Set { path, value: Bytes::from_static(b"true") });
     }
-    changes.extend_from_slice(edits.host);
+    changes.extend(edits.host);
     changes.extend(body_edits(edits.body_set, edits.body_remove));
     if changes.is_empty() {
         return vec![body.clone()];
     }
-    json::splice(body, object, &changes)
+    json::splice(body, object, changes)
 }
 
 /// The edit of a request in `dialect` that bounds its answer to `tokens`; `None` if it has no such bound.
 pub fn bound_answer(dialect: Dialect, tokens: u64) -> Option<Edit> {
-    let path: &[&str] = match dialect {
-        Dialect::OpenAiChat => &["max_completion_tokens"],
-        Dialect::OpenAiCompletions | Dialect::AnthropicMessages => &["max_tokens"],
-        Dialect::OpenAiResponses => &["max_output_tokens"],
-        Dialect::Gemini => &["generationConfig", "maxOutputTokens"],
-        Dialect::BedrockConverse => &["inferenceConfig", "maxTokens"],
+    let path = match dialect {
+        Dialect::OpenAiChat => Path::top("max_completion_tokens"),
+        Dialect::OpenAiCompletions | Dialect::AnthropicMessages => Path::top("max_tokens"),
+        Dialect::OpenAiResponses => Path::top("max_output_tokens"),
+        Dialect::Gemini => Path::inner("generationConfig", "maxOutputTokens"),
+        Dialect::BedrockConverse => Path::inner("inferenceConfig", "maxTokens"),
         Dialect::OpenAiEmbeddings
         | Dialect::OpenAiImages
         | Dialect::OpenAiAudio
@@ -68,23 +68,23 @@ pub fn bound_answer(dialect: Dialect, tokens: u64) -> Option<Edit> {
         | Dialect::CohereRerank
         | Dialect::VllmTokenize => return None,
     };
-    let path = path.iter().map(|&key| key.to_owned()).collect();
     Some(Edit::Set { path, value: Bytes::from(tokens.to_string()) })
 }
 
 /// The JSON body of a request with `edit` made.
 pub fn edited(body: &Bytes, facts: &Facts, edit: Edit) -> Bytes {
     match &facts.json {
-        Some(object) => tollgate_wire::join(&mut json::splice(body, object, &[edit])),
+        Some(object) => tollgate_wire::join(&mut json::splice(body, object, vec![edit])),
         None => body.clone(),
     }
 }
 
 /// The edits that a configured body mutation makes: removals first, so that a member in both ends up set.
 pub fn body_edits(set: &[(String, String)], remove: &[String]) -> Vec<Edit> {
-    let removed = remove.iter().map(|key| Edit::Remove { path: vec![key.clone()] });
-    let added =
-        set.iter().map(|(key, value)| Edit::Set { path: vec![key.clone()], value: json_value(value) });
+    let removed = remove.iter().map(|key| Edit::Remove { path: Path::Top(key.clone().into()) });
+    let added = set
+        .iter()
+        .map(|(key, value)| Edit::Set { path: Path::Top(key.clone().into()), value: json_value(value) });
     removed.chain(added).collect()
 }
 
@@ -126,7 +126,7 @@ mod tests {
 
     use super::*;
 
-    fn splice(body: &'static str, edits: &SpliceEdits<'_>) -> String {
+    fn splice(body: &'static str, edits: SpliceEdits<'_>) -> String {
         let body = Bytes::from_static(body.as_bytes());
         let facts =
             crate::inspect(Dialect::OpenAiChat, Operation::Chat, None, None, &body).expect("a good body");
@@ -135,14 +135,14 @@ mod tests {
     }
 
     const NONE: SpliceEdits<'static> =
-        SpliceEdits { model: None, ask_usage: false, host: &[], body_set: &[], body_remove: &[] };
+        SpliceEdits { model: None, ask_usage: false, host: Vec::new(), body_set: &[], body_remove: &[] };
 
     #[test]
     fn changes_the_model_and_nothing_else() {
         let model = ModelName::parse("b").expect("a name");
         let edits = SpliceEdits { model: Some(&model), ..NONE };
         assert_eq!(
-            splice(r#"{ "x":1.0, "model" : "a","y":[ ] }"#, &edits),
+            splice(r#"{ "x":1.0, "model" : "a","y":[ ] }"#, edits),
             r#"{ "x":1.0, "model" : "b","y":[ ] }"#
         );
     }
@@ -168,7 +168,7 @@ mod tests {
                 r#"{"model":"a","stream_options":{"include_usage":true}}"#,
             ),
         ] {
-            assert_eq!(splice(body, &edits), expected);
+            assert_eq!(splice(body, edits.clone()), expected);
         }
     }
 
@@ -179,7 +179,7 @@ mod tests {
         let remove = ["stop".to_owned(), "temperature".to_owned()];
         let edits = SpliceEdits { body_set: &set, body_remove: &remove, ..NONE };
         assert_eq!(
-            splice(r#"{"stop":"x","model":"a","temperature":1}"#, &edits),
+            splice(r#"{"stop":"x","model":"a","temperature":1}"#, edits),
             r#"{"model":"a","temperature":0.5,"note":"plain text"}"#
         );
     }

@@ -9,7 +9,7 @@ use tollgate_config::CompiledTarget;
 use tollgate_config::bundle::Envelope;
 use tollgate_dialect::{Invalid, SpliceEdits};
 use tollgate_terms::{Delivery, Dialect};
-use tollgate_wire::json::{self, Edit};
+use tollgate_wire::json::{self, Edit, Path};
 
 use crate::explain;
 use crate::headers;
@@ -133,19 +133,20 @@ fn speak(draft: &mut Draft<'_>) -> Result<(), Refusal> {
     let (routed, client) = (draft.routed, draft.client);
     if draft.is_splice() {
         draft.asks_usage = routed.delivery == Delivery::Stream && !routed.usage_wanted;
-        let host: Vec<Edit> = host_edits(&draft.envelope).into_iter().chain(draft.bound()).collect();
+        let mut host = host_edits(&draft.envelope);
+        host.extend(draft.bound());
         let keeps_model = !draft.envelope.remove.contains(&"model");
         let led_to = routed.detoured.as_ref().map(|_| &routed.model);
         let model = draft.target.model_override.as_ref().or(led_to);
         let edits = SpliceEdits {
             model: model.filter(|_| keeps_model),
             ask_usage: draft.asks_usage,
-            host: &host,
+            host,
             body_set: &draft.target.mutation.body_set,
             body_remove: &draft.target.mutation.body_remove,
         };
         draft.request.body =
-            tollgate_dialect::splice_request(routed.dialect, &client.body, &client.facts, &edits);
+            tollgate_dialect::splice_request(routed.dialect, &client.body, &client.facts, edits);
         return explain::check(routed.rule.on_loss, &draft.losses).map_err(Refusal::Invalid);
     }
     client.facts.check_density(client.body.len()).map_err(Refusal::Invalid)?;
@@ -169,10 +170,15 @@ fn speak(draft: &mut Draft<'_>) -> Result<(), Refusal> {
 
 /// What the host wants to be different, as edits of the body.
 fn host_edits(envelope: &Envelope) -> Vec<Edit> {
-    let path = |keys: &[&str]| keys.iter().map(|&key| key.to_owned()).collect();
-    let removed = envelope.remove.iter().map(|key| Edit::Remove { path: path(&[key]) });
-    let set = envelope.set.iter();
-    let set = set.map(|(keys, value)| Edit::Set { path: path(keys), value: Bytes::from(value.clone()) });
+    let removed = envelope.remove.iter().map(|key| Edit::Remove { path: Path::top(key) });
+    let set = envelope.set.iter().filter_map(|(keys, value)| {
+        let path = match **keys {
+            [key] => Path::top(key),
+            [key, inner] => Path::inner(key, inner),
+            _ => return None,
+        };
+        Some(Edit::Set { path, value: Bytes::from(value.clone()) })
+    });
     removed.chain(set).collect()
 }
 
@@ -195,7 +201,7 @@ fn mutate_body(draft: &mut Draft<'_>) -> Result<(), Refusal> {
     let Some(body) = draft.request.body.pop() else { return Ok(()) };
     let object = json::scan(&body, json::Limits::default())
         .map_err(|malformed| Refusal::Invalid(Invalid::from_malformed(&malformed)))?;
-    draft.request.body = json::splice(&body, &object, &edits);
+    draft.request.body = json::splice(&body, &object, edits);
     if let Some(path) = draft.envelope.blob {
         let body = tollgate_wire::join(&mut draft.request.body);
         draft.request.body = vec![tollgate_dialect::as_blob(&body, path)];

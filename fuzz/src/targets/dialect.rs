@@ -59,12 +59,12 @@ pub(crate) fn inspect(input: &[u8]) -> Result<(), String> {
             let edits = SpliceEdits {
                 model: Some(&model),
                 ask_usage: true,
-                host: &[],
+                host: Vec::new(),
                 body_set: &[],
                 body_remove: &[],
             };
             let edited =
-                Bytes::from(tollgate_dialect::splice_request(dialect, &body, &facts, &edits).concat());
+                Bytes::from(tollgate_dialect::splice_request(dialect, &body, &facts, edits).concat());
             let again = tollgate_dialect::inspect(dialect, operation, content_type, None, &edited);
             let again = again.map_err(|error| format!("{dialect:?} {operation:?}: {}", error.message))?;
             law(again.model == model, || format!("{dialect:?}: the model is {}", again.model.as_str()))?;

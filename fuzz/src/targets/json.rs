@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use serde_json::Value;
-use tollgate_wire::json::{self, Edit, Limits, Malformed};
+use tollgate_wire::json::{self, Edit, Limits, Malformed, Path};
 
 use super::law;
 
@@ -39,17 +39,14 @@ pub(crate) fn scan(input: &[u8]) -> Result<(), String> {
 pub(crate) fn splice(input: &[u8]) -> Result<(), String> {
     let Ok(object) = json::scan(input, Limits::default()) else { return Ok(()) };
     let Ok(mut expected) = serde_json::from_slice::<Value>(input) else { return Ok(()) };
-    let set = |keys: &[&str], value: &'static str| Edit::Set {
-        path: keys.iter().map(|&key| key.to_owned()).collect(),
-        value: Bytes::from_static(value.as_bytes()),
-    };
-    let edits = [
-        Edit::Remove { path: vec!["seed".to_owned()] },
-        set(&["model"], "\"other\""),
-        set(&["stream_options", "include_usage"], "true"),
+    let set = |path, value: &'static str| Edit::Set { path, value: Bytes::from_static(value.as_bytes()) };
+    let edits = vec![
+        Edit::Remove { path: Path::top("seed") },
+        set(Path::top("model"), "\"other\""),
+        set(Path::inner("stream_options", "include_usage"), "true"),
     ];
     let text = Bytes::copy_from_slice(input);
-    let edited = json::splice(&text, &object, &edits).concat();
+    let edited = json::splice(&text, &object, edits).concat();
     let members = expected.as_object_mut().ok_or("not an object")?;
     members.shift_remove("seed");
     members.insert("model".to_owned(), "other".into());
