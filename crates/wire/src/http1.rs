@@ -47,9 +47,12 @@ fn range(text: &[u8], part: &[u8]) -> (usize, usize) {
     (offset, offset.wrapping_add(part.len()))
 }
 
+/// Room for what a gateway adds to a head before it passes it on: an id, and how limits stand.
+const ADDED: usize = 4;
+
 /// Header values share the memory of the head.
 fn headers(text: &Bytes, places: impl ExactSizeIterator<Item = Place>) -> Result<HeaderMap, Malformed> {
-    let mut headers = HeaderMap::with_capacity(places.len());
+    let mut headers = HeaderMap::with_capacity(places.len() + ADDED);
     for place in places {
         let name = text.get(place.name.0..place.name.1).ok_or(Malformed("a header"))?;
         let name = HeaderName::from_bytes(name).map_err(|_| Malformed("the name of a header"))?;
