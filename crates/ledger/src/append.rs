@@ -38,7 +38,7 @@ struct Queue {
     /// How many frames were ever queued.
     sequence: u64,
     /// The frames of attempts that run: the next segment begins with them.
-    open: FastMap<AttemptId, Box<[u8]>>,
+    open: FastMap<AttemptId, Vec<u8>>,
 }
 
 /// The segment that is written to.
@@ -83,7 +83,7 @@ impl Appender {
         (file, at, front): (File, Position, Front),
         segment_bytes: u64,
         status: Arc<Status>,
-        open: FastMap<AttemptId, Box<[u8]>>,
+        open: FastMap<AttemptId, Vec<u8>>,
     ) -> Self {
         let tail = Tail {
             folder,
@@ -102,7 +102,7 @@ impl Appender {
     }
 
     /// Adds a frame. When this returns the kernel has it, or the disk is in trouble.
-    pub(crate) fn append(&self, frame: &[u8], change: Change) {
+    pub(crate) fn append(&self, frame: Vec<u8>, change: Change) {
         if frame.is_empty() {
             // Longer than any frame may be.
             self.status.lost.add(1);
@@ -123,16 +123,16 @@ impl Appender {
     }
 
     /// Queues a frame. Returns its number, if it is not kept before it is written.
-    fn queue(&self, frame: &[u8], change: Change) -> Option<u64> {
+    fn queue(&self, frame: Vec<u8>, change: Change) -> Option<u64> {
         let mut queue = lock(&self.queue);
-        while !queue.front.push(frame) {
+        while !queue.front.push(&frame) {
             drop(queue);
             self.write(&mut lock(&self.tail));
             queue = lock(&self.queue);
         }
         queue.sequence += 1;
         match change {
-            Change::Begins(id) => drop(queue.open.insert(id, frame.into())),
+            Change::Begins(id) => drop(queue.open.insert(id, frame)),
             Change::Ends(id) => drop(queue.open.remove(&id)),
         }
         (!queue.front.is_kept()).then_some(queue.sequence)
@@ -231,7 +231,7 @@ impl Tail {
         std::mem::take(&mut self.behind)
     }
 
-    fn begin_segment(&mut self, carried: &[Box<[u8]>]) -> io::Result<()> {
+    fn begin_segment(&mut self, carried: &[Vec<u8>]) -> io::Result<()> {
         // If it fails, the old one grows on for a while.
         self.full_at = self.at.offset + self.segment_bytes;
         let number = self.at.segment + 1;
@@ -268,7 +268,7 @@ mod tests {
         let file = File::options().write(true).open("/dev/full").expect("a full disk");
         let appender = appender(file, &status);
         for number in 0..20 {
-            appender.append(&[1; 1 << 20], Change::Ends(id(number)));
+            appender.append(vec![1; 1 << 20], Change::Ends(id(number)));
         }
         assert_eq!((status.write.failures(), status.write.fails()), (20, true));
         assert!((9..20).contains(&status.lost.get()), "{}", status.lost.get());
@@ -283,8 +283,8 @@ mod tests {
         std::fs::write(&path, b"").expect("a file");
         // A file that is not open to write stands for a disk that does not take anything.
         let appender = appender(File::open(&path).expect("a file"), &status);
-        appender.append(b"one", Change::Ends(id(1)));
-        appender.append(b"two", Change::Ends(id(2)));
+        appender.append(b"one".to_vec(), Change::Ends(id(1)));
+        appender.append(b"two".to_vec(), Change::Ends(id(2)));
         lock(&appender.tail).file = Arc::new(File::options().write(true).open(&path).expect("a file"));
         appender.flush();
         assert_eq!(std::fs::read(&path).expect("a file"), b"onetwo");

@@ -88,14 +88,14 @@ impl Ledger {
         let orphans = replay.orphans();
         // Until each is settled it belongs to what a new segment begins with.
         let again = |orphan: &Attempt| frame(|payload| write_again(orphan, payload));
-        let open = orphans.iter().map(|orphan| (orphan.id(), again(orphan).into_boxed_slice())).collect();
+        let open = orphans.iter().map(|orphan| (orphan.id(), again(orphan))).collect();
         let (file, at) = continued(&path, &replay).map_err(failed)?;
         let begun = (file, at, front(&path, at));
         let appender = Appender::new(path.clone(), begun, options.segment_bytes, Arc::clone(&status), open);
         let appender = Arc::new(appender);
         let orphans: Vec<_> = orphans.into_iter().map(Attempt::orphaned).collect();
         for orphan in &orphans {
-            appender.append(&again(orphan), Change::Ends(orphan.id()));
+            appender.append(again(orphan), Change::Ends(orphan.id()));
         }
         status.orphaned.add(orphans.len() as u64);
         let replayed = Replayed {
@@ -153,13 +153,13 @@ impl Drop for Ledger {
 impl Journal for Ledger {
     fn opened(&self, opening: &Opening) {
         let frame = frame(|payload| write_opened(opening, payload));
-        self.appender.append(&frame, Change::Begins(opening.facts.id()));
+        self.appender.append(frame, Change::Begins(opening.facts.id()));
         self.status.opened.add(1);
     }
 
     fn settled(&self, record: &Record) {
         let frame = frame(|payload| write_settled(record, payload));
-        self.appender.append(&frame, Change::Ends(record.facts.id()));
+        self.appender.append(frame, Change::Ends(record.facts.id()));
         self.status.settled.add(1);
     }
 }

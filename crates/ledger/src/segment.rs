@@ -48,7 +48,7 @@ pub(crate) fn length(folder: &Path, number: u64) -> io::Result<u64> {
 }
 
 /// Makes segment `number`, which begins with these frames of attempts that run. It appears whole or not at all.
-pub(crate) fn create(folder: &Path, number: u64, carried: &[Box<[u8]>]) -> io::Result<(File, u64)> {
+pub(crate) fn create(folder: &Path, number: u64, carried: &[Vec<u8>]) -> io::Result<(File, u64)> {
     let begun = Begun { carried: carried.len() as u64 };
     let mut bytes = MAGIC.to_vec();
     bytes.extend(frame::frame(|payload| write_begun(&begun, payload)));

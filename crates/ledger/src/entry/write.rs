@@ -166,10 +166,13 @@ impl Members<'_> {
         self.varint(u64::from(tag << 3 | wire_type as u32));
     }
 
-    /// Most lengths and numbers take one byte.
+    /// Most lengths and numbers take one byte, and all keys two at most, of which the lower seven bits come first.
     fn varint(&mut self, number: u64) {
-        match u16::try_from(number).map(u16::to_le_bytes) {
-            Ok([low @ ..0x80, 0]) => self.0.push(low),
+        match u16::try_from(number) {
+            Ok(number @ ..0x80) => self.0.push(number as u8),
+            Ok(number @ 0x80..0x4000) => {
+                self.0.extend_from_slice(&[number as u8 | 0x80, (number >> 7) as u8])
+            }
             _ => encode_varint(number, self.0),
         }
     }
