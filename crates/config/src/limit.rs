@@ -164,12 +164,14 @@ impl Selected {
                 condition.holds(subject.headers, subject.requested_model) != *invert
             }
             Self::Distinct(name) => {
-                let lines: Vec<_> =
-                    subject.headers.get_all(name).iter().map(|value| value.as_bytes()).collect();
-                match lines.as_slice() {
-                    [] => return false,
-                    [only] => tell(only),
-                    several => tell(&several.join(&b","[..])),
+                let mut lines = subject.headers.get_all(name).iter().map(|value| value.as_bytes());
+                let Some(first) = lines.next() else { return false };
+                match lines.next() {
+                    None => tell(first),
+                    Some(second) => {
+                        let several: Vec<_> = [first, second].into_iter().chain(lines).collect();
+                        tell(&several.join(&b","[..]));
+                    }
                 }
                 true
             }
