@@ -147,6 +147,7 @@ fn trusted(identity: &Identity) -> Value {
     json!({ "trusted_ca": { "filename": identity.authorities } })
 }
 
+/// Versions and key agreements as the embedded plane has them, so that a client that reaches the one reaches the other.
 fn parameters() -> Value {
     json!({
         "tls_minimum_protocol_version": "TLSv1_2",
