@@ -223,8 +223,8 @@ impl Charging {
         }
         let warnings: Vec<String> =
             of.filter_map(|(claimed, standing)| warning(&claimed.limit, standing)).collect();
-        if let Ok(value) = HeaderValue::try_from(warnings.join(", "))
-            && !warnings.is_empty()
+        if !warnings.is_empty()
+            && let Ok(value) = HeaderValue::try_from(warnings.join(", "))
         {
             headers.insert(WARNING, value);
         }
@@ -233,11 +233,28 @@ impl Charging {
 
 /// Tells in headers how a limit stands.
 pub(crate) fn write_standing(standing: &Standing, headers: &mut HeaderMap) {
-    headers.insert(LIMIT, standing.limit.into());
-    headers.insert(REMAINING, standing.remaining.into());
+    headers.insert(LIMIT, digits(standing.limit));
+    headers.insert(REMAINING, digits(standing.remaining));
     if let Some(reset) = standing.reset {
-        headers.insert(RESET, seconds(reset).into());
+        headers.insert(RESET, digits(seconds(reset)));
     }
+}
+
+/// A number as a header has it. `HeaderValue::from` keeps room behind it, which takes another allocation to share.
+fn digits(number: u64) -> HeaderValue {
+    let mut digits = [0; 20];
+    let mut rest = number;
+    let mut begin = digits.len();
+    for digit in digits.iter_mut().rev() {
+        *digit = b'0' + u8::try_from(rest % 10).unwrap_or_default();
+        begin -= 1;
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    let digits = digits.get(begin..).unwrap_or_default();
+    HeaderValue::from_bytes(digits).unwrap_or(HeaderValue::from_static("0"))
 }
 
 /// Whole seconds, rounded up: who comes a moment early is refused again.
@@ -322,4 +339,16 @@ impl<'a> Most<'a> {
 /// Whether what is asked for has an answer of as many tokens as the model likes.
 fn answers(routed: &Routed) -> bool {
     matches!(routed.operation, Operation::Chat | Operation::Complete)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_stand_in_headers_as_they_are() {
+        for number in [0, 7, 10, 1_000_000_000_000, u64::MAX] {
+            assert_eq!(digits(number), number.to_string());
+        }
+    }
 }
