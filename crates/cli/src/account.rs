@@ -1,7 +1,7 @@
 //! The ledger of a gateway at work: opened at its start, asked by operators, closed at its end.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 use std::time::Duration;
 
 use anyhow::Result;
@@ -14,6 +14,10 @@ use crate::arguments::LedgerArguments;
 
 /// How long the database may take at the end.
 const CLOSE: Duration = Duration::from_secs(5);
+
+/// How long a question may wait for those before it, and how often it looks.
+const TURN: Duration = Duration::from_secs(5);
+const LOOK: Duration = Duration::from_millis(20);
 
 /// Where attempts are recorded.
 #[derive(Debug, Clone)]
@@ -64,7 +68,9 @@ impl Account {
         Some(Arc::new(move |query| {
             let query = Query::parse(query).map_err(|error| QueryError::Query(error.to_string()))?;
             // One question at a time: operators are few, and a database has other work.
-            let source = source.lock().unwrap_or_else(PoisonError::into_inner);
+            let source = turn(&source).ok_or_else(|| {
+                QueryError::Unavailable("the database is still busy with another question".to_owned())
+            })?;
             let report = source.report(&query).map_err(|error| {
                 tracing::warn!(%error, "usage cannot be told");
                 QueryError::Unavailable("the database does not answer; the log says why".to_owned())
@@ -79,4 +85,16 @@ impl Account {
             ledger.close(CLOSE);
         }
     }
+}
+
+/// Waits for the source, but not for ever: a database that hangs takes its time with each question.
+fn turn(source: &Mutex<Source>) -> Option<MutexGuard<'_, Source>> {
+    for _ in 0..TURN.as_millis() / LOOK.as_millis() {
+        match source.try_lock() {
+            Ok(source) => return Some(source),
+            Err(TryLockError::Poisoned(source)) => return Some(source.into_inner()),
+            Err(TryLockError::WouldBlock) => std::thread::sleep(LOOK),
+        }
+    }
+    None
 }

@@ -16,6 +16,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use prometheus_client::registry::Registry;
 use server::Server;
 use tollgate_exchange::{Facts, Journal, Outcome, Record};
 use tollgate_ledger::usage::{Dimension, Format, Query, Source};
@@ -113,6 +114,23 @@ fn wait_for(source: &Source, attempts: u64) {
     }
 }
 
+/// Waits until the ledger tells whether the database fails it.
+fn wait_until_failing(ledger: &Ledger, failing: u32) {
+    let line = format!("tollgate_ledger_failing{{what=\"index\"}} {failing}");
+    let until = Instant::now() + 2 * PATIENCE;
+    loop {
+        let mut registry = Registry::default();
+        registry.register_collector(Box::new(ledger.metrics()));
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).expect("a page of metrics");
+        if text.lines().any(|found| found == line) {
+            return;
+        }
+        assert!(Instant::now() < until, "not {line}\n{text}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
 fn fill(folder: &Path, place: IndexPlace, gateway: u32, numbers: std::ops::Range<u32>) {
     let ledger = Ledger::open(folder, &options(place)).expect("a ledger");
     numbers.for_each(|number| ledger.settled(&record(gateway, number)));
@@ -190,4 +208,46 @@ fn a_database_that_is_away_is_caught_up_with() {
     let ledger = Ledger::open(folder.path(), &options(place)).expect("a ledger");
     wait_for(&source, 500);
     ledger.close(PATIENCE);
+}
+
+#[test]
+fn a_database_that_is_stopped_is_caught_up_with_when_it_goes_on() {
+    let server = Server::start();
+    let folder = tempfile::tempdir().expect("a folder");
+    let place = IndexPlace::Postgres(server.url());
+    let ledger = Ledger::open(folder.path(), &options(place.clone())).expect("a ledger");
+    let source = Source::postgres(server.url());
+    let add = |numbers: std::ops::Range<u32>| numbers.for_each(|number| ledger.settled(&record(1, number)));
+    add(0..100);
+    wait_for(&source, 100);
+    // For a moment, wherever it is: what was asked before is answered then.
+    for moment in 0..10 {
+        add(100 + moment * 10..110 + moment * 10);
+        std::thread::sleep(Duration::from_millis(u64::from(moment) * 13));
+        server.stop();
+        std::thread::sleep(Duration::from_millis(100));
+        server.go_on();
+    }
+    wait_for(&source, 200);
+    // For longer than anybody waits.
+    add(200..250);
+    server.stop();
+    add(250..300);
+    let began = Instant::now();
+    source.report(&Query::default()).expect_err("no report");
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    wait_until_failing(&ledger, 1);
+    server.go_on();
+    wait_for(&source, 300);
+    wait_until_failing(&ledger, 0);
+    // The process ends meanwhile.
+    add(300..350);
+    server.stop();
+    let began = Instant::now();
+    ledger.close(Duration::from_secs(2));
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    drop(ledger);
+    server.go_on();
+    fill(folder.path(), place, 1, 350..400);
+    wait_for(&source, 400);
 }

@@ -11,7 +11,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::postgres::Client;
 use rusqlite::Connection;
 
 use crate::folder;
@@ -22,6 +21,7 @@ use crate::segment::Position;
 use crate::status::Status;
 use crate::sync::Kept;
 
+pub(crate) use postgres::Session;
 pub(crate) use row::TABLE;
 
 /// Longest wait between two looks.
@@ -61,7 +61,10 @@ pub enum IndexError {
     Sqlite(#[from] rusqlite::Error),
     /// PostgreSQL, or the way there.
     #[error("PostgreSQL: {0}")]
-    Postgres(#[from] ::postgres::Error),
+    Postgres(#[from] tokio_postgres::Error),
+    /// A server that is stopped or gone, as far as can be seen from here.
+    #[error("PostgreSQL: no answer in {0:?}")]
+    Silent(Duration),
     /// What the ledger says cannot be read.
     #[error("{0}")]
     Io(#[from] std::io::Error),
@@ -73,7 +76,7 @@ pub enum IndexError {
 /// A connection to the database.
 pub(crate) enum Store {
     Sqlite(Connection),
-    Postgres(Client),
+    Postgres(Session),
 }
 
 impl Store {
@@ -89,21 +92,21 @@ impl Store {
     pub(crate) fn open_to_read(place: &IndexPlace, folder: &Path) -> Result<Self, IndexError> {
         Ok(match place {
             IndexPlace::Sqlite => Self::Sqlite(sqlite::open_to_read(&file(folder))?),
-            IndexPlace::Postgres(url) => Self::Postgres(postgres::connect(url)?),
+            IndexPlace::Postgres(url) => Self::Postgres(Session::connect(url, postgres::Purpose::Report)?),
         })
     }
 
     fn position(&mut self, gateway: &str) -> Result<Position, IndexError> {
         match self {
             Self::Sqlite(connection) => sqlite::position(connection, gateway),
-            Self::Postgres(client) => postgres::position(client, gateway),
+            Self::Postgres(session) => postgres::position(session, gateway),
         }
     }
 
     fn add(&mut self, gateway: &str, batch: &Batch) -> Result<(), IndexError> {
         match self {
             Self::Sqlite(connection) => sqlite::add(connection, gateway, batch),
-            Self::Postgres(client) => postgres::add(client, gateway, batch),
+            Self::Postgres(session) => postgres::add(session, gateway, batch),
         }
     }
 }

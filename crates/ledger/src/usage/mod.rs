@@ -247,7 +247,7 @@ impl Source {
     pub fn report(&self, query: &Query) -> Result<Report, IndexError> {
         match Store::open_to_read(&self.place, &self.folder)? {
             Store::Sqlite(mut connection) => query::sqlite(&mut connection, query),
-            Store::Postgres(mut client) => query::postgres(&mut client, query),
+            Store::Postgres(mut session) => query::postgres(&mut session, query),
         }
     }
 }

@@ -1,10 +1,10 @@
 //! The question in SQL, the same for both databases.
 
-use postgres::{Client, IsolationLevel};
 use rusqlite::Connection;
+use tokio_postgres::{IsolationLevel, Transaction};
 
 use super::{Dimension, Moment, Query, Report, Row, Totals};
-use crate::index::{IndexError, TABLE};
+use crate::index::{IndexError, Session, TABLE};
 
 /// What is added up, in the order in which [`Totals`] are read.
 const SUMS: [&str; 11] = [
@@ -72,21 +72,27 @@ pub(super) fn sqlite(connection: &mut Connection, query: &Query) -> Result<Repor
 }
 
 /// Asks PostgreSQL.
-pub(super) fn postgres(client: &mut Client, query: &Query) -> Result<Report, IndexError> {
-    let isolation = IsolationLevel::RepeatableRead;
-    let mut transaction = client.build_transaction().read_only(true).isolation_level(isolation).start()?;
-    let [since, until] = bounds(query);
-    let mut ask = |by: &[Dimension]| -> Result<Vec<Row>, IndexError> {
-        let rows = transaction.query(&statement(by), &[&since, &until])?;
-        let rows = rows.iter().map(|row| {
-            let key = (0..by.len()).map(|column| row.try_get(column)).collect::<Result<_, _>>()?;
-            let totals = totals(|sum| row.try_get(by.len() + sum))?;
-            Ok(Row { key, totals })
-        });
-        rows.collect()
-    };
-    let rows = ask(&query.by)?;
-    Ok(report(query, rows, ask(&[])?))
+pub(super) fn postgres(session: &mut Session, query: &Query) -> Result<Report, IndexError> {
+    session.with(async |client| {
+        let begin = client.build_transaction().read_only(true);
+        let transaction = begin.isolation_level(IsolationLevel::RepeatableRead).start().await?;
+        let rows = ask(&transaction, &query.by, bounds(query)).await?;
+        Ok(report(query, rows, ask(&transaction, &[], bounds(query)).await?))
+    })
+}
+
+async fn ask(
+    transaction: &Transaction<'_>,
+    by: &[Dimension],
+    [since, until]: [i64; 2],
+) -> Result<Vec<Row>, IndexError> {
+    let rows = transaction.query(&statement(by), &[&since, &until]).await?;
+    let rows = rows.iter().map(|row| {
+        let key = (0..by.len()).map(|column| row.try_get(column)).collect::<Result<_, _>>()?;
+        let totals = totals(|sum| row.try_get(by.len() + sum))?;
+        Ok(Row { key, totals })
+    });
+    rows.collect()
 }
 
 fn totals<E>(column: impl Fn(usize) -> Result<Option<i64>, E>) -> Result<Totals, E> {

@@ -59,13 +59,37 @@ impl Server {
         self.wait();
     }
 
+    /// Stops all of it as it is: connections stay, and nothing is answered any more.
+    pub(crate) fn stop(&self) {
+        // First whoever starts others.
+        self.signal("-STOP");
+        self.children("-STOP");
+    }
+
+    /// Lets it go on where it was stopped.
+    pub(crate) fn go_on(&self) {
+        self.children("-CONT");
+        self.signal("-CONT");
+    }
+
     fn signal(&self, signal: &str) {
         let _ = Command::new("kill").args([signal, &self.process.id().to_string()]).status();
     }
 
+    fn children(&self, signal: &str) {
+        let id = self.process.id();
+        let children = fs::read_to_string(format!("/proc/{id}/task/{id}/children")).expect("its children");
+        for child in children.split_whitespace() {
+            let _ = Command::new("kill").args([signal, child]).status();
+        }
+    }
+
     fn wait(&self) {
         let until = Instant::now() + START_MAX;
-        while let Err(error) = postgres::Client::connect(&self.url(), postgres::NoTls) {
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = runtime.enable_all().build().expect("a runtime");
+        let url = self.url();
+        while let Err(error) = runtime.block_on(tokio_postgres::connect(&url, tokio_postgres::NoTls)) {
             assert!(Instant::now() < until, "PostgreSQL does not answer: {error}");
             std::thread::sleep(Duration::from_millis(50));
         }
@@ -74,6 +98,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
+        self.go_on();
         self.signal("-QUIT");
         let _ = self.process.wait();
     }
