@@ -19,18 +19,28 @@ const CLOSE: Duration = Duration::from_secs(5);
 const TURN: Duration = Duration::from_secs(5);
 const LOOK: Duration = Duration::from_millis(20);
 
-/// Where attempts are recorded.
+/// 24 hours.
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// Where attempts are recorded, and for how long.
 #[derive(Debug, Clone)]
 pub(crate) struct Place {
     folder: PathBuf,
     index: IndexPlace,
+    retention: Duration,
+    usage_retention: Option<Duration>,
 }
 
 impl Place {
     /// What is said on the command line; `None` if nobody keeps account.
     pub(crate) fn of(arguments: &LedgerArguments) -> Option<Self> {
         let index = arguments.ledger_postgres.clone().map_or(IndexPlace::Sqlite, IndexPlace::Postgres);
-        Some(Self { folder: arguments.ledger.clone()?, index })
+        Some(Self {
+            folder: arguments.ledger.clone()?,
+            index,
+            retention: DAY * arguments.ledger_retention,
+            usage_retention: (arguments.usage_retention > 0).then(|| DAY * arguments.usage_retention),
+        })
     }
 
     /// The folder, which is the process's own once the ledger is open.
@@ -49,8 +59,11 @@ impl Account {
     /// # Errors
     /// When another process has it, or it cannot be written.
     pub(crate) fn open(place: Option<Place>) -> Result<Self> {
-        let Some(Place { folder, index }) = place else { return Ok(Self::default()) };
-        let options = Options { index: Some(index.clone()), ..Options::default() };
+        let Some(Place { folder, index, retention, usage_retention }) = place else {
+            return Ok(Self::default());
+        };
+        let options =
+            Options { index: Some(index.clone()), retention, usage_retention, ..Options::default() };
         let ledger = Ledger::open(&folder, &options)?;
         Ok(Self(Some((Arc::new(ledger), Source::of(index, folder)))))
     }

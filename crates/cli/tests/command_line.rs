@@ -72,6 +72,7 @@ fn wrong_usage_is_told_with_exit_code_2() {
     compare("usage_unknown.txt", &["serve"]);
     compare("usage_no_path.txt", &["check"]);
     compare("usage_duration.txt", &["run", "--drain-timeout", "soon"]);
+    compare("usage_ledger_retention.txt", &["run", "--ledger", "golden", "--ledger-retention", "0"]);
     assert_eq!(tollgate(&[]).status.code(), Some(2));
 }
 

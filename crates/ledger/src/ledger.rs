@@ -16,12 +16,15 @@ use crate::folder::{Folder, FolderError};
 use crate::follow::Follower;
 use crate::frame::frame;
 use crate::front::Front;
-use crate::index::{self, Filler, IndexPlace};
+use crate::index::{self, Filler, IndexPlace, Removal};
 use crate::metrics::LedgerMetrics;
 use crate::replay::{Replay, Replayed};
 use crate::segment::{self, Position};
 use crate::status::Status;
 use crate::sync::{Kept, sync};
+
+/// 24 hours.
+const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// How a ledger is kept.
 #[derive(Debug, Clone)]
@@ -34,16 +37,20 @@ pub struct Options {
     pub sync_every: Duration,
     /// Age from which a segment is removed, once all of it is in the database.
     pub retention: Duration,
+    /// Age of an attempt, from its beginning, from which its row is removed from the database; `None` keeps all.
+    pub usage_retention: Option<Duration>,
 }
 
 impl Default for Options {
-    /// SQLite in the same folder, segments of 16 MiB that stay for a week, ten syncs a second.
+    /// SQLite in the same folder, segments of 16 MiB that stay for a week, ten syncs a second, rows of 400 days: those of a year, and a month
+    /// to look back at it.
     fn default() -> Self {
         Self {
             index: Some(IndexPlace::Sqlite),
             segment_bytes: 16 << 20,
             sync_every: Duration::from_millis(100),
-            retention: Duration::from_secs(7 * 24 * 3600),
+            retention: 7 * DAY,
+            usage_retention: Some(400 * DAY),
         }
     }
 }
@@ -209,6 +216,7 @@ fn start(
                 kept: Arc::clone(&kept),
                 status: Arc::clone(status),
                 retention: options.retention,
+                removal: Removal::of(options.usage_retention),
                 opened_at: Some(opened_at),
             };
             let (done, is_done) = mpsc::channel::<()>();

@@ -31,6 +31,7 @@ impl Collector for LedgerMetrics {
             ("tollgate_ledger_lost_entries", "Entries that the disk did not take", &status.lost),
             ("tollgate_ledger_damaged_bytes", "Bytes of the ledger that cannot be read", &status.damaged),
             ("tollgate_ledger_indexed_entries", "Entries read into the database", &status.indexed),
+            ("tollgate_ledger_removed_rows", "Old rows removed from the database", &status.removed),
         ];
         for (name, help, count) in counters {
             let counter = ConstCounter::new(count.get());

@@ -18,6 +18,8 @@ pub(crate) struct Status {
     pub(crate) indexed: Count,
     /// Bytes that cannot be read, of segments that were written before.
     pub(crate) damaged: Count,
+    /// Attempts that were too old for the database, and were removed from it.
+    pub(crate) removed: Count,
     pub(crate) write: Trouble,
     pub(crate) sync: Trouble,
     pub(crate) index: Trouble,

@@ -20,7 +20,9 @@ use crate::usage::{Dimension, Query, Source};
 use crate::{FolderError, Ledger, Options};
 
 pub(crate) fn options() -> Options {
-    Options { index: None, segment_bytes: 4096, sync_every: Duration::from_millis(5), ..Options::default() }
+    let sync_every = Duration::from_millis(5);
+    // The tests know what was used on some days, which get older.
+    Options { index: None, segment_bytes: 4096, sync_every, usage_retention: None, ..Options::default() }
 }
 
 fn name(text: &str) -> ModelName {
@@ -276,6 +278,63 @@ fn old_segments_go_once_they_are_in_the_table() {
     ledger.close(Duration::from_secs(10));
     assert_eq!(segment::numbers(folder.path()).expect("segments").len(), 1);
     assert_eq!(usage(folder.path(), &[]).total.attempts, 100);
+}
+
+#[test]
+fn segments_that_are_not_in_the_table_stay_however_old_they_are() {
+    let folder = tempfile::tempdir().expect("a folder");
+    // Nobody listens there.
+    let index = Some(crate::IndexPlace::Postgres("postgres://nobody@127.0.0.1:1/none".to_owned()));
+    let options = Options { index, retention: Duration::ZERO, ..options() };
+    let ledger = Ledger::open(folder.path(), &options).expect("a ledger");
+    for number in 0..100 {
+        ledger.settled(&record(number));
+        ledger.flush();
+    }
+    ledger.close(Duration::from_secs(1));
+    assert_eq!(segment::numbers(folder.path()).expect("segments").first(), Some(&1));
+    drop(ledger);
+    let options = Options { index: Some(crate::IndexPlace::Sqlite), ..options };
+    Ledger::open(folder.path(), &options).expect("a ledger").close(Duration::from_secs(10));
+    assert_eq!(segment::numbers(folder.path()).expect("segments").len(), 1);
+    assert_eq!(usage(folder.path(), &[]).total.attempts, 100);
+}
+
+/// What an attempt used that began so many days ago.
+fn old(number: u32, days: u64) -> Record {
+    let mut record = record(number);
+    let now = crate::clock::now().duration_since(std::time::UNIX_EPOCH).expect("a time after 1970");
+    let then = now.as_millis() as u64 - days * 24 * 3_600_000;
+    Arc::make_mut(&mut record.facts).started_at_ms = then;
+    record
+}
+
+#[test]
+fn rows_that_are_too_old_are_removed_from_the_table() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let keeping = |usage_retention| {
+        let index = Some(crate::IndexPlace::Sqlite);
+        let options = Options { index, usage_retention, ..options() };
+        Ledger::open(folder.path(), &options).expect("a ledger")
+    };
+    let ledger = keeping(None);
+    (0..2500).for_each(|number| ledger.settled(&old(number, 401)));
+    (2500..2510).for_each(|number| ledger.settled(&old(number, 399)));
+    ledger.close(Duration::from_secs(20));
+    let ledger = keeping(None);
+    (2510..2520).for_each(|number| ledger.settled(&old(number, 0)));
+    ledger.close(Duration::from_secs(20));
+    // For ever is what it says.
+    assert_eq!(usage(folder.path(), &[]).total.attempts, 2520);
+    let ledger = keeping(Options::default().usage_retention);
+    let waits = || usage(folder.path(), &[]).total.attempts > 20;
+    (0..400).take_while(|_| waits()).for_each(|_| std::thread::sleep(Duration::from_millis(50)));
+    assert_eq!(ledger.metrics().0.removed.get(), 2500);
+    ledger.close(Duration::from_secs(20));
+    assert_eq!(usage(folder.path(), &[]).total.attempts, 20);
+    // And they do not come back.
+    keeping(None).close(Duration::from_secs(20));
+    assert_eq!(usage(folder.path(), &[]).total.attempts, 20);
 }
 
 /// The table may have been told of entries that the disk never kept.

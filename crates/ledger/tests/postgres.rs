@@ -14,7 +14,7 @@ mod server;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use prometheus_client::registry::Registry;
 use server::Server;
@@ -29,7 +29,8 @@ use tollgate_terms::{
 const PATIENCE: Duration = Duration::from_secs(30);
 
 fn options(index: IndexPlace) -> Options {
-    Options { index: Some(index), segment_bytes: 16 << 10, ..Options::default() }
+    // The tests know what was used on some days, which get older.
+    Options { index: Some(index), segment_bytes: 16 << 10, usage_retention: None, ..Options::default() }
 }
 
 /// A record that differs from others in all that reports tell apart.
@@ -250,4 +251,33 @@ fn a_database_that_is_stopped_is_caught_up_with_when_it_goes_on() {
     server.go_on();
     fill(folder.path(), place, 1, 350..400);
     wait_for(&source, 400);
+}
+
+#[test]
+fn rows_that_are_too_old_are_removed_by_whoever_fills() {
+    let server = Server::start();
+    let folders: Vec<_> = (0..2).map(|_| tempfile::tempdir().expect("a folder")).collect();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a time after 1970");
+    let old = |gateway: u32, number: u32, days: u64| {
+        let mut record = record(gateway, number);
+        Arc::make_mut(&mut record.facts).started_at_ms = now.as_millis() as u64 - days * 24 * 3_600_000;
+        record
+    };
+    let open = |folder: &Path, usage_retention| {
+        let options = Options { usage_retention, ..options(IndexPlace::Postgres(server.url())) };
+        Ledger::open(folder, &options).expect("a ledger")
+    };
+    for (gateway, folder) in (0..).zip(&folders) {
+        let ledger = open(folder.path(), None);
+        (0..2500).for_each(|number| ledger.settled(&old(gateway, number, 401)));
+        (2500..2510).for_each(|number| ledger.settled(&old(gateway, number, 399)));
+        ledger.close(PATIENCE);
+    }
+    let source = Source::postgres(server.url());
+    wait_for(&source, 5020);
+    let ledgers: Vec<_> =
+        folders.iter().map(|folder| open(folder.path(), Options::default().usage_retention)).collect();
+    wait_for(&source, 20);
+    ledgers.iter().for_each(|ledger| ledger.close(PATIENCE));
+    wait_for(&source, 20);
 }

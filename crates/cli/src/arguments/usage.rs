@@ -43,6 +43,28 @@ pub(crate) struct LedgerArguments {
         hide_env_values = true
     )]
     pub(crate) ledger_postgres: Option<String>,
+    /// Days for which the files of the ledger stay after all of them is in the database: at least 1, since they are what it is made
+    /// from where a machine has lost its power
+    #[arg(
+        long,
+        value_name = "DAYS",
+        requires = "ledger",
+        env = "TOLLGATE_LEDGER_RETENTION",
+        hide_env_values = true,
+        default_value_t = 7,
+        value_parser = clap::value_parser!(u32).range(1..)
+    )]
+    pub(crate) ledger_retention: u32,
+    /// Days for which an attempt can be asked for; its row in the database goes then. 0: for ever
+    #[arg(
+        long,
+        value_name = "DAYS",
+        requires = "ledger",
+        env = "TOLLGATE_USAGE_RETENTION",
+        hide_env_values = true,
+        default_value_t = 400
+    )]
+    pub(crate) usage_retention: u32,
 }
 
 /// `tollgate usage`.

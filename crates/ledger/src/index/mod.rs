@@ -3,6 +3,7 @@
 //! What is added and how far that goes in the ledger is one transaction: whenever either process dies, nothing is doubled or lost.
 
 mod postgres;
+mod removal;
 mod row;
 mod sqlite;
 mod tls;
@@ -22,6 +23,7 @@ use crate::status::Status;
 use crate::sync::Kept;
 
 pub(crate) use postgres::Session;
+pub(crate) use removal::Removal;
 pub(crate) use row::TABLE;
 
 /// Longest wait between two looks.
@@ -109,6 +111,14 @@ impl Store {
             Self::Postgres(session) => postgres::add(session, gateway, batch),
         }
     }
+
+    /// Removes some attempts that began before a time, in milliseconds since the epoch: `rows` at most. Returns how many.
+    fn remove(&mut self, before_ms: i64, rows: u32) -> Result<u64, IndexError> {
+        match self {
+            Self::Sqlite(connection) => sqlite::remove(connection, before_ms, rows),
+            Self::Postgres(session) => postgres::remove(session, before_ms, rows),
+        }
+    }
 }
 
 fn file(folder: &Path) -> PathBuf {
@@ -154,6 +164,7 @@ pub(crate) struct Filler {
     pub(crate) kept: Arc<Kept>,
     pub(crate) status: Arc<Status>,
     pub(crate) retention: Duration,
+    pub(crate) removal: Removal,
     /// How far the ledger went when it was opened, until that was compared with the database.
     pub(crate) opened_at: Option<Position>,
 }
@@ -169,7 +180,7 @@ pub(crate) fn fill(mut filler: Filler) {
     let mut wait = RETRY_MIN;
     loop {
         let (limit, is_open) = filler.kept.wait_beyond(at, IDLE);
-        match filler.advance(&mut store, limit) {
+        match filler.work(&mut store, limit, is_open) {
             Ok(reached) => {
                 filler.status.index.went_well("the database is filled");
                 (at, wait) = (reached, RETRY_MIN);
@@ -193,6 +204,20 @@ pub(crate) fn fill(mut filler: Filler) {
 }
 
 impl Filler {
+    /// Fills as far as `limit`, and removes some of what is too old if there is time for it; returns how far it came.
+    fn work(
+        &mut self,
+        store: &mut Option<Store>,
+        limit: Position,
+        is_open: bool,
+    ) -> Result<Position, IndexError> {
+        let reached = self.advance(store, limit)?;
+        if let Some(store) = store.as_mut().filter(|_| is_open) {
+            self.status.removed.add(self.removal.remove_some(crate::clock::now(), store)?);
+        }
+        Ok(reached)
+    }
+
     /// Fills as far as `limit`; returns how far it came.
     fn advance(&mut self, store: &mut Option<Store>, limit: Position) -> Result<Position, IndexError> {
         let mut open = match store.take() {

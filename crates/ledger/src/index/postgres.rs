@@ -7,7 +7,7 @@ use tokio::runtime::{self, Runtime};
 use tokio::time::timeout;
 use tokio_postgres::{Client, Config};
 
-use super::row::{COLUMNS, POSITIONS, TABLE, Value, definition, names, values};
+use super::row::{COLUMNS, POSITIONS, TABLE, Value, definition, names, removal, values};
 use super::{IndexError, tls};
 use crate::follow::Batch;
 use crate::segment::Position;
@@ -169,6 +169,14 @@ pub(super) fn add(session: &mut Session, gateway: &str, batch: &Batch) -> Result
         }
         transaction.execute(&place, &[&gateway, &segment, &offset]).await?;
         Ok(transaction.commit().await?)
+    })
+}
+
+/// Several gateways may do so at one time: none waits for what another one removes.
+pub(super) fn remove(session: &mut Session, before_ms: i64, rows: u32) -> Result<u64, IndexError> {
+    session.with(async |client| {
+        let statement = removal("FOR UPDATE SKIP LOCKED");
+        Ok(client.execute(&statement, &[&before_ms, &i64::from(rows)]).await?)
     })
 }
 

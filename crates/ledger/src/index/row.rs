@@ -119,6 +119,16 @@ pub(crate) fn definition(options: &str) -> String {
     )
 }
 
+/// What removes some of the attempts that began before a time: the time and their number are its two parameters. `choosing` is said
+/// at the end of how they are chosen.
+pub(crate) fn removal(choosing: &str) -> String {
+    let key = "started_at_ms, request_id, attempt";
+    format!(
+        "DELETE FROM {TABLE} WHERE ({key}) IN
+         (SELECT {key} FROM {TABLE} WHERE started_at_ms < $1 ORDER BY {key} LIMIT $2 {choosing})"
+    )
+}
+
 /// The names of all columns.
 pub(crate) fn names() -> String {
     COLUMNS.map(|(name, _)| name).join(", ")

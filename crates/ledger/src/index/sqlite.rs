@@ -7,7 +7,7 @@ use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, ToSql, params_from_iter};
 
 use super::IndexError;
-use super::row::{COLUMNS, POSITIONS, TABLE, Value, definition, names, number, values};
+use super::row::{COLUMNS, POSITIONS, TABLE, Value, definition, names, number, removal, values};
 use crate::follow::Batch;
 use crate::segment::Position;
 
@@ -72,4 +72,8 @@ pub(super) fn add(connection: &mut Connection, gateway: &str, batch: &Batch) -> 
         transaction.prepare_cached(&place)?.execute((gateway, segment, offset))?;
     }
     Ok(transaction.commit()?)
+}
+
+pub(super) fn remove(connection: &Connection, before_ms: i64, rows: u32) -> Result<u64, IndexError> {
+    Ok(connection.prepare_cached(&removal(""))?.execute((before_ms, rows))? as u64)
 }

@@ -78,9 +78,10 @@ impl Server {
 
     fn children(&self, signal: &str) {
         let id = self.process.id();
-        let children = fs::read_to_string(format!("/proc/{id}/task/{id}/children")).expect("its children");
+        let children = fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap_or_default();
         for child in children.split_whitespace() {
-            let _ = Command::new("kill").args([signal, child]).status();
+            // It may have ended by now.
+            let _ = Command::new("kill").args([signal, child]).stderr(Stdio::null()).status();
         }
     }
 
