@@ -45,7 +45,7 @@ pub struct Attempt {
     repeated: Bytes,
     charging: Charging,
     /// Whether a limit of its own has kept it from its backend.
-    backend_is_used_up: bool,
+    is_kept_from_backend: bool,
     losses: Vec<Loss>,
     upstream_status: Option<u16>,
     /// The backend's id of its answer, where a header tells it.
@@ -122,7 +122,7 @@ impl Attempt {
             asks_usage: false,
             repeated: Bytes::new(),
             charging: Charging::default(),
-            backend_is_used_up: false,
+            is_kept_from_backend: false,
             losses: Vec::new(),
             upstream_status: None,
             answer_id: None,
@@ -278,9 +278,10 @@ impl Attempt {
         matches!(&self.state, State::AwaitEvents(events, _) if events.has_failed())
     }
 
-    /// Whether a limit of the backend's own has kept the attempt from it: another backend may have something left.
+    /// Whether the attempt was kept from its target by what may be otherwise at another: a limit of the backend's own that has nothing left,
+    /// or a model without a price where a limit wants one.
     pub fn is_kept_from_backend(&self) -> bool {
-        self.backend_is_used_up
+        self.is_kept_from_backend
     }
 
     /// The rule whose target is tried.

@@ -73,11 +73,11 @@ pub(crate) async fn dispatch(
 ) -> Response<AnswerBody> {
     let mut dispatch = Dispatch::new(worker, (routed, client), &mut running);
     let mut choice = dispatch.choose();
-    // What the client is told if no other backend has something left either.
-    let mut used_up = None;
+    // What the client is told if it is kept from all other targets as well.
+    let mut kept: Option<LocalReply> = None;
     loop {
         let Some(Choice { index, .. }) = choice else {
-            return match used_up {
+            return match kept {
                 Some(reply) => local(running, reply),
                 None => fail(running, &Fault::Backend(BackendFault::Unreachable)),
             };
@@ -92,7 +92,9 @@ pub(crate) async fn dispatch(
                     return local(running, *reply);
                 }
                 dispatch.leave_out(index);
-                used_up = Some(*reply);
+                // Something may be left in a while, and a price that is missing stays so.
+                let waits = |reply: &LocalReply| reply.status == StatusCode::TOO_MANY_REQUESTS;
+                kept = kept.filter(|kept| waits(kept) && !waits(&reply)).or(Some(*reply));
                 // One that was tried already is tried again only where the rule wants that, after a fault.
                 choice = dispatch.choose().filter(|choice| choice.fresh);
                 continue;
@@ -135,7 +137,7 @@ impl<'a> Dispatch<'a> {
         Self { worker, routed, client, candidates, attempts: 0, deadline, bounds: Bounds::default() }
     }
 
-    /// Leaves a target out from now on: its backend has nothing left, and was not asked.
+    /// Leaves a target out from now on, which was not asked: its backend has nothing left, or its model no price.
     fn leave_out(&mut self, index: usize) {
         if let Some(candidate) = self.candidates.get_mut(index) {
             candidate.weight = 0;

@@ -1,12 +1,12 @@
 //! What requests cost, in money and in numbers that routes publish: the same on every data plane.
 
-use tollgate_config::bundle::{Cost, CostExpression, CostKind, Measure, Unpriced};
+use tollgate_config::bundle::{Cost, CostExpression, CostKind, Enforcement, Measure, Rule, Unpriced};
 use tollgate_terms::ModelName;
 
 use crate::limits::{limit, limited};
 use tollgate_suite::{
-    Act, CHAT, STREAM, ScriptedBackend, Tested, body, bundle, chunk, completion, delta, free_port, json,
-    last_chunk, openai, rule, sized, status, stream_end, stream_head,
+    Act, CHAT, STREAM, ScriptedBackend, Tested, body, bundle, chunk, completion, delta, free_port, is_envoy,
+    json, last_chunk, openai, rule, sized, status, stream_end, stream_head,
 };
 
 const PRICES: &str = r#"{"format": 1, "source": "a test", "providers": [{"id": "p", "names": ["openai"], "models": [
@@ -74,6 +74,55 @@ fn a_budget_of_money_may_refuse_models_without_a_price() {
     assert_eq!(error["code"], "model_not_priced", "{error}");
     assert!(error["message"].as_str().expect("a message").contains("money"), "{error}");
     assert!(backend.requests.try_recv().is_err());
+}
+
+/// A target whose model has no price is left for the next. Envoy does not try again what a filter of a cluster answers.
+#[test]
+fn a_model_without_a_price_is_left_for_one_that_has_one() {
+    let [first, second] = [(), ()].map(|()| ScriptedBackend::start(vec![whole("m-1")]));
+    let started = |amount: u64, models: [Option<&str>; 2], used_up: bool| {
+        let mut money = limit("money", amount, Some(Measure::Money));
+        money.unpriced = Unpriced::Reject;
+        money.enforcement = Enforcement::Reserve;
+        let mut rule = Rule { limits: vec![money], ..rule(&["a", "b"]) };
+        for (target, model) in rule.targets.iter_mut().zip(models) {
+            target.model_override = model.map(|model| ModelName::parse(model).expect("a name"));
+        }
+        let mut backends = vec![openai("a", first.address), openai("b", second.address)];
+        if used_up {
+            backends[0].quotas = vec![limit("quota", 0, None)];
+        }
+        Tested::start_priced(bundle(free_port(), rule, backends), PRICES)
+    };
+    let tested = started(1_000_000_000, [None, Some("m-1")], false);
+    let answer = tested.chat(CHAT);
+    if is_envoy() {
+        assert_eq!(status(&answer), 422, "{answer}");
+    } else {
+        assert_eq!(status(&answer), 200, "{answer}");
+        second.request();
+        let line = &tested.log_lines(1)[0];
+        let tried = line["tollgate.tried"].as_array().expect("what was tried");
+        let tried = tried.iter().map(|it| (it["backend"].as_str(), it["outcome"].as_str()));
+        assert_eq!(
+            tried.collect::<Vec<_>>(),
+            [(Some("a"), Some("refused")), (Some("b"), Some("complete"))],
+            "{line}"
+        );
+        assert_eq!(line["tollgate.cost_usd"].to_string(), "0.0000585");
+    }
+    assert!(first.requests.try_recv().is_err());
+    // None has a price.
+    let refused = started(1_000_000_000, [None, None], false).chat(CHAT);
+    assert_eq!(status(&refused), 422, "{refused}");
+    assert_eq!(json(&refused)["error"]["code"], "model_not_priced", "{refused}");
+    // One has a price and nothing left: that will be otherwise in a while.
+    let refused = started(1_000_000_000, [Some("m-1"), None], true).chat(CHAT);
+    assert_eq!(status(&refused), 429, "{refused}");
+    // A budget that has nothing left refuses wherever the request would go.
+    let refused = started(1, [None, Some("m-1")], false).chat(CHAT);
+    assert_eq!(status(&refused), if is_envoy() { 422 } else { 429 }, "{refused}");
+    assert!(first.requests.try_recv().is_err() && second.requests.try_recv().is_err());
 }
 
 /// ACC-11: the answer is the same, and the mistake is counted once.

@@ -29,6 +29,7 @@ impl Attempt {
                 format!("limit {limit:?} lets in no model without a known price, and {model:?} has none");
             let invalid =
                 Invalid { code: Some("model_not_priced"), ..Invalid::unprocessable(message, "model") };
+            self.is_kept_from_backend = true;
             return self.refuse(&Refusal::Invalid(invalid));
         }
         let mut draft = Draft::new(&routed, client, target, self.facts.backend_dialect);
@@ -88,7 +89,7 @@ impl Attempt {
             }
             Answer::Exceeded { at, standings } => {
                 let exceeded = self.charging.exceeded(at, &standings);
-                self.backend_is_used_up = self.charging.is_of_backend(at);
+                self.is_kept_from_backend = self.charging.is_of_backend(at);
                 // It is charged nothing.
                 self.charging = Charging::default();
                 return exceeded
