@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use serde_json::Value;
-use tollgate_config::bundle::{Jwt, JwtProvider, KeyHost, KeySource, Place, PrincipalClaims, SecretRef};
+use tollgate_config::bundle::{
+    Endpoint, Jwt, JwtProvider, KeyHost, KeySource, Place, PrincipalClaims, SecretRef,
+};
 use tollgate_manifest::{
     BackendObjectReference, GatewayDuration, JwtAuth, LocalJwks, LocalJwksType, LocalObjectReference,
     RemoteJwks, SecretObjectReference,
@@ -18,6 +20,9 @@ use crate::grant::{self, BACKEND, CONFIG_MAP, SECRET, SECURITY, SERVICE};
 const REFRESH_DEFAULT: Duration = Duration::from_secs(300);
 /// They are not fetched more often.
 const REFRESH_MIN: Duration = Duration::from_secs(1);
+
+/// Where the DNS of a cluster has its Services, unless it was told otherwise.
+const CLUSTER: &str = "svc.cluster.local";
 
 /// The key of a key set in its ConfigMap or Secret.
 const KEY_SET: &str = "jwks";
@@ -135,14 +140,11 @@ impl<'a> Policy<'a, '_> {
         let mut host: Option<KeyHost> = None;
         for (at, reference) in written.iter().enumerate() {
             let path = format!("{path}.backendRefs[{at}]");
-            if SERVICE.is(&reference.group, &reference.kind) {
-                self.warning(
-                    path,
-                    "has no effect: Services are not known here, the address of the uri is asked",
-                );
-                continue;
-            }
-            let found = self.key_backend(&path, reference)?;
+            let found = if SERVICE.is(&reference.group, &reference.kind) {
+                self.key_service(&path, reference)?
+            } else {
+                self.key_backend(&path, reference)?
+            };
             match &mut host {
                 None => host = Some(found),
                 Some(host) if host.tls == found.tls => host.endpoints.extend(found.endpoints),
@@ -155,12 +157,36 @@ impl<'a> Policy<'a, '_> {
         Some(host)
     }
 
+    /// A Service is known by the name that the DNS of its cluster has for it.
+    fn key_service(&mut self, path: &str, reference: &BackendObjectReference) -> Option<KeyHost> {
+        let own = &self.item.id.namespace;
+        let (namespace, name) = (reference.namespace.as_ref().unwrap_or(own), &reference.name);
+        if !grant::permits(self.index, (SECURITY, own), (SERVICE, namespace, name)) {
+            let message = format!("no ReferenceGrant in {namespace:?} lets this policy use Service {name:?}");
+            self.unresolved(path, Unresolved::RefNotPermitted, message);
+            return None;
+        }
+        if !is_label(name) {
+            self.mistake(format!("{path}.name"), format!("{name:?} is no name of a Service"));
+            return None;
+        }
+        let Some(port) = reference.port else {
+            self.mistake(path, "expected a port: a Service may have several");
+            return None;
+        };
+        let hostname = format!("{name}.{namespace}.{CLUSTER}");
+        Some(KeyHost { endpoints: vec![Endpoint::Fqdn { hostname, port }], tls: None })
+    }
+
     fn key_backend(&mut self, path: &str, reference: &'a BackendObjectReference) -> Option<KeyHost> {
         let (index, own) = (self.index, &self.item.id.namespace);
         let (namespace, name) = (reference.namespace.as_ref().unwrap_or(own), &reference.name);
         if !BACKEND.is(&reference.group, &reference.kind) {
             let found = format!("{} of group {:?}", reference.kind, reference.group);
-            self.mistake(path, format!("expected a Backend of gateway.envoyproxy.io, found {found}"));
+            self.mistake(
+                path,
+                format!("expected a Service, or a Backend of gateway.envoyproxy.io, found {found}"),
+            );
             return None;
         }
         if !grant::permits(index, (SECURITY, own), (BACKEND, namespace, name)) {
@@ -288,4 +314,10 @@ fn check(text: &str, written: Written) -> Result<(), String> {
         return Err("there is a private key in it: expected public ones".to_owned());
     }
     Ok(())
+}
+
+/// Whether it is one label of a name in the DNS (RFC 1123 section 2.1).
+fn is_label(name: &str) -> bool {
+    let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    name.len() <= 63 && name.bytes().all(inner) && !name.starts_with('-') && !name.ends_with('-')
 }
