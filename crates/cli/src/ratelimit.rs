@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use tollgate_effects::quota::{Quotas, RedisPlace, RedisSettings};
-use tollgate_proxy::admin::{self, AdminState};
+use tollgate_proxy::admin::{self, AdminState, RateLimitPages};
 use tollgate_ratelimit::{Consumption, Headers, Live, Options, RateLimits};
 
 use crate::arguments::RatelimitArguments;
@@ -45,7 +45,11 @@ pub(crate) fn run(arguments: &RatelimitArguments, began: Instant) -> Result<Exit
     let ready = Arc::new(AtomicBool::new(true));
     let state = AdminState {
         usage: None,
-        metrics: Arc::new(move || limits.metrics_text()),
+        metrics: {
+            let limits = limits.clone();
+            Arc::new(move || limits.metrics_text())
+        },
+        rate_limits: Some(pages(limits)),
         ready: Arc::clone(&ready),
         config: Arc::new(|| "{}".to_owned()),
         xds: None,
@@ -60,6 +64,18 @@ pub(crate) fn run(arguments: &RatelimitArguments, began: Instant) -> Result<Exit
     ready.store(false, Ordering::Relaxed);
     server.stop(GRACE);
     Ok(ExitCode::SUCCESS)
+}
+
+/// What is answered over HTTP, at the address for operators.
+fn pages(limits: RateLimits) -> RateLimitPages {
+    let asked = limits.clone();
+    RateLimitPages {
+        json: Arc::new(move |body| {
+            let limits = asked.clone();
+            Box::pin(async move { limits.answer_json(&body).await })
+        }),
+        config: Arc::new(move || limits.config_text()),
+    }
 }
 
 fn quotas(arguments: &RatelimitArguments) -> Result<Quotas> {

@@ -246,6 +246,7 @@ fn admin_state(
     let (telemetry, served) = (Arc::clone(telemetry), served.clone());
     AdminState {
         usage: None,
+        rate_limits: None,
         metrics: Arc::new(move || telemetry.encode_metrics()),
         ready: Arc::clone(ready),
         config: Arc::new(move || served.text()),

@@ -10,7 +10,7 @@ mod resource;
 
 pub use prost::Message;
 pub use prost_types::{Any, Duration, ListValue, Struct, Value, value};
-pub use resource::{ResourceError, from_any, to_any};
+pub use resource::{ResourceError, from_any, from_json, to_any, to_json};
 
 #[expect(
     clippy::allow_attributes,

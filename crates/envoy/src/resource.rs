@@ -2,6 +2,7 @@
 
 use std::sync::LazyLock;
 
+use prost_reflect::prost::Message as _;
 use prost_reflect::{DescriptorPool, DynamicMessage, SerializeOptions};
 use prost_types::Any;
 use serde_json::Value;
@@ -51,6 +52,31 @@ pub fn to_any(resource: &Value) -> Result<Any, ResourceError> {
     let mut value = Vec::new();
     prost_reflect::prost::Message::encode(&message, &mut value).map_err(|error| shape(error.to_string()))?;
     Ok(Any { type_url: type_url.to_owned(), value })
+}
+
+/// Reads a message of type `kind` from proto3's JSON form, with fields named in either way. One that is not known is an error.
+///
+/// # Errors
+///
+/// When there is no such type, or it does not have that type's shape.
+pub fn from_json<M: prost::Message + Default>(kind: &str, text: &[u8]) -> Result<M, ResourceError> {
+    let shape = |error: String| ResourceError::Shape { kind: kind.to_owned(), error };
+    let body = serde_json::from_slice(text).map_err(|error| shape(error.to_string()))?;
+    let message = serde_path(descriptor(kind)?, body).map_err(shape)?;
+    M::decode(message.encode_to_vec().as_slice()).map_err(|error| shape(error.to_string()))
+}
+
+/// Says a message of type `kind` in proto3's JSON form, with fields named as JSON has them: `overallCode`.
+///
+/// # Errors
+///
+/// When there is no such type, or it is of another one.
+pub fn to_json(kind: &str, message: &impl prost::Message) -> Result<Value, ResourceError> {
+    let shape = |error: String| ResourceError::Shape { kind: kind.to_owned(), error };
+    let message = DynamicMessage::decode(descriptor(kind)?, message.encode_to_vec().as_slice())
+        .map_err(|error| shape(error.to_string()))?;
+    let said = message.serialize_with_options(serde_json::value::Serializer, &SerializeOptions::new());
+    said.map_err(|error| shape(error.to_string()))
 }
 
 fn serde_path(descriptor: prost_reflect::MessageDescriptor, body: Value) -> Result<DynamicMessage, String> {

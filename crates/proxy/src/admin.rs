@@ -4,6 +4,7 @@
 use std::convert::Infallible;
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -12,7 +13,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
-use http_body_util::Full;
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -24,11 +26,29 @@ const CONNECTIONS_MAX: usize = 64;
 /// Longest wait for a request on a connection.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// Longest document that is posted.
+const POSTED_MAX: usize = 1 << 20;
+
 /// A text that is made when it is asked for.
 pub type TextSource = Arc<dyn Fn() -> String + Send + Sync>;
 
 /// A document of JSON that is made for the query of a URL, which may take a while; or what is wrong with the query or the way to an answer.
 pub type QuerySource = Arc<dyn Fn(&str) -> Result<String, QueryError> + Send + Sync>;
+
+/// What answers a document of JSON that is posted: a status, and another document.
+pub type PostSource = Arc<dyn Fn(Bytes) -> Posted + Send + Sync>;
+
+/// The answer to a document that was posted, once it is there.
+pub type Posted = Pin<Box<dyn Future<Output = (StatusCode, String)> + Send>>;
+
+/// What a rate limit service tells beside its metrics.
+#[derive(Clone)]
+pub struct RateLimitPages {
+    /// `POST /json`: whether a request is let in.
+    pub json: PostSource,
+    /// `/rlconfig`: the limits, as text.
+    pub config: TextSource,
+}
 
 /// Why there is no document.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,6 +72,8 @@ pub struct AdminState {
     pub xds: Option<TextSource>,
     /// `/usage`: what was used, as JSON; not there where nobody keeps account.
     pub usage: Option<QuerySource>,
+    /// `/json` and `/rlconfig`; not there where no rate limit service is.
+    pub rate_limits: Option<RateLimitPages>,
 }
 
 /// The admin address at work. Dropping it ends it.
@@ -117,8 +139,12 @@ async fn accept(listener: TcpListener, state: AdminState) -> io::Result<()> {
         };
         let state = state.clone();
         let service = service_fn(move |request| {
-            let (state, request) = (state.clone(), head_of(request));
+            let state = state.clone();
             async move {
+                if let Some(pages) = state.rate_limits.as_ref().filter(|_| request.uri().path() == "/json") {
+                    return Ok(answer_posted(pages, hosts, request).await);
+                }
+                let request = head_of(request);
                 let slow = request.uri().path() == "/usage";
                 let answered = move || answer(&state, hosts, &request);
                 // A database may take its time, and nobody else's: health is asked for meanwhile.
@@ -173,18 +199,52 @@ async fn elsewhere(
 
 fn answer<B>(state: &AdminState, hosts: Hosts, request: &Request<B>) -> Response<Full<Bytes>> {
     if !hosts.allow(request.headers().get(HOST)) {
-        let message = "this address answers to localhost, 127.0.0.1 and [::1] only";
-        return error(StatusCode::MISDIRECTED_REQUEST, message);
+        return misdirected();
     }
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         let mut refused = error(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are served here");
         refused.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
         return refused;
     }
+    if let Some(pages) = state.rate_limits.as_ref().filter(|_| request.uri().path() == "/rlconfig") {
+        return reply(StatusCode::OK, "text/plain", (pages.config)());
+    }
     match (request.uri().path(), &state.xds, &state.usage) {
         ("/xds", Some(xds), _) => reply(StatusCode::OK, "application/json", xds()),
         ("/usage", _, Some(usage)) => answer_query(usage(request.uri().query().unwrap_or_default())),
         (path, ..) => answer_to(state, path),
+    }
+}
+
+fn misdirected() -> Response<Full<Bytes>> {
+    let message = "this address answers to localhost, 127.0.0.1 and [::1] only";
+    error(StatusCode::MISDIRECTED_REQUEST, message)
+}
+
+async fn answer_posted(
+    pages: &RateLimitPages,
+    hosts: Hosts,
+    request: Request<Incoming>,
+) -> Response<Full<Bytes>> {
+    if !hosts.allow(request.headers().get(HOST)) {
+        return misdirected();
+    }
+    if *request.method() != Method::POST {
+        let mut refused = error(StatusCode::METHOD_NOT_ALLOWED, "only POST is served here");
+        refused.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
+        return refused;
+    }
+    let body = Limited::new(request.into_body(), POSTED_MAX).collect();
+    match tokio::time::timeout(HEAD_TIMEOUT, body).await {
+        Ok(Ok(body)) => {
+            let (status, document) = (pages.json)(body.to_bytes()).await;
+            reply(status, "application/json", document)
+        }
+        Ok(Err(failed)) if failed.is::<LengthLimitError>() => {
+            error(StatusCode::PAYLOAD_TOO_LARGE, "a document of 1 MiB at most is read here")
+        }
+        Ok(Err(_)) => error(StatusCode::BAD_REQUEST, "the document did not come whole"),
+        Err(_) => error(StatusCode::REQUEST_TIMEOUT, "the document took too long to come"),
     }
 }
 
@@ -210,7 +270,8 @@ fn answer_to(state: &AdminState, path: &str) -> Response<Full<Bytes>> {
         "/config" => reply(StatusCode::OK, "application/json", (state.config)()),
         _ => error(
             StatusCode::NOT_FOUND,
-            "served here: /metrics, /healthz, /readyz, /config; /xds with Envoys; /usage with a ledger",
+            "served here: /metrics, /healthz, /readyz, /config; /xds with Envoys; /usage with a ledger; \
+             /json and /rlconfig of a rate limit service",
         ),
     }
 }
@@ -247,14 +308,27 @@ mod tests {
                 "" => Err(QueryError::Unavailable("the \"database\" is away".to_owned())),
                 _ => Err(QueryError::Query(format!("not {query}"))),
             })),
+            rate_limits: Some(RateLimitPages {
+                json: Arc::new(|body| {
+                    let status =
+                        if body.is_empty() { StatusCode::BAD_REQUEST } else { StatusCode::TOO_MANY_REQUESTS };
+                    Box::pin(async move { (status, format!("{}", body.len())) })
+                }),
+                config: Arc::new(|| "d.user: unlimited\n".to_owned()),
+            }),
         };
         serve(SocketAddr::from(([127, 0, 0, 1], 0)), state).expect("a free port")
     }
 
     /// Status and body of one request.
     fn ask(admin: &AdminHandle, line: &str, host: &str) -> (u16, String) {
+        ask_with(admin, line, host, "")
+    }
+
+    fn ask_with(admin: &AdminHandle, line: &str, host: &str, body: &str) -> (u16, String) {
         let mut stream = TcpStream::connect(admin.address()).expect("a listener");
-        write!(stream, "{line} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n").expect("written");
+        let head = format!("{line} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
+        write!(stream, "{head}{body}").expect("written");
         let mut text = String::new();
         stream.read_to_string(&mut text).expect("an answer");
         let (head, body) = text.split_once("\r\n\r\n").expect("a head");
@@ -278,6 +352,18 @@ mod tests {
         assert_eq!((status, body.contains("\\\"database\\\" is away")), (503, true), "{body}");
         assert_eq!(ask(&admin, "GET /usage?x", "localhost").0, 400);
         assert_eq!(ask(&admin, "GET /usage?by=team", "rebound.example").0, 421);
+    }
+
+    #[test]
+    fn asks_whoever_limits_rates() {
+        let admin = start(&Arc::default());
+        assert_eq!(ask(&admin, "GET /rlconfig", "localhost"), (200, "d.user: unlimited\n".to_owned()));
+        assert_eq!(ask(&admin, "GET /json", "localhost").0, 405);
+        assert_eq!(ask(&admin, "POST /json", "rebound.example").0, 421);
+        assert_eq!(ask(&admin, "POST /json", "localhost"), (400, "0".to_owned()));
+        let host = |length: usize| format!("localhost\r\ncontent-length: {length}");
+        let posted = |length: usize| ask_with(&admin, "POST /json", &host(length), &"x".repeat(length)).0;
+        assert_eq!((posted(1 << 20), posted((1 << 20) + 1)), (429, 413));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Envoy's rate limit service over gRPC, in the place of envoyproxy/ratelimit: the same configuration, the same answers, the same metrics.
+//! Envoy's rate limit service over gRPC and as JSON, in the place of envoyproxy/ratelimit: the same configuration, the same answers, the same metrics.
 //!
 //! What is left is decided and counted as for all other limits, by `tollgate_policy::quota` and `tollgate_effects::quota`. A request that is refused
 //! counts all the same, as it does there, unless that is switched off.
@@ -6,6 +6,7 @@
 mod answer;
 mod config;
 mod health;
+mod json;
 mod live;
 mod metrics;
 mod serve;

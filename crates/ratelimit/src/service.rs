@@ -67,10 +67,7 @@ impl RateLimitService for RateLimits {
         &self,
         request: Request<RateLimitRequest>,
     ) -> Result<Response<RateLimitResponse>, Status> {
-        let (began, now) = clock();
-        let answered = self.decide(request.get_ref(), now).await;
-        self.live.metrics().answered(began.elapsed());
-        answered.map(Response::new)
+        self.answer(request.get_ref()).await.map(Response::new)
     }
 }
 
@@ -103,6 +100,19 @@ impl RateLimits {
             counters = "# EOF\n".to_owned();
         }
         self.live.metrics().text() + &counters
+    }
+
+    /// The configuration that is served: a line for each limit, `DOMAIN.KEY_VALUE.KEY: unit=DAY requests_per_unit=5, shadow_mode: false`.
+    pub fn config_text(&self) -> String {
+        self.live.tree().text()
+    }
+
+    /// Answers one request, whatever way it came.
+    pub(crate) async fn answer(&self, request: &RateLimitRequest) -> Result<RateLimitResponse, Status> {
+        let (began, now) = clock();
+        let answered = self.decide(request, now).await;
+        self.live.metrics().answered(began.elapsed());
+        answered
     }
 
     async fn decide(&self, request: &RateLimitRequest, now: SystemTime) -> Result<RateLimitResponse, Status> {

@@ -127,6 +127,13 @@ impl Tree {
         let path = if rule.is_detailed { asked } else { path };
         Some(Found { rule, counter, path })
     }
+
+    /// All limits, a line for each.
+    pub(crate) fn text(&self) -> String {
+        let mut text = String::new();
+        self.domains.iter().for_each(|(domain, node)| node.write(domain, &mut text));
+        text
+    }
 }
 
 /// The limit that a request brings itself.
@@ -152,6 +159,18 @@ fn full(key: &str, value: &str) -> String {
 }
 
 impl Node {
+    fn write(&self, name: &str, text: &mut String) {
+        if let Some(rule) = &self.rule {
+            let limit = rule.limit.as_ref().map_or_else(
+                || "unlimited".to_owned(),
+                |amount| format!("unit={} requests_per_unit={}", amount.unit.as_str_name(), amount.requests),
+            );
+            let (shadow, quota) = (rule.shadow, rule.is_quota);
+            text.push_str(&format!("{name}: {limit}, shadow_mode: {shadow}, quota_mode: {quota}\n"));
+        }
+        self.next.iter().for_each(|(key, next)| next.write(&format!("{name}.{key}"), text));
+    }
+
     fn next(&self, key: &str, value: &str) -> Option<(String, &Self)> {
         let name = full(key, value);
         if let Some(next) = self.next.get(&name) {

@@ -8,9 +8,11 @@ use std::time::Duration;
 
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::net::TcpStream;
 use tollgate_effects::quota::Quotas;
+use tollgate_envoy::from_json;
 use tollgate_envoy::grpc::{Place, Server};
 use tollgate_envoy::limiting::rate_limit_descriptor::{Entry, RateLimitOverride};
 use tollgate_envoy::limiting::rate_limit_response::Code;
@@ -272,6 +274,77 @@ async fn whoever_asks_for_its_health_is_told_when_it_ends() {
     assert_eq!(status(watched.message().await.unwrap()), Some(ServingStatus::NotServing));
     assert_eq!(status(watched.message().await.unwrap()), None);
     assert!(tokio::time::timeout(Duration::from_secs(10), stopped).await.is_ok());
+}
+
+/// A descriptor as JSON has it.
+fn said(descriptor: &RateLimitDescriptor) -> Value {
+    let entry = |entry: &Entry| json!({ "key": entry.key, "value": entry.value });
+    let mut said = json!({ "entries": descriptor.entries.iter().map(entry).collect::<Vec<_>>() });
+    if let Some(hits) = descriptor.hits_addend {
+        said["hitsAddend"] = json!(hits.to_string());
+    }
+    if let Some(limit) = &descriptor.limit {
+        said["limit"] =
+            json!({ "requestsPerUnit": limit.requests_per_unit, "unit": limit.unit().as_str_name() });
+    }
+    said
+}
+
+/// One as over gRPC, the other as JSON, each with counters of its own. Only the time until a reset may be another.
+#[tokio::test]
+async fn requests_as_json_are_answered_alike() {
+    let options = Options { headers: Headers::Told, ..Options::default() };
+    let (mut grpc, json) = (start(options).await, start(options).await);
+    let own = RateLimitDescriptor {
+        limit: Some(RateLimitOverride { requests_per_unit: 1, unit: RateLimitUnit::Day.into() }),
+        ..descriptor(&[("user", "vip")])
+    };
+    let hits = |hits| RateLimitDescriptor { hits_addend: Some(hits), ..descriptor(&[("tokens", "")]) };
+    let one = |entries: &[(&str, &str)]| vec![descriptor(entries)];
+    let table = [
+        (one(&[("user", "a")]), 2),
+        (one(&[("user", "a")]), 2),
+        (one(&[("user", "vip")]), 0),
+        (one(&[("user", "blocked")]), 0),
+        (one(&[("path", "/api/x")]), 0),
+        (one(&[("path", "/api/x")]), 0),
+        (one(&[("nested", "any"), ("inner", "1")]), 0),
+        (one(&[("soft", "")]), 3),
+        (one(&[("unknown", "")]), 0),
+        (vec![descriptor(&[("user", "b")]), descriptor(&[("instead", "")])], 4),
+        (vec![descriptor(&[("first", "")]), descriptor(&[("second", "")])], 2),
+        (vec![hits(3_999_999_999), hits(0)], 7),
+        (vec![hits(u64::MAX)], 7),
+        (vec![own.clone()], 0),
+        (vec![own], 0),
+        (Vec::new(), 0),
+    ];
+    for (descriptors, hits) in table {
+        let text = json!({
+            "domain": "d",
+            "descriptors": descriptors.iter().map(said).collect::<Vec<_>>(),
+            "hitsAddend": hits,
+        });
+        let (status, body) = json.limits.answer_json(text.to_string().as_bytes()).await;
+        let Ok(mut expected) = grpc.try_ask("d", descriptors, hits).await else {
+            assert_eq!(status, 400, "{text}: {body}");
+            continue;
+        };
+        let refused = expected.overall_code() == Code::OverLimit;
+        assert_eq!(status, if refused { 429 } else { 200 }, "{text}: {body}");
+        let mut found: RateLimitResponse =
+            from_json("envoy.service.ratelimit.v3.RateLimitResponse", body.as_bytes()).unwrap();
+        for answer in [&mut found, &mut expected] {
+            answer.statuses.iter_mut().for_each(|status| {
+                status.duration_until_reset =
+                    status.duration_until_reset.take().map(|_| tollgate_envoy::Duration::default());
+            });
+            answer.response_headers_to_add.retain(|header| header.key != "RateLimit-Reset");
+            let is_there = !std::mem::take(&mut answer.raw_body).is_empty();
+            assert_eq!(is_there, refused, "{text}");
+        }
+        assert_eq!(found, expected, "{text}");
+    }
 }
 
 #[tokio::test]

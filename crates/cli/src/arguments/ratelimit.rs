@@ -49,7 +49,7 @@ pub(crate) struct RatelimitArguments {
         default_value = "127.0.0.1:8081"
     )]
     pub(crate) address: Spot,
-    /// Address for operators: /metrics, /healthz, /readyz
+    /// Address for operators: /metrics, /healthz, /readyz, /rlconfig, and POST /json, which answers as over gRPC
     #[arg(
         long,
         value_name = "ADDRESS:PORT",
