@@ -3,6 +3,7 @@
 #![expect(clippy::expect_used, clippy::panic, reason = "a test may end at once")]
 
 mod budget;
+mod silent;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -28,7 +29,11 @@ struct Gateway {
 
 impl Gateway {
     fn start(ledger: &Path, file: &Path) -> Self {
-        let mut process = command(ledger, file).stderr(Stdio::piped()).spawn().expect("the binary");
+        Self::started(&mut command(ledger, file))
+    }
+
+    fn started(command: &mut Command) -> Self {
+        let mut process = command.stderr(Stdio::piped()).spawn().expect("the binary");
         let mut errors = BufReader::new(process.stderr.take().expect("standard error"));
         let (mut line, mut said) = (String::new(), String::new());
         while !line.contains("listening on") {
