@@ -45,6 +45,7 @@ impl Plane {
                 launcher: Vec::new(),
                 envoy,
                 workers: 1,
+                rate_limits: None,
                 patience: Patience { head: SOON, request: SOON },
                 discovery: Discovery::default(),
             };

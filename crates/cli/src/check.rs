@@ -10,6 +10,7 @@ use tollgate_config::Snapshot;
 
 use crate::arguments::{CheckArguments, Output, Plane};
 use crate::finding::{Finding, Tally, counted};
+use crate::keeper::Keeper;
 use crate::load::{self, Loaded};
 use crate::paint::{Paint, Tint};
 use crate::prices;
@@ -31,6 +32,9 @@ struct Report<'a> {
 pub(crate) fn run(arguments: &CheckArguments, paint: Paint) -> Result<ExitCode> {
     let mut loaded = load::paths(&arguments.paths, Ipv4Addr::LOCALHOST.into());
     prices::take_in(&arguments.prices, &mut loaded);
+    if arguments.data_plane == Plane::Envoy {
+        Keeper::of(arguments.rate_limit_service.as_ref()).take_in(&mut loaded);
+    }
     let (snapshot, diagnostics) = Snapshot::compile(std::mem::take(&mut loaded.bundle));
     loaded.add(diagnostics);
     let snapshot = snapshot.with_prices(std::sync::Arc::clone(&loaded.prices));

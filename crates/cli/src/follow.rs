@@ -10,6 +10,7 @@ use tollgate_config::Severity;
 
 use crate::anonymous::Anonymous;
 use crate::finding::{Finding, Tally};
+use crate::keeper::Keeper;
 use crate::origin::{Origin, Port};
 use crate::prices;
 use crate::server::Server;
@@ -30,6 +31,7 @@ pub(crate) struct Follower {
     pub(crate) origin: Origin,
     /// Files of prices.
     pub(crate) prices: Vec<PathBuf>,
+    pub(crate) keeper: Keeper,
     pub(crate) default_address: IpAddr,
     pub(crate) anonymous: Anonymous,
     pub(crate) port: Port,
@@ -70,6 +72,7 @@ impl Follower {
     fn take(&mut self) {
         let mut loaded = self.origin.load(self.default_address);
         prices::take_in(&self.prices, &mut loaded);
+        self.keeper.take_in(&mut loaded);
         let configuration = self.port.compile(&mut loaded);
         self.watch.follow(loaded.files);
         let complaints = complaints(&configuration.findings);

@@ -12,6 +12,7 @@ mod demo;
 mod finding;
 mod follow;
 mod healthcheck;
+mod keeper;
 mod load;
 mod origin;
 mod paint;

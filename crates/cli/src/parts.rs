@@ -13,6 +13,7 @@ use crate::account::Place;
 use crate::anonymous::Anonymous;
 use crate::arguments::{ControlArguments, ExtprocArguments, PrintSds};
 use crate::counters::Counters;
+use crate::keeper::Keeper;
 use crate::origin::Origin;
 use crate::paint::Paint;
 use crate::run::{Start, access_log, serve, workers};
@@ -36,13 +37,12 @@ pub(crate) fn control(arguments: &ControlArguments, began: Instant, paint: Paint
         std::io::stdout().write_all(tollgate_fleet::sds(&identity, half)?.as_bytes())?;
         return Ok(ExitCode::SUCCESS);
     }
-    let part = Part::Control {
-        listen: arguments.listen.listen(&arguments.tls)?,
-        processor: arguments.envoy.processor.told(&arguments.envoy)?,
-    };
+    let part =
+        Part::Control { listen: arguments.listen.listen(&arguments.tls)?, parts: arguments.envoy.parts()? };
     let start = Start {
         origin: Origin::Paths(arguments.paths.clone()),
         prices: Vec::new(),
+        keeper: Keeper::of(arguments.envoy.rate_limit_service.as_ref()),
         default_address: arguments.address,
         anonymous: if arguments.allow_anonymous { Anonymous::Allowed } else { Anonymous::Refused },
         port: None,
@@ -68,6 +68,7 @@ pub(crate) fn extproc(arguments: &ExtprocArguments, began: Instant, paint: Paint
     let start = Start {
         origin: Origin::Paths(arguments.paths.clone()),
         prices: arguments.requests.prices.clone(),
+        keeper: Keeper::of(arguments.rate_limit_service.as_ref()),
         // Where Envoys listen is nothing to it.
         default_address: Ipv4Addr::LOCALHOST.into(),
         anonymous: Anonymous::Allowed,

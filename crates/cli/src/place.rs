@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use anyhow::{Context, Result, bail};
-use tollgate_fleet::{Place, grpc};
+use tollgate_fleet::{Identity, Place, grpc};
 
 use crate::arguments::{EnvoyArguments, TlsArguments};
 use crate::shown::Shown;
@@ -84,21 +84,31 @@ impl Spot {
         Ok(grpc::Place::Tcp(SocketAddr::new(address, port), tls))
     }
 
+    /// The same, of an Envoy on this machine that shows nobody who it is.
+    ///
+    /// # Errors
+    /// When it is on the network.
+    pub(crate) fn nearby(&self) -> Result<Place> {
+        self.shown_as(None).with_context(|| format!("expected a place on this machine, and not {self}"))
+    }
+
     /// The place as an Envoy is told it.
     ///
     /// # Errors
     /// When it is on the network and nothing says how Envoy shows who it is.
     pub(crate) fn told(&self, envoy: &EnvoyArguments) -> Result<Place> {
+        self.shown_as(envoy.identity()).with_context(|| {
+            format!("expected --envoy-ca, --envoy-cert and --envoy-key for {self} on the network")
+        })
+    }
+
+    /// The place, towards which an Envoy shows that it is `tls`; `None` if it is on the network and there is nothing to show.
+    fn shown_as(&self, tls: Option<Identity>) -> Option<Place> {
         let (host, port) = match self {
-            Self::Unix(path) => return Ok(Place::Unix { path: path.to_string_lossy().into_owned() }),
+            Self::Unix(path) => return Some(Place::Unix { path: path.to_string_lossy().into_owned() }),
             Self::Tcp(host, port) => (host.clone(), *port),
         };
-        let tls = match envoy.identity() {
-            Some(identity) => Some(identity),
-            None if self.is_local() => None,
-            None => bail!("expected --envoy-ca, --envoy-cert and --envoy-key for {self} on the network"),
-        };
-        Ok(Place::Tcp { host, port, tls })
+        (tls.is_some() || self.is_local()).then_some(Place::Tcp { host, port, tls })
     }
 }
 
@@ -123,8 +133,14 @@ mod tests {
         assert!(listens("127.0.0.1:0") && listens("[::1]:0") && listens("unix:/run/x"));
         assert!(!listens("0.0.0.0:0") && !listens("10.0.0.1:0") && !listens("a.example:0"));
         let processor = Spot::Tcp("10.0.0.1".to_owned(), 1);
-        let envoy =
-            EnvoyArguments { processor, envoy_ca: None, envoy_cert: None, envoy_key: None, envoy_sds: None };
+        let envoy = EnvoyArguments {
+            processor,
+            rate_limit_service: None,
+            envoy_ca: None,
+            envoy_cert: None,
+            envoy_key: None,
+            envoy_sds: None,
+        };
         assert!(envoy.processor.told(&envoy).is_err());
     }
 }

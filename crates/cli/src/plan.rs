@@ -11,6 +11,7 @@ use tollgate_fleet::Patience;
 
 use crate::arguments::{PlanArguments, PlanOutput, PlanTo};
 use crate::finding::Tally;
+use crate::keeper::Keeper;
 use crate::load::{self, Loaded};
 use crate::paint::Paint;
 use crate::served::redacted;
@@ -22,10 +23,16 @@ use crate::yaml;
 /// When the processor's place cannot be told to an Envoy, or one of the outputs cannot be written.
 pub(crate) fn run(arguments: &PlanArguments, errors: Paint) -> Result<ExitCode> {
     let mut loaded = load::paths(&arguments.paths, Ipv4Addr::LOCALHOST.into());
+    let keeper = match arguments.to {
+        PlanTo::Ratelimit => Keeper::Service,
+        PlanTo::Envoy | PlanTo::Bundle => Keeper::of(arguments.envoy.rate_limit_service.as_ref()),
+    };
+    keeper.take_in(&mut loaded);
     let (snapshot, diagnostics) = Snapshot::compile(std::mem::take(&mut loaded.bundle));
     loaded.add(diagnostics);
     let planned = match arguments.to {
         PlanTo::Bundle => Some(serde_json::to_value(redacted(snapshot.bundle()))?),
+        PlanTo::Ratelimit => Some(tollgate_plan::envoy::service_configuration(snapshot.bundle())),
         PlanTo::Envoy => envoy(snapshot.bundle(), arguments, &mut loaded)?,
     };
     let mut text = String::new();
@@ -46,8 +53,8 @@ pub(crate) fn run(arguments: &PlanArguments, errors: Paint) -> Result<ExitCode> 
 
 /// The resources; none when something cannot be said to Envoy, since then nothing would be pushed.
 fn envoy(bundle: &Bundle, arguments: &PlanArguments, loaded: &mut Loaded) -> Result<Option<Value>> {
-    let processor = arguments.envoy.processor.told(&arguments.envoy)?;
-    let resources = tollgate_fleet::written(bundle, &processor, Patience::default())?;
+    let parts = arguments.envoy.parts()?;
+    let resources = tollgate_fleet::written(bundle, &parts, Patience::default())?;
     let fails = resources.diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error);
     loaded.add(resources.diagnostics);
     let planned = json!({

@@ -18,9 +18,11 @@ use crate::anonymous::Anonymous;
 use crate::arguments::{Plane, RunArguments};
 use crate::counters::Counters;
 use crate::follow::{Follower, complaints, log};
+use crate::keeper::Keeper;
 use crate::load::Loaded;
 use crate::origin::{Origin, Port};
 use crate::paint::Paint;
+use crate::place::Spot;
 use crate::prices;
 use crate::server::{Part, Server, ServerOptions};
 use crate::signals::Signals;
@@ -31,6 +33,7 @@ pub(crate) struct Start {
     pub(crate) origin: Origin,
     /// Files of prices.
     pub(crate) prices: Vec<PathBuf>,
+    pub(crate) keeper: Keeper,
     /// Of Gateways that name none.
     pub(crate) default_address: IpAddr,
     pub(crate) anonymous: Anonymous,
@@ -45,13 +48,21 @@ pub(crate) struct Start {
 /// # Errors
 /// When there is nothing to serve, or it cannot be served.
 pub(crate) fn run(arguments: &RunArguments, began: Instant, paint: Paint) -> Result<ExitCode> {
+    let service = arguments.rate_limit_service.as_ref();
     let part = match arguments.data_plane {
+        Plane::Embedded if service.is_some() => {
+            bail!("--rate-limit-service is for --data-plane envoy: this process counts by itself")
+        }
         Plane::Embedded => Part::Embedded,
-        Plane::Envoy => Part::Envoy(tollgate_fleet::find_envoy(arguments.envoy.as_deref())?),
+        Plane::Envoy => Part::Envoy {
+            program: tollgate_fleet::find_envoy(arguments.envoy.as_deref())?,
+            rate_limits: service.map(Spot::nearby).transpose()?,
+        },
     };
     let start = Start {
         origin: Origin::choose(arguments)?,
         prices: arguments.requests.prices.clone(),
+        keeper: Keeper::of(service),
         default_address: arguments.address,
         anonymous: if arguments.allow_anonymous { Anonymous::Allowed } else { Anonymous::Refused },
         port: arguments.port,
@@ -73,7 +84,7 @@ pub(crate) fn run(arguments: &RunArguments, began: Instant, paint: Paint) -> Res
 /// # Errors
 /// When there is nothing to serve, or it cannot be served.
 pub(crate) fn serve(start: Start, began: Instant, paint: Paint) -> Result<ExitCode> {
-    let Start { origin, prices, default_address, anonymous, port, options, drain_timeout } = start;
+    let Start { origin, prices, keeper, default_address, anonymous, port, options, drain_timeout } = start;
     // Before the files are read, so that no change falls between.
     let watch = match &origin {
         Origin::Paths(paths) => Some(Watch::new([&paths[..], &prices].concat())),
@@ -82,6 +93,7 @@ pub(crate) fn serve(start: Start, began: Instant, paint: Paint) -> Result<ExitCo
     };
     let mut loaded = origin.load(default_address);
     prices::take_in(&prices, &mut loaded);
+    keeper.take_in(&mut loaded);
     let port = Port::choose(port, default_address, &loaded.bundle)?;
     let configuration = port.compile(&mut loaded);
     show(&loaded, paint)?;
@@ -107,7 +119,7 @@ pub(crate) fn serve(start: Start, began: Instant, paint: Paint) -> Result<ExitCo
     let following = watch.map(|mut watch| {
         watch.follow(files);
         let server = Arc::clone(&server);
-        Follower { watch, origin, prices, default_address, anonymous, port, known, server }.start()
+        Follower { watch, origin, prices, keeper, default_address, anonymous, port, known, server }.start()
     });
     let code = runtime.block_on(until_signal(&server, signals, drain_timeout));
     if let Some(following) = following {

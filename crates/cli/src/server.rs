@@ -12,7 +12,7 @@ use tollgate_config::{Bundle, Snapshot};
 use tollgate_effects::quota::{QuotaMetrics, Quotas};
 use tollgate_effects::{CredentialMetrics, Secrets};
 use tollgate_fleet::{
-    ControlOptions, ControlPlane, Discovery, DiscoveryMetrics, Fleet, FleetOptions, Patience, Place,
+    ControlOptions, ControlPlane, Discovery, DiscoveryMetrics, Fleet, FleetOptions, Parts, Patience, Place,
     Processing, Taken, grpc,
 };
 use tollgate_proxy::admin::{self, AdminHandle, AdminState, TextSource};
@@ -45,14 +45,19 @@ pub(crate) struct ServerOptions {
 pub(crate) enum Part {
     /// The gateway, and it moves the bytes itself.
     Embedded,
-    /// The gateway, and an Envoy moves the bytes, which is this program.
-    Envoy(PathBuf),
+    /// The gateway, and an Envoy moves the bytes.
+    Envoy {
+        /// It is this program.
+        program: PathBuf,
+        /// The rate limit service that limits were handed over to.
+        rate_limits: Option<Place>,
+    },
     /// What programs Envoys.
     Control {
         /// Where they ask.
         listen: grpc::Place,
-        /// Where they find their external processor.
-        processor: Place,
+        /// Where they find what they ask.
+        parts: Parts,
     },
     /// The external processor.
     Processor(grpc::Place),
@@ -96,7 +101,7 @@ impl Server {
         };
         let telemetry = Telemetry::new(telemetry).context("cannot open the access log")?;
         let discovery = match options.part {
-            Part::Envoy(_) | Part::Control { .. } => Some(Discovery::default()),
+            Part::Envoy { .. } | Part::Control { .. } => Some(Discovery::default()),
             Part::Embedded | Part::Processor(_) => None,
         };
         let account = Account::open(options.ledger.clone())?;
@@ -213,14 +218,14 @@ impl Working {
                 let options = Options::new(workers);
                 Ok(Self::Embedded(Gateway::start(&options, snapshot, secrets, telemetry, quotas)?))
             }
-            Part::Envoy(envoy) => {
+            Part::Envoy { program: envoy, rate_limits } => {
                 let launcher = vec![std::env::current_exe()?.into_os_string(), "bound".into()];
-                let options = FleetOptions { envoy, launcher, workers, patience, discovery };
+                let options = FleetOptions { envoy, launcher, workers, rate_limits, patience, discovery };
                 Ok(Self::Envoy(Box::new(Fleet::start(&options, snapshot, secrets, telemetry, quotas)?)))
             }
-            Part::Control { listen, processor } => {
+            Part::Control { listen, parts } => {
                 let place = listen.to_string();
-                let options = ControlOptions { listen, processor, patience, discovery };
+                let options = ControlOptions { listen, parts, patience, discovery };
                 let control = ControlPlane::start(options, &snapshot, &secrets)?;
                 // With the port that was found, if 0 was asked for.
                 let place = control.address().map_or(place, |address| address.to_string());

@@ -65,13 +65,13 @@ enum Selected {
 }
 
 impl CompiledLimit {
-    /// Compiles the limits of one rule or backend.
+    /// Compiles the limits of one rule or backend. Those that a service counts are looked at like all others, and left out.
     ///
     /// # Errors
     /// Why nothing may be served under them: the limit, and what is wrong with it.
     pub(crate) fn compile_all(limits: &[bundle::Limit]) -> Result<Vec<Arc<Self>>, String> {
         let mut groups: Vec<&str> = Vec::new();
-        limits
+        let compiled: Result<Vec<Arc<Self>>, String> = limits
             .iter()
             .map(|limit| {
                 let group = limit.group.as_deref().map(|group| {
@@ -90,7 +90,9 @@ impl CompiledLimit {
                     limit: limit.clone(),
                 }))
             })
-            .collect()
+            .collect();
+        let is_own = |limit: &Arc<Self>| limit.limit.store != bundle::LimitStore::Service;
+        compiled.map(|compiled| compiled.into_iter().filter(is_own).collect())
     }
 
     /// The counter of this request; `None` if the limit is not for it.

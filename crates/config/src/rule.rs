@@ -27,6 +27,8 @@ pub struct CompiledRule {
     pub retry: Retry,
     /// What its requests may use.
     pub limits: Vec<Arc<CompiledLimit>>,
+    /// What a rate limit service counts of them, which the core has no part in.
+    pub served_limits: Vec<bundle::Limit>,
     /// Token numbers to publish.
     pub costs: Vec<Cost>,
     /// What to do when a translation cannot say all of a request.
@@ -125,6 +127,7 @@ impl<'a> RuleCompiler<'a> {
             timeouts: rule.timeouts.clone(),
             retry: rule.retry.clone(),
             limits,
+            served_limits: bundle::Limit::served(&rule.limits),
             costs: route.costs.clone(),
             on_loss: route.on_loss,
             proxy: self.proxy(route),

@@ -303,7 +303,7 @@ fn note_response(running: &Running, head: &Headers) {
 }
 
 /// Faults that Envoy itself tells of.
-const FAULTS: [Fault; 8] = [
+const FAULTS: [Fault; 9] = [
     Fault::Backend(BackendFault::Unreachable),
     Fault::Backend(BackendFault::Reset),
     Fault::Backend(BackendFault::Cut),
@@ -312,6 +312,7 @@ const FAULTS: [Fault; 8] = [
     Fault::Backend(BackendFault::Deadline),
     Fault::Gateway(GatewayFault::Overloaded),
     Fault::Gateway(GatewayFault::Internal),
+    Fault::Gateway(GatewayFault::LimitStore),
 ];
 
 fn fault_called(label: &str) -> Option<Fault> {
@@ -319,11 +320,12 @@ fn fault_called(label: &str) -> Option<Fault> {
 }
 
 /// Refusals of Envoy's own, by their labels.
-const REFUSALS: [&str; 8] = [
+const REFUSALS: [&str; 9] = [
     "body_broken",
     "body_timeout",
     "body_too_large",
     "head_too_large",
+    "limit_exceeded",
     "malformed_head",
     "misconfigured",
     "no_route",

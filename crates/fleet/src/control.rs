@@ -7,10 +7,10 @@ use anyhow::{Context, Result, anyhow, bail};
 use tollgate_config::Snapshot;
 use tollgate_effects::Secrets;
 use tollgate_envoy::grpc;
-use tollgate_plan::envoy::{Patience, Place};
+use tollgate_plan::envoy::Patience;
 use tollgate_xds::Discovery;
 
-use crate::resources::Programmed;
+use crate::resources::{Parts, Programmed};
 
 /// How long Envoys are waited for after a change.
 const ANSWER_MAX: Duration = Duration::from_secs(3);
@@ -20,8 +20,8 @@ const ANSWER_MAX: Duration = Duration::from_secs(3);
 pub struct ControlOptions {
     /// Where Envoys ask.
     pub listen: grpc::Place,
-    /// Where they find their external processor.
-    pub processor: Place,
+    /// Where they find what they ask.
+    pub parts: Parts,
     /// How long clients may take.
     pub patience: Patience,
     /// The service, which others may look at.
@@ -41,7 +41,7 @@ pub enum Taken {
 pub struct ControlPlane {
     discovery: Discovery,
     server: grpc::Server,
-    processor: Place,
+    parts: Parts,
     patience: Patience,
     /// The last that was not rejected.
     served: Mutex<Arc<Programmed>>,
@@ -53,13 +53,13 @@ impl ControlPlane {
     /// # Errors
     /// When something cannot be said to Envoy, or the socket cannot be had.
     pub fn start(options: ControlOptions, snapshot: &Snapshot, secrets: &Secrets) -> Result<Self> {
-        let ControlOptions { listen, processor, patience, discovery } = options;
-        let programmed = Programmed::new(snapshot, secrets, &processor, patience)?;
+        let ControlOptions { listen, parts, patience, discovery } = options;
+        let programmed = Programmed::new(snapshot, secrets, &parts, patience)?;
         discovery.publish(programmed.set.clone());
         let place = listen.to_string();
         let server = tollgate_xds::serve(&discovery, listen)
             .with_context(|| format!("cannot listen for Envoys on {place}"))?;
-        Ok(Self { discovery, server, processor, patience, served: Mutex::new(Arc::new(programmed)) })
+        Ok(Self { discovery, server, parts, patience, served: Mutex::new(Arc::new(programmed)) })
     }
 
     /// Tells Envoys of another one, and waits for what they say.
@@ -80,7 +80,7 @@ impl ControlPlane {
         longest: Duration,
         least: Taken,
     ) -> Result<Taken> {
-        let programmed = Arc::new(Programmed::new(snapshot, secrets, &self.processor, self.patience)?);
+        let programmed = Arc::new(Programmed::new(snapshot, secrets, &self.parts, self.patience)?);
         self.discovery.publish(programmed.set.clone());
         let taken = self.settled(longest).and_then(|taken| {
             if taken < least {

@@ -30,7 +30,7 @@ pub use admin::reachable;
 pub use bootstrap::{bootstrap, sds};
 pub use control::{ControlOptions, ControlPlane, Taken};
 pub use processing::Processing;
-pub use resources::{obstacles, snapshot_id, written};
+pub use resources::{Parts, obstacles, snapshot_id, written};
 pub use status::{DiscoveryMetrics, page};
 pub use tollgate_envoy::grpc;
 pub use tollgate_plan::envoy::{Identity, Patience, Place, Told};
@@ -56,6 +56,8 @@ pub struct FleetOptions {
     pub launcher: Vec<OsString>,
     /// Threads of Envoy, and of the processor.
     pub workers: usize,
+    /// The rate limit service that limits were handed over to, if any.
+    pub rate_limits: Option<Place>,
     /// How long clients may take.
     pub patience: Patience,
     /// The service that programs it, which others may look at.
@@ -96,7 +98,7 @@ impl Fleet {
         )?;
         let control = ControlOptions {
             listen: grpc::Place::from(&folder.discovery()),
-            processor: folder::place(&socket),
+            parts: Parts { processor: folder::place(&socket), rate_limits: options.rate_limits.clone() },
             patience: options.patience,
             discovery: options.discovery.clone(),
         };

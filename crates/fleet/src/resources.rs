@@ -23,14 +23,24 @@ pub fn snapshot_id(bundle: &Bundle) -> Result<String> {
     Ok(format!("{:016x}", content_hash(&serde_json::to_vec(&bundle)?)))
 }
 
+/// Where an Envoy finds what it asks.
+#[derive(Debug, Clone)]
+pub struct Parts {
+    /// The external processor.
+    pub processor: Place,
+    /// The rate limit service, if limits were handed over to one.
+    pub rate_limits: Option<Place>,
+}
+
 /// What Envoys are programmed with to serve `bundle`, secrets named only.
 ///
 /// # Errors
 /// As [`snapshot_id`].
-pub fn written(bundle: &Bundle, processor: &Place, patience: Patience) -> Result<Resources> {
+pub fn written(bundle: &Bundle, parts: &Parts, patience: Patience) -> Result<Resources> {
     let fleet = envoy::Fleet {
         snapshot: snapshot_id(bundle)?,
-        processor: processor.clone(),
+        processor: parts.processor.clone(),
+        rate_limits: parts.rate_limits.clone(),
         access_log: AccessLog::Off,
         patience,
     };
@@ -42,7 +52,8 @@ pub fn written(bundle: &Bundle, processor: &Place, patience: Patience) -> Result
 /// # Errors
 /// As [`snapshot_id`].
 pub fn obstacles(bundle: &Bundle) -> Result<Vec<Diagnostic>> {
-    let anywhere = Place::Unix { path: "extproc.sock".to_owned() };
+    let processor = Place::Unix { path: "extproc.sock".to_owned() };
+    let anywhere = Parts { processor, rate_limits: None };
     Ok(written(bundle, &anywhere, Patience::default())?.diagnostics)
 }
 
@@ -56,18 +67,18 @@ pub(crate) struct Programmed {
 }
 
 impl Programmed {
-    /// Writes what Envoy needs to serve `snapshot`, with the processor at `processor`.
+    /// Writes what Envoy needs to serve `snapshot`, with its parts at `parts`.
     ///
     /// # Errors
     /// When something cannot be said to Envoy, or a certificate is not there.
     pub(crate) fn new(
         snapshot: &Snapshot,
         secrets: &Secrets,
-        processor: &Place,
+        parts: &Parts,
         patience: Patience,
     ) -> Result<Self> {
         let bundle = snapshot.bundle();
-        let resources = written(bundle, processor, patience)?;
+        let resources = written(bundle, parts, patience)?;
         for diagnostic in &resources.diagnostics {
             match diagnostic.severity {
                 Severity::Error => bail!("{} {}: {}", diagnostic.object, diagnostic.path, diagnostic.message),

@@ -10,8 +10,11 @@ use std::path::{Path, PathBuf};
 use std::{env, fs};
 
 use serde_json::{Map, Value, json};
+use tollgate_config::Bundle;
 use tollgate_manifest::{Source, parse};
-use tollgate_plan::envoy::{AccessLog, Fleet, Identity, Patience, Place, resources};
+use tollgate_plan::envoy::{
+    AccessLog, Fleet, Identity, Patience, Place, Resources, hand_over, resources, service_configuration,
+};
 use tollgate_plan::{World, plan};
 
 fn folder() -> PathBuf {
@@ -22,6 +25,7 @@ fn fleet() -> Fleet {
     Fleet {
         snapshot: "0123456789abcdef".to_owned(),
         processor: Place::Unix { path: "/run/tollgate/extproc.sock".to_owned() },
+        rate_limits: None,
         access_log: AccessLog::Stdout,
         patience: Patience::default(),
     }
@@ -29,14 +33,35 @@ fn fleet() -> Fleet {
 
 /// The resources of the manifests in `text`, as one value. Each is what Envoy's definitions say that it has to be.
 fn programmed(file: &str, text: String, fleet: &Fleet) -> Value {
+    checked(file, resources(&planned(file, text), fleet))
+}
+
+fn planned(file: &str, text: String) -> Bundle {
     let parsed = parse(&[Source { file: file.to_owned(), text }]);
     assert!(parsed.findings.is_empty(), "{file}: {:?}", parsed.findings);
-    let made = resources(&plan(&World::new(parsed.objects)).bundle, fleet);
+    plan(&World::new(parsed.objects)).bundle
+}
+
+fn checked(file: &str, made: Resources) -> Value {
     for resource in made.listeners.iter().chain(&made.route_configurations).chain(&made.clusters) {
         let encoded = tollgate_envoy::to_any(&resource.body);
         assert!(encoded.is_ok(), "{file}: {}: {:?}", resource.name, encoded.err());
     }
     serde_json::to_value(made).expect("resources are JSON")
+}
+
+/// What goldens are called whose limits a rate limit service counts.
+const SERVED: &str = "served_";
+
+/// The same, where a rate limit service counts; with what it is configured with, and what stays with the processor.
+fn served(file: &str, text: String) -> Value {
+    let place = Place::Tcp { host: "127.0.0.1".to_owned(), port: 8081, tls: None };
+    let mut bundle = planned(file, text);
+    let stayed = hand_over(&mut bundle);
+    let made = resources(&bundle, &Fleet { rate_limits: Some(place), ..fleet() });
+    let mut made = checked(file, Resources { diagnostics: stayed, ..made });
+    made["service"] = service_configuration(&bundle);
+    made
 }
 
 /// The values under `name`, wherever they are.
@@ -109,7 +134,10 @@ fn programs_envoy() {
         let file = path.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
         let Some(name) = file.strip_suffix(".in.yaml") else { continue };
         seen += 1;
-        let mut got = programmed(&file, read(&file), &fleet());
+        let mut got = match name.starts_with(SERVED) {
+            true => served(&file, read(&file)),
+            false => programmed(&file, read(&file), &fleet()),
+        };
         abridge(&mut got, &parts);
         compare(&folder().join(format!("{name}.out.yaml")), &yaml::encode(&got));
     }

@@ -15,6 +15,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::bound::BoundArguments;
 use crate::paint::When;
+use crate::place::Spot;
 
 use parts::{CONTROL_EXAMPLES, CONTROL_HELP, EXTPROC_EXAMPLES, EXTPROC_HELP, PLAN_EXAMPLES, PLAN_HELP};
 use prices::PRICES_EXAMPLES;
@@ -254,6 +255,9 @@ pub(crate) struct RunArguments {
     /// The Envoy to start, with --data-plane envoy [default: the program called envoy]
     #[arg(long, value_name = "PATH", env = "TOLLGATE_ENVOY", hide_env_values = true)]
     pub(crate) envoy: Option<PathBuf>,
+    /// A rate limit service on this machine that Envoy asks, which then counts the global limits of BackendTrafficPolicies: HOST:PORT or unix:PATH
+    #[arg(long, value_name = "PLACE", env = "TOLLGATE_RATE_LIMIT_SERVICE", hide_env_values = true)]
+    pub(crate) rate_limit_service: Option<Spot>,
 }
 
 /// What moves the bytes.
@@ -284,6 +288,9 @@ pub(crate) struct CheckArguments {
         default_value = "embedded"
     )]
     pub(crate) data_plane: Plane,
+    /// The rate limit service that Envoy is to ask, with --data-plane envoy: what cannot be said to it is told
+    #[arg(long, value_name = "PLACE", env = "TOLLGATE_RATE_LIMIT_SERVICE", hide_env_values = true)]
+    pub(crate) rate_limit_service: Option<Spot>,
     /// File of prices over those that come with the program; of several, separated by commas, the last wins
     #[arg(long, value_name = "FILE", env = "TOLLGATE_PRICES", hide_env_values = true, value_delimiter = ',')]
     pub(crate) prices: Vec<PathBuf>,

@@ -3,8 +3,9 @@
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
+use anyhow::Result;
 use clap::{Args, ValueEnum};
-use tollgate_fleet::Identity;
+use tollgate_fleet::{Identity, Parts};
 
 use super::{ADMIN_ADDRESS, RequestArguments};
 use crate::place::Spot;
@@ -28,6 +29,7 @@ pub(super) const PLAN_EXAMPLES: &str = "\
 Examples:
   tollgate plan gateway.yaml
   tollgate plan --to bundle --output json deploy/ | jq .routes
+  tollgate plan --to ratelimit gateway.yaml > limits.yaml
 
 Exit codes:
   0  no mistakes
@@ -83,7 +85,7 @@ pub(crate) struct PlanArguments {
     /// How to print it: yaml or json
     #[arg(long, short, value_name = "FORMAT", hide_possible_values = true, default_value = "yaml")]
     pub(crate) output: PlanOutput,
-    /// What to print: envoy, which is Envoy's resources, or bundle
+    /// What to print: envoy, which is Envoy's resources, ratelimit, which is what a rate limit service is configured with, or bundle
     #[arg(long, value_name = "WHAT", hide_possible_values = true, default_value = "envoy")]
     pub(crate) to: PlanTo,
     #[command(flatten)]
@@ -104,6 +106,8 @@ pub(crate) enum PlanOutput {
 pub(crate) enum PlanTo {
     /// The resources of Envoy
     Envoy,
+    /// What a rate limit service is configured with
+    Ratelimit,
     /// The resolved configuration
     Bundle,
 }
@@ -115,6 +119,9 @@ pub(crate) struct EnvoyArguments {
     /// Where an Envoy finds its external processor: HOST:PORT or unix:PATH
     #[arg(long, value_name = "PLACE", default_value = EXTPROC)]
     pub(crate) processor: Spot,
+    /// Where an Envoy finds a rate limit service, which then counts the global limits of BackendTrafficPolicies: HOST:PORT or unix:PATH
+    #[arg(long, value_name = "PLACE", env = "TOLLGATE_RATE_LIMIT_SERVICE", hide_env_values = true)]
+    pub(crate) rate_limit_service: Option<Spot>,
     /// File on Envoy's machine with the authorities that have signed the parts' certificates
     #[arg(long, value_name = "FILE", requires_all = ["envoy_cert", "envoy_key"])]
     pub(crate) envoy_ca: Option<String>,
@@ -130,9 +137,21 @@ pub(crate) struct EnvoyArguments {
 }
 
 impl EnvoyArguments {
+    /// Where it finds what it asks.
+    ///
+    /// # Errors
+    /// When one of the parts is on the network and nothing says how Envoy shows who it is.
+    pub(crate) fn parts(&self) -> Result<Parts> {
+        let service = self.rate_limit_service.as_ref();
+        Ok(Parts {
+            processor: self.processor.told(self)?,
+            rate_limits: service.map(|service| service.told(self)).transpose()?,
+        })
+    }
+
     /// How an Envoy shows who it is, if that is said.
     pub(crate) fn identity(&self) -> Option<Identity> {
-        let Self { processor: _, envoy_ca, envoy_cert, envoy_key, envoy_sds } = self;
+        let Self { processor: _, rate_limit_service: _, envoy_ca, envoy_cert, envoy_key, envoy_sds } = self;
         let (authorities, chain, key) = (envoy_ca.clone()?, envoy_cert.clone()?, envoy_key.clone()?);
         Some(Identity { authorities, chain, key, followed: envoy_sds.clone() })
     }
@@ -209,6 +228,9 @@ pub(crate) struct ExtprocArguments {
     /// Address for operators: /metrics, /healthz, /readyz, /config, /usage with a ledger
     #[arg(long, value_name = "ADDRESS:PORT", env = "TOLLGATE_ADMIN_ADDRESS", hide_env_values = true, default_value = ADMIN_ADDRESS)]
     pub(crate) admin_address: SocketAddr,
+    /// The rate limit service that the control plane is told of, if it is: then this process leaves those limits to it
+    #[arg(long, value_name = "PLACE", env = "TOLLGATE_RATE_LIMIT_SERVICE", hide_env_values = true)]
+    pub(crate) rate_limit_service: Option<Spot>,
     #[command(flatten)]
     pub(crate) requests: RequestArguments,
     #[command(flatten)]

@@ -43,6 +43,13 @@ pub struct Limit {
     pub unpriced: Unpriced,
 }
 
+impl Limit {
+    /// Those of `limits` that a rate limit service counts.
+    pub fn served(limits: &[Self]) -> Vec<Self> {
+        limits.iter().filter(|limit| limit.store == LimitStore::Service).cloned().collect()
+    }
+}
+
 /// What becomes of a request whose model has no known price.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Unpriced {
@@ -225,6 +232,8 @@ pub enum LimitStore {
     Shared,
     /// In each gateway alone.
     Local,
+    /// In a rate limit service, which a filter of Envoy asks: the gateway itself claims nothing of the limit.
+    Service,
 }
 
 /// What becomes of requests while the store does not answer.

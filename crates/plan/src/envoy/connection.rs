@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::form::{extension, from_ads};
 use super::listener::Door;
-use super::{AccessLog, Fleet, access_log, form, local_reply, plain, processor};
+use super::{AccessLog, Fleet, access_log, form, local_reply, plain, processor, rate_limit};
 
 const MANAGER: &str = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager";
 const ROUTER: &str = "envoy.extensions.filters.http.router.v3.Router";
@@ -66,7 +66,13 @@ pub(super) fn manager(door: &Door<'_>, fleet: &Fleet) -> Value {
     }
     form::set(&mut fields, "access_log", logs.into());
     form::set(&mut fields, "local_reply_config", local_reply::config());
-    form::set(&mut fields, "http_filters", json!([plain::of_listener(), processor::of_listener(), router()]));
+    let mut filters = vec![plain::of_listener(), processor::of_listener()];
+    if fleet.rate_limits.is_some() {
+        // Behind the processor, which finds the model, knows who calls, and sets what selectors look at.
+        filters.extend(rate_limit::of_listener());
+    }
+    filters.push(router());
+    form::set(&mut fields, "http_filters", filters.into());
     extension("envoy.filters.network.http_connection_manager", MANAGER, fields)
 }
 

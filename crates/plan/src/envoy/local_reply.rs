@@ -12,6 +12,10 @@ const EXPRESSION: &str = "envoy.extensions.access_loggers.filters.cel.v3.Express
 /// What Envoy's details begin with when its external processor cannot be reached.
 const NO_PROCESSOR: &str = "ext_proc_error_gRPC_error_14";
 
+/// Envoy's details where its filter for rate limits refuses, and where that cannot ask.
+const OVER_LIMIT: &str = "request_rate_limited";
+const NO_LIMITS: &str = "rate_limiter_error";
+
 /// One cause of a reply.
 struct Cause {
     when: When,
@@ -42,7 +46,24 @@ enum When {
 }
 
 /// The causes; the first that fits counts. Statuses, kinds and words are those of the embedded data plane.
-const CAUSES: [Cause; 16] = [
+const CAUSES: [Cause; 18] = [
+    // By the filter that asks a rate limit service.
+    Cause {
+        when: When::Details(OVER_LIMIT),
+        status: None,
+        told: 429,
+        kind: "TooManyRequests",
+        message: "a rate limit has nothing left for this request",
+        label: "limit_exceeded",
+    },
+    Cause {
+        when: When::Details(NO_LIMITS),
+        status: None,
+        told: 503,
+        kind: "ServiceUnavailable",
+        message: "the limits of this request cannot be checked at the moment",
+        label: "limit_store",
+    },
     Cause {
         when: When::Details("upgrade_failed"),
         status: Some(501),
@@ -198,7 +219,10 @@ fn shape(cause: &Cause, dialect: Dialect) -> String {
         status: cause.told,
         kind: cause.kind,
         message: cause.message,
-        code: Some("%RESPONSE_CODE%").filter(|_| cause.status.is_none()),
+        code: match cause.when {
+            When::Details(OVER_LIMIT) => Some("rate_limit_exceeded"),
+            _ => Some("%RESPONSE_CODE%").filter(|_| cause.status.is_none()),
+        },
         param: None,
         request_id: &request_id,
     };
@@ -241,7 +265,8 @@ fn headers(cause: &Cause, dialect: Dialect) -> Vec<Value> {
         headers.push((request_id_header(dialect), request_id));
     }
     headers.push((FAULT_HEADER, cause.label.to_owned()));
-    if matches!(cause.when, When::Flags(["UO"]) | When::DetailsFrom(NO_PROCESSOR)) {
+    if matches!(cause.when, When::Flags(["UO"]) | When::DetailsFrom(NO_PROCESSOR) | When::Details(NO_LIMITS))
+    {
         headers.push(("retry-after", "1".to_owned()));
     }
     let add = |(key, value)| json!({ "header": { "key": key, "value": value }, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD" });

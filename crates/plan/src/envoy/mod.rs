@@ -17,6 +17,7 @@ mod names;
 mod place;
 mod plain;
 mod processor;
+mod rate_limit;
 mod retry;
 mod route;
 mod tls;
@@ -35,6 +36,8 @@ pub use names::{
     EXCHANGE_CALL, FAULT_HEADER, HOST_METADATA, LISTENER_METADATA, METADATA_NAMESPACE, PROBE_HEADER,
     REPLY_DETAILS, REQUEST_ID_HEADER, RETRY_HEADER, SNAPSHOT_METADATA, SOURCE_ADDRESS,
 };
+pub use rate_limit::{hand_over, service_configuration};
+
 pub use place::{Identity, Place, Told, cluster_at, told};
 
 use cluster::Clusters;
@@ -46,6 +49,8 @@ pub struct Fleet {
     pub snapshot: String,
     /// Where the external processor listens.
     pub processor: Place,
+    /// Where the rate limit service is that counts what [`hand_over`] has given it; `None` if nothing.
+    pub rate_limits: Option<Place>,
     /// Whether each request is logged.
     pub access_log: AccessLog,
     /// How long clients may take.
@@ -133,6 +138,7 @@ pub fn resources(bundle: &Bundle, fleet: &Fleet) -> Resources {
         }
     }
     resources.clusters.push(processor::cluster(&fleet.processor));
+    resources.clusters.extend(fleet.rate_limits.as_ref().map(rate_limit::cluster));
     clusters.finish(&mut resources);
     resources
 }

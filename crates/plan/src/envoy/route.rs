@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use tollgate_config::bundle::Timeouts;
+use tollgate_config::bundle::{TextMatch, Timeouts};
 use tollgate_config::{Alternative, CompiledRule, Condition, Expected, MODEL_HEADER};
 use tollgate_dialect::{EndpointPath, Prefixes, endpoint_paths};
 
 use super::cluster::Clusters;
 use super::form::{seconds, set};
-use super::{connection, names, retry};
+use super::{connection, names, rate_limit, retry};
 
 /// Whether a virtual host serves requests for no model too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,7 +34,13 @@ pub(super) fn to_rule(alternative: &Alternative, beside: Beside, clusters: &mut 
     }
     let mut route = json!({ "name": names::rule(rule), "match": matched });
     match target(rule, clusters) {
-        Ok(cluster) => set(&mut route, "route", action(rule, cluster)),
+        Ok(cluster) => {
+            set(&mut route, "route", action(rule, cluster));
+            let said = rate_limit::of_route(rule);
+            if !said.is_empty() {
+                set(&mut route, "typed_per_filter_config", said.into_iter().collect());
+            }
+        }
         Err(reason) => set(&mut route, "direct_response", misconfigured(&reason)),
     }
     route
@@ -69,6 +75,17 @@ fn not_found(name: &str, matched: Value) -> Value {
 
 pub(super) fn condition(condition: &Condition) -> Value {
     named(condition.header(), condition.expected())
+}
+
+/// The same, of a condition that is not compiled.
+pub(super) fn text(name: &str, value: &TextMatch) -> Value {
+    named(
+        name,
+        match value {
+            TextMatch::Exact(text) => Expected::Exact(text),
+            TextMatch::RegularExpression(pattern) => Expected::RegularExpression(pattern),
+        },
+    )
 }
 
 /// What is expected of a header, or of a query parameter.
