@@ -109,7 +109,8 @@ fn start_control(folder: &Path, file: &File) -> Process {
     Process::tollgate(&["controlplane", "--listen", &listen, "--processor", &processor, file.path()])
 }
 
-fn start_envoy(folder: &Path) -> Process {
+/// Starts an Envoy that asks the control plane in this folder.
+pub(crate) fn start_envoy(folder: &Path) -> Process {
     let listen = spot(folder, "xds.sock");
     let printed = Command::new(env!("CARGO_BIN_EXE_tollgate"))
         .args(["controlplane", "--listen", &listen, "--print-bootstrap"])

@@ -258,11 +258,15 @@ fn answer_all(mut output: TcpStream) -> std::io::Result<()> {
 
 /// Asks once, on a connection of its own.
 pub(crate) fn ask(at: SocketAddr, path: &str, user: &str) -> Answer {
+    send(at, &format!("GET {path} HTTP/1.1\r\nhost: test\r\nx-user: {user}\r\nconnection: close\r\n\r\n"))
+}
+
+/// Sends a request on a connection of its own, and reads the answer.
+pub(crate) fn send(at: SocketAddr, request: &str) -> Answer {
     let began = Instant::now();
     let mut stream = TcpStream::connect(at).expect("a listener");
     stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
-    write!(stream, "GET {path} HTTP/1.1\r\nhost: test\r\nx-user: {user}\r\nconnection: close\r\n\r\n")
-        .expect("written");
+    stream.write_all(request.as_bytes()).expect("written");
     let mut input = BufReader::new(stream);
     let mut line = String::new();
     input.read_line(&mut line).expect("an answer");
@@ -275,9 +279,17 @@ pub(crate) fn ask(at: SocketAddr, path: &str, user: &str) -> Answer {
         headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
     }
     let length = headers.iter().find(|(name, _)| name == "content-length");
-    // Envoy may wait before it closes.
-    let mut body = vec![0; length.map_or(0, |(_, length)| length.parse().expect("a length"))];
-    input.read_exact(&mut body).expect("a body");
+    let mut body = Vec::new();
+    match length {
+        // Envoy may wait before it closes.
+        Some((_, length)) => {
+            body.resize(length.parse().expect("a length"), 0);
+            input.read_exact(&mut body).expect("a body");
+        }
+        None => {
+            input.read_to_end(&mut body).expect("a body");
+        }
+    }
     let took = began.elapsed();
     Answer { status, headers, body: String::from_utf8(body).expect("UTF-8"), took }
 }

@@ -23,3 +23,5 @@ mod limiter;
 mod limits;
 #[cfg(feature = "envoy-tests")]
 mod network;
+#[cfg(feature = "envoy-tests")]
+mod served;
