@@ -297,6 +297,17 @@ mod tests {
     }
 
     #[test]
+    fn what_a_service_counts_is_looked_at_and_left_out() {
+        let own = limit(Vec::new()).limit.clone();
+        let served = bundle::Limit { store: bundle::LimitStore::Service, ..own.clone() };
+        let compiled = CompiledLimit::compile_all(&[served.clone(), own.clone()]).expect("it compiles");
+        assert_eq!(compiled.len(), 1);
+        assert_eq!(bundle::Limit::served(&[own, served.clone()]), std::slice::from_ref(&served));
+        let wrong = Selector::DistinctHeader { name: "a b".to_owned() };
+        assert!(CompiledLimit::compile_all(&[bundle::Limit { select: vec![wrong], ..served }]).is_err());
+    }
+
+    #[test]
     fn gives_each_list_of_values_a_counter_of_its_own() {
         let limit = limit(vec![
             Selector::DistinctHeader { name: "x-a".to_owned() },
