@@ -2,6 +2,9 @@
 //!
 //! Prints a line of JSON for each pair: medians over rounds, in each of which all pairs have their turn. The argument is how many.
 //! Times are those that the thread has worked, so that what else a machine does counts less.
+//!
+//! With the name of a pair (`"openai_chat to gemini"`) and a count it does as many requests of a chat with it, and with a third argument, `answers`,
+//! their answers too: nothing is timed or printed, for a profiler that counts instructions.
 
 #![expect(clippy::disallowed_methods, reason = "an exchange is told the time")]
 
@@ -40,7 +43,12 @@ struct Times {
 }
 
 fn main() -> Result<(), String> {
-    let rounds = std::env::args().nth(1).and_then(|text| text.parse().ok()).unwrap_or(ROUNDS);
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let [pair, chats, rest @ ..] = arguments.as_slice() {
+        let chats = chats.parse().map_err(|_| format!("no number of chats: {chats}"))?;
+        return repeat(pair, chats, rest.first().is_some_and(|what| what == "answers"));
+    }
+    let rounds = arguments.first().and_then(|text| text.parse().ok()).unwrap_or(ROUNDS);
     let mut cases: Vec<Times> = Case::all()?.into_iter().map(Times::new).collect();
     // The first round warms caches.
     for round in 0..=rounds {
@@ -57,6 +65,19 @@ fn main() -> Result<(), String> {
         let splice = cases.iter().find(|other| other.is_splice() && other.case.pair.client == client);
         let splice = splice.ok_or("no splice")?;
         writeln!(out, "{}", case.line(splice)).map_err(|error| error.to_string())?;
+    }
+    Ok(())
+}
+
+/// Does so many chats of one pair, for a profiler. It asks for no time: valgrind ends who does so by the kernel's own page.
+fn repeat(pair: &str, chats: usize, with_answers: bool) -> Result<(), String> {
+    let case = Case::named(pair)?;
+    for _ in 0..chats {
+        let head = case.pair.head(case.chat.len(), Delivery::Whole);
+        let asked = black_box(case.pair.ask(head, case.chat.clone(), Delivery::Whole)?);
+        if with_answers {
+            black_box(case.pair.answer(asked, case.answer.clone())?);
+        }
     }
     Ok(())
 }

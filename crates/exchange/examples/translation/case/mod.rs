@@ -33,6 +33,12 @@ impl Case {
         pair::all()?.into_iter().map(Self::new).collect()
     }
 
+    /// The case of the pair that is called so.
+    pub(crate) fn named(name: &str) -> Result<Self, String> {
+        let pair = pair::all()?.into_iter().find(|pair| pair.name() == name);
+        Self::new(pair.ok_or_else(|| format!("no pair {name}"))?)
+    }
+
     fn new(pair: Pair) -> Result<Self, String> {
         let (client, backend) = (pair.client, pair.backend);
         let nothing = || format!("no answer in {backend:?}");
@@ -49,7 +55,7 @@ impl Case {
     }
 
     pub(crate) fn name(&self) -> String {
-        format!("{} to {}", self.pair.client.label(), self.pair.backend.label())
+        self.pair.name()
     }
 }
 

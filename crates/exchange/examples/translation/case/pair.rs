@@ -91,6 +91,10 @@ impl Pair {
         Ok(Self { client, backend, framing, way, model })
     }
 
+    pub(crate) fn name(&self) -> String {
+        format!("{} to {}", self.client.label(), self.backend.label())
+    }
+
     pub(crate) fn is_exchange(&self) -> bool {
         matches!(self.way, Way::Exchange(_))
     }
