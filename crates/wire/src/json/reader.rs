@@ -16,7 +16,8 @@ impl Value {
     pub fn read(text: &Bytes) -> Result<Self, Malformed> {
         check_utf8(text)?;
         let scanner = Scanner { text, at: 0, depth_max: DEPTH_MAX, containers: 0 };
-        let mut reader = Reader { text, scanner, items: Vec::new(), members: Vec::new() };
+        let (items, members) = (Vec::with_capacity(OPEN_ITEMS), Vec::with_capacity(OPEN_MEMBERS));
+        let mut reader = Reader { text, scanner, items, members };
         reader.scanner.skip_space();
         let value = reader.value(0)?;
         reader.scanner.skip_space();
@@ -26,6 +27,10 @@ impl Value {
         }
     }
 }
+
+/// Room for what is open in most documents, so that a list need not grow on the way there.
+const OPEN_ITEMS: usize = 16;
+const OPEN_MEMBERS: usize = 32;
 
 struct Reader<'a> {
     text: &'a Bytes,
@@ -113,11 +118,12 @@ impl Reader<'_> {
 
     fn string(&mut self) -> Result<Text, Malformed> {
         let Quoted { range, escapes } = self.scanner.string()?;
-        let between = self.text.get(range.clone()).unwrap_or_default();
+        let from_here = self.text.get(range.start..).unwrap_or_default();
+        let between = from_here.get(..range.len()).unwrap_or_default();
         if escapes == Escapes::Other && has_half_character(between) {
             return Err(Malformed::Syntax { expected: "both halves of a character", at: range.start });
         }
-        Ok(Text::of_string(between, escapes, || self.text.slice(range)))
+        Ok(Text::of_string(between, escapes, from_here, || self.text.slice(range)))
     }
 
     fn number(&mut self) -> Result<Number, Malformed> {

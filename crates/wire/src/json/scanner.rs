@@ -266,23 +266,38 @@ impl Scanner<'_> {
 #[inline]
 pub(super) fn plain_run(bytes: &[u8]) -> usize {
     let mut rest = bytes;
-    while let Some((eight, behind)) = rest.split_first_chunk() {
-        let so_far = bytes.len() - rest.len();
-        if so_far >= NEAR {
-            return so_far + long_run(rest);
+    // Most runs end in the first word. One that does not is likely to be long.
+    if let Some((first, behind)) = bytes.split_first_chunk() {
+        match plain_bytes(u64::from_le_bytes(*first)) {
+            plain @ ..8 => return plain,
+            _ => rest = behind,
         }
-        let plain = plain_bytes(u64::from_le_bytes(*eight));
-        if plain < eight.len() {
-            return so_far + plain;
+        while let Some((block, behind)) = rest.split_first_chunk()
+            && is_plain(block)
+        {
+            rest = behind;
         }
-        rest = behind;
     }
-    let ends = |&byte: &u8| byte == b'"' || byte == b'\\' || byte < CONTROL_END;
-    rest.iter().position(ends).map_or(bytes.len(), |plain| bytes.len() - rest.len() + plain)
+    while let Some((eight, behind)) = rest.split_first_chunk() {
+        match plain_bytes(u64::from_le_bytes(*eight)) {
+            plain @ ..8 => return bytes.len() - rest.len() + plain,
+            _ => rest = behind,
+        }
+    }
+    rest.iter().position(ends_run).map_or(bytes.len(), |plain| bytes.len() - rest.len() + plain)
 }
 
-/// Most runs end before, and a look at each eight bytes is cheaper than a call.
-const NEAR: usize = 64;
+/// Whether a byte has to be looked at.
+fn ends_run(&byte: &u8) -> bool {
+    byte == b'"' || byte == b'\\' || byte < CONTROL_END
+}
+
+/// Whether no byte of a block has to be looked at. All are compared at once, in the vectors that every processor has.
+fn is_plain(block: &[u8; BLOCK_BYTES]) -> bool {
+    !block.iter().fold(false, |ends, byte| ends | (*byte == b'"') | (*byte == b'\\') | (*byte < CONTROL_END))
+}
+
+const BLOCK_BYTES: usize = 32;
 
 /// How many of the first bytes of eight need no look. A byte less than another borrows from the bit above it, which only bytes behind
 /// the first such one can see (Hacker's Delight, section 6-1).
@@ -294,16 +309,6 @@ fn plain_bytes(word: u64) -> usize {
     let controls_and_quotes = less(word ^ each(b'"' ^ CONTROL_END), CONTROL_END + 1);
     let backslashes = less(word ^ each(b'\\'), 1);
     (((controls_and_quotes | backslashes) & each(0x80)).trailing_zeros() / 8) as usize
-}
-
-/// Two passes at the speed of memory instead of one that compares each byte with three things.
-fn long_run(bytes: &[u8]) -> usize {
-    let end = memchr::memchr2(b'"', b'\\', bytes).unwrap_or(bytes.len());
-    let run = bytes.get(..end).unwrap_or_default();
-    if run.iter().fold(u8::MAX, |least, &byte| least.min(byte)) >= CONTROL_END {
-        return end;
-    }
-    run.iter().position(|&byte| byte < CONTROL_END).unwrap_or(end)
 }
 
 /// Bytes below this are control characters, which stand in no string (RFC 8259 section 7).

@@ -17,8 +17,9 @@ pub struct Text(Repr);
 // Invariant: the bytes are UTF-8.
 #[derive(Clone)]
 enum Repr {
-    /// As it reads.
+    /// As it reads, in the first of these bytes.
     Short {
+        form: ShortForm,
         length: u8,
         bytes: [u8; SHORT_BYTES_MAX],
     },
@@ -30,6 +31,15 @@ enum Repr {
 
 /// Longest text that is copied instead of shared: keys, types, roles, most ids.
 const SHORT_BYTES_MAX: usize = 30;
+
+/// What is known of how a short text is written.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum ShortForm {
+    /// Nothing.
+    Read,
+    /// As it reads: nothing in it is escaped.
+    Same,
+}
 
 /// How the bytes of a long text tell it.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -54,20 +64,33 @@ pub(super) enum Escapes {
 }
 
 impl Text {
-    /// The text of a string of a document: what stands between its quotes, with such escapes in it.
-    pub(super) fn of_string(between: &[u8], escapes: Escapes, share: impl FnOnce() -> Bytes) -> Self {
-        match (escapes, Self::short(between)) {
-            (Escapes::None, Some(short)) => short,
-            (Escapes::None, None) => Self(Repr::Long { form: Form::Same, bytes: share() }),
-            (Escapes::Usual, None) => Self(Repr::Long { form: Form::Escaped, bytes: share() }),
-            (Escapes::Usual, Some(_)) | (Escapes::Other, _) => Self::from(unescape(between)),
+    /// The text of a string of a document: what stands between its quotes, with such escapes in it. `from_here` is the document from there on.
+    pub(super) fn of_string(
+        between: &[u8],
+        escapes: Escapes,
+        from_here: &[u8],
+        share: impl FnOnce() -> Bytes,
+    ) -> Self {
+        let is_short = between.len() <= SHORT_BYTES_MAX;
+        match escapes {
+            Escapes::None if is_short => Self::same(between, from_here),
+            Escapes::None => Self(Repr::Long { form: Form::Same, bytes: share() }),
+            Escapes::Usual if !is_short => Self(Repr::Long { form: Form::Escaped, bytes: share() }),
+            Escapes::Usual | Escapes::Other => Self::from(unescape(between)),
         }
     }
 
+    /// A short text without escapes. Where enough stands behind it as many bytes are copied as there is room for, which takes no call.
+    fn same(text: &[u8], from_here: &[u8]) -> Self {
+        let length = u8::try_from(text.len()).unwrap_or_default();
+        let bytes = from_here.first_chunk().copied().unwrap_or_else(|| padded(text));
+        Self(Repr::Short { form: ShortForm::Same, length, bytes })
+    }
+
     fn short(text: &[u8]) -> Option<Self> {
-        let mut bytes = [0; SHORT_BYTES_MAX];
-        bytes.get_mut(..text.len())?.copy_from_slice(text);
-        Some(Self(Repr::Short { length: u8::try_from(text.len()).ok()?, bytes }))
+        let length =
+            u8::try_from(text.len()).ok().filter(|&length| usize::from(length) <= SHORT_BYTES_MAX)?;
+        Some(Self(Repr::Short { form: ShortForm::Read, length, bytes: padded(text) }))
     }
 
     /// The document of a value, as a text.
@@ -144,8 +167,11 @@ impl Text {
     pub(super) fn write(&self, out: &mut Vec<u8>) {
         out.push(b'"');
         match &self.0 {
-            Repr::Long { form: Form::Escaped | Form::Same, bytes } => out.extend_from_slice(bytes),
-            Repr::Short { .. } | Repr::Long { form: Form::Read, .. } => escape(self.bytes(), out),
+            Repr::Short { form: ShortForm::Same, .. }
+            | Repr::Long { form: Form::Escaped | Form::Same, .. } => out.extend_from_slice(self.bytes()),
+            Repr::Short { form: ShortForm::Read, .. } | Repr::Long { form: Form::Read, .. } => {
+                escape(self.bytes(), out);
+            }
         }
         out.push(b'"');
     }
@@ -172,10 +198,19 @@ impl Text {
 
     fn bytes(&self) -> &[u8] {
         match &self.0 {
-            Repr::Short { length, bytes } => bytes.get(..usize::from(*length)).unwrap_or_default(),
+            Repr::Short { length, bytes, .. } => bytes.get(..usize::from(*length)).unwrap_or_default(),
             Repr::Long { bytes, .. } => bytes,
         }
     }
+}
+
+/// A short text, and zeros behind it.
+fn padded(text: &[u8]) -> [u8; SHORT_BYTES_MAX] {
+    let mut bytes = [0; SHORT_BYTES_MAX];
+    if let Some(own) = bytes.get_mut(..text.len()) {
+        own.copy_from_slice(text);
+    }
+    bytes
 }
 
 /// Appends a text as it stands between quotes. What is escaped, and how, is what `serde_json` does.
