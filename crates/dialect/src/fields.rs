@@ -209,6 +209,18 @@ fn lose_leaves<'a>(path: &mut Vec<&'a Text>, value: &'a Value, known: &[&str], l
     }
 }
 
+/// JSON pointer to an item of the list at `list`, as in every element that is read: so it takes one allocation and no formatter.
+pub(crate) fn item_at(list: &str, index: usize) -> String {
+    let digits = index.checked_ilog10().unwrap_or_default();
+    let mut pointer = String::with_capacity(list.len() + 2 + digits as usize);
+    pointer.push_str(list);
+    pointer.push('/');
+    for power in (0..=digits).rev() {
+        pointer.extend(char::from_digit((index / 10_usize.pow(power) % 10) as u32, 10));
+    }
+    pointer
+}
+
 fn member(pointer: &str, key: &str) -> String {
     format!("{pointer}/{}", key.replace('~', "~0").replace('/', "~1"))
 }

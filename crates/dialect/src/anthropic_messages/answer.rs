@@ -8,7 +8,7 @@ use tollgate_wire::json::{Map, Text, Value};
 
 use super::citations;
 use super::usage::{WireUsage, encode_usage};
-use crate::fields::{Fields, Members, loss, object};
+use crate::fields::{Fields, Members, item_at, loss, object};
 use crate::ids::CallIds;
 use crate::{AnswerContext, Unreadable};
 
@@ -18,9 +18,9 @@ pub(crate) fn decode_answer(body: &Bytes, losses: &mut Losses) -> Result<Answer,
     let id = body.text("id")?.unwrap_or_default();
     let model = body.text("model")?;
     let blocks = body.needed_list("content")?.into_iter().enumerate().map(|(index, value)| Block {
-        origin: format!("/content/{index}"),
+        origin: item_at("/content", index),
         cache: None,
-        kind: decode_block(&format!("/content/{index}"), value, losses),
+        kind: decode_block(&item_at("/content", index), value, losses),
     });
     let blocks: Vec<Block> = blocks.collect();
     let stop = stop_reason(body.text("stop_reason")?.as_deref(), body.text("stop_sequence")?);

@@ -7,7 +7,7 @@ use tollgate_wire::json::{Map, Text, Value};
 
 use super::citations;
 use crate::Invalid;
-use crate::fields::{Fields, lose_citations, loss, missing, wrong};
+use crate::fields::{Fields, item_at, lose_citations, loss, missing, wrong};
 
 /// The content of a message, a system prompt or a tool's result: a text or a list of blocks.
 pub(super) fn content(owner: &mut Fields, key: &str, losses: &mut Losses) -> Result<Vec<Block>, Invalid> {
@@ -18,9 +18,7 @@ pub(super) fn content(owner: &mut Fields, key: &str, losses: &mut Losses) -> Res
         Some(Value::String(text)) => Ok(vec![Block::text(pointer, text)]),
         Some(Value::Array(items)) => {
             let items = items.into_iter().enumerate();
-            items
-                .map(|(index, item)| block(Fields::of(item, format!("{pointer}/{index}"))?, losses))
-                .collect()
+            items.map(|(index, item)| block(Fields::of(item, item_at(&pointer, index))?, losses)).collect()
         }
         Some(other) => Err(wrong(&pointer, "a string or an array", &other)),
     }

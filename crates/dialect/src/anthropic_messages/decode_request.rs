@@ -12,7 +12,7 @@ use tollgate_wire::json::Value;
 
 use super::{blocks, decode_thinking};
 use crate::Invalid;
-use crate::fields::{Fields, loss, missing, wrong};
+use crate::fields::{Fields, item_at, loss, missing, wrong};
 
 /// Reads a request. What the hub has no room for is recorded in `losses`.
 pub(crate) fn decode_request(body: &Bytes, losses: &mut Losses) -> Result<Conversation, Invalid> {
@@ -75,7 +75,7 @@ fn lose_the_rest(mut fields: Fields, losses: &mut Losses) {
 fn turns(fields: &mut Fields, system: &mut Vec<Block>, losses: &mut Losses) -> Result<Vec<Turn>, Invalid> {
     let mut turns: Vec<Turn> = Vec::new();
     for (index, message) in fields.list("messages")?.into_iter().enumerate() {
-        let mut message = Fields::of(message, format!("/messages/{index}"))?;
+        let mut message = Fields::of(message, item_at("/messages", index))?;
         let role = message.needed_written("role")?;
         let blocks = blocks::content(&mut message, "content", losses)?;
         match role.as_str().as_ref() {

@@ -10,7 +10,7 @@ use tollgate_wire::json::{Map, Text, Value};
 use super::citations;
 use super::observe::WireUsage;
 use crate::Unreadable;
-use crate::fields::{Fields, lose_members, lose_usage, loss, typed};
+use crate::fields::{Fields, item_at, lose_members, lose_usage, loss, typed};
 
 /// Members of the usage that the gateway's has room for, and two that repeat them under older names.
 const USAGE_KNOWN: [&str; 7] = [
@@ -59,7 +59,7 @@ pub(crate) fn decode_answer(body: &Bytes, losses: &mut Losses) -> Result<Answer,
     message.lose_rest_but(&["role"], losses);
     let mut blocks = Vec::new();
     for (index, element) in content.into_iter().enumerate() {
-        let origin = format!("/output/message/content/{index}");
+        let origin = item_at("/output/message/content", index);
         let kind = block(Fields::of(element, origin.clone())?, losses);
         blocks.extend(kind.map(|kind| Block { origin, cache: None, kind }));
     }

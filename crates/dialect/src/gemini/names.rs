@@ -3,7 +3,7 @@
 use tollgate_wire::json::{Map, Value};
 
 use crate::Invalid;
-use crate::fields::{Fields, wrong};
+use crate::fields::{Fields, item_at, wrong};
 
 /// The members of an object, under their names in JSON.
 pub(super) fn object(value: Value, pointer: impl Into<String>) -> Result<Fields, Invalid> {
@@ -27,7 +27,7 @@ pub(super) fn member(fields: &mut Fields, key: &str) -> Result<Option<Fields>, I
 pub(super) fn members(fields: &mut Fields, key: &str) -> Result<Vec<Fields>, Invalid> {
     let pointer = fields.at(key);
     let items = fields.list(key)?.into_iter().enumerate();
-    items.map(|(index, item)| object(item, format!("{pointer}/{index}"))).collect()
+    items.map(|(index, item)| object(item, item_at(&pointer, index))).collect()
 }
 
 /// A whole number, which the JSON of a proto also writes as `40.0` and `"40"`.

@@ -11,7 +11,7 @@ use super::annotations::decode_annotations;
 use super::parts;
 use super::usage::WireUsage;
 use crate::Unreadable;
-use crate::fields::{Fields, count, loss};
+use crate::fields::{Fields, count, item_at, loss};
 
 /// Reads an answer. What the hub has no room for is recorded in `losses`.
 pub(crate) fn decode_answer(body: &Bytes, losses: &mut Losses) -> Result<Answer, Unreadable> {
@@ -32,7 +32,7 @@ pub(crate) fn decode_answer(body: &Bytes, losses: &mut Losses) -> Result<Answer,
 }
 
 fn choice(index: usize, told: Value, losses: &mut Losses) -> Result<Choice, Unreadable> {
-    let mut told = Fields::of(told, format!("/choices/{index}"))?;
+    let mut told = Fields::of(told, item_at("/choices", index))?;
     if told.is_null("message") {
         return Err(Unreadable(format!("{}: a choice without a message", told.pointer)));
     }

@@ -8,7 +8,7 @@ use tollgate_wire::json::Value;
 use super::parts::{self, Speaker};
 use super::says_error;
 use crate::Invalid;
-use crate::fields::{Fields, loss, tells, wrong};
+use crate::fields::{Fields, item_at, loss, tells, wrong};
 
 /// Instructions and turns.
 pub(super) fn messages(fields: &mut Fields, losses: &mut Losses) -> Result<(Vec<Block>, Vec<Turn>), Invalid> {
@@ -16,7 +16,7 @@ pub(super) fn messages(fields: &mut Fields, losses: &mut Losses) -> Result<(Vec<
     let mut turns: Vec<Turn> = Vec::new();
     let mut legacy = None;
     for (index, message) in fields.list("messages")?.into_iter().enumerate() {
-        let mut message = Fields::of(message, format!("/messages/{index}"))?;
+        let mut message = Fields::of(message, item_at("/messages", index))?;
         let role = message.needed_written("role")?;
         // The name of a function stands for the id of its call.
         if role != "function" && message.take("name").is_some() {

@@ -15,7 +15,7 @@ use super::decode_messages::messages;
 use super::extensions::{extensions, guided_format, server_tool};
 use crate::Invalid;
 use crate::anthropic_messages::decode_thinking;
-use crate::fields::{Fields, loss, wrong};
+use crate::fields::{Fields, item_at, loss, wrong};
 
 /// Reads a request. What the hub has no room for is recorded in `losses`.
 pub(crate) fn decode_request(body: &Bytes, losses: &mut Losses) -> Result<Conversation, Invalid> {
@@ -82,7 +82,7 @@ fn tools(
 ) -> Result<Vec<Tool>, Invalid> {
     let mut tools = Vec::new();
     for (index, tool) in fields.list("tools")?.into_iter().enumerate() {
-        let origin = format!("/tools/{index}");
+        let origin = item_at("/tools", index);
         let mut tool = Fields::of(tool, origin.clone())?;
         let kind = tool.text("type")?.unwrap_or_default();
         if let Some(wish) = server_tool(&kind, &mut tool) {

@@ -5,7 +5,7 @@ use tollgate_wire::json::{Text, Value};
 
 use crate::Invalid;
 use crate::data::data_uri;
-use crate::fields::{Fields, loss, wrong};
+use crate::fields::{Fields, item_at, loss, wrong};
 
 /// Who speaks in a message: some parts are for one side only.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -30,7 +30,7 @@ pub(super) fn content(
         Some(Value::Array(items)) => {
             let mut blocks = Vec::with_capacity(items.len());
             for (index, item) in items.into_iter().enumerate() {
-                let fields = Fields::of(item, format!("{pointer}/{index}"))?;
+                let fields = Fields::of(item, item_at(&pointer, index))?;
                 blocks.push(part(fields, speaker, losses)?);
             }
             Ok(blocks)
@@ -124,7 +124,7 @@ pub(super) fn thinking_blocks(message: &mut Fields, losses: &mut Losses) -> Resu
     let pointer = message.at("thinking_blocks");
     let mut blocks = Vec::new();
     for (index, item) in message.list("thinking_blocks")?.into_iter().enumerate() {
-        let origin = format!("{pointer}/{index}");
+        let origin = item_at(&pointer, index);
         let mut fields = Fields::of(item, origin.clone())?;
         // Its number in the stream that it came from.
         fields.take("index");

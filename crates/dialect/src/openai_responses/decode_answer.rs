@@ -9,7 +9,7 @@ use tollgate_wire::json::{Text, Value};
 use super::reasoning;
 use super::usage::decode_usage;
 use crate::Unreadable;
-use crate::fields::{Fields, count, loss, object, tells};
+use crate::fields::{Fields, count, item_at, loss, object, tells};
 use crate::openai_chat::{arguments, decode_annotations};
 
 /// What a response repeats of its request, and what only says what kind of object it is.
@@ -71,7 +71,7 @@ pub(crate) fn decode_answer(body: &Bytes, losses: &mut Losses) -> Result<Answer,
     let mut blocks = Vec::new();
     let mut tokens = Vec::new();
     for (index, item) in output.into_iter().enumerate() {
-        item_blocks(&format!("/output/{index}"), item, &mut blocks, &mut tokens, losses)?;
+        item_blocks(&item_at("/output", index), item, &mut blocks, &mut tokens, losses)?;
     }
     // In the shape of chat completions, which tell them of the answer as a whole.
     let logprobs = (!tokens.is_empty()).then(|| object!({"content": tokens, "refusal": Value::Null}));

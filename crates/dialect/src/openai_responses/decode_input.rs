@@ -10,7 +10,7 @@ use tollgate_wire::json::Value;
 use super::reasoning;
 use crate::Invalid;
 use crate::data::data_uri;
-use crate::fields::{Fields, loss, missing, tells, wrong};
+use crate::fields::{Fields, item_at, loss, missing, tells, wrong};
 use crate::openai_chat::{arguments, decode_annotations, says_error};
 
 /// What OpenAI's own tools did in an earlier answer: without them the rest can still be understood.
@@ -39,7 +39,7 @@ pub(super) fn input(fields: &mut Fields, losses: &mut Losses) -> Result<(Vec<Blo
         }
         Some(Value::Array(items)) => {
             for (index, item) in items.into_iter().enumerate() {
-                said.item(Fields::of(item, format!("/input/{index}"))?, losses)?;
+                said.item(Fields::of(item, item_at("/input", index))?, losses)?;
             }
         }
         Some(other) => return Err(wrong("/input", "a string or an array", &other)),
@@ -158,7 +158,7 @@ fn content(owner: &mut Fields, key: &str, losses: &mut Losses) -> Result<Vec<Blo
         Some(Value::String(text)) => Ok(vec![Block::text(pointer, text)]),
         Some(Value::Array(items)) => {
             let items = items.into_iter().enumerate();
-            items.map(|(index, item)| part(Fields::of(item, format!("{pointer}/{index}"))?, losses)).collect()
+            items.map(|(index, item)| part(Fields::of(item, item_at(&pointer, index))?, losses)).collect()
         }
         Some(other) => Err(wrong(&pointer, "a string or an array", &other)),
     }
