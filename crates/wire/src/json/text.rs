@@ -188,11 +188,17 @@ impl Text {
 
     /// The bytes of the text as it reads.
     fn read(&self) -> Cow<'_, [u8]> {
+        match self.as_it_reads() {
+            Some(bytes) => Cow::Borrowed(bytes),
+            None => Cow::Owned(unescape(self.bytes()).into_bytes()),
+        }
+    }
+
+    /// The same, where nothing in them is escaped: keys are compared often, and hardly ever are.
+    fn as_it_reads(&self) -> Option<&[u8]> {
         match &self.0 {
-            Repr::Long { form: Form::Escaped, bytes } => Cow::Owned(unescape(bytes).into_bytes()),
-            Repr::Short { .. } | Repr::Long { form: Form::Read | Form::Same, .. } => {
-                Cow::Borrowed(self.bytes())
-            }
+            Repr::Long { form: Form::Escaped, .. } => None,
+            Repr::Short { .. } | Repr::Long { form: Form::Read | Form::Same, .. } => Some(self.bytes()),
         }
     }
 
@@ -266,7 +272,10 @@ impl Default for Text {
 
 impl PartialEq for Text {
     fn eq(&self, other: &Self) -> bool {
-        self.read() == other.read()
+        match (self.as_it_reads(), other.as_it_reads()) {
+            (Some(own), Some(others)) => own == others,
+            _ => self.read() == other.read(),
+        }
     }
 }
 
@@ -274,7 +283,10 @@ impl Eq for Text {}
 
 impl PartialEq<str> for Text {
     fn eq(&self, other: &str) -> bool {
-        *self.read() == *other.as_bytes()
+        match self.as_it_reads() {
+            Some(own) => own == other.as_bytes(),
+            None => *self.read() == *other.as_bytes(),
+        }
     }
 }
 

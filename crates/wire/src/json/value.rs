@@ -51,7 +51,7 @@ impl Value {
 
     /// Whether it is null.
     pub fn is_null(&self) -> bool {
-        *self == Self::Null
+        matches!(self, Self::Null)
     }
 
     /// Whether it is an object.
