@@ -30,14 +30,17 @@ const IF_TOLD: [&str; 11] = [
 /// answer begins.
 pub(crate) fn repeated(body: &Bytes, facts: &Facts) -> Bytes {
     let Some(members) = &facts.json else { return Bytes::new() };
-    let mut said = Vec::new();
-    for key in ALWAYS.into_iter().chain(IF_TOLD) {
-        if let Some(value) = members.get(body, key).and_then(|range| body.get(range)) {
-            said.push(if said.is_empty() { b'{' } else { b',' });
-            // None of the keys has anything to escape.
-            said.extend_from_slice(format!("\"{key}\":").as_bytes());
-            said.extend_from_slice(value);
-        }
+    let keys = ALWAYS.into_iter().chain(IF_TOLD);
+    let told = keys.filter_map(|key| Some((key, body.get(members.get(body, key)?)?)));
+    let told: Vec<(&str, &[u8])> = told.collect();
+    let bytes: usize = told.iter().map(|(key, value)| key.len() + value.len() + r#","":"#.len()).sum();
+    let mut said = Vec::with_capacity(bytes + "}".len());
+    for (key, value) in told {
+        said.extend_from_slice(if said.is_empty() { b"{\"" } else { b",\"" });
+        // None of the keys has anything to escape.
+        said.extend_from_slice(key.as_bytes());
+        said.extend_from_slice(b"\":");
+        said.extend_from_slice(value);
     }
     if !said.is_empty() {
         said.push(b'}');

@@ -9,7 +9,6 @@ use tollgate_wire::json::{Text, Value};
 use super::items::{self, Ending, Frame};
 use super::reasoning;
 use crate::AnswerContext;
-use crate::error::encode;
 use crate::fields::loss;
 use crate::ids::CallIds;
 
@@ -34,7 +33,7 @@ pub(crate) fn encode_answer(answer: Answer, context: &AnswerContext, losses: &mu
     }
     output.flush(ending.of_last_item());
     let items = output.items;
-    encode(&frame.response(&ending, items, usage.as_ref(), service_tier))
+    frame.response(&ending, items, usage.as_ref(), service_tier).to_bytes()
 }
 
 /// The log probabilities of the one text, which chat completions tell beside it and responses in it.

@@ -4,7 +4,7 @@
 
 use tollgate_chat::{Citation, CitedSource, Effect, LossKind, Losses, StopReason};
 use tollgate_terms::Usage;
-use tollgate_wire::json::{Text, Value};
+use tollgate_wire::json::{Map, Text, Value};
 
 use super::echo::Echo;
 use super::usage::encode_usage;
@@ -15,6 +15,9 @@ use crate::openai_chat::encode_page;
 
 /// What the id of a response begins with.
 const RESPONSE_ID: &str = "resp_";
+
+/// Room for the members of a response.
+const MEMBERS_MAX: usize = 32;
 
 /// What stays the same in a response from its first event to its last.
 #[derive(Debug)]
@@ -66,7 +69,7 @@ impl Frame {
         usage: Option<&Usage>,
         service_tier: Option<String>,
     ) -> Value {
-        let mut response = Members::default();
+        let mut response = Members { map: Map::with_capacity(MEMBERS_MAX) };
         response.set("id", Some(self.id.as_str()));
         response.set("object", Some("response"));
         response.set("created_at", Some(self.created_s));
