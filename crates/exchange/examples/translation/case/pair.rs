@@ -11,6 +11,7 @@ use tollgate_dialect::{AnswerContext, Observer, PathFacts, Reframer, StreamTrans
 use tollgate_exchange::{
     Arrival, Attempt, BodyFraming, BodyPlan, Chance, ClientRequest, Ending, Exchange, RequestHead, Step,
 };
+use tollgate_policy::authorize::Keyring;
 use tollgate_terms::{Delivery, Dialect, ModelName, Operation, StreamFraming};
 use tollgate_wire::sse::Piece;
 
@@ -26,6 +27,8 @@ pub(crate) struct Pair {
     pub(crate) framing: StreamFraming,
     way: Way,
     model: ModelName,
+    /// Made once, as a gateway does.
+    keyring: Arc<Keyring>,
 }
 
 enum Way {
@@ -88,7 +91,7 @@ impl Pair {
         let schema = schemas().into_iter().find(|schema| asked_in(schema, client, &model) == Some(backend));
         let framing = schema.as_ref().map_or(StreamFraming::Sse, |schema| schema.framing(backend));
         let way = schema.map_or(Way::Translation, |schema| Way::Exchange(gateway::snapshot(schema)));
-        Ok(Self { client, backend, framing, way, model })
+        Ok(Self { client, backend, framing, way, model, keyring: Arc::default() })
     }
 
     pub(crate) fn name(&self) -> String {
@@ -130,7 +133,8 @@ impl Pair {
     pub(crate) fn ask(&self, head: RequestHead, body: Bytes, delivery: Delivery) -> Result<Asked, String> {
         let Way::Exchange(snapshot) = &self.way else { return self.translate_request(&body, delivery) };
         let now = Instant::now();
-        let arrival = Arrival { request_id: "r".into(), at: now, at_unix_ms: 0, keyring: Arc::default() };
+        let keyring = Arc::clone(&self.keyring);
+        let arrival = Arrival { request_id: "r".into(), at: now, at_unix_ms: 0, keyring };
         let (mut exchange, plan) = Exchange::new(snapshot, head, arrival);
         if !matches!(plan, Ok(BodyPlan::Whole { .. })) {
             return Err(format!("{plan:?}"));
