@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use serde::Deserialize;
 use tollgate_chat::{CachePoint, Citation, Effect, Loss, LossKind, Losses};
+use tollgate_wire::Decimal;
 use tollgate_wire::json::{Map, Text, Value};
 
 use crate::observe::Count;
@@ -211,13 +212,11 @@ fn lose_leaves<'a>(path: &mut Vec<&'a Text>, value: &'a Value, known: &[&str], l
 
 /// JSON pointer to an item of the list at `list`, as in every element that is read: so it takes one allocation and no formatter.
 pub(crate) fn item_at(list: &str, index: usize) -> String {
-    let digits = index.checked_ilog10().unwrap_or_default();
-    let mut pointer = String::with_capacity(list.len() + 2 + digits as usize);
+    let index = Decimal::new(index as u64);
+    let mut pointer = String::with_capacity(list.len() + 1 + index.as_bytes().len());
     pointer.push_str(list);
     pointer.push('/');
-    for power in (0..=digits).rev() {
-        pointer.extend(char::from_digit((index / 10_usize.pow(power) % 10) as u32, 10));
-    }
+    pointer.push_str(index.as_str());
     pointer
 }
 

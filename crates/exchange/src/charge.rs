@@ -12,6 +12,7 @@ use tollgate_policy::claim::{self, Admission};
 use tollgate_policy::quota::{Claim, Standing};
 use tollgate_policy::{cost, price};
 use tollgate_terms::{GatewayFault, ModelName, Operation, Usage};
+use tollgate_wire::Decimal;
 
 use crate::journal::Reserved;
 use crate::refusal::Exceeded;
@@ -242,19 +243,7 @@ pub(crate) fn write_standing(standing: &Standing, headers: &mut HeaderMap) {
 
 /// A number as a header has it. `HeaderValue::from` keeps room behind it, which takes another allocation to share.
 fn digits(number: u64) -> HeaderValue {
-    let mut digits = [0; 20];
-    let mut rest = number;
-    let mut begin = digits.len();
-    for digit in digits.iter_mut().rev() {
-        *digit = b'0' + u8::try_from(rest % 10).unwrap_or_default();
-        begin -= 1;
-        rest /= 10;
-        if rest == 0 {
-            break;
-        }
-    }
-    let digits = digits.get(begin..).unwrap_or_default();
-    HeaderValue::from_bytes(digits).unwrap_or(HeaderValue::from_static("0"))
+    HeaderValue::from_bytes(Decimal::new(number).as_bytes()).unwrap_or(HeaderValue::from_static("0"))
 }
 
 /// Whole seconds, rounded up: who comes a moment early is refused again.

@@ -202,18 +202,20 @@ fn answer<B>(state: &AdminState, hosts: Hosts, request: &Request<B>) -> Response
         return misdirected();
     }
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        let mut refused = error(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are served here");
-        refused.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
-        return refused;
+        return not_allowed("GET, HEAD", "only GET and HEAD are served here");
     }
-    if let Some(pages) = state.rate_limits.as_ref().filter(|_| request.uri().path() == "/rlconfig") {
-        return reply(StatusCode::OK, "text/plain", (pages.config)());
-    }
-    match (request.uri().path(), &state.xds, &state.usage) {
-        ("/xds", Some(xds), _) => reply(StatusCode::OK, "application/json", xds()),
-        ("/usage", _, Some(usage)) => answer_query(usage(request.uri().query().unwrap_or_default())),
+    match (request.uri().path(), &state.xds, &state.usage, &state.rate_limits) {
+        ("/xds", Some(xds), ..) => reply(StatusCode::OK, "application/json", xds()),
+        ("/usage", _, Some(usage), _) => answer_query(usage(request.uri().query().unwrap_or_default())),
+        ("/rlconfig", _, _, Some(pages)) => reply(StatusCode::OK, "text/plain", (pages.config)()),
         (path, ..) => answer_to(state, path),
     }
+}
+
+fn not_allowed(allowed: &'static str, message: &'static str) -> Response<Full<Bytes>> {
+    let mut refused = error(StatusCode::METHOD_NOT_ALLOWED, message);
+    refused.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
+    refused
 }
 
 fn misdirected() -> Response<Full<Bytes>> {
@@ -230,9 +232,7 @@ async fn answer_posted(
         return misdirected();
     }
     if *request.method() != Method::POST {
-        let mut refused = error(StatusCode::METHOD_NOT_ALLOWED, "only POST is served here");
-        refused.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
-        return refused;
+        return not_allowed("POST", "only POST is served here");
     }
     let body = Limited::new(request.into_body(), POSTED_MAX).collect();
     match tokio::time::timeout(HEAD_TIMEOUT, body).await {

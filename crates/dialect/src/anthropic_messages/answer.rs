@@ -17,10 +17,10 @@ pub(crate) fn decode_answer(body: &Bytes, losses: &mut Losses) -> Result<Answer,
     let mut body = Fields::read_answer(body)?;
     let id = body.text("id")?.unwrap_or_default();
     let model = body.text("model")?;
-    let blocks = body.needed_list("content")?.into_iter().enumerate().map(|(index, value)| Block {
-        origin: item_at("/content", index),
-        cache: None,
-        kind: decode_block(&item_at("/content", index), value, losses),
+    let blocks = body.needed_list("content")?.into_iter().enumerate().map(|(index, value)| {
+        let origin = item_at("/content", index);
+        let kind = decode_block(&origin, value, losses);
+        Block { origin, cache: None, kind }
     });
     let blocks: Vec<Block> = blocks.collect();
     let stop = stop_reason(body.text("stop_reason")?.as_deref(), body.text("stop_sequence")?);

@@ -8,6 +8,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use http::header::{CONNECTION, CONTENT_LENGTH, DATE, TRANSFER_ENCODING};
 use http::{HeaderName, Response, StatusCode, Version};
 use http_body::Body;
+use tollgate_wire::Decimal;
 use tollgate_wire::http1::Framing;
 
 use crate::answer::AnswerBody;
@@ -188,42 +189,5 @@ impl Head {
     fn line(&mut self, parts: &[&[u8]]) {
         parts.iter().for_each(|part| self.0.extend_from_slice(part));
         self.0.extend_from_slice(b"\r\n");
-    }
-}
-
-/// A number as text.
-struct Decimal {
-    digits: [u8; 20],
-    begin: usize,
-}
-
-impl Decimal {
-    fn new(mut number: u64) -> Self {
-        let mut decimal = Self { digits: [b'0'; 20], begin: 20 };
-        for digit in decimal.digits.iter_mut().rev() {
-            *digit = b'0' + u8::try_from(number % 10).unwrap_or_default();
-            decimal.begin -= 1;
-            number /= 10;
-            if number == 0 {
-                break;
-            }
-        }
-        decimal
-    }
-
-    fn as_bytes(&self) -> &[u8] {
-        self.digits.get(self.begin..).unwrap_or_default()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn writes_numbers() {
-        for number in [0, 7, 10, 1234, u64::MAX] {
-            assert_eq!(Decimal::new(number).as_bytes(), number.to_string().as_bytes());
-        }
     }
 }
