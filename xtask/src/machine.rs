@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use serde::de::DeserializeOwned;
 
-use crate::{debian, release};
+use crate::{command, release};
 
 /// The core of the load and of the backend.
 pub(crate) const LOAD_CORE: usize = 0;
@@ -88,7 +88,7 @@ impl Running {
 
     /// Asks it to end as an operator does, and waits until it has.
     fn end(mut self) -> Result<()> {
-        debian::run("kill", &["-TERM", &self.id().to_string()])?;
+        command::said("kill", &["-TERM", &self.id().to_string()])?;
         let until = Instant::now() + PATIENCE;
         while self.child.try_wait()?.is_none() {
             if Instant::now() >= until {

@@ -4,6 +4,7 @@
 
 mod bench;
 mod bless;
+mod command;
 mod conformance;
 mod crds;
 mod debian;

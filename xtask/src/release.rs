@@ -12,6 +12,7 @@ use std::time::UNIX_EPOCH;
 
 use anyhow::{Context, Result, bail};
 
+use crate::command::{self, said};
 use crate::{Outcome, debian};
 
 /// The released gateway, from the root.
@@ -78,7 +79,8 @@ fn mark(program: &Path) -> Result<String> {
 
 fn lay_out(root: &Path) -> Result<()> {
     let has_bolt = || debian::has(BOLT) && debian::has(MERGE);
-    debian::install(PACKAGE, has_bolt, debian::run).context("the layout of the gateway needs BOLT")?;
+    let run = |program: &str, arguments: &[&str]| command::run(root, program, arguments);
+    debian::install(PACKAGE, has_bolt, run).context("the layout of the gateway needs BOLT")?;
     let work = root.join("target/dist/work");
     // Profiles of another build would be taken for this one's.
     let _ = fs::remove_dir_all(&work);
@@ -116,18 +118,6 @@ fn profiles(folder: &Path) -> Result<Vec<PathBuf>> {
         bail!("{} of {} processes have told what they ran", profiles.len(), training::PROCESSES);
     }
     Ok(profiles)
-}
-
-/// Runs a program to its end, for what it says.
-fn said(program: &str, arguments: &[&str]) -> Result<String> {
-    let output = Command::new(program).args(arguments).output();
-    let output = output.with_context(|| format!("cannot start {program}"))?;
-    let text =
-        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    if !output.status.success() {
-        bail!("{program} {arguments:?} has failed: {text}");
-    }
-    Ok(text)
 }
 
 fn text(path: &Path) -> Result<&str> {
