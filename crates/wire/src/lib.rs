@@ -1,5 +1,5 @@
 //! Framings, read as they come: JSON text, server-sent events, the event streams of AWS, content codings, multipart
-//! bodies, responses of HTTP/1.1.
+//! bodies, responses of HTTP/1.1. Beside them numbers as text, which all heads and pointers have.
 //!
 //! What arrives here is the first thing that strangers control. Nothing trusts a length, nothing recurses, nothing
 //! panics, and everything has a limit. No wire language of any vendor is known here.
