@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, Method};
-use tollgate_terms::{ModelName, Principal, content_hash};
+use tollgate_terms::{HashedText, ModelName, Principal, content_hash};
 
 use crate::bundle::{self, HeaderMatch, MethodMatch, Network, PrincipalAttribute, Selector, Window};
 use crate::condition::{Condition, MODEL_HEADER};
@@ -26,6 +26,8 @@ pub struct CompiledLimit {
     /// The number of its group among the limits beside it.
     pub group: Option<u16>,
     conditions: Vec<Selected>,
+    /// The counter of all requests, where it does not tell them apart.
+    shared: HashedText,
 }
 
 /// What limits look at.
@@ -82,8 +84,10 @@ impl CompiledLimit {
                     })
                 });
                 let conditions = limit.select.iter().map(Selected::compile).collect::<Result<_, _>>();
+                let name: Arc<str> = limit.name.as_str().into();
                 Ok(Arc::new(Self {
-                    name: limit.name.as_str().into(),
+                    shared: Arc::clone(&name).into(),
+                    name,
                     window: Arc::new(limit.window.clone()),
                     group: group.and_then(|group| u16::try_from(group).ok()),
                     conditions: conditions.map_err(|message| format!("{}: {message}", limit.name))?,
@@ -96,7 +100,7 @@ impl CompiledLimit {
     }
 
     /// The counter of this request; `None` if the limit is not for it.
-    pub fn counter(&self, subject: &Subject<'_>) -> Option<Arc<str>> {
+    pub fn counter(&self, subject: &Subject<'_>) -> Option<HashedText> {
         // Most limits do not tell requests apart: then there is no name to be made.
         let mut key = None;
         for condition in &self.conditions {
@@ -104,7 +108,7 @@ impl CompiledLimit {
                 return None;
             }
         }
-        Some(key.map_or_else(|| Arc::clone(&self.name), Arc::from))
+        Some(key.map_or_else(|| self.shared.clone(), |key| key.as_str().into()))
     }
 
     /// The name of a counter, to which values are added.
@@ -118,13 +122,18 @@ impl CompiledLimit {
 /// Adds a value to the name of a counter, so that no two lists of values make the same name.
 fn add(key: &mut String, value: &[u8]) {
     key.push('|');
-    for &byte in value.iter().take(VALUE_BYTES_MAX) {
-        match byte {
-            b'|' | b'%' | 0..=0x20 | 0x7f.. => {
+    let stands_for_itself = |byte: &u8| !matches!(byte, b'|' | b'%' | 0..=0x20 | 0x7f..);
+    let kept = value.get(..VALUE_BYTES_MAX).unwrap_or(value);
+    match str::from_utf8(kept) {
+        Ok(text) if kept.iter().all(stands_for_itself) => key.push_str(text),
+        _ => {
+            for byte in kept {
                 // Writing to a String does not fail.
-                let _ = write!(key, "%{byte:02X}");
+                let _ = match stands_for_itself(byte) {
+                    true => key.write_char(char::from(*byte)),
+                    false => write!(key, "%{byte:02X}"),
+                };
             }
-            _ => key.push(char::from(byte)),
         }
     }
     if value.len() > VALUE_BYTES_MAX {

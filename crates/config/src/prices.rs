@@ -71,7 +71,7 @@ pub struct PricedModel {
     /// What the catalog calls it.
     pub id: String,
     /// Its price; `None` if it is said to have none.
-    pub price: Option<Price>,
+    pub price: Option<Arc<Price>>,
 }
 
 /// What a model costs, now and later.
@@ -197,13 +197,13 @@ impl Catalog {
     /// The price of `model` at `provider`, which is a `gen_ai.provider.name`; `None` if it is not known.
     pub fn price(&self, provider: &str, model: &str) -> Option<&Price> {
         let model = lower(model);
-        self.with_others(|it| it.is_named(provider)).find_map(|it| it.own(&model))?.price.as_ref()
+        self.with_others(|it| it.is_named(provider)).find_map(|it| it.own(&model))?.price.as_deref()
     }
 
     /// The price of `model` at `backend`: as a provider says that serves this very backend, or its host, or what it speaks.
     pub fn price_at(&self, backend: &Backend, model: &str) -> Option<&Price> {
         let model = lower(model);
-        self.sellers_at(backend).find_map(|it| it.own(&model))?.price.as_ref()
+        self.sellers_at(backend).find_map(|it| it.own(&model))?.price.as_deref()
     }
 
     /// Those who tell the prices of `backend`. What they say of their models is read by then, so that no request has to wait for it.
@@ -245,7 +245,7 @@ pub struct Sellers(Vec<Arc<Provider>>);
 
 impl Sellers {
     /// The price of `model`; `None` if it is not known.
-    pub fn price(&self, model: &str) -> Option<&Price> {
+    pub fn price(&self, model: &str) -> Option<&Arc<Price>> {
         let model = lower(model);
         self.0.iter().find_map(|it| it.own(&model))?.price.as_ref()
     }

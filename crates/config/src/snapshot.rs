@@ -85,7 +85,7 @@ impl Snapshot {
     }
 
     /// What `model` costs at `backend`; `None` if that is not known.
-    pub fn price(&self, backend: &Backend, model: &ModelName) -> Option<&Price> {
+    pub fn price(&self, backend: &Backend, model: &ModelName) -> Option<&Arc<Price>> {
         self.sellers.get(&backend.name)?.price(model.as_str())
     }
 

@@ -62,7 +62,7 @@ fn main() -> std::io::Result<()> {
 
 fn claims(windows: &[Window], key: usize) -> Arc<[Claim]> {
     let claim = |(at, window): (usize, &Window)| Claim {
-        key: Arc::from(format!("BackendTrafficPolicy/default/limits/{at}:user-{key}")),
+        key: format!("BackendTrafficPolicy/default/limits/{at}:user-{key}").as_str().into(),
         limit: 1 << 50,
         window: Arc::new(window.clone()),
         take: 700,

@@ -1,5 +1,6 @@
 //! What an attempt claims of the limits that are for it, and what it is charged in the end.
 
+use std::cell::OnceCell;
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -7,6 +8,7 @@ use serde::Serialize;
 use tollgate_config::bundle::{
     CostFacts, Enforcement, Measure, OnExceeded, OnStoreFailure, Unpriced, Window,
 };
+use tollgate_config::prices::Price;
 use tollgate_config::{CompiledLimit, CompiledTarget, Subject};
 use tollgate_policy::claim::{self, Admission};
 use tollgate_policy::quota::{Claim, Standing};
@@ -47,6 +49,8 @@ pub(crate) struct Charging {
     claims: Arc<[Claim]>,
     /// The bound on the answer that the backend is told, because the client gave none.
     answer_tokens_max: Option<u64>,
+    /// What the model costs that is asked for, if a limit had to know.
+    price: Option<Option<Arc<Price>>>,
     standings: Vec<Standing>,
 }
 
@@ -106,7 +110,8 @@ impl Charging {
                 (Claimed { admission, limit: Arc::clone(limit), owner }, claim)
             })
             .unzip();
-        Self { claimed, claims: claims.into(), answer_tokens_max, standings: Vec::new() }
+        let price = most.price.into_inner().map(Option::<&Arc<Price>>::cloned);
+        Self { claimed, claims: claims.into(), answer_tokens_max, price, standings: Vec::new() }
     }
 
     /// Looks for the limits that are for a request which is passed on as it is: only those on requests are.
@@ -129,7 +134,25 @@ impl Charging {
             limit.measure == Some(Measure::Money) && limit.unpriced == Unpriced::Reject && !claim.shadow
         };
         let (claimed, _) = self.each().find(rejects)?;
-        routed.price(target, None).is_none().then(|| Arc::clone(&claimed.limit.name))
+        let is_known = match &self.price {
+            Some(price) => price.is_some(),
+            None => routed.price(target, None).is_some(),
+        };
+        (!is_known).then(|| Arc::clone(&claimed.limit.name))
+    }
+
+    /// What `target` costs, which says that it served `served`, if it says that.
+    pub(crate) fn price<'a>(
+        &'a self,
+        routed: &'a Routed,
+        target: &'a CompiledTarget,
+        served: Option<&ModelName>,
+    ) -> Option<&'a Arc<Price>> {
+        let is_asked = served.is_none_or(|served| served == routed.upstream_model(target));
+        match &self.price {
+            Some(price) if is_asked => price.as_ref(),
+            _ => routed.price(target, served),
+        }
     }
 
     /// The bound on the answer that the backend has to be told.
@@ -201,7 +224,7 @@ impl Charging {
             });
             Charge {
                 limit: Arc::clone(&claimed.limit.name),
-                counter: Arc::clone(&claim.key),
+                counter: Arc::clone(claim.key.text()),
                 taken: claim.take,
                 used: claim::used(&claimed.limit, claimed.admission, measured),
             }
@@ -281,6 +304,8 @@ struct Most<'a> {
     output_tokens: u64,
     routed: &'a Routed,
     target: &'a CompiledTarget,
+    /// What the target costs, once that was asked.
+    price: OnceCell<Option<&'a Arc<Price>>>,
 }
 
 impl<'a> Most<'a> {
@@ -297,15 +322,17 @@ impl<'a> Most<'a> {
             output_tokens: answer.saturating_mul(client.facts.choices),
             routed,
             target,
+            price: OnceCell::new(),
         }
     }
 
     fn of(&self, measure: &Measure) -> u64 {
         match measure {
             Measure::Money => {
-                let price = self.routed.price(self.target, None);
+                let price = *self.price.get_or_init(|| self.routed.price(self.target, None));
                 let at = self.routed.arrived_at_unix_ms;
-                let bound = |price| price::upper_bound(price, self.input_tokens, self.output_tokens, at);
+                let bound =
+                    |price: &Arc<Price>| price::upper_bound(price, self.input_tokens, self.output_tokens, at);
                 price.map_or(0, bound)
             }
             Measure::Tokens(kind) => {

@@ -91,7 +91,7 @@ impl Routed {
     }
 
     /// What `target` costs: the model that it says it served, where that is known, else the one that it is asked for.
-    pub fn price(&self, target: &CompiledTarget, served: Option<&ModelName>) -> Option<&Price> {
+    pub fn price(&self, target: &CompiledTarget, served: Option<&ModelName>) -> Option<&Arc<Price>> {
         let price = |model: &ModelName| self.snapshot.price(&target.backend, model);
         served.and_then(price).or_else(|| price(self.upstream_model(target)))
     }

@@ -18,6 +18,7 @@ use tollgate_config::CompiledAccess;
 use tollgate_config::bundle::{ApiKeys, Jwt};
 use tollgate_terms::Principal;
 
+use keyring::Client;
 pub use keyring::{ApiKeyHash, Key, KeySet, Keyring, PolicyKeys};
 pub use token::{Algorithm, REFETCH_S, Verifier};
 
@@ -85,10 +86,8 @@ pub fn authorize(access: &CompiledAccess, keyring: &Keyring, caller: &Caller<'_>
     let mut headers = Vec::new();
     if let Some(api_keys) = &access.access.api_keys {
         let client = client(api_keys, keys.ok_or(Denied::Unproved)?, keyring, caller)?;
-        if let Some((name, value)) = client_id_header(access, &client) {
-            headers.push((name, value));
-        }
-        principal = client;
+        headers.extend(access.client_id_header.clone().zip(client.id));
+        principal = client.principal;
     }
     let mut proved = None;
     if let Some(jwt) = &access.access.jwt {
@@ -115,17 +114,12 @@ fn client(
     keys: &PolicyKeys,
     keyring: &Keyring,
     caller: &Caller<'_>,
-) -> Result<Arc<Principal>, Denied> {
+) -> Result<Client, Denied> {
     let shown = api_keys.places.iter().find_map(|place| place::find(place, caller));
     let shown = shown.ok_or(Denied::Unproved)?.map_err(|place::Twice| Denied::Unproved)?;
     // As Envoy reads it: the scheme may stand before the key in any header.
     let key = place::without_prefix(&shown, "Bearer ").unwrap_or(&shown).trim();
     keyring.client(keys, key).ok_or(Denied::Unproved)
-}
-
-fn client_id_header(access: &CompiledAccess, client: &Principal) -> Option<(HeaderName, HeaderValue)> {
-    let name = access.client_id_header.clone()?;
-    Some((name, HeaderValue::from_str(client.key_id.as_deref()?).ok()?))
 }
 
 /// The first good token, and the place of its provider; `None` where there is none and need not be.

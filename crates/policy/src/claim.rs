@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tollgate_config::CompiledLimit;
 use tollgate_config::bundle::{Enforcement, Measure, Window};
+use tollgate_terms::HashedText;
 
 use crate::quota::{Charge, Claim, Unit};
 
@@ -20,7 +21,7 @@ pub enum Admission {
 /// before the attempt.
 pub fn claim(
     limit: &CompiledLimit,
-    counter: Arc<str>,
+    counter: HashedText,
     admission: Admission,
     most: impl FnOnce(&Measure) -> u64,
 ) -> Claim {

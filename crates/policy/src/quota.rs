@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tollgate_config::bundle::{LimitStore, Window};
+use tollgate_terms::HashedText;
 
 pub use counter::Counter;
 pub use span::{IN_FLIGHT_MAX, SLICES, Shape, Span, UnknownTimeZone, check_window};
@@ -21,7 +22,7 @@ pub const AMOUNT_MAX: u64 = 1 << 53;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claim {
     /// Names the counter, without its window.
-    pub key: Arc<str>,
+    pub key: HashedText,
     /// How much there is in each window. At most [`AMOUNT_MAX`].
     pub limit: u64,
     /// The window.

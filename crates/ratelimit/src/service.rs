@@ -237,7 +237,7 @@ fn claims(asked: &mut [Asked]) -> Vec<Claim> {
         let Some(amount) = &found.rule.limit else { continue };
         asked.claim = Some(claims.len());
         claims.push(Claim {
-            key: Arc::from(format!("ratelimit/{}", found.counter)),
+            key: format!("ratelimit/{}", found.counter).as_str().into(),
             limit: u64::from(amount.requests),
             window: Arc::clone(&amount.window),
             take: asked.hits,

@@ -20,5 +20,5 @@ pub use name::{BackendName, ModelName, ModelNameError, RouteName};
 pub use operation::{Delivery, Dialect, Operation, StreamFraming};
 pub use principal::Principal;
 pub use secret::Secret;
-pub use table::{EntryRef, Equivalent, FastHasher, FastMap, FastSet};
+pub use table::{EntryRef, Equivalent, FastHasher, FastMap, FastSet, HashedText};
 pub use usage::{Contradiction, Usage, UsageSource};

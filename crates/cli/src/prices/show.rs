@@ -75,7 +75,7 @@ pub(super) fn difference(old: &Catalog, new: &Catalog, paint: Paint) -> String {
 fn by_model(catalog: &Catalog) -> BTreeMap<(&str, &str), Option<&Price>> {
     let mut found = BTreeMap::new();
     for (provider, model) in catalog.models() {
-        found.entry((provider, model.id.as_str())).or_insert(model.price.as_ref());
+        found.entry((provider, model.id.as_str())).or_insert(model.price.as_deref());
     }
     found
 }
@@ -96,7 +96,7 @@ fn said(price: Option<&Price>) -> String {
 /// A line for each rate that may hold.
 fn rows(provider: &str, model: &PricedModel) -> Vec<Vec<Cell>> {
     let names = [provider.to_owned(), model.id.clone()];
-    let Some(Price { base, changes }) = &model.price else {
+    let Some(Price { base, changes }) = model.price.as_deref() else {
         return vec![names.into_iter().chain(["no price".to_owned()]).map(Cell::from).collect()];
     };
     let mut rows = Vec::new();

@@ -169,7 +169,7 @@ fn table(provider: &str, written: Vec<WrittenModel>) -> Result<ModelTable, Catal
         let own = [WrittenPattern::Equals(entry.id.clone())];
         index.add(at, entry.patterns.as_deref().unwrap_or(&own)).map_err(wrong)?;
         let price = price(&entry).map_err(wrong)?;
-        models.push(PricedModel { id: entry.id, price });
+        models.push(PricedModel { id: entry.id, price: price.map(Arc::new) });
     }
     Ok(ModelTable { models, index })
 }

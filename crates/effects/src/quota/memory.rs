@@ -9,7 +9,7 @@ use tollgate_config::bundle::Window;
 use tollgate_policy::quota::{
     Claim, Correction, Count, Counter, Decision, OnRefusal, Shape, Span, decide, storable,
 };
-use tollgate_terms::{EntryRef, Equivalent, FastMap};
+use tollgate_terms::{EntryRef, Equivalent, FastMap, HashedText};
 
 /// How many counters are forgotten at each request, at most, of those that count no longer: more than a request makes.
 const FORGOTTEN_AT_ONCE: usize = 16;
@@ -57,7 +57,7 @@ struct Saving {
 /// What a counter is found by.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Name {
-    pub(super) key: Arc<str>,
+    pub(super) key: HashedText,
     pub(super) window: Arc<Window>,
     /// A window that begins anew has a counter for each time that it does.
     pub(super) slot: Option<u64>,
@@ -66,7 +66,7 @@ pub(super) struct Name {
 /// A name that is looked for.
 #[derive(Clone, Copy)]
 struct Sought<'a> {
-    key: &'a Arc<str>,
+    key: &'a HashedText,
     window: &'a Arc<Window>,
     slot: Option<u64>,
 }
@@ -110,7 +110,7 @@ impl<'a> Sought<'a> {
     }
 
     fn name(self) -> Name {
-        Name { key: Arc::clone(self.key), window: Arc::clone(self.window), slot: self.slot }
+        Name { key: self.key.clone(), window: Arc::clone(self.window), slot: self.slot }
     }
 }
 

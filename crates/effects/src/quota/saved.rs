@@ -91,7 +91,7 @@ fn encode<'a>(counters: impl Iterator<Item = (&'a Name, &'a Counter)>) -> io::Re
     let mut lines = Vec::new();
     for (name, counter) in counters {
         let line = Line {
-            key: Arc::clone(&name.key),
+            key: Arc::clone(name.key.text()),
             window: Arc::clone(&name.window),
             slot: name.slot,
             end_ms: counter.end_ms(),
@@ -121,7 +121,7 @@ fn decode(bytes: &[u8], now_ms: u64) -> Result<Vec<(Name, Counter)>, Option<Stri
     for line in lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
         let Line { key, window, slot, end_ms, taken } = serde_json::from_slice(line).map_err(|_| None)?;
         if end_ms > now_ms {
-            counters.push((Name { key, window, slot }, Counter::restored(taken, end_ms)));
+            counters.push((Name { key: key.into(), window, slot }, Counter::restored(taken, end_ms)));
         }
     }
     Ok(counters)

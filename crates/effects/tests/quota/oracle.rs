@@ -46,7 +46,7 @@ impl Wish {
     /// As the gateway says it.
     pub(crate) fn claim(&self) -> Claim {
         Claim {
-            key: Arc::from(format!("limit/{}", self.key)),
+            key: format!("limit/{}", self.key).as_str().into(),
             limit: self.limit,
             window: Arc::new(window(self.window)),
             take: self.take,

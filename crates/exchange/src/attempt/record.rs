@@ -38,8 +38,9 @@ impl Attempt {
             Ending::Broken(fault) => (true, Some(fault)),
             Ending::GivenUp(fault) => (false, Some(fault)),
         };
-        let cost_nanodollars = routed
-            .price(target, self.observer.served_model())
+        let cost_nanodollars = self
+            .charging
+            .price(&routed, target, self.observer.served_model())
             .filter(|_| usage_source != UsageSource::None)
             .map(|price| price::cost(price, &usage, self.facts.started_at_ms));
         let facts = routed.cost_facts(target, &usage);

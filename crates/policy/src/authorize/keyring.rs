@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use http::HeaderValue;
 use sha2::{Digest, Sha256};
 use tollgate_terms::{FastMap, Principal};
 
@@ -31,9 +32,17 @@ struct Keyed(Sha256);
 #[derive(Clone, Default)]
 pub struct PolicyKeys {
     /// Clients by the keyed hash of their key's hash.
-    clients: FastMap<[u8; 32], Arc<Principal>>,
+    clients: FastMap<[u8; 32], Client>,
     /// The keys of each of its providers.
     pub sets: Vec<KeySet>,
+}
+
+/// Whose key it is.
+#[derive(Debug, Clone)]
+pub(super) struct Client {
+    pub(super) principal: Arc<Principal>,
+    /// Its id, as backends are told it; `None` if it has none that a header may hold.
+    pub(super) id: Option<HeaderValue>,
 }
 
 /// The SHA-256 of an API key.
@@ -118,7 +127,8 @@ impl Keyring {
 
     /// Adds a client to `keys`. Of two clients with one key the first counts.
     pub fn add_client(&self, keys: &mut PolicyKeys, hash: ApiKeyHash, client: Arc<Principal>) {
-        keys.clients.entry(self.place(hash)).or_insert(client);
+        let id = client.key_id.as_deref().and_then(|id| HeaderValue::from_str(id).ok());
+        keys.clients.entry(self.place(hash)).or_insert(Client { principal: client, id });
     }
 
     /// Adds the keys of the policy called `name`.
@@ -147,10 +157,10 @@ impl Keyring {
 
     /// The client with this key. How long that takes does not depend on how near the key is to another: what is compared are keyed
     /// hashes, which nobody outside can aim at.
-    pub(super) fn client(&self, keys: &PolicyKeys, key: &str) -> Option<Arc<Principal>> {
+    pub(super) fn client(&self, keys: &PolicyKeys, key: &str) -> Option<Client> {
         let place = self.place(ApiKeyHash(Sha256::digest(key).into()));
         let (known, client) = keys.clients.get_key_value(&place)?;
-        is_same(known, &place).then(|| Arc::clone(client))
+        is_same(known, &place).then(|| client.clone())
     }
 
     fn place(&self, hash: ApiKeyHash) -> [u8; 32] {
@@ -215,7 +225,7 @@ mod tests {
         let hashed = "sha256:2BB80D537B1DA3E38BD30361AA855686BDE0EACD7162FEF6A25FE97BF527A25B";
         keyring.add_client(&mut keys, hash(hashed), client("hashed"));
         keyring.add_client(&mut keys, hash("secret"), client("second"));
-        let found = |key| keyring.client(&keys, key).and_then(|client| client.user.clone());
+        let found = |key| keyring.client(&keys, key).and_then(|client| client.principal.user.clone());
         assert_eq!(found("sk-plain").as_deref(), Some("plain"));
         assert_eq!(found("secret").as_deref(), Some("hashed"));
         for key in ["", "sk-plai", "sk-plain2", "SK-PLAIN", hashed, &hashed.to_ascii_lowercase()] {
