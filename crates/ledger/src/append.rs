@@ -122,6 +122,11 @@ impl Appender {
         self.write_until(own, &mut lock(&self.tail));
     }
 
+    /// Whether this attempt runs: the segment to which the next frame is added says what is known of it.
+    pub(crate) fn runs(&self, id: &AttemptId) -> bool {
+        lock(&self.queue).open.contains_key(id)
+    }
+
     /// Queues a frame. Returns its number, if it is not kept before it is written.
     fn queue(&self, frame: Vec<u8>, change: Change) -> Option<u64> {
         let mut queue = lock(&self.queue);

@@ -17,6 +17,7 @@ pub(crate) use write::{write_again, write_begun, write_opened, write_settled};
 /// First byte of each kind of entry. Kinds that are not known are passed over.
 const OPENED: u8 = b'o';
 const SETTLED: u8 = b's';
+const ENDED: u8 = b'e';
 const BEGUN: u8 = b'b';
 
 /// An attempt: what is known of it when it is about to be dispatched, and, with an outcome, how it ended.
@@ -140,6 +141,8 @@ pub(crate) enum Said {
     Opened(Box<Attempt>),
     /// An attempt is over.
     Settled(Box<Attempt>),
+    /// An attempt is over that was opened in the same segment: what is known of it from then is not said again.
+    Ended(Box<Attempt>),
     /// Of a kind that a later version has added, or not readable at all.
     Unknown,
 }
@@ -148,6 +151,26 @@ impl Attempt {
     /// Which attempt it is.
     pub(crate) fn id(&self) -> AttemptId {
         AttemptId { request_id: self.request_id.as_str().into(), attempt: self.attempt }
+    }
+
+    /// What is said of its end, with what was known of it when it was `opened`.
+    pub(crate) fn opened_as(self, opened: Self) -> Self {
+        Self {
+            user: opened.user,
+            team: opened.team,
+            application: opened.application,
+            key_id: opened.key_id,
+            route: opened.route,
+            backend: opened.backend,
+            provider: opened.provider,
+            operation: opened.operation,
+            client_dialect: opened.client_dialect,
+            backend_dialect: opened.backend_dialect,
+            streamed: opened.streamed,
+            requested_model: opened.requested_model,
+            upstream_model: opened.upstream_model,
+            ..self
+        }
     }
 
     /// The end of an attempt that died with its gateway.
@@ -160,10 +183,12 @@ impl Attempt {
 /// Reads the payload of a frame.
 pub(crate) fn decode(payload: &[u8]) -> Said {
     let Some((kind, message)) = payload.split_first() else { return Said::Unknown };
+    let attempt = |said: fn(Box<Attempt>) -> Said| Attempt::decode(message).map(|it| said(Box::new(it)));
     let read = match *kind {
         BEGUN => Begun::decode(message).map(Said::Begun),
-        OPENED => Attempt::decode(message).map(|attempt| Said::Opened(Box::new(attempt))),
-        SETTLED => Attempt::decode(message).map(|attempt| Said::Settled(Box::new(attempt))),
+        OPENED => attempt(Said::Opened),
+        SETTLED => attempt(Said::Settled),
+        ENDED => attempt(Said::Ended),
         _ => return Said::Unknown,
     };
     read.unwrap_or(Said::Unknown)

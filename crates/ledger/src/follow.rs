@@ -5,6 +5,8 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use tollgate_terms::{AttemptId, FastMap};
+
 use crate::entry::{Attempt, Said, decode};
 use crate::frame::Frames;
 use crate::segment::{self, MAGIC, Position};
@@ -16,6 +18,10 @@ const BATCH_BYTES: u64 = 4 << 20;
 #[derive(Debug)]
 pub(crate) struct Follower {
     folder: PathBuf,
+    /// How far it has read.
+    at: Position,
+    /// The attempts that ran there: what is said of the end of one is only whole with it.
+    open: FastMap<AttemptId, Attempt>,
 }
 
 /// Some entries that follow each other.
@@ -30,11 +36,59 @@ pub(crate) struct Batch {
 
 impl Follower {
     pub(crate) fn new(folder: PathBuf) -> Self {
-        Self { folder }
+        Self { folder, at: Position::default(), open: FastMap::default() }
     }
 
     /// The entries behind `from`, as far as `limit` at most. At the end `to` is `from`.
-    pub(crate) fn batch(&self, from: Position, limit: Position) -> io::Result<Batch> {
+    pub(crate) fn batch(&mut self, from: Position, limit: Position) -> io::Result<Batch> {
+        if from != self.at {
+            self.go_to(from)?;
+        }
+        let batch = self.next(from, limit)?;
+        self.at = batch.to;
+        Ok(batch)
+    }
+
+    /// The attempts that are over, as these frames say, which follow what was read last.
+    pub(crate) fn settled(&mut self, frames: &mut Frames<'_>) -> Vec<Attempt> {
+        frames.filter_map(|payload| self.over(decode(payload))).collect()
+    }
+
+    /// The attempt that is over, if one is.
+    fn over(&mut self, said: Said) -> Option<Attempt> {
+        match said {
+            Said::Opened(attempt) => {
+                self.open.insert(attempt.id(), *attempt);
+                None
+            }
+            Said::Settled(attempt) => {
+                self.open.remove(&attempt.id());
+                Some(*attempt)
+            }
+            Said::Ended(attempt) => {
+                let opened = self.open.remove(&attempt.id());
+                Some(attempt.opened_as(opened.unwrap_or_default()))
+            }
+            Said::Begun(_) | Said::Unknown => None,
+        }
+    }
+
+    /// Finds the attempts that ran at `to`. Each segment begins with those that ran before it.
+    fn go_to(&mut self, to: Position) -> io::Result<()> {
+        self.open.clear();
+        let mut at = Position { offset: 0, ..to };
+        while at < to {
+            let end = to.offset.min(segment::length(&self.folder, to.segment)?);
+            if at.offset >= end {
+                break;
+            }
+            at = self.read(at, end)?.to;
+        }
+        self.at = to;
+        Ok(())
+    }
+
+    fn next(&mut self, from: Position, limit: Position) -> io::Result<Batch> {
         let nothing = Batch { settled: Vec::new(), to: from, damaged: 0 };
         let end = if from.segment == limit.segment {
             limit.offset
@@ -68,7 +122,7 @@ impl Follower {
         &self.folder
     }
 
-    fn read(&self, from: Position, end: u64) -> io::Result<Batch> {
+    fn read(&mut self, from: Position, end: u64) -> io::Result<Batch> {
         let mut file = File::open(segment::path(&self.folder, from.segment))?;
         file.seek(SeekFrom::Start(from.offset))?;
         let mut bytes = Vec::new();
@@ -79,20 +133,11 @@ impl Follower {
         let start = if from.offset == 0 { bytes.strip_prefix(MAGIC.as_slice()) } else { Some(&*bytes) };
         let Some(start) = start else { return Ok(damaged) };
         let mut frames = Frames::of(start);
-        let settled = settled(&mut frames);
+        let settled = self.settled(&mut frames);
         let taken = (bytes.len() - frames.rest.len()) as u64;
         if taken == 0 {
             return Ok(damaged);
         }
         Ok(Batch { settled, to: Position { offset: from.offset + taken, ..from }, damaged: 0 })
     }
-}
-
-/// The attempts that are over, as frames say.
-pub(crate) fn settled(frames: &mut Frames<'_>) -> Vec<Attempt> {
-    let over = |payload| match decode(payload) {
-        Said::Settled(attempt) => Some(*attempt),
-        Said::Begun(_) | Said::Opened(_) | Said::Unknown => None,
-    };
-    frames.filter_map(over).collect()
 }

@@ -83,6 +83,12 @@ fn what_was_told_to_be_written_is_there_after_a_kill() {
     let (_, ended) = entries(folder.path());
     let report = crate::tests::usage(folder.path(), &[]);
     assert_eq!(report.total.attempts, ended.len() as u64);
+    // In whichever segment and process it was read: of each it is known what it was.
+    let models = crate::tests::usage(folder.path(), &[crate::usage::Dimension::RequestedModel]);
+    assert_eq!(
+        models.rows.iter().map(|row| row.key.clone()).collect::<Vec<_>>(),
+        [[Some("asked".to_owned())]]
+    );
     let tokens: u64 = ended.values().filter(|end| *end == "complete").count() as u64;
     assert_eq!(report.total.output_tokens, tokens);
 }

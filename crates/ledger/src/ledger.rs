@@ -165,8 +165,10 @@ impl Journal for Ledger {
     }
 
     fn settled(&self, record: &Record) {
-        let frame = frame(|payload| write_settled(record, payload));
-        self.appender.append(frame, Change::Ends(record.facts.id()));
+        let id = record.facts.id();
+        let is_open = self.appender.runs(&id);
+        let frame = frame(|payload| write_settled(record, is_open, payload));
+        self.appender.append(frame, Change::Ends(id));
         self.status.settled.add(1);
     }
 }

@@ -68,7 +68,7 @@ impl Replay {
                     self.open.insert(id, *attempt);
                 }
             }
-            Said::Settled(attempt) => {
+            Said::Settled(attempt) | Said::Ended(attempt) => {
                 let id = attempt.id();
                 self.open.remove(&id);
                 if !self.settled.insert(id) {

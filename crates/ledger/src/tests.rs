@@ -14,15 +14,17 @@ use tollgate_terms::{
 };
 
 use crate::entry::{Attempt, Said, decode, write_opened, write_settled};
+use crate::follow::Follower;
+use crate::frame::Frames;
 use crate::front::Front;
-use crate::segment::{self, Contents};
+use crate::segment::{self, Contents, Position};
 use crate::usage::{Dimension, Query, Source};
 use crate::{FolderError, Ledger, Options};
 
 pub(crate) fn options() -> Options {
     let sync_every = Duration::from_millis(5);
     // The tests know what was used on some days, which get older.
-    Options { index: None, segment_bytes: 4096, sync_every, usage_retention: None, ..Options::default() }
+    Options { index: None, segment_bytes: 2048, sync_every, usage_retention: None, ..Options::default() }
 }
 
 fn name(text: &str) -> ModelName {
@@ -85,7 +87,7 @@ pub(crate) fn entries(folder: &Path) -> (BTreeSet<AttemptId>, BTreeMap<AttemptId
         assert!(contents.is_well_begun(), "segment {number}");
         contents.read(|said| match said {
             Said::Opened(attempt) => drop(opened.insert(attempt.id())),
-            Said::Settled(attempt) => {
+            Said::Settled(attempt) | Said::Ended(attempt) => {
                 settled.entry(attempt.id()).or_insert(attempt.outcome);
             }
             Said::Begun(_) => {}
@@ -105,7 +107,7 @@ fn read(write: impl FnOnce(&mut Vec<u8>)) -> Attempt {
     let mut payload = Vec::new();
     write(&mut payload);
     match decode(&payload) {
-        Said::Opened(attempt) | Said::Settled(attempt) => *attempt,
+        Said::Opened(attempt) | Said::Settled(attempt) | Said::Ended(attempt) => *attempt,
         said => panic!("{said:?}"),
     }
 }
@@ -144,7 +146,10 @@ fn what_is_known_of_an_attempt_is_told_whole() {
         time_per_output_token: Some(Duration::ZERO),
         ..record(10)
     };
-    let settled = read(|payload| write_settled(&record, payload));
+    let settled = read(|payload| write_settled(&record, false, payload));
+    let ended = read(|payload| write_settled(&record, true, payload));
+    assert_eq!((ended.route.as_str(), ended.id()), ("", settled.id()));
+    assert_eq!(ended.opened_as(opened), settled);
     let expected = Attempt {
         reserved: BTreeMap::new(),
         served_model: Some("served".to_owned()),
@@ -171,7 +176,7 @@ fn what_is_known_of_an_attempt_is_told_whole() {
 #[test]
 fn an_entry_is_protobuf() {
     let mut payload = Vec::new();
-    write_settled(&record(10), &mut payload);
+    write_settled(&record(10), false, &mut payload);
     let attempt = read(|read| read.extend_from_slice(&payload));
     assert_eq!(prost::Message::encode_to_vec(&attempt), payload[1..]);
 }
@@ -263,6 +268,48 @@ fn the_table_is_filled_once_whatever_is_said_twice() {
     let models = usage(folder.path(), &[Dimension::Model]);
     let attempts: Vec<_> = models.rows.iter().map(|row| (row.key[0].clone(), row.totals.attempts)).collect();
     assert_eq!(attempts, [(Some("sent".to_owned()), 83), (Some("served".to_owned()), 20)]);
+}
+
+/// The database may be at any entry when the process dies, and what is said of an attempt stands in two of them.
+#[test]
+fn what_is_read_from_any_entry_on_is_whole() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let ledger = Ledger::open(folder.path(), &options()).expect("a ledger");
+    for number in 0..60 {
+        ledger.opened(&opening(number));
+        if let Some(before) = number.checked_sub(5) {
+            ledger.settled(&record(before));
+        }
+        ledger.flush();
+    }
+    // Two that nobody has opened.
+    (60..62).for_each(|number| ledger.settled(&record(number)));
+    drop(ledger);
+    let limit = Position { segment: u64::MAX, offset: 0 };
+    let numbers = segment::numbers(folder.path()).expect("segments");
+    assert!(numbers.len() > 5);
+    let mut starts = 0;
+    for &segment in &numbers {
+        let bytes = fs::read(segment::path(folder.path(), segment)).expect("a segment");
+        let mut frames = Frames::of(&bytes[segment::MAGIC.len()..]);
+        while frames.next().is_some() {
+            let mut at = Position { segment, offset: (bytes.len() - frames.rest.len()) as u64 };
+            let mut follower = Follower::new(folder.path().to_owned());
+            starts += 1;
+            loop {
+                let batch = follower.batch(at, limit).expect("a batch");
+                for settled in &batch.settled {
+                    let said = (settled.route.as_str(), settled.requested_model.as_str(), &settled.team);
+                    assert!(matches!(said, ("default/ai", "asked", Some(_))), "{settled:?}");
+                }
+                if batch.to == at {
+                    break;
+                }
+                at = batch.to;
+            }
+        }
+    }
+    assert!(starts > 120, "{starts}");
 }
 
 #[test]

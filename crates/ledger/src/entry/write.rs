@@ -7,7 +7,7 @@ use prost::encoding::{WireType, encode_varint, encoded_len_varint};
 use tollgate_exchange::{Facts, Opening, Record};
 use tollgate_terms::{Delivery, Principal, Usage};
 
-use super::{Attempt, BEGUN, Begun, OPENED, SETTLED, source_label};
+use super::{Attempt, BEGUN, Begun, ENDED, OPENED, SETTLED, source_label};
 
 /// The first entry of a segment.
 pub(crate) fn write_begun(begun: &Begun, payload: &mut Vec<u8>) {
@@ -26,8 +26,8 @@ pub(crate) fn write_opened(opening: &Opening, payload: &mut Vec<u8>) {
     }
 }
 
-/// An attempt that is over.
-pub(crate) fn write_settled(record: &Record, payload: &mut Vec<u8>) {
+/// An attempt that is over. If it `is_open` in the same segment, what was said of it there is not said again: that is half of all bytes.
+pub(crate) fn write_settled(record: &Record, is_open: bool, payload: &mut Vec<u8>) {
     let Record {
         facts,
         served_model,
@@ -46,9 +46,13 @@ pub(crate) fn write_settled(record: &Record, payload: &mut Vec<u8>) {
         time_per_output_token,
         delivered,
     } = record;
-    payload.push(SETTLED);
+    payload.push(if is_open { ENDED } else { SETTLED });
     let mut members = Members(payload);
-    members.facts(facts);
+    if is_open {
+        members.id(facts);
+    } else {
+        members.facts(facts);
+    }
     members.optional_text(18, served_model.as_ref().map(|model| model.as_str()));
     members.text(19, outcome.label());
     members.optional_text(20, *fault);
@@ -83,11 +87,19 @@ pub(crate) fn write_again(attempt: &Attempt, payload: &mut Vec<u8>) {
 struct Members<'a>(&'a mut Vec<u8>);
 
 impl Members<'_> {
+    /// What tells an attempt, and its row, from all others.
+    fn id(&mut self, facts: &Facts) {
+        self.text(1, &facts.request_id);
+        self.number(2, u64::from(facts.attempt));
+        self.number(3, facts.started_at_ms);
+    }
+
     fn facts(&mut self, facts: &Facts) {
+        self.id(facts);
         let Facts {
-            request_id,
-            attempt,
-            started_at_ms,
+            request_id: _,
+            attempt: _,
+            started_at_ms: _,
             principal,
             route,
             backend,
@@ -99,9 +111,6 @@ impl Members<'_> {
             requested_model,
             upstream_model,
         } = facts;
-        self.text(1, request_id);
-        self.number(2, u64::from(*attempt));
-        self.number(3, *started_at_ms);
         let Principal { user, team, application, key_id } = &**principal;
         self.optional_text(4, user.as_deref());
         self.optional_text(5, team.as_deref());

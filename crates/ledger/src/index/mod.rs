@@ -15,7 +15,7 @@ use std::time::Duration;
 use rusqlite::Connection;
 
 use crate::folder;
-use crate::follow::{Batch, Follower, settled};
+use crate::follow::{Batch, Follower};
 use crate::frame::Frames;
 use crate::front;
 use crate::segment::Position;
@@ -136,7 +136,7 @@ pub fn catch_up(folder: &Path) -> Result<(), IndexError> {
         return Ok(());
     }
     let gateway = folder::gateway_id(folder)?;
-    let follower = Follower::new(folder.to_owned());
+    let mut follower = Follower::new(folder.to_owned());
     let mut store = Store::open(&IndexPlace::Sqlite, folder)?;
     let limit = Position { segment: u64::MAX, offset: 0 };
     let mut at = store.position(&gateway)?;
@@ -151,7 +151,7 @@ pub fn catch_up(folder: &Path) -> Result<(), IndexError> {
     }
     // What is in no segment yet is read from the front, and will be read again when it is in one.
     let left = front::left(folder, at)?;
-    let settled = settled(&mut Frames::of(&left));
+    let settled = follower.settled(&mut Frames::of(&left));
     store.add(&gateway, &Batch { settled, to: at, damaged: 0 })
 }
 
