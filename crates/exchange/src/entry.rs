@@ -97,8 +97,8 @@ pub(crate) fn visible<'a>(
 
 /// Takes out what only the gateway may say to the backends at a host, and tells the names of it.
 pub(crate) fn take_owned_out(entries: &[Entry], headers: &mut HeaderMap) -> Vec<HeaderName> {
-    let names: Vec<HeaderName> =
-        entries.iter().filter_map(Entry::access).flat_map(|access| access.owned_headers.clone()).collect();
+    let accesses = entries.iter().filter_map(Entry::access);
+    let names: Vec<HeaderName> = accesses.flat_map(|access| &access.owned_headers).cloned().collect();
     for name in &names {
         headers.remove(name);
     }

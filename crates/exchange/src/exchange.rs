@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Method};
 use tollgate_config::{Entry, Snapshot};
-use tollgate_policy::authorize::{Keyring, Wanted};
+use tollgate_policy::authorize::{Granted, Keyring, Wanted};
 use tollgate_terms::{BackendName, Dialect, Fault, ModelName, Principal, RouteName};
 
 use crate::detour::Detoured;
@@ -195,12 +195,13 @@ impl Exchange {
         let path = entry::path_left(entries, head);
         self.told = Told { remove, path, ..Told::default() };
         match open(snapshot, head, arrival) {
-            Ok(Opened::Await(await_body)) => {
+            Ok(Opened::Await(mut await_body)) => {
                 let plan = BodyPlan::Whole { bytes_max: await_body.bytes_max };
-                if let Some(granted) = &await_body.granted {
+                if let Some(granted) = &mut await_body.granted {
                     self.principal = Arc::clone(&granted.principal);
-                    self.told.set.clone_from(&granted.headers);
                     entry::tell(granted, &mut head.headers);
+                    // They are in the head now.
+                    self.told.set = std::mem::take(&mut granted.headers);
                 }
                 self.state = State::AwaitBody(await_body);
                 Ok(plan)
@@ -414,9 +415,9 @@ fn route(
     let rule = snapshot
         .route(&head.listener, host, &head.headers, &facts.model)
         .ok_or_else(|| no_route(snapshot, head, arrival, &facts.model))?;
-    let (granted, is_told) = match granted {
-        Some(granted) => (granted.clone(), true),
-        None => (entry::enter(&rule.entry, head, arrival).map_err(Refusal::Denied)?, false),
+    let granted = match granted {
+        Some(granted) => Granted { principal: Arc::clone(&granted.principal), headers: Vec::new() },
+        None => entry::enter(&rule.entry, head, arrival).map_err(Refusal::Denied)?,
     };
     if let Some(reason) = &rule.broken {
         return Err(Refusal::Misconfigured { reason: reason.clone() });
@@ -429,9 +430,7 @@ fn route(
     };
     if let Entry::Asked(access) = &rule.entry {
         query = entry::take_credentials_out(access, query.as_deref(), &mut request_headers);
-        if !is_told {
-            entry::tell(&granted, &mut request_headers);
-        }
+        entry::tell(&granted, &mut request_headers);
     }
     let credentials = headers::take_secrets(&mut request_headers, snapshot.credential_headers());
     let routed = Routed {

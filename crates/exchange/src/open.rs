@@ -34,7 +34,7 @@ pub(crate) struct AwaitBody {
     /// In which form the answer is wanted.
     pub(crate) shape: Shape,
     pub(crate) bytes_max: u64,
-    /// What the caller was let in with; `None` while that depends on the rule.
+    /// What the caller was let in with, but for headers that are in the head already; `None` while that depends on the rule.
     pub(crate) granted: Option<Granted>,
 }
 
