@@ -13,6 +13,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rusqlite::Connection;
+use thread_priority::{
+    NormalThreadSchedulePolicy, ThreadPriority, ThreadSchedulePolicy, set_thread_priority_and_policy,
+    thread_native_id,
+};
 
 use crate::folder;
 use crate::follow::{Batch, Follower};
@@ -33,8 +37,9 @@ const IDLE: Duration = Duration::from_secs(1);
 const RETRY_MIN: Duration = Duration::from_millis(200);
 const RETRY_MAX: Duration = Duration::from_secs(10);
 
-/// How far the thread that fills steps back: all the way. On a core that is busy it gets a hundredth of the time.
-const NICENESS: i32 = 19;
+/// How far the thread that fills steps back: all the way. On a core that is busy it gets a few thousandths of the time, where the least of the usual
+/// priorities would be a hundredth and more.
+const POLICY: ThreadSchedulePolicy = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle);
 
 /// Where the table is.
 #[derive(Clone, PartialEq, Eq)]
@@ -169,12 +174,16 @@ pub(crate) struct Filler {
     pub(crate) opened_at: Option<Position>,
 }
 
+/// Lets all other threads go first: requests do, and what is behind under load is made up for after it. Linux has a policy for each thread.
+fn step_back() {
+    if let Err(error) = set_thread_priority_and_policy(thread_native_id(), ThreadPriority::Min, POLICY) {
+        tracing::debug!(?error, "the thread that fills the database has the priority of all others");
+    }
+}
+
 /// Fills until the ledger is closed and all of it is there. A database that is away is tried again.
 pub(crate) fn fill(mut filler: Filler) {
-    // Requests come first; what is behind under load is made up for after it. Linux has a priority for each thread.
-    if let Err(error) = rustix::process::setpriority_process(None, NICENESS) {
-        tracing::debug!(%error, "the thread that fills the database has the priority of all others");
-    }
+    step_back();
     let mut store = None;
     let mut at = Position::default();
     let mut wait = RETRY_MIN;
@@ -248,5 +257,20 @@ impl Filler {
             }
             at = batch.to;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_thread_that_fills_lets_all_others_go_first() {
+        let steps_back = std::thread::spawn(|| {
+            step_back();
+            thread_priority::thread_schedule_policy()
+        });
+        assert_eq!(steps_back.join().expect("a thread"), Ok(POLICY));
+        assert_ne!(thread_priority::thread_schedule_policy(), Ok(POLICY));
     }
 }
