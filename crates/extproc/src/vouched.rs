@@ -44,3 +44,62 @@ fn json(value: tollgate_envoy::Value) -> Option<Value> {
         }
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, HashMap};
+
+    use serde_json::json;
+    use tollgate_envoy::processing::processing_request::Request;
+    use tollgate_envoy::processing::{HttpHeaders, ProcessingRequest};
+    use tollgate_envoy::services::envoy::config::core::v3::Metadata;
+    use tollgate_envoy::{ListValue, Message as _};
+
+    use super::*;
+
+    fn proto(value: &Value) -> tollgate_envoy::Value {
+        let kind = match value {
+            Value::Null => value::Kind::NullValue(0),
+            Value::Bool(flag) => value::Kind::BoolValue(*flag),
+            Value::Number(number) => value::Kind::NumberValue(number.as_f64().unwrap()),
+            Value::String(text) => value::Kind::StringValue(text.clone()),
+            Value::Array(items) => {
+                value::Kind::ListValue(ListValue { values: items.iter().map(proto).collect() })
+            }
+            Value::Object(members) => value::Kind::StructValue(structure(members)),
+        };
+        tollgate_envoy::Value { kind: Some(kind) }
+    }
+
+    fn structure(members: &Map<String, Value>) -> Struct {
+        let fields = members.iter().map(|(name, value)| (name.clone(), proto(value)));
+        Struct { fields: fields.collect::<BTreeMap<_, _>>() }
+    }
+
+    /// What a filter called `namespace` has said, as Envoy tells it.
+    fn told(namespace: &str, said: &Value) -> Vec<Vouched> {
+        let filter_metadata =
+            HashMap::from([(namespace.to_owned(), structure(said.as_object().expect("an object")))]);
+        let metadata = Metadata { filter_metadata, typed_filter_metadata: HashMap::new() };
+        let message = ProcessingRequest {
+            request: Some(Request::RequestHeaders(HttpHeaders::default())),
+            metadata_context: Some(metadata),
+            ..Default::default()
+        };
+        vouched(&Incoming::decode(message.encode_to_vec().into()).expect("a message"))
+    }
+
+    #[test]
+    fn tokens_are_told_by_head_and_claims() {
+        let (head, claims) =
+            (json!({ "alg": "RS256" }), json!({ "sub": "a", "exp": 1.5, "list": [true, null, {}] }));
+        let said = json!({ "n/p/one": claims, "n/p/one head": head, "n/p/two": claims, "three": "text", "three head": head });
+        let expected = Vouched {
+            provider: "n/p/one".to_owned(),
+            head: head.as_object().cloned().unwrap(),
+            claims: claims.as_object().cloned().unwrap(),
+        };
+        assert_eq!(told(names::TOKENS, &said), [expected], "the others have no head, or no claims");
+        assert_eq!(told("another.filter", &said), []);
+    }
+}

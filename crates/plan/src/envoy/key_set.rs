@@ -1,7 +1,10 @@
 //! Key sets of issuers that Envoy fetches by itself, each over a cluster of its own.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 use tollgate_config::bundle::{Endpoint, KeyHost, KeySource, Trust, UpstreamTls};
 
@@ -14,8 +17,11 @@ use super::{Resource, callers, names};
 const TIMEOUT: &str = "10s";
 const AGAIN: &str = "1s";
 
-/// How many letters of base64 the modulus of an RSA key of 2048 bits has, the shortest that is taken.
-const MODULUS_LETTERS_MIN: usize = 342;
+/// Bytes of the modulus of an RSA key: fewer are not taken by the core, more not by Envoy.
+const MODULUS_BYTES: RangeInclusive<usize> = 256..=2048;
+
+/// Most bytes of its exponent.
+const EXPONENT_BYTES_MAX: usize = 3;
 
 /// The keys of a set as it was written that are for signatures: Envoy would take all of them for that, and short ones too. `None` if there is none.
 pub(super) fn for_signatures(text: &str) -> Option<String> {
@@ -25,17 +31,32 @@ pub(super) fn for_signatures(text: &str) -> Option<String> {
     (!keys.is_empty()).then(|| json!({ "keys": keys }).to_string())
 }
 
+/// Whether it is for signatures, and has the shape that Envoy wants: a set without such a key makes it refuse all of a listener.
 fn is_for_signatures(key: &Value) -> bool {
     let text = |name: &str| key.get(name).and_then(Value::as_str);
+    let bytes = |name: &str| URL_SAFE_NO_PAD.decode(text(name)?).ok();
     let operations = key.get("key_ops").map(|operations| operations.as_array().into_iter().flatten());
     let verifies = operations.is_none_or(|mut operations| operations.any(|operation| operation == "verify"));
-    let is_usable = match text("kty") {
-        Some("RSA") => text("n").is_some_and(|modulus| modulus.len() >= MODULUS_LETTERS_MIN),
-        Some("EC") => matches!(text("crv"), Some("P-256" | "P-384")),
-        Some("OKP") => text("crv") == Some("Ed25519"),
-        _ => false,
+    let is_of = |name: &str, length: usize| bytes(name).is_some_and(|bytes| bytes.len() == length);
+    let (is_usable, algorithms): (bool, &[&str]) = match (text("kty"), text("crv")) {
+        (Some("RSA"), _) => (
+            bytes("n")
+                .is_some_and(|n| is_odd(&n) && n.first() > Some(&0) && MODULUS_BYTES.contains(&n.len()))
+                && bytes("e").is_some_and(|e| is_odd(&e) && e != [1] && e.len() <= EXPONENT_BYTES_MAX),
+            &["RS256", "RS384", "RS512", "PS256", "PS384", "PS512"],
+        ),
+        (Some("EC"), Some("P-256")) => (is_of("x", 32) && is_of("y", 32), &["ES256"]),
+        (Some("EC"), Some("P-384")) => (is_of("x", 48) && is_of("y", 48), &["ES384"]),
+        (Some("OKP"), Some("Ed25519")) => (is_of("x", 32), &["EdDSA"]),
+        _ => (false, &[]),
     };
-    is_usable && verifies && key.get("use").is_none_or(|it| it == "sig")
+    let has_algorithm =
+        key.get("alg").is_none_or(|own| own.as_str().is_some_and(|own| algorithms.contains(&own)));
+    is_usable && has_algorithm && verifies && key.get("use").is_none_or(|it| it == "sig")
+}
+
+fn is_odd(number: &[u8]) -> bool {
+    number.last().is_some_and(|last| last % 2 == 1)
 }
 
 /// How Envoy gets the key set of `source`: ahead of time, and again and again.
@@ -109,24 +130,34 @@ mod tests {
 
     #[test]
     fn only_keys_that_the_gateway_would_take_are_told() {
-        let modulus = "x".repeat(342);
-        let rsa = json!({ "kty": "RSA", "n": modulus, "e": "AQAB" });
-        let ec = json!({ "kty": "EC", "crv": "P-256", "use": "sig", "key_ops": ["verify"] });
-        let mut encrypting = rsa.clone();
-        set(&mut encrypting, "use", "enc".into());
-        let mut signing = rsa.clone();
-        set(&mut signing, "key_ops", json!(["sign"]));
+        let of = |byte: u8, length: usize| URL_SAFE_NO_PAD.encode(vec![byte; length]);
+        let rsa = json!({ "kty": "RSA", "n": of(0xf3, 256), "e": "AQAB" });
+        let ec = json!({ "kty": "EC", "crv": "P-256", "x": of(1, 32), "y": of(1, 32), "use": "sig", "key_ops": ["verify"] });
+        let ed = json!({ "kty": "OKP", "crv": "Ed25519", "x": of(1, 32), "alg": "EdDSA" });
+        let with = |key: &Value, member: &str, value: Value| {
+            let mut key = key.clone();
+            set(&mut key, member, value);
+            key
+        };
         let others = [
-            encrypting,
-            signing,
-            json!({ "kty": "RSA", "n": "x".repeat(171), "e": "AQAB" }),
-            json!({ "kty": "EC", "crv": "P-521" }),
+            with(&rsa, "use", "enc".into()),
+            with(&rsa, "key_ops", json!(["sign"])),
+            with(&rsa, "alg", "RSA-OAEP".into()),
+            with(&rsa, "n", of(0xf3, 128).into()),
+            with(&rsa, "n", of(0xf3, 4096).into()),
+            with(&rsa, "n", of(0xf2, 256).into()),
+            with(&rsa, "n", "!".repeat(342).into()),
+            with(&rsa, "e", "Ag".into()),
+            with(&ec, "crv", "P-521".into()),
+            with(&ec, "alg", "ES384".into()),
+            with(&ec, "y", of(1, 31).into()),
+            with(&ed, "alg", "RS256".into()),
             json!({ "kty": "oct", "k": "YQ" }),
             json!("key"),
         ];
-        let all = [&[rsa.clone(), ec.clone()][..], &others].concat();
+        let all = [&[rsa.clone(), ec.clone(), ed.clone()][..], &others].concat();
         let told = for_signatures(&json!({ "keys": all }).to_string());
-        assert_eq!(told, Some(json!({ "keys": [rsa, ec] }).to_string()));
+        assert_eq!(told, Some(json!({ "keys": [rsa, ec, ed] }).to_string()));
         assert_eq!(for_signatures(&json!({ "keys": others }).to_string()), None);
     }
 }
