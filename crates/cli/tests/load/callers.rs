@@ -61,11 +61,12 @@ impl Parts {
         chat(self.address, host, "/v1/chat/completions", &format!("authorization: Bearer {token}\r\n"))
     }
 
-    /// How many requests the processor knows of.
-    fn asked(&self) -> u64 {
+    /// How many requests without proof came to the processor.
+    fn refused(&self) -> u64 {
+        let line = "tollgate_refusals_total{reason=\"unauthenticated\"} ";
         let text = self.processor.tells("/metrics");
-        let of_exchanges = text.lines().filter(|line| line.starts_with("tollgate_requests_total{"));
-        of_exchanges.filter_map(|line| line.rsplit_once(' ')?.1.parse::<u64>().ok()).sum()
+        let number = text.lines().find_map(|known| known.strip_prefix(line)?.parse().ok());
+        number.unwrap_or_default()
     }
 }
 
@@ -122,7 +123,7 @@ impl Issuer {
 
 /// A route for each way of proof, each at a host of its own.
 fn write(folder: &Path, listen: SocketAddr, backend: &Backend, issuer: &Issuer) {
-    let (port, backend) = (listen.port(), backend.port);
+    let (port, backend, issuer_port) = (listen.port(), backend.port, issuer.at.port());
     let mut text = format!(
         "apiVersion: gateway.networking.k8s.io/v1
 kind: Gateway
@@ -138,6 +139,14 @@ apiVersion: gateway.envoyproxy.io/v1alpha1
 kind: Backend
 metadata: {{name: model}}
 spec: {{endpoints: [{{ip: {{address: 127.0.0.1, port: {backend}}}}}]}}
+---
+apiVersion: gateway.envoyproxy.io/v1alpha1
+kind: Backend
+metadata: {{name: keys}}
+spec:
+  endpoints:
+  - ip: {{address: 127.0.0.1, port: 9}}
+  - ip: {{address: 127.0.0.1, port: {issuer_port}}}
 ---
 apiVersion: v1
 kind: Secret
@@ -170,7 +179,13 @@ spec:
 "
         );
     }
-    text += &format!(
+    text += &site();
+    std::fs::write(folder.join("gateway.yaml"), text).expect("a file");
+}
+
+/// A route for requests that are for no model.
+fn site() -> String {
+    format!(
         "---
 apiVersion: gateway.networking.k8s.io/v1
 kind: HTTPRoute
@@ -188,8 +203,7 @@ spec:
   {}
 ",
         asks_written()
-    );
-    std::fs::write(folder.join("gateway.yaml"), text).expect("a file");
+    )
 }
 
 /// The issuer, with its keys where these words say.
@@ -211,7 +225,7 @@ fn asks_written() -> String {
 }
 
 /// What each host asks of callers, by its name.
-fn proofs(issuer: &Issuer) -> [(&'static str, String); 7] {
+fn proofs(issuer: &Issuer) -> [(&'static str, String); 8] {
     let keys = |secret: &str| {
         format!(
             "apiKeyAuth: {{credentialRefs: [{{name: {secret}}}], extractFrom: [{{headers: [authorization, x-api-key]}}]}}"
@@ -220,6 +234,9 @@ fn proofs(issuer: &Issuer) -> [(&'static str, String); 7] {
     let written = written();
     let remote = provider(&format!("remoteJWKS: {{uri: \"http://{}/keys\", cacheDuration: 1s}}", issuer.at));
     let nowhere = provider("remoteJWKS: {uri: \"http://127.0.0.1:9/keys\", cacheDuration: 1s}");
+    let backend = "{group: gateway.envoyproxy.io, kind: Backend, name: keys}";
+    let behind =
+        provider(&format!("remoteJWKS: {{uri: \"http://issuer.invalid/keys\", backendRefs: [{backend}]}}"));
     let jwt = |provider: &str| format!("jwt: {{providers: [{provider}]}}");
     [
         ("plain", keys("plain")),
@@ -227,6 +244,7 @@ fn proofs(issuer: &Issuer) -> [(&'static str, String); 7] {
         ("written", asks_written()),
         ("remote", jwt(&remote)),
         ("nowhere", jwt(&nowhere)),
+        ("behind", jwt(&behind)),
         ("optional", format!("jwt: {{optional: true, providers: [{written}]}}")),
         (
             "both",
@@ -259,7 +277,6 @@ fn body(answer: &Answer) -> Value {
 fn keys_are_looked_at_by_envoy_and_known_to_the_processor() {
     let parts = Parts::start();
     assert_eq!(parts.with_key("plain.test", "key-of-bob").status, 200);
-    let asked = parts.asked();
     for headers in ["", "x-api-key: key-of-bobby\r\n", "x-api-key: \r\n", "authorization: Bearer key\r\n"] {
         let refused = chat(parts.address, "plain.test", "/v1/chat/completions", headers);
         assert_eq!(refused.status, 401, "{headers}: {}", refused.body);
@@ -274,8 +291,6 @@ fn keys_are_looked_at_by_envoy_and_known_to_the_processor() {
     }
     let probing = chat(parts.address, "plain.test", "/v1/chat/completions", "tollgate-probe: 1\r\n");
     assert_eq!(probing.status, 401, "{}", probing.body);
-    // The probing one came to the processor, whose own probes are secret.
-    assert_eq!(parts.asked(), asked + 1);
     for (path, kind) in
         [("/v1/messages", "authentication_error"), ("/anthropic/v1/messages", "authentication_error")]
     {
@@ -291,9 +306,12 @@ fn keys_are_looked_at_by_envoy_and_known_to_the_processor() {
     // Envoy was not sent the hashed one, and lets the processor look.
     assert_eq!(parts.with_key("hashed.test", "secret").status, 200);
     assert_eq!(parts.with_key("hashed.test", "key-of-alice").status, 401);
+    // That one, and the one that was like a probe.
+    eventually("what the processor has refused is counted", || parts.refused() >= 2);
     let other_scheme =
         chat(parts.address, "plain.test", "/v1/chat/completions", "authorization: Bearer key-of-bob\r\n");
     assert_eq!(other_scheme.status, 200);
+    assert_eq!(parts.refused(), 2, "Envoy has refused the others");
 }
 
 #[test]
@@ -411,6 +429,7 @@ fn requests_for_no_model_are_let_in_by_what_was_verified() {
 fn keys_of_an_issuer_are_fetched_by_envoy_and_again() {
     let parts = Parts::start();
     let token = rs(&claims());
+    assert_eq!(parts.with_token("behind.test", &token).status, 200, "one of its hosts answers");
     // Nobody answers: that is no fault of the caller's.
     let unavailable = parts.with_token("nowhere.test", &token);
     assert_eq!(unavailable.status, 503, "{}", unavailable.body);

@@ -17,6 +17,10 @@ use super::{Resource, callers, names};
 const TIMEOUT: &str = "10s";
 const AGAIN: &str = "1s";
 
+/// How often one that fails is repeated at once, and how soon.
+const RETRIES_MAX: usize = 5;
+const RETRY_WAIT: &str = "0.05s";
+
 /// Bytes of the modulus of an RSA key: fewer are not taken by the core, more not by Envoy.
 const MODULUS_BYTES: RangeInclusive<usize> = 256..=2048;
 
@@ -62,11 +66,18 @@ fn is_odd(number: &[u8]) -> bool {
 /// How Envoy gets the key set of `source`: ahead of time, and again and again.
 pub(super) fn fetched(source: &KeySource, uri: &str, refresh: Duration) -> Value {
     let cluster = cluster_of(source).map(|cluster| cluster.name).unwrap_or_default();
+    let hosts = match source {
+        KeySource::Remote { host: Some(host), .. } => host.endpoints.len(),
+        KeySource::Remote { host: None, .. } | KeySource::Written(_) | KeySource::Secret(_) => 1,
+    };
+    let retries = hosts.clamp(1, RETRIES_MAX);
     json!({
         "http_uri": { "uri": uri, "cluster": cluster, "timeout": TIMEOUT },
         "cache_duration": seconds(refresh),
         // A listener does not wait for an issuer that does not answer.
         "async_fetch": { "fast_listener": true, "failed_refetch_duration": AGAIN },
+        // Hosts are asked in turn: one that cannot be reached is no reason to have no keys.
+        "retry_policy": { "num_retries": retries, "retry_back_off": { "base_interval": RETRY_WAIT } },
     })
 }
 
