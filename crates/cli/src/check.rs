@@ -33,7 +33,8 @@ pub(crate) fn run(arguments: &CheckArguments, paint: Paint) -> Result<ExitCode> 
     let mut loaded = load::paths(&arguments.paths, Ipv4Addr::LOCALHOST.into());
     prices::take_in(&arguments.prices, &mut loaded);
     if arguments.data_plane == Plane::Envoy {
-        Keeper::of(arguments.rate_limit_service.as_ref()).take_in(&mut loaded);
+        let service = arguments.rate_limit_service.as_ref();
+        Keeper::of(service, &arguments.envoy_authentication).take_in(&mut loaded);
     }
     let (snapshot, diagnostics) = Snapshot::compile(std::mem::take(&mut loaded.bundle));
     loaded.add(diagnostics);

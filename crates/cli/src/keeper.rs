@@ -1,28 +1,51 @@
-//! Who counts the limits that a filter of Envoy can ask for: the gateway, or a rate limit service.
+//! What filters of Envoy do, where they can, instead of the gateway: count limits, or look at callers first.
 
+use tollgate_plan::envoy::Proof;
+
+use crate::arguments::Authentication;
 use crate::load::Loaded;
 use crate::place::Spot;
 
-/// Who counts them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Keeper {
-    /// The gateway, as all others.
-    Gateway,
-    /// A rate limit service.
-    Service,
+/// What they do.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Keeper {
+    /// Whether a rate limit service counts limits.
+    has_service: bool,
+    /// What of callers they look at first.
+    proofs: Vec<Proof>,
 }
 
 impl Keeper {
-    /// The service, if one is named.
-    pub(crate) fn of(service: Option<&Spot>) -> Self {
-        if service.is_some() { Self::Service } else { Self::Gateway }
+    /// Those that a rate limit service is named for, if one is, and those that were asked for by name.
+    pub(crate) fn of(service: Option<&Spot>, authentication: &[Authentication]) -> Self {
+        let proofs = authentication.iter().map(|one| match one {
+            Authentication::Keys => Proof::Keys,
+            Authentication::Tokens => Proof::Tokens,
+        });
+        Self { has_service: service.is_some(), proofs: proofs.collect() }
     }
 
-    /// Hands limits of what was loaded over; those that stay join its findings.
-    pub(crate) fn take_in(self, loaded: &mut Loaded) {
-        if self == Self::Service {
+    /// The same, with limits handed over.
+    pub(crate) fn with_service(self) -> Self {
+        Self { has_service: true, ..self }
+    }
+
+    /// Hands over what was loaded; what stays joins its findings.
+    pub(crate) fn take_in(&self, loaded: &mut Loaded) {
+        if self.has_service {
             let stayed = tollgate_plan::envoy::hand_over(&mut loaded.bundle);
             loaded.add(stayed);
         }
+        if !self.proofs.is_empty() {
+            let Loaded { bundle, secrets, .. } = &mut *loaded;
+            let is_plain = |key: &_| secrets.get(key).is_some_and(|key| !is_hashed(key.expose()));
+            let stayed = tollgate_plan::envoy::hand_callers_over(bundle, &self.proofs, is_plain);
+            loaded.add(stayed);
+        }
     }
+}
+
+/// Whether a Secret has the hash of a key in its place.
+fn is_hashed(value: &str) -> bool {
+    value.trim().starts_with("sha256:")
 }

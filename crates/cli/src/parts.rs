@@ -42,7 +42,10 @@ pub(crate) fn control(arguments: &ControlArguments, began: Instant, paint: Paint
     let start = Start {
         origin: Origin::Paths(arguments.paths.clone()),
         prices: Vec::new(),
-        keeper: Keeper::of(arguments.envoy.rate_limit_service.as_ref()),
+        keeper: Keeper::of(
+            arguments.envoy.rate_limit_service.as_ref(),
+            &arguments.envoy.envoy_authentication,
+        ),
         default_address: arguments.address,
         anonymous: if arguments.allow_anonymous { Anonymous::Allowed } else { Anonymous::Refused },
         port: None,
@@ -68,7 +71,7 @@ pub(crate) fn extproc(arguments: &ExtprocArguments, began: Instant, paint: Paint
     let start = Start {
         origin: Origin::Paths(arguments.paths.clone()),
         prices: arguments.requests.prices.clone(),
-        keeper: Keeper::of(arguments.rate_limit_service.as_ref()),
+        keeper: Keeper::of(arguments.rate_limit_service.as_ref(), &arguments.envoy_authentication),
         // Where Envoys listen is nothing to it.
         default_address: Ipv4Addr::LOCALHOST.into(),
         anonymous: Anonymous::Allowed,

@@ -136,6 +136,7 @@ mod tests {
         let envoy = EnvoyArguments {
             processor,
             rate_limit_service: None,
+            envoy_authentication: Vec::new(),
             envoy_ca: None,
             envoy_cert: None,
             envoy_key: None,

@@ -23,9 +23,11 @@ use crate::yaml;
 /// When the processor's place cannot be told to an Envoy, or one of the outputs cannot be written.
 pub(crate) fn run(arguments: &PlanArguments, errors: Paint) -> Result<ExitCode> {
     let mut loaded = load::paths(&arguments.paths, Ipv4Addr::LOCALHOST.into());
+    let told = &arguments.envoy;
+    let keeper = Keeper::of(told.rate_limit_service.as_ref(), &told.envoy_authentication);
     let keeper = match arguments.to {
-        PlanTo::Ratelimit => Keeper::Service,
-        PlanTo::Envoy | PlanTo::Bundle => Keeper::of(arguments.envoy.rate_limit_service.as_ref()),
+        PlanTo::Ratelimit => keeper.with_service(),
+        PlanTo::Envoy | PlanTo::Bundle => keeper,
     };
     keeper.take_in(&mut loaded);
     let (snapshot, diagnostics) = Snapshot::compile(std::mem::take(&mut loaded.bundle));

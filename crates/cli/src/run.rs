@@ -49,9 +49,13 @@ pub(crate) struct Start {
 /// When there is nothing to serve, or it cannot be served.
 pub(crate) fn run(arguments: &RunArguments, began: Instant, paint: Paint) -> Result<ExitCode> {
     let service = arguments.rate_limit_service.as_ref();
+    let authentication = arguments.envoy_authentication.as_slice();
     let part = match arguments.data_plane {
         Plane::Embedded if service.is_some() => {
             bail!("--rate-limit-service is for --data-plane envoy: this process counts by itself")
+        }
+        Plane::Embedded if !authentication.is_empty() => {
+            bail!("--envoy-authentication is for --data-plane envoy: this process looks at callers by itself")
         }
         Plane::Embedded => Part::Embedded,
         Plane::Envoy => Part::Envoy {
@@ -62,7 +66,7 @@ pub(crate) fn run(arguments: &RunArguments, began: Instant, paint: Paint) -> Res
     let start = Start {
         origin: Origin::choose(arguments)?,
         prices: arguments.requests.prices.clone(),
-        keeper: Keeper::of(service),
+        keeper: Keeper::of(service, authentication),
         default_address: arguments.address,
         anonymous: if arguments.allow_anonymous { Anonymous::Allowed } else { Anonymous::Refused },
         port: arguments.port,

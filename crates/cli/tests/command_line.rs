@@ -118,6 +118,16 @@ fn what_an_envoy_cannot_serve_is_told_before_it_is_started() {
 }
 
 #[test]
+fn what_envoys_own_filters_cannot_say_of_callers_is_told() {
+    let handed = ["--envoy-authentication", "keys,tokens", "manifests/handed.yaml"];
+    compare("check_handed.txt", &[&["check", "--data-plane", "envoy"], &handed[..]].concat());
+    compare("run_handed.txt", &[&["run"], &handed[..]].concat());
+    compare("usage_handed.txt", &["check", "--envoy-authentication", "passwords", "manifests/handed.yaml"]);
+    let planned = shown(&tollgate(&[&["plan"], &handed[..]].concat()));
+    assert!(planned.contains("[alice of Secret default/plain]") && !planned.contains("confidential"));
+}
+
+#[test]
 fn check_shows_no_line_of_a_secret() {
     let files = ["quote", "twice", "anchor", "variable", "indent"];
     let paths = files.map(|name| format!("manifests/secret_{name}.yaml"));

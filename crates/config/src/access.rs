@@ -15,6 +15,14 @@ const VARIABLES: [&str; 4] = ["request", "principal", "jwt", "source"];
 /// Calls that give a variable of their own to their argument.
 const BINDING: [&str; 5] = [".all(", ".exists(", ".exists_one(", ".filter(", ".map("];
 
+/// How much the clocks of whoever issues a token and of whoever takes it may differ, seconds.
+pub const TOKEN_LEEWAY_S: u64 = 60;
+
+/// What the tokens of a provider of a policy are called by a filter that has verified them, and by whoever believes it.
+pub fn provider_name(policy: &str, provider: &str) -> String {
+    format!("{policy}/{provider}")
+}
+
 /// What callers have to prove, ready to be checked.
 #[derive(Debug)]
 pub struct CompiledAccess {

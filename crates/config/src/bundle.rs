@@ -22,8 +22,8 @@ use tollgate_terms::{BackendName, ModelName, RouteName};
 
 pub use crate::cost_expression::{CostError, CostExpression, CostFacts};
 pub use access::{
-    Access, AccessRule, ApiClient, ApiKeys, Authorization, Jwt, JwtProvider, KeyHost, KeySource, Permission,
-    Place, PrincipalClaims, TokenCondition,
+    Access, AccessRule, ApiClient, ApiKeys, Authorization, HandedOver, Jwt, JwtProvider, KeyHost, KeySource,
+    Permission, Place, PrincipalClaims, TokenCondition,
 };
 pub use credential::{
     AwsSource, AzureIdentity, AzureSource, ClientId, Credential, CredentialSource, GoogleFederation,

@@ -21,7 +21,7 @@ mod snapshot;
 mod table;
 mod unpriced;
 
-pub use access::{CompiledAccess, Entry, check_access_expression};
+pub use access::{CompiledAccess, Entry, TOKEN_LEEWAY_S, check_access_expression, provider_name};
 pub use bundle::Bundle;
 pub use condition::{Condition, Expected, MODEL_HEADER, can_hold, check_regular_expression};
 pub use diagnostic::{Diagnostic, Severity};

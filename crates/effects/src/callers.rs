@@ -43,7 +43,9 @@ impl Callers {
         for (name, access) in &bundle.access {
             let name: Arc<str> = name.as_str().into();
             let mut sets = Vec::new();
-            for (at, provider) in access.jwt.iter().flat_map(|jwt| &jwt.providers).enumerate() {
+            // Of tokens that a filter verifies no key is needed here.
+            let own = access.jwt.iter().filter(|_| !access.handed_over.tokens);
+            for (at, provider) in own.flat_map(|jwt| &jwt.providers).enumerate() {
                 callers.sources.insert((Arc::clone(&name), at), provider.keys.clone());
                 sets.push(match &provider.keys {
                     KeySource::Written(text) => fixed(&name, text.as_bytes(), Shared::Refused),

@@ -159,7 +159,7 @@ pub(crate) fn take_credentials_out(
     authorize::take_credentials_out(access, query, headers)
 }
 
-fn caller<'a>(head: &'a RequestHead, arrival: &Arrival) -> Caller<'a> {
+fn caller<'a>(head: &'a RequestHead, arrival: &'a Arrival) -> Caller<'a> {
     Caller {
         method: &head.method,
         path: &head.path,
@@ -167,6 +167,7 @@ fn caller<'a>(head: &'a RequestHead, arrival: &Arrival) -> Caller<'a> {
         headers: &head.headers,
         address: head.client_address.parse().ok(),
         now_s: arrival.at_unix_ms / 1000,
+        vouched: &arrival.vouched,
     }
 }
 

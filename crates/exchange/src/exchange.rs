@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Method};
 use tollgate_config::{Entry, Snapshot};
-use tollgate_policy::authorize::{Granted, Keyring, Wanted};
+use tollgate_policy::authorize::{Granted, Keyring, Vouched, Wanted};
 use tollgate_terms::{BackendName, Dialect, Fault, ModelName, Principal, RouteName};
 
 use crate::detour::Detoured;
@@ -41,6 +41,8 @@ pub struct Arrival {
     pub at_unix_ms: u64,
     /// The keys of callers that are good at that moment.
     pub keyring: Arc<Keyring>,
+    /// What a filter in front of the gateway has verified of the tokens of its caller.
+    pub vouched: Vec<Vouched>,
 }
 
 /// The head of a request, as a data plane parsed it.

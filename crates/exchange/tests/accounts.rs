@@ -55,7 +55,13 @@ fn attempt(path: &str, target: usize) -> Attempt {
         client_address: String::new(),
         body: BodyFraming::Sized(body.len() as u64),
     };
-    let arrival = Arrival { request_id: "r".into(), at: *NOW, at_unix_ms: 0, keyring: Arc::default() };
+    let arrival = Arrival {
+        request_id: "r".into(),
+        at: *NOW,
+        at_unix_ms: 0,
+        keyring: Arc::default(),
+        vouched: Vec::new(),
+    };
     let (mut exchange, plan) = Exchange::new(&SNAPSHOT, head, arrival);
     plan.expect("a body is wanted");
     let (routed, request) = exchange.on_request_body(body.into()).expect("a route");

@@ -100,8 +100,13 @@ fn cost(snapshot: &Arc<Snapshot>, path: &str, headers: &HeaderMap, body: &Bytes)
         client_address: String::new(),
         body: BodyFraming::Sized(body.len() as u64),
     };
-    let arrival =
-        Arrival { request_id: "r".into(), at: Instant::now(), at_unix_ms: 0, keyring: Arc::default() };
+    let arrival = Arrival {
+        request_id: "r".into(),
+        at: Instant::now(),
+        at_unix_ms: 0,
+        keyring: Arc::default(),
+        vouched: Vec::new(),
+    };
     let (mut exchange, plan) = Exchange::new(snapshot, head, arrival);
     assert!(plan.is_ok(), "{path}: {plan:?}");
     let routed = exchange.on_request_body(Bytes::copy_from_slice(body));

@@ -94,8 +94,13 @@ fn begin(
         client_address: "192.0.2.1".to_owned(),
         body: BodyFraming::Absent,
     };
-    let arrival =
-        Arrival { request_id: "r".into(), at: Instant::now(), at_unix_ms: 0, keyring: Arc::default() };
+    let arrival = Arrival {
+        request_id: "r".into(),
+        at: Instant::now(),
+        at_unix_ms: 0,
+        keyring: Arc::default(),
+        vouched: Vec::new(),
+    };
     Exchange::new(snapshot, head, arrival)
 }
 

@@ -22,6 +22,7 @@ mod serve;
 #[cfg(test)]
 mod tests;
 mod verdict;
+mod vouched;
 
 pub use conversation::Conversation;
 pub use processor::{Processor, Serving};
@@ -34,7 +35,7 @@ pub mod names {
         ACCESS_METADATA as ACCESS, ATTEMPT_HEADER as TRY, CONTENT_LENGTH, DIALECT, EXCHANGE,
         FAULT_HEADER as FAULT, LISTENER_METADATA as LISTENER, METADATA_NAMESPACE as METADATA,
         PROBE_HEADER as PROBE, REPLY_DETAILS, RETRY_HEADER as RETRY, SNAPSHOT_METADATA as SNAPSHOT,
-        SOURCE_ADDRESS,
+        SOURCE_ADDRESS, TOKEN_METADATA as TOKENS, token_head,
     };
 
     /// Request header in which Envoy counts the tries, those included whose connection could not be made.

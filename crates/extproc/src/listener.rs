@@ -11,7 +11,7 @@ use http::{HeaderName, Method};
 use tollgate_envoy::processor::{
     Asked, Head as SentHead, HeaderChanges, Headers, Incoming, Members, Onward, Outgoing, Phase,
 };
-use tollgate_exchange::authorize::Keyring;
+use tollgate_exchange::authorize::{Keyring, Vouched};
 use tollgate_exchange::{
     Arrival, BodyFraming, BodyPlan, ClientRequest, Exchange, LocalReply, Refusal, RequestHead, Routed,
 };
@@ -24,6 +24,7 @@ use crate::metadata::members;
 use crate::processor::{Named, Shared};
 use crate::reply::{empty, immediate};
 use crate::running::Running;
+use crate::vouched::vouched;
 use crate::{clock, names};
 
 /// Request headers that Envoy has added, and that belong to nobody behind it.
@@ -65,7 +66,8 @@ impl ListenerSide {
     pub(crate) fn take(&mut self, message: Incoming, answers: &mut VecDeque<Outgoing>) -> Result<(), Status> {
         answers.extend(match &message.asked {
             Asked::RequestHeaders(head) => {
-                self.on_head(head, message.attribute(names::SOURCE_ADDRESS).and_then(address))?
+                let source = message.attribute(names::SOURCE_ADDRESS).and_then(address);
+                self.on_head(head, source, vouched(&message))?
             }
             Asked::RequestBody(body) => self.on_body(body.bytes.clone(), Phase::RequestBody)?,
             Asked::ResponseHeaders(head) => Some(self.on_response(&head.headers)),
@@ -119,7 +121,12 @@ impl ListenerSide {
         answers.push_back(immediate(&reply));
     }
 
-    fn on_head(&mut self, sent: &SentHead, source: Option<String>) -> Result<Option<Outgoing>, Status> {
+    fn on_head(
+        &mut self,
+        sent: &SentHead,
+        source: Option<String>,
+        vouched: Vec<Vouched>,
+    ) -> Result<Option<Outgoing>, Status> {
         let named = self.named.take().ok_or_else(|| Status::failed_precondition("two heads"))?;
         if texts(&sent.headers, [names::PROBE]) == [Some(&*self.shared.probe)] {
             return Ok(Some(empty()));
@@ -138,6 +145,7 @@ impl ListenerSide {
             at: clock::now(),
             at_unix_ms: clock::unix_ms(),
             keyring: serving.credentials.keyring(),
+            vouched,
         };
         let (exchange, plan) = match unreadable {
             Some(refusal) => {

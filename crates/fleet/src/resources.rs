@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 use tollgate_config::{Bundle, Diagnostic, Severity, Snapshot};
 use tollgate_effects::Secrets;
-use tollgate_plan::envoy::{self, AccessLog, Patience, Place, Resources, SecretNeed};
+use tollgate_plan::envoy::{self, AccessLog, Patience, Place, Resource, Resources, SecretNeed, Slot};
 use tollgate_terms::content_hash;
 use tollgate_xds::ResourceSet;
 
@@ -88,7 +88,15 @@ impl Programmed {
             }
         }
         let mut set = ResourceSet::default();
-        let written = [&resources.clusters, &resources.listeners, &resources.route_configurations];
+        let filled = resources
+            .route_configurations
+            .iter()
+            .map(|written| {
+                let slots = resources.slots.iter().filter(|slot| slot.resource == written.name);
+                filled(written, slots, secrets)
+            })
+            .collect::<Result<Vec<_>>>()?;
+        let written = [&resources.clusters, &resources.listeners, &filled];
         for resource in written.into_iter().flatten() {
             let body = tollgate_envoy::to_any(&resource.body)
                 .with_context(|| format!("resource {:?} is not one of Envoy's", resource.name))?;
@@ -108,6 +116,27 @@ impl Programmed {
             cleartext: cleartext.into_iter().collect(),
         })
     }
+}
+
+/// A route configuration with its secrets put in. Not to be shown.
+///
+/// # Errors
+/// When a secret is not there, or has no place.
+fn filled<'a>(
+    written: &Resource,
+    slots: impl Iterator<Item = &'a Slot>,
+    secrets: &Secrets,
+) -> Result<Resource> {
+    let mut filled = written.clone();
+    for Slot { resource, pointer, secret } in slots {
+        let value = secrets.get(secret).map(|secret| Value::from(secret.expose().trim()));
+        let place = filled.body.pointer_mut(pointer);
+        let (Some(value), Some(place)) = (value, place) else {
+            bail!("a key of {}/{} is not there for {resource}", secret.namespace, secret.name)
+        };
+        *place = value;
+    }
+    Ok(filled)
 }
 
 /// The certificate that Envoy asks for. Not to be shown: it has the key in it.

@@ -7,7 +7,7 @@ mod tokens;
 
 use std::collections::BTreeMap;
 
-use tollgate_config::bundle::{self, Access};
+use tollgate_config::bundle::{self, Access, HandedOver};
 use tollgate_config::{header_name, is_gateway_owned};
 use tollgate_manifest::SecurityPolicySpec;
 
@@ -142,6 +142,7 @@ impl<'a, 'f> Policy<'a, 'f> {
             api_keys: spec.api_key_auth.as_ref().map(|written| self.api_keys(written)),
             jwt: spec.jwt.as_ref().map(|written| self.jwt(written)),
             authorization: spec.authorization.as_ref().map(|written| self.authorization(written)),
+            handed_over: HandedOver::default(),
         };
         self.broken.map_or(Ok(access), Err)
     }

@@ -6,14 +6,17 @@
 
 mod yaml;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
 use serde_json::{Map, Value, json};
 use tollgate_config::Bundle;
+use tollgate_config::bundle::SecretRef;
 use tollgate_manifest::{Source, parse};
 use tollgate_plan::envoy::{
-    AccessLog, Fleet, Identity, Patience, Place, Resources, hand_over, resources, service_configuration,
+    AccessLog, Fleet, Identity, Patience, Place, Proof, Resources, hand_callers_over, hand_over, resources,
+    service_configuration,
 };
 use tollgate_plan::{World, plan};
 
@@ -62,6 +65,31 @@ fn served(file: &str, text: String) -> Value {
     let mut made = checked(file, Resources { diagnostics: stayed, ..made });
     made["service"] = service_configuration(&bundle);
     made
+}
+
+/// What goldens are called of whose callers filters of Envoy look at something first.
+const HANDED: &str = "handed_";
+
+/// The same, where they do; with what stays with the processor.
+fn handed(file: &str, text: String) -> Value {
+    let parsed = parse(&[Source { file: file.to_owned(), text }]);
+    let world = World::new(parsed.objects);
+    let secrets: BTreeMap<_, _> = tollgate_plan::secrets(&world).into_iter().collect();
+    let mut bundle = plan(&world).bundle;
+    let is_plain = |key: &SecretRef| secrets.get(key).is_some_and(|key| !key.expose().starts_with("sha256:"));
+    let stayed = hand_callers_over(&mut bundle, &[Proof::Keys, Proof::Tokens], is_plain);
+    let made = resources(&bundle, &fleet());
+    // Every place of a secret has its name in it.
+    for slot in &made.slots {
+        let of = made.route_configurations.iter().find(|it| it.name == slot.resource).expect("the place");
+        let named = of.body.pointer(&slot.pointer).and_then(Value::as_str).expect("a name");
+        assert!(named.contains(&slot.secret.name), "{file}: {named}");
+    }
+    let text = serde_json::to_string(&made).expect("resources are JSON");
+    for secret in secrets.values() {
+        assert!(!text.contains(secret.expose()), "{file}");
+    }
+    checked(file, Resources { diagnostics: stayed, ..made })
 }
 
 /// The values under `name`, wherever they are.
@@ -126,7 +154,13 @@ fn compare(golden: &Path, got: &str) {
 #[test]
 fn programs_envoy() {
     let read = |file: &str| fs::read_to_string(folder().join(file)).expect("the input");
-    let parts = parts(&programmed("route.in.yaml", read("route.in.yaml"), &fleet()));
+    let mut parts = parts(&programmed("route.in.yaml", read("route.in.yaml"), &fleet()));
+    let handed_keys = handed("handed_keys.in.yaml", read("handed_keys.in.yaml"));
+    let mut found = Vec::new();
+    find(&handed_keys["listeners"], "local_reply_config", &mut found);
+    if let Some(first) = found.first() {
+        parts.insert("local_reply_config of a listener with callers".to_owned(), (*first).clone());
+    }
     compare(&folder().join("parts.yaml"), &yaml::encode(&Value::Object(parts.clone())));
     let mut seen = 0;
     for entry in fs::read_dir(folder()).expect("the folder of goldens") {
@@ -134,9 +168,12 @@ fn programs_envoy() {
         let file = path.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
         let Some(name) = file.strip_suffix(".in.yaml") else { continue };
         seen += 1;
-        let mut got = match name.starts_with(SERVED) {
-            true => served(&file, read(&file)),
-            false => programmed(&file, read(&file), &fleet()),
+        let mut got = if name.starts_with(SERVED) {
+            served(&file, read(&file))
+        } else if name.starts_with(HANDED) {
+            handed(&file, read(&file))
+        } else {
+            programmed(&file, read(&file), &fleet())
         };
         abridge(&mut got, &parts);
         compare(&folder().join(format!("{name}.out.yaml")), &yaml::encode(&got));

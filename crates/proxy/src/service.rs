@@ -190,7 +190,7 @@ async fn lead(
 
 fn arrival(serving: &Serving, request_id: Arc<str>) -> Arrival {
     let keyring = serving.credentials.keyring();
-    Arrival { request_id, at: clock::now(), at_unix_ms: clock::unix_ms(), keyring }
+    Arrival { request_id, at: clock::now(), at_unix_ms: clock::unix_ms(), keyring, vouched: Vec::new() }
 }
 
 /// What an exchange says once the keys are here that it has missed, by `retry`; what it `said` where it has missed none, or they do not

@@ -212,8 +212,13 @@ mod tests {
             client_address: "127.0.0.1".to_owned(),
             body: BodyFraming::Unsized,
         };
-        let arrival =
-            Arrival { request_id: "r".into(), at: clock::now(), at_unix_ms: 0, keyring: Arc::default() };
+        let arrival = Arrival {
+            request_id: "r".into(),
+            at: clock::now(),
+            at_unix_ms: 0,
+            keyring: Arc::default(),
+            vouched: Vec::new(),
+        };
         let (exchange, _) = Exchange::new(&snapshot, head, arrival);
         let drain = Arc::new(Drain::default());
         let guard = drain.enter();

@@ -258,6 +258,25 @@ pub(crate) struct RunArguments {
     /// A rate limit service on this machine that Envoy asks, which then counts the global limits of BackendTrafficPolicies: HOST:PORT or unix:PATH
     #[arg(long, value_name = "PLACE", env = "TOLLGATE_RATE_LIMIT_SERVICE", hide_env_values = true)]
     pub(crate) rate_limit_service: Option<Spot>,
+    /// What of callers Envoy's own filters look at first, with --data-plane envoy: keys, which it is then sent, tokens, or both with a comma between
+    #[arg(
+        long,
+        value_name = "WHAT",
+        env = "TOLLGATE_ENVOY_AUTHENTICATION",
+        hide_env_values = true,
+        hide_possible_values = true,
+        value_delimiter = ','
+    )]
+    pub(crate) envoy_authentication: Vec<Authentication>,
+}
+
+/// What of callers a filter of Envoy looks at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Authentication {
+    /// API keys
+    Keys,
+    /// JSON Web Tokens
+    Tokens,
 }
 
 /// What moves the bytes.
@@ -291,6 +310,16 @@ pub(crate) struct CheckArguments {
     /// The rate limit service that Envoy is to ask, with --data-plane envoy: what cannot be said to it is told
     #[arg(long, value_name = "PLACE", env = "TOLLGATE_RATE_LIMIT_SERVICE", hide_env_values = true)]
     pub(crate) rate_limit_service: Option<Spot>,
+    /// What of callers Envoy's own filters are to look at first, with --data-plane envoy: keys, tokens, or both; what cannot be said to them is told
+    #[arg(
+        long,
+        value_name = "WHAT",
+        env = "TOLLGATE_ENVOY_AUTHENTICATION",
+        hide_env_values = true,
+        hide_possible_values = true,
+        value_delimiter = ','
+    )]
+    pub(crate) envoy_authentication: Vec<Authentication>,
     /// File of prices over those that come with the program; of several, separated by commas, the last wins
     #[arg(long, value_name = "FILE", env = "TOLLGATE_PRICES", hide_env_values = true, value_delimiter = ',')]
     pub(crate) prices: Vec<PathBuf>,

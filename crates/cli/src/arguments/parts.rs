@@ -7,7 +7,7 @@ use anyhow::Result;
 use clap::{Args, ValueEnum};
 use tollgate_fleet::{Identity, Parts};
 
-use super::{ADMIN_ADDRESS, RequestArguments};
+use super::{ADMIN_ADDRESS, Authentication, RequestArguments};
 use crate::place::Spot;
 
 /// Where the parts are on one machine, unless said otherwise.
@@ -122,6 +122,16 @@ pub(crate) struct EnvoyArguments {
     /// Where an Envoy finds a rate limit service, which then counts the global limits of BackendTrafficPolicies: HOST:PORT or unix:PATH
     #[arg(long, value_name = "PLACE", env = "TOLLGATE_RATE_LIMIT_SERVICE", hide_env_values = true)]
     pub(crate) rate_limit_service: Option<Spot>,
+    /// What of callers Envoy's own filters look at first: keys, which it is then sent, tokens, or both with a comma between
+    #[arg(
+        long,
+        value_name = "WHAT",
+        env = "TOLLGATE_ENVOY_AUTHENTICATION",
+        hide_env_values = true,
+        hide_possible_values = true,
+        value_delimiter = ','
+    )]
+    pub(crate) envoy_authentication: Vec<Authentication>,
     /// File on Envoy's machine with the authorities that have signed the parts' certificates
     #[arg(long, value_name = "FILE", requires_all = ["envoy_cert", "envoy_key"])]
     pub(crate) envoy_ca: Option<String>,
@@ -151,7 +161,7 @@ impl EnvoyArguments {
 
     /// How an Envoy shows who it is, if that is said.
     pub(crate) fn identity(&self) -> Option<Identity> {
-        let Self { processor: _, rate_limit_service: _, envoy_ca, envoy_cert, envoy_key, envoy_sds } = self;
+        let Self { envoy_ca, envoy_cert, envoy_key, envoy_sds, .. } = self;
         let (authorities, chain, key) = (envoy_ca.clone()?, envoy_cert.clone()?, envoy_key.clone()?);
         Some(Identity { authorities, chain, key, followed: envoy_sds.clone() })
     }
@@ -231,6 +241,16 @@ pub(crate) struct ExtprocArguments {
     /// The rate limit service that the control plane is told of, if it is: then this process leaves those limits to it
     #[arg(long, value_name = "PLACE", env = "TOLLGATE_RATE_LIMIT_SERVICE", hide_env_values = true)]
     pub(crate) rate_limit_service: Option<Spot>,
+    /// What of callers the control plane lets Envoy's own filters look at first: the same as it is told
+    #[arg(
+        long,
+        value_name = "WHAT",
+        env = "TOLLGATE_ENVOY_AUTHENTICATION",
+        hide_env_values = true,
+        hide_possible_values = true,
+        value_delimiter = ','
+    )]
+    pub(crate) envoy_authentication: Vec<Authentication>,
     #[command(flatten)]
     pub(crate) requests: RequestArguments,
     #[command(flatten)]

@@ -121,5 +121,6 @@ pub(crate) fn start_envoy(folder: &Path) -> Process {
     let envoy = std::env::var_os("TOLLGATE_ENVOY").expect("TOLLGATE_ENVOY names an Envoy");
     let mut command = Command::new(envoy);
     command.args(["--concurrency", "1", "--disable-hot-restart", "--log-level", "off", "--config-path"]);
-    Process::other(command.arg(&bootstrap))
+    command.arg(&bootstrap).arg("--admin-address-path").arg(folder.join("admin"));
+    Process::other(&mut command)
 }

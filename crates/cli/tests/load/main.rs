@@ -12,6 +12,8 @@
 #[cfg(feature = "envoy-tests")]
 mod apart;
 mod backend;
+#[cfg(feature = "envoy-tests")]
+mod callers;
 mod clients;
 mod flips;
 mod gateway;

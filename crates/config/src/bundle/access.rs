@@ -18,6 +18,25 @@ pub struct Access {
     pub jwt: Option<Jwt>,
     /// Which of them are let in; `None` is all.
     pub authorization: Option<Authorization>,
+    /// What of this filters of Envoy look at before the gateway does.
+    #[serde(default, skip_serializing_if = "HandedOver::is_nothing")]
+    pub handed_over: HandedOver,
+}
+
+/// What of a policy filters of Envoy look at first.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HandedOver {
+    /// Its API keys: whoever shows none of them does not come to the gateway, which looks for whose it is.
+    pub api_keys: bool,
+    /// The signatures of its tokens: the gateway does not verify them again, and takes no token that was not verified.
+    pub tokens: bool,
+}
+
+impl HandedOver {
+    /// Whether the gateway does all by itself.
+    pub fn is_nothing(&self) -> bool {
+        !self.api_keys && !self.tokens
+    }
 }
 
 /// API keys, and where they are shown.

@@ -3,7 +3,9 @@
 use std::ops::Range;
 
 use bytes::Bytes;
+use prost::Message as _;
 
+use crate::Struct;
 use crate::protobuf::{Fields, Malformed, Value};
 
 /// A message of Envoy's (`ProcessingRequest`).
@@ -96,6 +98,15 @@ impl Incoming {
         Ok(Self { asked, message })
     }
 
+    /// What dynamic metadata says under `namespace`, as far as the filter was set to tell it. The last counts, as everywhere.
+    pub fn metadata(&self, namespace: &str) -> Option<Struct> {
+        let metadata = Fields(&self.message).last(METADATA).ok()??.bytes().ok()?;
+        let entries = Fields(metadata).map_while(Result::ok).filter(|(number, _)| *number == NAMESPACES);
+        let named = entries.filter_map(|(_, it)| entry(it).ok());
+        let (_, members) = named.filter(|(name, _)| *name == namespace.as_bytes()).last()?;
+        Struct::decode(members).ok()
+    }
+
     /// The attribute called `name`, if it is a text.
     pub fn attribute(&self, name: &str) -> Option<&str> {
         let of_filters =
@@ -104,6 +115,10 @@ impl Incoming {
         structs.find_map(|(_, members)| member(members, name))
     }
 }
+
+/// The field of a message that has the dynamic metadata, and the field of that which has those of a namespace.
+const METADATA: u64 = 8;
+const NAMESPACES: u64 = 1;
 
 /// The field of a message that has the attributes, by the filter that was asked to send them.
 const ATTRIBUTES: u64 = 9;
@@ -258,7 +273,7 @@ mod tests {
     use super::*;
     use crate::processing::processing_request::Request;
     use crate::processing::{HeaderMap, HeaderValue, HttpBody, HttpHeaders, HttpTrailers, ProcessingRequest};
-    use crate::{Struct, value};
+    use crate::value;
 
     fn read(request: Request, attributes: HashMap<String, Struct>) -> Incoming {
         let message = ProcessingRequest { request: Some(request), attributes, ..Default::default() };
@@ -332,6 +347,30 @@ mod tests {
         assert_eq!(message.attribute("source.address"), Some("127.0.0.1:9"));
         assert_eq!(message.attribute("port"), None);
         assert_eq!(message.attribute("source"), None);
+    }
+
+    #[test]
+    fn metadata_is_found_by_its_namespace() {
+        let text = |text: &str| Struct {
+            fields: BTreeMap::from([(
+                "a".to_owned(),
+                crate::Value { kind: Some(value::Kind::StringValue(text.to_owned())) },
+            )]),
+        };
+        let filter_metadata = HashMap::from([("one".to_owned(), text("1")), ("two".to_owned(), text("2"))]);
+        let metadata = crate::services::envoy::config::core::v3::Metadata {
+            filter_metadata,
+            typed_filter_metadata: HashMap::new(),
+        };
+        let request = Some(Request::RequestHeaders(HttpHeaders::default()));
+        let message = ProcessingRequest { request, metadata_context: Some(metadata), ..Default::default() };
+        let message = Incoming::decode(message.encode_to_vec().into()).unwrap();
+        assert_eq!(message.metadata("two"), Some(text("2")));
+        assert_eq!(message.metadata("three"), None);
+        assert_eq!(
+            read(Request::RequestHeaders(HttpHeaders::default()), HashMap::new()).metadata("two"),
+            None
+        );
     }
 
     #[test]

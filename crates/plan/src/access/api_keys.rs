@@ -107,9 +107,11 @@ impl<'a> Policy<'a, '_> {
                     format!("client {id:?} has keys in two Secrets, {other:?} and {:?}", secret.full_name());
                 self.warning(path, message);
             }
-            if let Some(other) = clients.by_key.insert(value, id) {
+            if let Some(other) = clients.by_key.get(value) {
                 self.warning(path, format!("client {id:?} has the key of client {other:?}, which counts"));
+                continue;
             }
+            clients.by_key.insert(value, id);
             let principal = Principal {
                 user: Some(note(USER).unwrap_or(id).into()),
                 team: note(TEAM).map(Into::into),

@@ -112,6 +112,13 @@ impl Clusters {
         made
     }
 
+    /// Adds one that is for no rule.
+    pub(super) fn add(&mut self, cluster: Resource) {
+        if !self.written.iter().any(|written| written.name == cluster.name) {
+            self.written.push(cluster);
+        }
+    }
+
     /// Hands over what was written.
     pub(super) fn finish(self, resources: &mut Resources) {
         resources.clusters.extend(self.written);
@@ -125,9 +132,7 @@ impl Clusters {
         let name = names::hashed(&origin.cluster, &body.to_string());
         set(&mut body, "name", name.clone().into());
         // One route may stand in the bundle several times, for listeners with other defaults.
-        if !self.written.iter().any(|written| written.name == name) {
-            self.written.push(Resource { name: name.clone(), body });
-        }
+        self.add(Resource { name: name.clone(), body });
         Ok(name)
     }
 
@@ -244,7 +249,7 @@ fn body(origin: &Origin, targets: &[Served<'_>], protocol: Protocol) -> Value {
     typed(CLUSTER, fields)
 }
 
-fn set_discovery(cluster: &mut Value, resolves: bool) {
+pub(super) fn set_discovery(cluster: &mut Value, resolves: bool) {
     if resolves {
         let fields = json!({ "respect_dns_ttl": true, "dns_lookup_family": "V4_PREFERRED" });
         set(cluster, "cluster_type", extension("envoy.cluster.dns", DNS, fields));

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::callers::{self, Handed};
 use super::form::{extension, from_ads};
 use super::listener::Door;
-use super::{AccessLog, Fleet, access_log, form, local_reply, plain, processor, rate_limit};
+use super::{AccessLog, Fleet, access_log, form, local_reply, plain, rate_limit};
 
 const MANAGER: &str = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager";
 const ROUTER: &str = "envoy.extensions.filters.http.router.v3.Router";
@@ -28,7 +29,7 @@ const STREAM_WINDOW_BYTES: u32 = 64 << 10;
 const CONNECTION_WINDOW_BYTES: u32 = 1 << 20;
 
 /// The filter of a connection to `door`.
-pub(super) fn manager(door: &Door<'_>, fleet: &Fleet) -> Value {
+pub(super) fn manager(door: &Door<'_>, fleet: &Fleet, handed: &Handed<'_>) -> Value {
     let mut fields = json!({
         "stat_prefix": "tollgate",
         "codec_type": "AUTO",
@@ -65,8 +66,10 @@ pub(super) fn manager(door: &Door<'_>, fleet: &Fleet) -> Value {
         logs.push(access_log::stdout());
     }
     form::set(&mut fields, "access_log", logs.into());
-    form::set(&mut fields, "local_reply_config", local_reply::config());
-    let mut filters = vec![plain::of_listener(), processor::of_listener()];
+    form::set(&mut fields, "local_reply_config", local_reply::config(handed));
+    let mut filters = vec![plain::of_listener()];
+    filters.extend(callers::of_listener(handed));
+    filters.push(callers::told_of_tokens(handed));
     if fleet.rate_limits.is_some() {
         // Behind the processor, which finds the model, knows who calls, and sets what selectors look at.
         filters.extend(rate_limit::of_listener());

@@ -5,8 +5,9 @@ use std::net::SocketAddr;
 
 use serde_json::{Value, json};
 use tollgate_config::bundle::Listener;
-use tollgate_config::{Bundle, Diagnostic, Severity};
+use tollgate_config::{Bundle, Diagnostic, Severity, Snapshot};
 
+use super::callers::{self, Handed};
 use super::form::socket_address;
 use super::{Fleet, Resource, SecretNeed, connection, form, tls};
 
@@ -55,8 +56,15 @@ impl Door<'_> {
         self.listeners.last().copied()
     }
 
+    /// The policies of which filters look at something first.
+    pub(super) fn handed_over<'s>(&self, snapshot: &'s Snapshot) -> Handed<'s> {
+        let hosts = self.listeners.iter().flat_map(|listener| snapshot.virtual_hosts(&listener.name));
+        let handed = hosts.filter_map(|host| callers::handed_over(&host));
+        handed.map(|access| (access.name.as_ref(), &access.access)).collect()
+    }
+
     /// The listener.
-    pub(super) fn listener(&self, fleet: &Fleet) -> Resource {
+    pub(super) fn listener(&self, fleet: &Fleet, handed: &Handed<'_>) -> Resource {
         let name = self.name();
         let mut body = form::typed(
             LISTENER,
@@ -66,7 +74,7 @@ impl Door<'_> {
                 "per_connection_buffer_limit_bytes": BUFFER_BYTES,
             }),
         );
-        let manager = connection::manager(self, fleet);
+        let manager = connection::manager(self, fleet, handed);
         if self.has_tls() {
             self.set_tls_chains(&mut body, &manager);
         } else {

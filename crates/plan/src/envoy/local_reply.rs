@@ -1,9 +1,13 @@
 //! Envoy's own replies, in the words of the client's dialect.
 
+use http::HeaderMap;
 use serde_json::{Value, json};
-use tollgate_dialect::{ErrorBody, encode_error, request_id_header};
+use tollgate_dialect::{
+    EndpointPath, ErrorBody, Prefixes, encode_error, endpoint_paths, error_dialect, request_id_header,
+};
 use tollgate_terms::Dialect;
 
+use super::callers::Handed;
 use super::form::extension;
 use super::names::{DIALECT, EXCHANGE, FAULT_HEADER, METADATA_NAMESPACE, REPLY_DETAILS, REQUEST_ID_HEADER};
 
@@ -195,19 +199,51 @@ const CAUSES: [Cause; 18] = [
     },
 ];
 
-/// The configuration of a connection manager.
-pub(super) fn config() -> Value {
-    json!({ "mappers": CAUSES.iter().flat_map(mappers).collect::<Vec<Value>>() })
+/// The label of a reply for lack of the keys of an issuer.
+const KEYS_MISSING: &str = "keys_missing";
+
+/// The same of filters that look at callers. They come before the processor, so the path alone tells the dialect.
+const CALLERS: [Cause; 3] = [
+    Cause {
+        when: When::Details("jwt_authn_access_denied{Jwks_remote_fetch_is_failed}"),
+        status: Some(503),
+        told: 503,
+        kind: "ServiceUnavailable",
+        message: "the keys that tokens are verified by are not available; try again",
+        label: KEYS_MISSING,
+    },
+    // Some of them are 403 to Envoy.
+    Cause { when: When::DetailsFrom("jwt_authn_access_denied"), ..UNPROVED },
+    Cause { when: When::Status(401), ..UNPROVED },
+];
+
+const UNPROVED: Cause = Cause {
+    when: When::Status(401),
+    status: Some(401),
+    told: 401,
+    kind: "Unauthorized",
+    message: "invalid API key or token: a valid one is needed to use this gateway",
+    label: "unauthenticated",
+};
+
+/// The configuration of a connection manager whose filters look at the callers of `handed`.
+pub(super) fn config(handed: &Handed<'_>) -> Value {
+    let of_callers = CALLERS.iter().filter(|_| !handed.is_empty());
+    let of_callers = of_callers.flat_map(|cause| mappers(cause, &spoken_at));
+    let others = CAUSES.iter().flat_map(|cause| mappers(cause, &spoken));
+    json!({ "mappers": of_callers.chain(others).collect::<Vec<Value>>() })
 }
 
 /// The mappers of one cause: one for each shape that errors have. The last serves every other dialect, and requests whose dialect is
 /// not known.
-fn mappers(cause: &Cause) -> Vec<Value> {
+fn mappers(cause: &Cause, spoken: &dyn Fn(Dialect) -> Option<Value>) -> Vec<Value> {
     let fallback = shape(cause, Dialect::OpenAiChat);
     let mut others = Dialect::ALL.map(|dialect| (dialect, shape(cause, dialect))).to_vec();
     others.retain(|(_, other)| *other != fallback);
-    let mut mappers: Vec<Value> =
-        others.into_iter().map(|(dialect, shape)| mapper(cause, Some(dialect), &shape)).collect();
+    let mut mappers: Vec<Value> = others
+        .into_iter()
+        .filter_map(|(dialect, shape)| Some(mapper(cause, Some((dialect, spoken(dialect)?)), &shape)))
+        .collect();
     mappers.push(mapper(cause, None, &fallback));
     mappers
 }
@@ -221,6 +257,7 @@ fn shape(cause: &Cause, dialect: Dialect) -> String {
         message: cause.message,
         code: match cause.when {
             When::Details(OVER_LIMIT) => Some("rate_limit_exceeded"),
+            _ if cause.label == UNPROVED.label => Some("invalid_api_key"),
             _ => Some("%RESPONSE_CODE%").filter(|_| cause.status.is_none()),
         },
         param: None,
@@ -234,16 +271,55 @@ pub(super) fn request_id() -> String {
     format!("%DYNAMIC_METADATA({METADATA_NAMESPACE}:{EXCHANGE})%")
 }
 
-fn mapper(cause: &Cause, dialect: Option<Dialect>, shape: &str) -> Value {
+/// By what the processor has told Envoy that the client speaks `dialect`.
+fn spoken(dialect: Dialect) -> Option<Value> {
+    let expected = json!({
+        "filter": METADATA_NAMESPACE,
+        "path": [{ "key": DIALECT }],
+        "value": { "string_match": { "exact": dialect.label() } },
+    });
+    Some(json!({ "metadata_filter": { "matcher": expected, "match_if_key_not_found": false } }))
+}
+
+/// By its path, and the header by which clients say that they speak Anthropic's: what [`error_dialect`] finds. `None` if no path is
+/// for it.
+fn spoken_at(dialect: Dialect) -> Option<Value> {
+    let prefixes = Prefixes::default();
+    let mut exact = Vec::new();
+    let mut others = Vec::new();
+    for path in endpoint_paths(&prefixes) {
+        let EndpointPath::Exact(path) = path else { continue };
+        let known = error_dialect(&path, &HeaderMap::new());
+        if known == dialect { exact.push(path) } else { others.push(path) }
+    }
+    let list = |paths: &[String]| format!("request.url_path in {}", Value::from(paths.to_vec()));
+    let below = |prefix: &str| format!("request.url_path.startsWith('{prefix}')");
+    let mut holds = Vec::new();
+    if !exact.is_empty() {
+        holds.push(list(&exact));
+    }
+    match dialect {
+        Dialect::AnthropicMessages => {
+            holds.push(below(&prefixes.anthropic));
+            holds.push(format!("('anthropic-version' in request.headers && !({}))", list(&others)));
+        }
+        Dialect::CohereRerank => holds.push(below(&prefixes.cohere)),
+        Dialect::Gemini => {
+            let ends = GEMINI_CALLS.map(|call| format!("request.url_path.endsWith(':{call}')"));
+            holds.extend(ends);
+        }
+        _ => {}
+    }
+    (!holds.is_empty()).then(|| expression(&holds.join(" || ")))
+}
+
+/// How paths of Google's dialect end.
+const GEMINI_CALLS: [&str; 3] = ["generateContent", "streamGenerateContent", "countTokens"];
+
+fn mapper(cause: &Cause, dialect: Option<(Dialect, Value)>, shape: &str) -> Value {
     let mut filters = vec![not_ours(), cause.when.filter()];
-    filters.extend(dialect.map(|dialect| {
-        let expected = json!({
-            "filter": METADATA_NAMESPACE,
-            "path": [{ "key": DIALECT }],
-            "value": { "string_match": { "exact": dialect.label() } },
-        });
-        json!({ "metadata_filter": { "matcher": expected, "match_if_key_not_found": false } })
-    }));
+    let (dialect, filter) = dialect.unzip();
+    filters.extend(filter);
     let mut mapper = json!({
         "filter": { "and_filter": { "filters": filters } },
         "body_format_override": {
@@ -265,8 +341,14 @@ fn headers(cause: &Cause, dialect: Dialect) -> Vec<Value> {
         headers.push((request_id_header(dialect), request_id));
     }
     headers.push((FAULT_HEADER, cause.label.to_owned()));
-    if matches!(cause.when, When::Flags(["UO"]) | When::DetailsFrom(NO_PROCESSOR) | When::Details(NO_LIMITS))
-    {
+    if cause.label == UNPROVED.label {
+        headers.push(("www-authenticate", "Bearer".to_owned()));
+    }
+    let is_passing = matches!(
+        cause.when,
+        When::Flags(["UO"]) | When::DetailsFrom(NO_PROCESSOR) | When::Details(NO_LIMITS)
+    );
+    if is_passing || cause.label == KEYS_MISSING {
         headers.push(("retry-after", "1".to_owned()));
     }
     let add = |(key, value)| json!({ "header": { "key": key, "value": value }, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD" });

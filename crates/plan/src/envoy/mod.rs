@@ -7,10 +7,12 @@
 
 mod access_log;
 mod bounds;
+mod callers;
 mod cluster;
 mod connection;
 mod endpoint;
 mod form;
+mod key_set;
 mod listener;
 mod local_reply;
 mod names;
@@ -31,10 +33,12 @@ use serde_json::Value;
 use tollgate_config::bundle::SecretRef;
 use tollgate_config::{Bundle, Diagnostic, Snapshot};
 
+pub use callers::{Proof, hand_callers_over};
 pub use names::{
     ACCESS_METADATA, ATTEMPT_CALL, ATTEMPT_HEADER, CALL_METADATA, CONTENT_LENGTH, DIALECT, EXCHANGE,
     EXCHANGE_CALL, FAULT_HEADER, HOST_METADATA, LISTENER_METADATA, METADATA_NAMESPACE, PROBE_HEADER,
-    REPLY_DETAILS, REQUEST_ID_HEADER, RETRY_HEADER, SNAPSHOT_METADATA, SOURCE_ADDRESS,
+    REPLY_DETAILS, REQUEST_ID_HEADER, RETRY_HEADER, SNAPSHOT_METADATA, SOURCE_ADDRESS, TOKEN_METADATA,
+    token_head,
 };
 pub use rate_limit::{hand_over, service_configuration};
 
@@ -93,6 +97,9 @@ pub struct Resources {
     pub clusters: Vec<Resource>,
     /// The certificates that listeners name.
     pub secrets: Vec<SecretNeed>,
+    /// Where secrets have to be put in: their names stand there.
+    #[serde(skip)]
+    pub slots: Vec<Slot>,
     /// What of the configuration cannot be said to Envoy, or only in another way.
     pub diagnostics: Vec<Diagnostic>,
 }
@@ -104,6 +111,17 @@ pub struct Resource {
     pub name: String,
     /// The message in proto3's JSON form, with its `@type`.
     pub body: Value,
+}
+
+/// Where in a route configuration a secret has to be put in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Slot {
+    /// The name of the route configuration.
+    pub resource: String,
+    /// The place in its body (JSON Pointer, RFC 6901).
+    pub pointer: String,
+    /// The secret; white space around it does not belong to it.
+    pub secret: SecretRef,
 }
 
 /// A certificate that Envoy asks for by name.
@@ -124,13 +142,14 @@ pub fn resources(bundle: &Bundle, fleet: &Fleet) -> Resources {
     let mut resources = Resources::default();
     let mut clusters = Clusters::default();
     for door in listener::doors(bundle, &mut resources.diagnostics) {
-        resources.listeners.push(door.listener(fleet));
-        resources.route_configurations.push(virtual_host::configuration(
-            &door,
-            &snapshot,
-            fleet,
-            &mut clusters,
-        ));
+        let handed = door.handed_over(&snapshot);
+        resources.listeners.push(door.listener(fleet, &handed));
+        let (configuration, slots) = virtual_host::configuration(&door, &snapshot, fleet, &mut clusters);
+        resources.route_configurations.push(configuration);
+        resources.slots.extend(slots);
+        for cluster in key_set::clusters(&handed) {
+            clusters.add(cluster);
+        }
         for need in door.secrets() {
             if !resources.secrets.contains(&need) {
                 resources.secrets.push(need);

@@ -37,6 +37,15 @@ pub const ATTEMPT_CALL: &str = "attempt";
 /// The namespace of dynamic metadata in which the processor publishes, as Envoy AI Gateway's does.
 pub const METADATA_NAMESPACE: &str = "io.envoy.ai_gateway";
 
+/// The namespace of dynamic metadata in which Envoy's filter for tokens says what it has verified, which is also its name: the claims under
+/// [`provider_name`](tollgate_config::provider_name), and the head under [`token_head`].
+pub const TOKEN_METADATA: &str = "envoy.filters.http.jwt_authn";
+
+/// Under which name the heads of tokens are told whose claims are told under `provider`.
+pub fn token_head(provider: &str) -> String {
+    format!("{provider} head")
+}
+
 /// The namespace of a host's metadata that says which target it belongs to: `target` is `<route>/rule/<index>/target/<place>`, and
 /// `authority` what its backend is asked as.
 pub const HOST_METADATA: &str = "tollgate";

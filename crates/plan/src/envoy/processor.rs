@@ -1,6 +1,6 @@
 //! The external processor: its cluster, and the two filters that call it, once per request and once per attempt.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::form::{self, extension, typed};
 use super::names::{
@@ -52,13 +52,13 @@ pub(super) fn of_listener() -> Value {
 }
 
 /// What a virtual host adds to the calls of its requests, by filter: of which snapshot it is, and of which listener.
-pub(super) fn of_virtual_host(snapshot: &str, listener: &str) -> Value {
+pub(super) fn of_virtual_host(snapshot: &str, listener: &str) -> Map<String, Value> {
     let metadata = json!([
         { "key": SNAPSHOT_METADATA, "value": snapshot },
         { "key": LISTENER_METADATA, "value": listener },
     ]);
     let per_route = typed(PER_ROUTE, json!({ "overrides": { "grpc_initial_metadata": metadata } }));
-    json!({ EXCHANGE_FILTER: per_route })
+    Map::from_iter([(EXCHANGE_FILTER.to_owned(), per_route)])
 }
 
 /// The filters in clusters: the processor writes the request of one attempt and sees its response. The body of the request is not sent

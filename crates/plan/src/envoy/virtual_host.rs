@@ -8,18 +8,19 @@ use super::cluster::Clusters;
 use super::form::typed;
 use super::listener::{Door, specificity};
 use super::route::Beside;
-use super::{Fleet, Resource, plain, processor, route};
+use super::{Fleet, Resource, Slot, callers, plain, processor, route};
 
 const ROUTE_CONFIGURATION: &str = "envoy.config.route.v3.RouteConfiguration";
 
-/// The route configuration of `door`: all its listeners in one, since a host name is served by one of them alone.
+/// The route configuration of `door`: all its listeners in one, since a host name is served by one of them alone. Beside it where secrets belong.
 pub(super) fn configuration(
     door: &Door<'_>,
     snapshot: &Snapshot,
     fleet: &Fleet,
     clusters: &mut Clusters,
-) -> Resource {
-    let mut hosts = Hosts { fleet, clusters, written: Vec::new() };
+) -> (Resource, Vec<Slot>) {
+    let name = door.name();
+    let mut hosts = Hosts { name: &name, fleet, clusters, written: Vec::new(), slots: Vec::new() };
     for listener in &door.listeners {
         let own = listener.hostname.as_ref().map(|name| name.to_ascii_lowercase());
         let tables = snapshot.virtual_hosts(&listener.name);
@@ -43,13 +44,13 @@ pub(super) fn configuration(
     if let Some(broadest) = door.broadest().filter(|listener| listener.hostname.is_some()) {
         hosts.write(broadest, None, &VirtualHost::default());
     }
-    let name = door.name();
+    let slots = hosts.slots;
     let fields = json!({
         "name": name,
         "virtual_hosts": hosts.written,
         "ignore_port_in_host_matching": true,
     });
-    Resource { name, body: typed(ROUTE_CONFIGURATION, fields) }
+    (Resource { name, body: typed(ROUTE_CONFIGURATION, fields) }, slots)
 }
 
 /// Whether every host that `name` covers goes to a listener that is more specific than `listener`.
@@ -63,9 +64,12 @@ fn is_taken(door: &Door<'_>, listener: &Listener, name: &str) -> bool {
 
 /// Writes virtual hosts, one after the other.
 struct Hosts<'a> {
+    /// The name of the route configuration.
+    name: &'a str,
     fleet: &'a Fleet,
     clusters: &'a mut Clusters,
     written: Vec<Value>,
+    slots: Vec<Slot>,
 }
 
 impl Hosts<'_> {
@@ -75,6 +79,13 @@ impl Hosts<'_> {
         let alternatives = table.alternatives.iter();
         let mut routes: Vec<Value> =
             alternatives.map(|alternative| route::to_rule(alternative, beside, self.clusters)).collect();
+        let mut said = processor::of_virtual_host(&self.fleet.snapshot, &listener.name);
+        if let Some(access) = callers::handed_over(table) {
+            routes.insert(0, callers::to_processor(access));
+            let (filters, slots) = callers::of_virtual_host(access, (self.name, self.written.len()));
+            said.extend(filters);
+            self.slots.extend(slots);
+        }
         if beside == Beside::Plain {
             if !routes.is_empty() {
                 routes.extend(route::to_models());
@@ -89,7 +100,7 @@ impl Hosts<'_> {
             "name": domain,
             "domains": [domain],
             "request_body_buffer_limit": listener.request_body_bytes_max,
-            "typed_per_filter_config": processor::of_virtual_host(&self.fleet.snapshot, &listener.name),
+            "typed_per_filter_config": said,
             "include_request_attempt_count": true,
             "routes": routes,
         }));

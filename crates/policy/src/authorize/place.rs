@@ -106,8 +106,15 @@ mod tests {
 
     fn found(place: &Place, query: &str, headers: &HeaderMap) -> Option<Result<String, ()>> {
         let method = Method::GET;
-        let caller =
-            Caller { method: &method, path: "/", query: Some(query), headers, address: None, now_s: 0 };
+        let caller = Caller {
+            method: &method,
+            path: "/",
+            query: Some(query),
+            headers,
+            address: None,
+            now_s: 0,
+            vouched: &[],
+        };
         find(place, &caller).map(|found| found.map(Cow::into_owned).map_err(|Twice| ()))
     }
 

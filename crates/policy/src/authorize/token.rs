@@ -5,17 +5,16 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::{HeaderName, HeaderValue};
 use serde_json::{Map, Value};
-use tollgate_config::bundle::JwtProvider;
+use tollgate_config::TOKEN_LEEWAY_S as LEEWAY_S;
+use tollgate_config::bundle::{JwtProvider, KeySource};
 use tollgate_terms::Principal;
 
 use super::keyring::{Key, KeySet};
 use super::strict;
+use super::vouched::Vouched;
 
 /// Longest token. A head of a request is four times that.
 const TOKEN_BYTES_MAX: usize = 16 << 10;
-
-/// How much the clocks of issuer and gateway may differ.
-const LEEWAY_S: u64 = 60;
 
 /// No token is good after the year 9999.
 const TIME_MAX_S: u64 = 253_402_300_799;
@@ -125,8 +124,31 @@ pub(super) fn verify(
     if fitting.any(verifies) { Ok(claims) } else { Err(Unfit::Bad) }
 }
 
+/// The claims of a token that is good at `now_s`, whose signature a filter has verified: `vouched` is what it says of the tokens of this provider.
+pub(super) fn believe(
+    token: &str,
+    provider: &JwtProvider,
+    vouched: Option<&Vouched>,
+    now_s: u64,
+) -> Result<Map<String, Value>, Unfit> {
+    let signed = Signed::parse(token).ok_or(Unfit::Bad)?;
+    let claims = signed.claims(provider, now_s).ok_or(Unfit::Bad)?;
+    // A filter may take an empty id for none. There is no key of that name.
+    if signed.key_id.as_deref() == Some("") {
+        return Err(Unfit::Bad);
+    }
+    // Whoever can read such a key set could sign.
+    let is_shared = matches!(signed.algorithm, Algorithm::Hs256 | Algorithm::Hs384 | Algorithm::Hs512);
+    if is_shared && !matches!(provider.keys, KeySource::Secret(_)) {
+        return Err(Unfit::Bad);
+    }
+    let is_it = vouched.is_some_and(|vouched| vouched.is_of(&signed.header, &claims));
+    if is_it { Ok(claims) } else { Err(Unfit::Bad) }
+}
+
 /// A token, taken apart.
 struct Signed<'a> {
+    header: Map<String, Value>,
     algorithm: Algorithm,
     key_id: Option<String>,
     /// What is signed.
@@ -163,6 +185,7 @@ impl<'a> Signed<'a> {
         let algorithm = Algorithm::called(header.get("alg")?.as_str()?)?;
         let signature = signature?;
         (is_token && !signature.is_empty()).then_some(Self {
+            header,
             algorithm,
             key_id,
             message,

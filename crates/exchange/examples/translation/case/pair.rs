@@ -134,7 +134,8 @@ impl Pair {
         let Way::Exchange(snapshot) = &self.way else { return self.translate_request(&body, delivery) };
         let now = Instant::now();
         let keyring = Arc::clone(&self.keyring);
-        let arrival = Arrival { request_id: "r".into(), at: now, at_unix_ms: 0, keyring };
+        let arrival =
+            Arrival { request_id: "r".into(), at: now, at_unix_ms: 0, keyring, vouched: Vec::new() };
         let (mut exchange, plan) = Exchange::new(snapshot, head, arrival);
         if !matches!(plan, Ok(BodyPlan::Whole { .. })) {
             return Err(format!("{plan:?}"));
