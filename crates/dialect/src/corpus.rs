@@ -94,9 +94,7 @@ fn leaves(pointer: &str, value: &Value, out: &mut Vec<(String, Value)>) {
 fn covers(loss: &Loss, pointer: &str) -> bool {
     // An encoder names them as the other dialect does.
     let plain = |pointer: &str| {
-        pointer
-            .replace("message/content/citations", "message/annotations")
-            .replace("/citations", "/annotations")
+        pointer.replace("/content/citations", "/annotations").replace("/citations", "/annotations")
     };
     let (pointer, lost) = (plain(pointer), plain(&loss.pointer));
     !lost.is_empty()

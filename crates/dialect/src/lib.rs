@@ -25,6 +25,7 @@ mod mould;
 mod observe;
 mod ruler;
 mod sampling;
+mod spans;
 mod splice;
 mod translate;
 mod with_rest;

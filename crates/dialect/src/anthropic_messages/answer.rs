@@ -3,13 +3,14 @@
 //! Source: `anthropic.types.Message`.
 
 use bytes::Bytes;
-use tollgate_chat::{Answer, Block, BlockKind, Choice, Effect, LossKind, Losses, StopReason};
+use tollgate_chat::{Answer, Block, BlockKind, Choice, Citation, Effect, LossKind, Losses, StopReason};
 use tollgate_wire::json::{Map, Text, Value};
 
 use super::citations;
 use super::usage::{WireUsage, encode_usage};
 use crate::fields::{Fields, Members, item_at, loss, object};
 use crate::ids::CallIds;
+use crate::spans;
 use crate::{AnswerContext, Unreadable};
 
 /// Reads an answer, leniently. What the hub has no room for is recorded in `losses`.
@@ -124,8 +125,13 @@ pub(crate) fn encode_answer(answer: Answer, context: &AnswerContext, losses: &mu
     }
     let id = if id.is_empty() { context.fallback_id.clone() } else { id };
     let mut ids = CallIds::new(&id);
-    let content: Vec<Value> =
-        blocks.into_iter().filter_map(|block| encode_block(block, &mut ids, losses)).collect();
+    let mut content = Vec::with_capacity(blocks.len());
+    for Block { origin, cache: _, kind } in blocks {
+        match kind {
+            BlockKind::Text { text, citations } => content.extend(texts(&origin, text, citations, losses)),
+            kind => content.extend(encode_block(origin, kind, &mut ids, losses)),
+        }
+    }
     let (stop_reason, stop_sequence) = stop_words(stop, losses);
     let mut body = Members::default();
     body.set("id", Some(id));
@@ -139,23 +145,28 @@ pub(crate) fn encode_answer(answer: Answer, context: &AnswerContext, losses: &mu
     body.body()
 }
 
-fn encode_block(block: Block, ids: &mut CallIds, losses: &mut Losses) -> Option<Value> {
-    let Block { origin, cache: _, kind } = block;
+/// A text, in as many blocks as what it rests on needs.
+fn texts(origin: &str, text: Text, citations: Vec<Citation>, losses: &mut Losses) -> Vec<Value> {
+    let pieces = spans::cut(text, citations).into_iter();
+    let block = |spans::Piece { text, citations }| {
+        let said = citations.into_iter().map(|(index, citation)| {
+            citations::encode(&format!("{origin}/citations/{index}"), citation, losses)
+        });
+        let said: Vec<Value> = said.collect();
+        let mut block = Members::default();
+        block.set("type", Some("text"));
+        block.set("text", Some(text));
+        block.set("citations", (!said.is_empty()).then_some(said));
+        block.value()
+    };
+    pieces.map(block).collect()
+}
+
+fn encode_block(origin: String, kind: BlockKind, ids: &mut CallIds, losses: &mut Losses) -> Option<Value> {
     match kind {
-        BlockKind::Text { text, citations } => {
-            let chars = if citations.is_empty() { 0 } else { text.as_str().chars().count() as u64 };
-            let said = citations.into_iter().enumerate();
-            let said = said.map(|(index, citation)| {
-                citations::encode(&format!("{origin}/citations/{index}"), citation, chars, losses)
-            });
-            let said: Vec<Value> = said.collect();
-            let mut block = Members::default();
-            block.set("type", Some("text"));
-            block.set("text", Some(text));
-            block.set("citations", (!said.is_empty()).then_some(said));
-            Some(block.value())
+        BlockKind::Text { text, citations: _ } | BlockKind::Refusal { text } => {
+            Some(object!({"type": "text", "text": text}))
         }
-        BlockKind::Refusal { text } => Some(object!({"type": "text", "text": text})),
         BlockKind::Thinking { text, signature } => {
             Some(object!({"type": "thinking", "thinking": text, "signature": signature.unwrap_or_default()}))
         }

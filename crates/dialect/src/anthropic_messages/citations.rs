@@ -62,11 +62,10 @@ fn read(told: &Value) -> Option<Citation> {
     Some(Citation { source, title, quote: text("cited_text"), span: None })
 }
 
-/// A citation, said. `chars` is the length of the block's text, as far as it is known; what rests on a part of it rests on all of it
-/// here.
-pub(super) fn encode(pointer: &str, citation: Citation, chars: u64, losses: &mut Losses) -> Value {
+/// A citation, said: of all of a text. Where it is of a part, that is recorded in `losses`.
+pub(super) fn encode(pointer: &str, citation: Citation, losses: &mut Losses) -> Value {
     let Citation { source, title, quote, span } = citation;
-    if span.is_some_and(|span| span != (0..chars)) {
+    if span.is_some() {
         losses.push_once(loss(format!("{pointer}/start_index"), LossKind::Citation, Effect::Meaning));
     }
     let mut said = Members::default();
@@ -109,12 +108,7 @@ pub(super) fn encode(pointer: &str, citation: Citation, chars: u64, losses: &mut
 }
 
 /// The citations of a text that the model said before. The API takes those back that it can check: not what another found on the web.
-pub(super) fn encode_past(
-    origin: &str,
-    citations: Vec<Citation>,
-    chars: u64,
-    losses: &mut Losses,
-) -> Option<Vec<Value>> {
+pub(super) fn encode_past(origin: &str, citations: Vec<Citation>, losses: &mut Losses) -> Option<Vec<Value>> {
     let mut said = Vec::with_capacity(citations.len());
     for (index, mut citation) in citations.into_iter().enumerate() {
         let pointer = format!("{origin}/citations/{index}");
@@ -127,7 +121,7 @@ pub(super) fn encode_past(
             CitedSource::Document { index: _, file, passage: _ } => *file = None,
             CitedSource::Web { .. } | CitedSource::SearchResult { .. } => {}
         }
-        said.push(encode(&pointer, citation, chars, losses));
+        said.push(encode(&pointer, citation, losses));
     }
     (!said.is_empty()).then_some(said)
 }

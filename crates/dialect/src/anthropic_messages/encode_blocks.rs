@@ -71,8 +71,7 @@ fn encode_block(block: Block, role: Role, losses: &mut Losses) -> Result<Option<
             return Ok(None);
         }
         BlockKind::Text { text, citations } => {
-            let chars = if citations.is_empty() { 0 } else { text.as_str().chars().count() as u64 };
-            let said = citations::encode_past(&origin, citations, chars, losses);
+            let said = citations::encode_past(&origin, citations, losses);
             let mut text = members([("type", "text".into()), ("text", text.into())]);
             text.set("citations", said);
             text

@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 
 use bytes::BytesMut;
-use tollgate_chat::{BlockStart, Delta, Effect, Event, LossKind, Losses, StopReason};
+use tollgate_chat::{BlockStart, Citation, Delta, Effect, Event, LossKind, Losses, StopReason};
 use tollgate_terms::{Dialect, Usage};
 use tollgate_wire::json::{Map, Value};
 use tollgate_wire::sse;
@@ -19,6 +19,9 @@ use crate::error::encode_told;
 use crate::fields::{loss, object};
 use crate::ids::CallIds;
 use crate::words::EncodeStream;
+
+/// Most sources of all of a text: each is told again with each of its blocks.
+const OF_ALL_MAX: usize = 32;
 
 /// Says one stream.
 #[derive(Debug)]
@@ -45,9 +48,57 @@ struct Pending {
     index: Option<usize>,
     /// What waits to be said.
     deltas: Vec<Delta>,
-    /// Characters of its text that have been said.
-    chars: u64,
+    text: TextSaid,
     has_stopped: bool,
+}
+
+/// A text as far as it has been said. What comes behind a source of a part of it is a block of its own: a source belongs to all of its
+/// block.
+#[derive(Debug, Default)]
+struct TextSaid {
+    /// Characters in the blocks before the one that goes on.
+    chars_before: u64,
+    /// Characters in the one that goes on.
+    chars: u64,
+    /// What all of the text rests on.
+    of_all: Vec<Citation>,
+    /// Whether the block that goes on has a source that what comes next does not have.
+    is_cited: bool,
+}
+
+impl TextSaid {
+    /// Whether a piece of the text begins a block. One that shows nothing does not: the API takes no block back that is blank.
+    fn parts(&self, delta: &Delta) -> bool {
+        self.is_cited && matches!(delta, Delta::Text(text) if !text.is_blank())
+    }
+
+    /// Begins another block.
+    fn part(&mut self) {
+        self.chars_before += self.chars;
+        (self.chars, self.is_cited) = (0, false);
+    }
+
+    /// A citation as one of the block that goes on; it keeps its span where that is another part.
+    fn cite(&mut self, mut citation: Citation) -> Citation {
+        match &citation.span {
+            None => {
+                let has_room = self.of_all.len() < OF_ALL_MAX;
+                if has_room {
+                    self.of_all.push(citation.clone());
+                }
+                if self.chars_before > 0 || !has_room {
+                    citation.span = Some(0..self.chars_before + self.chars);
+                }
+            }
+            Some(span) => {
+                self.is_cited = true;
+                if *span == (self.chars_before..self.chars_before + self.chars) {
+                    citation.span = None;
+                }
+            }
+        }
+        citation
+    }
 }
 
 impl StreamEncoder {
@@ -92,8 +143,14 @@ impl EncodeStream for StreamEncoder {
                     BlockStart::ToolUse { id, name } => BlockStart::ToolUse { id: self.ids.next(id), name },
                     other => other,
                 };
-                let pending =
-                    Pending { block, start, index: None, deltas: Vec::new(), chars: 0, has_stopped: false };
+                let pending = Pending {
+                    block,
+                    start,
+                    index: None,
+                    deltas: Vec::new(),
+                    text: TextSaid::default(),
+                    has_stopped: false,
+                };
                 self.blocks.push_back(pending);
                 self.say(out, losses);
             }
@@ -149,25 +206,28 @@ impl StreamEncoder {
     fn say(&mut self, out: &mut BytesMut, losses: &mut Losses) {
         self.begin(String::new(), None, out);
         while let Some(pending) = self.blocks.front_mut() {
-            let index = match pending.index {
+            let mut index = match pending.index {
                 Some(index) => index,
-                None => {
-                    let index = self.next_index;
-                    self.next_index += 1;
-                    pending.index = Some(index);
-                    let block = begun(&pending.start);
-                    let event =
-                        object!({"type": "content_block_start", "index": index, "content_block": block});
-                    write(out, "content_block_start", &event);
-                    index
-                }
+                None => start(&mut self.next_index, &pending.start, out),
             };
-            for delta in pending.deltas.drain(..) {
-                if let Some(delta) = said(pending.block, &pending.start, &mut pending.chars, delta, losses) {
-                    let event = object!({"type": "content_block_delta", "index": index, "delta": delta});
-                    write(out, "content_block_delta", &event);
+            for delta in std::mem::take(&mut pending.deltas) {
+                if pending.text.parts(&delta) {
+                    write(
+                        out,
+                        "content_block_stop",
+                        &object!({"type": "content_block_stop", "index": index}),
+                    );
+                    index = start(&mut self.next_index, &pending.start, out);
+                    pending.text.part();
+                    for citation in pending.text.of_all.clone() {
+                        write_delta(index, said_citation(pending.block, citation, losses), out);
+                    }
+                }
+                if let Some(delta) = said(pending, delta, losses) {
+                    write_delta(index, delta, out);
                 }
             }
+            pending.index = Some(index);
             if !pending.has_stopped {
                 return;
             }
@@ -217,22 +277,34 @@ fn begun(start: &BlockStart) -> Value {
     }
 }
 
+/// Begins a block, which gets the next number.
+fn start(next_index: &mut usize, start: &BlockStart, out: &mut BytesMut) -> usize {
+    let index = *next_index;
+    *next_index += 1;
+    let event = object!({"type": "content_block_start", "index": index, "content_block": begun(start)});
+    write(out, "content_block_start", &event);
+    index
+}
+
+fn write_delta(index: usize, delta: Value, out: &mut BytesMut) {
+    let event = object!({"type": "content_block_delta", "index": index, "delta": delta});
+    write(out, "content_block_delta", &event);
+}
+
+fn said_citation(block: usize, citation: Citation, losses: &mut Losses) -> Value {
+    let citation = citations::encode(&format!("/choices/0/{block}/annotations"), citation, losses);
+    object!({"type": "citations_delta", "citation": citation})
+}
+
 /// More of a block; nothing where it does not fit.
-fn said(
-    block: usize,
-    start: &BlockStart,
-    chars: &mut u64,
-    delta: Delta,
-    losses: &mut Losses,
-) -> Option<Value> {
-    match (start, delta) {
+fn said(pending: &mut Pending, delta: Delta, losses: &mut Losses) -> Option<Value> {
+    match (&pending.start, delta) {
         (BlockStart::Text, Delta::Citation(citation)) => {
-            let citation =
-                citations::encode(&format!("/choices/0/{block}/annotations"), citation, *chars, losses);
-            Some(object!({"type": "citations_delta", "citation": citation}))
+            let citation = pending.text.cite(citation);
+            Some(said_citation(pending.block, citation, losses))
         }
         (BlockStart::Text | BlockStart::Refusal, Delta::Text(text)) => {
-            *chars += text.as_str().chars().count() as u64;
+            pending.text.chars += text.as_str().chars().count() as u64;
             Some(object!({"type": "text_delta", "text": text}))
         }
         (BlockStart::Thinking, Delta::Text(text)) => {

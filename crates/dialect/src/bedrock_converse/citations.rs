@@ -8,6 +8,7 @@ use tollgate_chat::{BlockKind, Citation, CitedSource, Effect, LossKind, Losses, 
 use tollgate_wire::json::{Text, Value};
 
 use crate::fields::{Members, loss, object};
+use crate::spans;
 
 /// A text with its sources.
 pub(super) fn decode(origin: &str, told: &Value, losses: &mut Losses) -> BlockKind {
@@ -67,25 +68,28 @@ fn source(location: &Value, named: Option<String>) -> Option<CitedSource> {
     Some(CitedSource::Document { index, file: None, passage })
 }
 
-/// A text that the model said before, with its sources.
-pub(super) fn encode(origin: &str, text: Text, citations: Vec<Citation>, losses: &mut Losses) -> Value {
-    let chars = text.as_str().chars().count() as u64;
-    let said = citations.into_iter().enumerate();
-    let said = said
-        .map(|(index, citation)| encode_one(&format!("{origin}/citations/{index}"), citation, chars, losses));
-    let said: Vec<Value> = said.collect();
-    if said.is_empty() {
-        return object!({"text": text});
-    }
-    let content = Value::Array(vec![object!({"text": text})]);
-    object!({"citationsContent": object!({"content": content, "citations": said})})
+/// A text that the model said before, with its sources, in as many elements as those need.
+pub(super) fn encode(origin: &str, text: Text, citations: Vec<Citation>, losses: &mut Losses) -> Vec<Value> {
+    let pieces = spans::cut(text, citations).into_iter();
+    let element = |spans::Piece { text, citations }| {
+        let said = citations
+            .into_iter()
+            .map(|(index, citation)| encode_one(&format!("{origin}/citations/{index}"), citation, losses));
+        let said: Vec<Value> = said.collect();
+        if said.is_empty() {
+            return object!({"text": text});
+        }
+        let content = Value::Array(vec![object!({"text": text})]);
+        object!({"citationsContent": object!({"content": content, "citations": said})})
+    };
+    pieces.map(element).collect()
 }
 
-fn encode_one(pointer: &str, citation: Citation, chars: u64, losses: &mut Losses) -> Value {
+fn encode_one(pointer: &str, citation: Citation, losses: &mut Losses) -> Value {
     let Citation { source, title, quote, span } = citation;
     let mut said = Members::default();
     said.set("title", title);
-    if span.is_some_and(|span| span != (0..chars)) {
+    if span.is_some() {
         losses.push(loss(format!("{pointer}/start_index"), LossKind::Citation, Effect::Meaning));
     }
     let place = |kind: &str, index: u64, Range { start, end }: Range<u64>| {

@@ -93,7 +93,13 @@ impl Blocks {
             }
             let mut said = Vec::with_capacity(blocks.len());
             for Block { origin, cache, kind } in blocks {
-                let value = self.encode(&origin, kind, role, losses)?;
+                let value = match kind {
+                    BlockKind::Text { text, citations } if role == Role::Assistant && !text.is_blank() => {
+                        said.extend(citations::encode(&origin, text, citations, losses));
+                        said.pop()
+                    }
+                    kind => self.encode(&origin, kind, role, losses)?,
+                };
                 push(&mut said, &origin, value, cache, losses);
             }
             match out.last_mut() {
@@ -118,9 +124,6 @@ impl Blocks {
         losses: &mut Losses,
     ) -> Result<Option<Value>, Invalid> {
         Ok(match kind {
-            BlockKind::Text { text, citations } if role == Role::Assistant => {
-                says(text).map(|text| citations::encode(origin, text, citations, losses))
-            }
             BlockKind::Text { text, citations } => {
                 lose_citations(origin, &citations, losses);
                 says(text).map(|text| object!({"text": text}))

@@ -58,7 +58,8 @@ pub(crate) fn encode_request(
     let system = system_blocks(system, losses)?;
     body.set("system", (!system.is_empty()).then_some(system));
     let stops = !stop.is_empty();
-    body.set("inferenceConfig", Some(inference(output_tokens_max, stop, &sampling)?.value()));
+    let inference = inference(output_tokens_max, stop, &sampling)?;
+    body.set("inferenceConfig", (!inference.map.is_empty()).then(|| inference.value()));
     family.set_top_k(&mut additional, sampling.top_k);
     lose_sampling(sampling, losses)?;
     body.set("toolConfig", tool_config(tools, tool_choice, parallel_tools, blocks.past_tools(), losses));

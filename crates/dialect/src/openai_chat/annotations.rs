@@ -3,10 +3,10 @@
 //! Source: `openai.types.chat.chat_completion_message.Annotation`; `openai.types.responses.response_output_text.AnnotationURLCitation`
 //! has the same with one object less.
 
-use tollgate_chat::{Citation, CitedSource, Effect, LossKind, Losses};
+use tollgate_chat::{Block, BlockKind, Citation, CitedSource, Effect, LossKind, Losses};
 use tollgate_wire::json::{Map, Text, Value};
 
-use crate::fields::{Members, loss};
+use crate::fields::{Members, loss, tells};
 
 /// The annotations of a text, read into the hub. What it has no room for is recorded in `losses`.
 pub(crate) fn decode_annotations(pointer: &str, told: &[Value], losses: &mut Losses) -> Vec<Citation> {
@@ -21,6 +21,43 @@ pub(crate) fn decode_annotation(pointer: &str, told: &Value, losses: &mut Losses
         losses.push_once(loss(pointer, LossKind::Citation, Effect::Meaning));
     }
     citation
+}
+
+/// Gives the texts of a message what it says that they rest on. Places count through all of them; without a place it is the first.
+/// What is told of no text is recorded in `losses`.
+pub(super) fn annotate(pointer: &str, told: Value, blocks: &mut [Block], losses: &mut Losses) {
+    let is_text = |block: &Block| matches!(block.kind, BlockKind::Text { .. });
+    let told = match told {
+        Value::Array(told) if told.is_empty() || blocks.iter().any(is_text) => told,
+        told => {
+            if tells(&told) {
+                losses.push(loss(pointer, LossKind::Citation, Effect::Meaning));
+            }
+            return;
+        }
+    };
+    let mut cited = decode_annotations(pointer, &told, losses);
+    // The texts from the last one on: each takes what begins in it or behind it.
+    let mut chars_before: u64 = blocks.iter().map(|block| chars(&block.kind)).sum();
+    for block in blocks.iter_mut().rev() {
+        chars_before = chars_before.saturating_sub(chars(&block.kind));
+        let BlockKind::Text { citations, .. } = &mut block.kind else { continue };
+        let start = |citation: &Citation| citation.span.as_ref().map_or(0, |span| span.start);
+        let (taken, left) = cited.into_iter().partition(|citation| start(citation) >= chars_before);
+        *citations = taken;
+        for span in citations.iter_mut().filter_map(|citation| citation.span.as_mut()) {
+            *span = span.start - chars_before..span.end.saturating_sub(chars_before);
+        }
+        cited = left;
+    }
+}
+
+/// Characters of a text; no other block has any that are counted.
+fn chars(kind: &BlockKind) -> u64 {
+    match kind {
+        BlockKind::Text { text, citations: _ } => text.as_str().chars().count() as u64,
+        _ => 0,
+    }
 }
 
 fn read(told: &Value) -> Option<Citation> {

@@ -5,6 +5,7 @@
 use tollgate_chat::{Block, BlockKind, Effect, LossKind, Losses, Role, Turn};
 use tollgate_wire::json::Value;
 
+use super::annotations::annotate;
 use super::parts::{self, Speaker};
 use super::says_error;
 use crate::Invalid;
@@ -124,8 +125,9 @@ fn assistant(mut message: Fields, losses: &mut Losses) -> Result<Vec<Block>, Inv
     if message.take("reasoning_content").is_some_and(|text| tells(&text)) && !has_thinking {
         losses.push(loss(message.at("reasoning_content"), LossKind::Thinking, Effect::Meaning));
     }
-    if message.take("annotations").is_some_and(|annotations| tells(&annotations)) {
-        losses.push(loss(message.at("annotations"), LossKind::Citation, Effect::Meaning));
+    // The API's definition has them in answers alone, but clients say the answer again as it was.
+    if let Some(annotations) = message.take("annotations") {
+        annotate(&message.at("annotations"), annotations, &mut blocks, losses);
     }
     for (index, call) in message.list("tool_calls")?.into_iter().enumerate() {
         let call = Fields::of(call, format!("{}/tool_calls/{index}", message.pointer))?;
