@@ -13,7 +13,7 @@ use tollgate_config::{CompiledLimit, CompiledTarget, Subject};
 use tollgate_policy::claim::{self, Admission};
 use tollgate_policy::quota::{Claim, Standing};
 use tollgate_policy::{cost, price};
-use tollgate_terms::{GatewayFault, ModelName, Operation, Usage};
+use tollgate_terms::{GatewayFault, HashedText, ModelName, Operation, Usage};
 use tollgate_wire::Decimal;
 
 use crate::journal::Reserved;
@@ -95,23 +95,26 @@ impl Charging {
             requested_model: Some(&routed.model),
             upstream_model: Some(routed.upstream_model(target)),
         };
-        let found = limits().filter_map(|(limit, owner)| Some((limit, owner, limit.counter(&subject)?)));
-        let found: Vec<_> = found.collect();
-        let answer_tokens_max = answer_bound(routed, client, found.iter().map(|(limit, ..)| &***limit));
+        let room = routed.rule.limits.len() + target.quotas.len();
+        let (mut claimed, mut counters) = (Vec::with_capacity(room), Vec::with_capacity(room));
+        for (limit, owner) in limits() {
+            let Some(counter) = limit.counter(&subject) else { continue };
+            // A backend is asked anew by each attempt, whoever was asked before.
+            let admission = if owner == Owner::Backend { Admission::First } else { admission };
+            claimed.push(Claimed { admission, limit: Arc::clone(limit), owner });
+            counters.push(counter);
+        }
+        let answer_tokens_max = answer_bound(routed, client, claimed.iter().map(|claimed| &*claimed.limit));
         let most = Most::new(routed, client, target, answer_tokens_max);
-        let (claimed, claims): (_, Vec<_>) = found
-            .into_iter()
-            .map(|(limit, owner, counter)| {
-                // A backend is asked anew by each attempt, whoever was asked before.
-                let admission = if owner == Owner::Backend { Admission::First } else { admission };
-                let mut claim = claim::claim(limit, counter, admission, |measure| most.of(measure));
-                let detoured = routed.detoured.as_ref();
-                claim.shadow |= detoured.is_some_and(|detoured| detoured.limits.contains(&limit.name));
-                (Claimed { admission, limit: Arc::clone(limit), owner }, claim)
-            })
-            .unzip();
+        let claim = |(Claimed { admission, limit, .. }, counter): (&Claimed, HashedText)| {
+            let mut claim = claim::claim(limit, counter, *admission, |measure| most.of(measure));
+            let detoured = routed.detoured.as_ref();
+            claim.shadow |= detoured.is_some_and(|detoured| detoured.limits.contains(&limit.name));
+            claim
+        };
+        let claims = claimed.iter().zip(counters).map(claim).collect();
         let price = most.price.into_inner().map(Option::<&Arc<Price>>::cloned);
-        Self { claimed, claims: claims.into(), answer_tokens_max, price, standings: Vec::new() }
+        Self { claimed, claims, answer_tokens_max, price, standings: Vec::new() }
     }
 
     /// Looks for the limits that are for a request which is passed on as it is: only those on requests are.
