@@ -1,6 +1,7 @@
 //! Files that hold tokens and keys: small, and read again each time, since others replace them.
 
-use std::io::Read;
+use std::io::{Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
 
 use tollgate_terms::Secret;
 
@@ -37,6 +38,27 @@ pub(super) async fn read(path: &str) -> Result<Secret, IssueError> {
 /// As [`read`].
 pub(super) async fn read_trimmed(path: &str) -> Result<Secret, IssueError> {
     read(path).await.map(|text| Secret::new(text.expose().trim().to_owned()))
+}
+
+/// Puts `text` into the file at `path`, which only its owner can read. Whoever reads there finds it whole, or what was there before.
+///
+/// # Errors
+/// [`IssueError::Misconfigured`] when it cannot be written.
+pub(super) async fn replace(path: &str, text: Secret) -> Result<(), IssueError> {
+    let owned = path.to_owned();
+    let done = tokio::task::spawn_blocking(move || {
+        let unfinished = format!("{owned}.{}", std::process::id());
+        let mut options = std::fs::OpenOptions::new();
+        let mut file = options.create(true).write(true).truncate(true).mode(0o600).open(&unfinished)?;
+        file.write_all(text.expose().as_bytes())?;
+        std::fs::rename(&unfinished, owned)
+    });
+    let reason = match done.await {
+        Ok(Ok(())) => return Ok(()),
+        Ok(Err(error)) => error.to_string(),
+        Err(error) => error.to_string(),
+    };
+    Err(IssueError::Misconfigured(format!("the file {path} cannot be written: {reason}")))
 }
 
 /// Whether there is a file at `path`.

@@ -25,6 +25,20 @@ pub fn read_moment(text: &str) -> Option<SystemTime> {
     Some(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds))
 }
 
+/// The same the other way round, in whole seconds; what is before 1970 is its beginning.
+pub(super) fn write_moment(moment: SystemTime) -> String {
+    let since = moment.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+    let (days, second) = (since / 86_400, since % 86_400);
+    // The last year and month that have begun. A year has no more days than 366.
+    let begun = |year: u64, month: u64| days_since_epoch(year, month, 1) <= days;
+    let earliest = 1970 + days / 366;
+    let year = (earliest..).take_while(|year| begun(*year, 1)).last().unwrap_or(earliest);
+    let month = (1..=12).take_while(|month| begun(year, *month)).last().unwrap_or(1);
+    let day = days - days_since_epoch(year, month, 1) + 1;
+    let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+}
+
 /// Three numbers of fixed length, with `mark` between them.
 fn numbers(text: &str, mark: char, lengths: [usize; 3]) -> Option<[u64; 3]> {
     let mut parts = text.split(mark);
@@ -51,11 +65,13 @@ mod tests {
         for (text, seconds) in [
             ("1970-01-01T00:00:00Z", 0),
             ("2000-02-29T23:59:59Z", 951_868_799),
+            ("2024-12-31T00:00:00Z", 1_735_603_200),
             ("2025-01-31T12:00:00.5Z", 1_738_324_800),
             ("2100-03-01T00:00:00Z", 4_107_542_400),
         ] {
             let expected = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
             assert_eq!(read_moment(text), Some(expected), "{text}");
+            assert_eq!(write_moment(expected), text.replace(".5", ""));
         }
     }
 

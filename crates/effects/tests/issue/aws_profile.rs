@@ -260,3 +260,74 @@ async fn a_sign_on_is_exchanged_at_the_portal() {
     let message = id(&with("p")).await.unwrap_err();
     assert!(message.contains("status 401") && message.contains("not found or invalid"), "{message}");
 }
+
+#[tokio::test]
+async fn a_sign_on_that_ends_is_renewed() {
+    let oidc = Service::start(|seen| match seen.body.contains("good-once") {
+        true => Reply::new(
+            200,
+            r#"{"accessToken":"renewed","tokenType":"Bearer","expiresIn":3600,"refreshToken":"next"}"#,
+        ),
+        false => Reply::new(400, r#"{"error":"invalid_grant","error_description":"not next"}"#),
+    })
+    .await;
+    let portal = Service::start(|seen| match seen.header("x-amz-sso_bearer_token") {
+        token @ ("renewed" | "old") => Reply::new(
+            200,
+            format!(r#"{{"roleCredentials":{{"accessKeyId":"{token}","secretAccessKey":"s","sessionToken":"t","expiration":1}}}}"#),
+        ),
+        _ => Reply::new(401, "{}"),
+    })
+    .await;
+    let home = home(SIGN_ONS, "");
+    let environment =
+        at(&home, "p", &[("AWS_ENDPOINT_URL_SSO", &portal.url), ("AWS_ENDPOINT_URL_SSO_OIDC", &oidc.url)]);
+    let cache = home.path().join(".aws/sso/cache");
+    std::fs::create_dir_all(&cache).unwrap();
+    let file = cache.join(CACHED[0]);
+    let keep = |end: &str, registered: &str| {
+        let text = format!(
+            r#"{{"startUrl":"u","region":"r","accessToken":"old","expiresAt":"{end}","clientId":"c","clientSecret":"hidden","registrationExpiresAt":"{registered}","refreshToken":"good-once"}}"#
+        );
+        std::fs::write(&file, text).unwrap();
+    };
+    let (over, soon, late) = ("2020-01-01T00:00:00Z", "2027-01-15T08:10:00Z", "2100-01-01T00:00:00Z");
+
+    keep(over, late);
+    assert_eq!(id(&environment).await, Ok("renewed".to_owned()));
+    let seen = oidc.only();
+    assert_eq!((seen.method.as_str(), seen.path.as_str()), ("POST", "/token"));
+    let asked: serde_json::Value = serde_json::from_str(&seen.body).unwrap();
+    let expected = serde_json::json!({
+        "grantType": "refresh_token", "clientId": "c", "clientSecret": "hidden", "refreshToken": "good-once",
+    });
+    assert_eq!(asked, expected);
+    let kept: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(&file).unwrap()).unwrap();
+    let expected = serde_json::json!({
+        "startUrl": "u", "region": "r", "accessToken": "renewed", "expiresAt": "2027-01-15T09:00:00Z",
+        "clientId": "c", "clientSecret": "hidden", "registrationExpiresAt": late, "refreshToken": "next",
+    });
+    assert_eq!(kept, expected);
+    assert_eq!(std::fs::read_dir(&cache).unwrap().count(), 1);
+    let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&file).unwrap().permissions());
+    assert_eq!(mode & 0o777, 0o600);
+
+    // What was kept is used as it is: it is good for an hour.
+    assert_eq!(id(&environment).await, Ok("renewed".to_owned()));
+    oidc.only();
+
+    // One that is still good serves where it cannot be renewed, and is renewed where it can.
+    keep(soon, over);
+    assert_eq!(id(&environment).await, Ok("old".to_owned()));
+    keep(soon, late);
+    assert_eq!(id(&environment).await, Ok("renewed".to_owned()));
+
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, text.replace("2027-01-15T09:00:00Z", over)).unwrap();
+    let message = id(&environment).await.unwrap_err();
+    assert!(message.contains("does not renew (400") && message.contains("aws sso login"), "{message}");
+    assert!(!message.contains("hidden"), "{message}");
+    keep(over, over);
+    let message = id(&environment).await.unwrap_err();
+    assert!(message.ends_with("has a token that has ended: sign on with `aws sso login`"), "{message}");
+}
