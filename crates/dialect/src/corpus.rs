@@ -60,7 +60,7 @@ fn said_again(name: &str, body: &Bytes, losses: &mut Losses) -> Value {
     let client = words.client.as_ref().expect("a dialect that clients speak");
     let said = match kind.split('_').next() {
         Some("request") => {
-            let read = (client.decode_request)(body, losses).expect("a request");
+            let read = (client.decode_request)(body.into(), losses).expect("a request");
             (words.backend.encode_request)(read, &model, losses).expect("words for all of it")
         }
         Some("answer") => {

@@ -95,7 +95,7 @@ pub(crate) fn translate_request(
     let members = counted(backend).ok_or_else(untold)?;
     let conversation = match prompt(client, body)? {
         Some(text) => one_turn(text),
-        None => decode(body, losses)?,
+        None => decode(body.into(), losses)?,
     };
     let said = encode(conversation, model, losses)?;
     let said = Fields::read(&said)?.into_members().into_iter();

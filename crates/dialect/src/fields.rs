@@ -4,7 +4,7 @@ use bytes::Bytes;
 use serde::Deserialize;
 use tollgate_chat::{CachePoint, Citation, Effect, Loss, LossKind, Losses};
 use tollgate_wire::Decimal;
-use tollgate_wire::json::{Map, Text, Value};
+use tollgate_wire::json::{Document, Map, Text, Value};
 
 use crate::observe::Count;
 use crate::{Invalid, Unreadable};
@@ -18,7 +18,7 @@ pub(crate) struct Fields {
 
 impl Fields {
     /// The members of a body.
-    pub(crate) fn read(body: &Bytes) -> Result<Self, Invalid> {
+    pub(crate) fn read<'a>(body: impl Into<Document<'a>>) -> Result<Self, Invalid> {
         Self::of(read(body)?, "")
     }
 
@@ -168,7 +168,7 @@ impl Fields {
 }
 
 /// Reads a body.
-pub(crate) fn read(body: &Bytes) -> Result<Value, Invalid> {
+pub(crate) fn read<'a>(body: impl Into<Document<'a>>) -> Result<Value, Invalid> {
     Value::read(body).map_err(|malformed| Invalid::from_malformed(&malformed))
 }
 

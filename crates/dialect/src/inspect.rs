@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use tollgate_terms::{Delivery, Dialect, ModelName, ModelNameError, Operation};
-use tollgate_wire::json::{self, Limits, Object};
+use tollgate_wire::json::{self, Document, Limits, Object};
 use tollgate_wire::multipart::{self, Part};
 
 use crate::embeddings::VectorEncoding;
@@ -71,6 +71,11 @@ pub enum InvalidKind {
 }
 
 impl Facts {
+    /// The request, which is `body`, to be translated: what was found in it is not looked for again.
+    pub fn document<'a>(&'a self, body: &'a Bytes) -> Document<'a> {
+        self.json.as_ref().map_or_else(|| body.into(), |object| Document::scanned(body, object))
+    }
+
     /// Whether the request, of `body_bytes`, may be translated.
     ///
     /// # Errors

@@ -83,7 +83,7 @@ pub(crate) fn request_again(words: &Words, conversation: Conversation) -> Held {
     let mut losses = Losses::default();
     let encode = words.backend.encode_request;
     let said = encode(conversation, &model, &mut losses).expect("words for all of it");
-    let read = (client(words).decode_request)(&said, &mut losses).expect("what was said");
+    let read = (client(words).decode_request)((&said).into(), &mut losses).expect("what was said");
     let again = encode(read, &model, &mut losses).expect("words for all of it");
     prop_assert_eq!(&said, &again);
     prop_assert_eq!(losses.as_slice(), []);
@@ -133,7 +133,7 @@ pub(crate) fn stream_folds(
 pub(crate) fn refuses_nonsense(words: &Words, bytes: &[u8]) {
     let mut losses = Losses::default();
     let body = Bytes::copy_from_slice(bytes);
-    let _ = (client(words).decode_request)(&body, &mut losses);
+    let _ = (client(words).decode_request)((&body).into(), &mut losses);
     let _ = (words.backend.decode_answer)(&body, &mut losses);
     for frame in frames(bytes, 0) {
         let _ = (words.backend.decode_stream)().frame(&frame, &mut Vec::new(), &mut losses);

@@ -6,6 +6,7 @@ use bytes::{Bytes, BytesMut};
 use serde::de::DeserializeOwned;
 use tollgate_chat::{BlockStart, Delta, Effect, Event, Loss, LossKind, Losses};
 use tollgate_terms::{Delivery, Dialect, ModelName, Operation, Usage};
+use tollgate_wire::json::Document;
 use tollgate_wire::sse::Frame;
 
 use crate::embeddings::VectorEncoding;
@@ -80,19 +81,20 @@ pub struct TranslatedAnswer {
 ///
 /// # Errors
 /// When it cannot be understood, or asks for what the backend's dialect has no words for.
-pub fn translate_request(
+pub fn translate_request<'a>(
     client: Dialect,
     backend: Dialect,
     operation: Operation,
-    body: &Bytes,
+    body: impl Into<Document<'a>>,
     model: &ModelName,
     delivery: Delivery,
 ) -> Result<Encoded, Invalid> {
+    let body = body.into();
     let mut losses = Losses::default();
     let body = match operation {
-        Operation::Embed => embeddings::translate_request(backend, body, &mut losses)?,
+        Operation::Embed => embeddings::translate_request(backend, body.text(), &mut losses)?,
         Operation::CountTokens | Operation::Tokenize => {
-            counting::translate_request(client, backend, body, model, &mut losses)?
+            counting::translate_request(client, backend, body.text(), model, &mut losses)?
         }
         _ => {
             let (said, read) = pair(client, backend)

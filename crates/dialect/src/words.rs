@@ -6,6 +6,7 @@ use std::fmt;
 use bytes::{Bytes, BytesMut};
 use tollgate_chat::{Answer, Conversation, Event, Losses};
 use tollgate_terms::{Dialect, ModelName};
+use tollgate_wire::json::Document;
 use tollgate_wire::sse::Frame;
 
 use crate::translate::{AnswerContext, Unreadable};
@@ -21,7 +22,7 @@ pub(crate) struct Words {
 
 /// Reads what a client asks and says what it is answered.
 pub(crate) struct ClientWords {
-    pub(crate) decode_request: fn(&Bytes, &mut Losses) -> Result<Conversation, Invalid>,
+    pub(crate) decode_request: fn(Document<'_>, &mut Losses) -> Result<Conversation, Invalid>,
     pub(crate) encode_answer: fn(Answer, &AnswerContext, &mut Losses) -> Bytes,
     pub(crate) encode_stream: fn(AnswerContext) -> Box<dyn EncodeStream>,
 }

@@ -9,7 +9,7 @@ use tollgate_config::CompiledTarget;
 use tollgate_config::bundle::Envelope;
 use tollgate_dialect::{Invalid, SpliceEdits};
 use tollgate_terms::{Delivery, Dialect};
-use tollgate_wire::json::{self, Edit, Path};
+use tollgate_wire::json::{self, Document, Edit, Path};
 
 use crate::explain;
 use crate::headers;
@@ -156,7 +156,7 @@ fn speak(draft: &mut Draft<'_>) -> Result<(), Refusal> {
         routed.dialect,
         draft.dialect,
         routed.operation,
-        bounded.as_ref().unwrap_or(&client.body),
+        bounded.as_ref().map_or_else(|| client.facts.document(&client.body), Document::from),
         model,
         routed.delivery,
     )

@@ -7,8 +7,10 @@ use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::ops::Range;
 
+use bytes::Bytes;
+
 pub use self::edit::{Edit, Path, splice};
-use self::scanner::{DEPTH_MAX, Scanner};
+use self::scanner::{DEPTH_MAX, Ending, Scanner};
 pub use self::text::Text;
 pub use self::value::{Map, Number, Value};
 pub use self::walk::{members, string_length};
@@ -87,6 +89,15 @@ pub struct Object {
     close: usize,
     /// How many arrays and objects there are, itself included.
     containers: usize,
+    /// Where its longer strings end, in the order of the text.
+    endings: Vec<Ending>,
+}
+
+/// A text to be read into values, and what is known of it where it has been scanned.
+#[derive(Debug, Clone, Copy)]
+pub struct Document<'a> {
+    text: &'a Bytes,
+    scanned: Option<&'a Object>,
 }
 
 /// One member. Ranges are into the scanned text.
@@ -105,7 +116,8 @@ struct Member {
 /// When it is not one well-formed JSON object within `limits`, or a key stands twice in its top two levels.
 pub fn scan(text: &[u8], limits: Limits) -> Result<Object, Malformed> {
     check_utf8(text)?;
-    let mut scanner = Scanner { text, at: 0, depth_max: limits.depth_max.min(DEPTH_MAX), containers: 0 };
+    let mut scanner = Scanner::new(text, limits.depth_max.min(DEPTH_MAX));
+    scanner.endings = Some(Vec::with_capacity(LONG_STRINGS));
     scanner.skip_space();
     if scanner.peek() != Some(b'{') {
         scanner.value(0)?;
@@ -116,6 +128,7 @@ pub fn scan(text: &[u8], limits: Limits) -> Result<Object, Malformed> {
     object.members = scanner.object(1, &mut Some(&mut object.inner))?;
     object.close = scanner.at - 1;
     object.containers = scanner.containers;
+    object.endings = scanner.endings.take().unwrap_or_default();
     scanner.skip_space();
     if scanner.at < text.len() {
         return Err(Malformed::TrailingData { at: scanner.at });
@@ -123,12 +136,34 @@ pub fn scan(text: &[u8], limits: Limits) -> Result<Object, Malformed> {
     Ok(object)
 }
 
+/// Room for the endings of as many strings as a conversation of some turns has.
+const LONG_STRINGS: usize = 32;
+
 fn check_utf8(text: &[u8]) -> Result<(), Malformed> {
     if simdutf8::basic::from_utf8(text).is_ok() {
         return Ok(());
     }
     let at = simdutf8::compat::from_utf8(text).err().map_or(0, |error| error.valid_up_to());
     Err(Malformed::NotUtf8 { at })
+}
+
+impl<'a> Document<'a> {
+    /// `text`, whose members [`scan`] has found: what it knows of the strings is not looked for again.
+    pub fn scanned(text: &'a Bytes, object: &'a Object) -> Self {
+        Self { text, scanned: Some(object) }
+    }
+
+    /// The text itself.
+    pub fn text(&self) -> &'a Bytes {
+        self.text
+    }
+}
+
+/// A text of which nothing is known.
+impl<'a> From<&'a Bytes> for Document<'a> {
+    fn from(text: &'a Bytes) -> Self {
+        Self { text, scanned: None }
+    }
 }
 
 impl Object {

@@ -2,20 +2,19 @@
 //!
 //! Source: `anthropic.types.MessageCreateParams`.
 
-use bytes::Bytes;
 use tollgate_chat::{
     Block, Conversation, Effect, Effort, LossKind, Losses, Metadata, ResponseFormat, Role, Sampling, Tool,
     ToolChoice, Turn,
 };
 use tollgate_terms::Delivery;
-use tollgate_wire::json::Value;
+use tollgate_wire::json::{Document, Value};
 
 use super::{blocks, decode_thinking};
 use crate::Invalid;
 use crate::fields::{Fields, item_at, loss, missing, wrong};
 
 /// Reads a request. What the hub has no room for is recorded in `losses`.
-pub(crate) fn decode_request(body: &Bytes, losses: &mut Losses) -> Result<Conversation, Invalid> {
+pub(crate) fn decode_request(body: Document<'_>, losses: &mut Losses) -> Result<Conversation, Invalid> {
     let mut fields = Fields::read(body)?;
     fields.take("model");
     let mut system = blocks::content(&mut fields, "system", losses)?;

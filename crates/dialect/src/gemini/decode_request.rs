@@ -3,10 +3,9 @@
 //! Source: `google.genai.types.GenerateContentConfig`, and `google.genai.models`, which says where its members stand on the
 //! wire.
 
-use bytes::Bytes;
 use tollgate_chat::{Conversation, Effect, Extension, LossKind, Losses, Metadata, Tool, ToolChoice, Wish};
 use tollgate_terms::Delivery;
-use tollgate_wire::json::Value;
+use tollgate_wire::json::{Document, Value};
 
 use super::decode_config::Config;
 use super::schema::json_schema;
@@ -15,7 +14,7 @@ use crate::Invalid;
 use crate::fields::{Fields, loss, read, tells, wrong};
 
 /// Reads a request. What the hub has no room for is recorded in `losses`.
-pub(crate) fn decode_request(body: &Bytes, losses: &mut Losses) -> Result<Conversation, Invalid> {
+pub(crate) fn decode_request(body: Document<'_>, losses: &mut Losses) -> Result<Conversation, Invalid> {
     let mut fields = names::object(read(body)?, "")?;
     // Those who count tokens may wrap the request that they count for.
     if let Some(inner) = names::member(&mut fields, "generateContentRequest")? {

@@ -246,7 +246,7 @@ proptest! {
         let mut losses = Losses::default();
         let said = encode_request(conversation, &model, &mut losses).expect("words for all of it");
         let mut losses = Losses::default();
-        let read = decode_request(&said, &mut losses).expect("what was said");
+        let read = decode_request((&said).into(), &mut losses).expect("what was said");
         let again = encode_request(read, &model, &mut losses).expect("words for all of it");
         prop_assert_eq!(&said, &again);
         prop_assert_eq!(losses.as_slice(), []);
@@ -318,7 +318,8 @@ fn both_names_of_a_member_are_known() {
         "tools": [{"function_declarations": [{"name": "f", "parameters_json_schema": {"a_b": 1}}]}],
     });
     let mut losses = Losses::default();
-    let read = decode_request(&body.to_string().into(), &mut losses).expect("a request");
+    let body = bytes::Bytes::from(body.to_string());
+    let read = decode_request((&body).into(), &mut losses).expect("a request");
     assert_eq!(losses.as_slice(), []);
     assert_eq!(read.sampling.top_p, Some(0.5));
     assert_eq!(read.effort, Some(Effort("low".to_owned())));

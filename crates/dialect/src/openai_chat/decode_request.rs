@@ -3,13 +3,12 @@
 //! Source: `openai.types.chat.CompletionCreateParams`, and the extensions of Envoy AI Gateway: `thinking`,
 //! `thinking_blocks`, `cache_control`, and those in `extensions.rs`.
 
-use bytes::Bytes;
 use tollgate_chat::{
     Conversation, Effect, Effort, Extension, LossKind, Losses, Metadata, ResponseFormat, Sampling, Tool,
     ToolChoice,
 };
 use tollgate_terms::Delivery;
-use tollgate_wire::json::{Map, Value};
+use tollgate_wire::json::{Document, Map, Value};
 
 use super::decode_messages::messages;
 use super::extensions::{extensions, guided_format, server_tool};
@@ -18,7 +17,7 @@ use crate::anthropic_messages::decode_thinking;
 use crate::fields::{Fields, item_at, loss, wrong};
 
 /// Reads a request. What the hub has no room for is recorded in `losses`.
-pub(crate) fn decode_request(body: &Bytes, losses: &mut Losses) -> Result<Conversation, Invalid> {
+pub(crate) fn decode_request(body: Document<'_>, losses: &mut Losses) -> Result<Conversation, Invalid> {
     let mut fields = Fields::read(body)?;
     fields.take("model");
     let (system, turns) = messages(&mut fields, losses)?;

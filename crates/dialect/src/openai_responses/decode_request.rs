@@ -3,12 +3,11 @@
 //! Source: `openai.types.responses.ResponseCreateParams`. What stands for a conversation that only OpenAI holds is refused: an
 //! answer without it would be wrong.
 
-use bytes::Bytes;
 use tollgate_chat::{
     Conversation, Effect, Effort, LossKind, Losses, Metadata, ResponseFormat, Sampling, Thinking,
 };
 use tollgate_terms::Delivery;
-use tollgate_wire::json::Value;
+use tollgate_wire::json::{Document, Value};
 
 use super::decode_input::input;
 use super::decode_tools::{tool_choice, tools};
@@ -16,7 +15,7 @@ use crate::Invalid;
 use crate::fields::{Fields, loss, missing, wrong};
 
 /// Reads a request. What the hub has no room for is recorded in `losses`.
-pub(crate) fn decode_request(body: &Bytes, losses: &mut Losses) -> Result<Conversation, Invalid> {
+pub(crate) fn decode_request(body: Document<'_>, losses: &mut Losses) -> Result<Conversation, Invalid> {
     let mut fields = Fields::read(body)?;
     fields.take("model");
     refuse_state(&mut fields)?;

@@ -1,29 +1,28 @@
 //! From a JSON text to values, by the same walk that validates one.
 
+use std::slice::Iter;
+
 use bytes::Bytes;
 use serde_json::Number;
 
-use super::scanner::{DEPTH_MAX, Quoted, Scanner};
+use super::scanner::{DEPTH_MAX, Ending, Quoted, Scanner};
 use super::text::{Escapes, Text};
 use super::value::{Map, Value};
-use super::{Malformed, check_utf8, has_half_character};
+use super::{Document, Malformed, check_utf8, has_half_character};
 
 impl Value {
     /// Reads a document. Long texts share its memory.
     ///
     /// # Errors
     /// When it is not one well-formed JSON value, is nested too deep, or has a number or a character that does not exist.
-    pub fn read(text: &Bytes) -> Result<Self, Malformed> {
-        check_utf8(text)?;
-        let scanner = Scanner { text, at: 0, depth_max: DEPTH_MAX, containers: 0 };
-        let (items, members) = (Vec::with_capacity(OPEN_ITEMS), Vec::with_capacity(OPEN_MEMBERS));
-        let mut reader = Reader { text, scanner, items, members };
-        reader.scanner.skip_space();
-        let value = reader.value(0)?;
-        reader.scanner.skip_space();
-        match reader.scanner.peek() {
-            None => Ok(value),
-            Some(_) => Err(Malformed::TrailingData { at: reader.scanner.at }),
+    pub fn read<'a>(document: impl Into<Document<'a>>) -> Result<Self, Malformed> {
+        let Document { text, scanned } = document.into();
+        match scanned {
+            Some(object) => Reader::new(text, object.endings.iter()).document(),
+            None => {
+                check_utf8(text)?;
+                Reader::new(text, Unknown).document()
+            }
         }
     }
 }
@@ -32,15 +31,54 @@ impl Value {
 const OPEN_ITEMS: usize = 16;
 const OPEN_MEMBERS: usize = 32;
 
-struct Reader<'a> {
+/// What is known of the strings of a text.
+trait Strings {
+    /// Walks over the next string, at its quote.
+    fn next(&mut self, scanner: &mut Scanner<'_>) -> Result<Quoted, Malformed>;
+}
+
+/// Nothing: where they end is looked for.
+struct Unknown;
+
+impl Strings for Unknown {
+    fn next(&mut self, scanner: &mut Scanner<'_>) -> Result<Quoted, Malformed> {
+        scanner.string()
+    }
+}
+
+/// Where those end that have not been read yet.
+impl Strings for Iter<'_, Ending> {
+    fn next(&mut self, scanner: &mut Scanner<'_>) -> Result<Quoted, Malformed> {
+        scanner.known_string(self)
+    }
+}
+
+struct Reader<'a, S> {
     text: &'a Bytes,
     scanner: Scanner<'a>,
+    strings: S,
     /// Items and members of what is open, the outermost first: so that each list is made once, as long as it is.
     items: Vec<Value>,
     members: Vec<(Text, Value)>,
 }
 
-impl Reader<'_> {
+impl<'a, S: Strings> Reader<'a, S> {
+    fn new(text: &'a Bytes, strings: S) -> Self {
+        let (items, members) = (Vec::with_capacity(OPEN_ITEMS), Vec::with_capacity(OPEN_MEMBERS));
+        Self { text, scanner: Scanner::new(text, DEPTH_MAX), strings, items, members }
+    }
+
+    /// Reads all of the text.
+    fn document(mut self) -> Result<Value, Malformed> {
+        self.scanner.skip_space();
+        let value = self.value(0)?;
+        self.scanner.skip_space();
+        match self.scanner.peek() {
+            None => Ok(value),
+            Some(_) => Err(Malformed::TrailingData { at: self.scanner.at }),
+        }
+    }
+
     fn value(&mut self, depth: usize) -> Result<Value, Malformed> {
         let scanner = &mut self.scanner;
         Ok(match scanner.peek() {
@@ -117,7 +155,7 @@ impl Reader<'_> {
     }
 
     fn string(&mut self) -> Result<Text, Malformed> {
-        let Quoted { range, escapes } = self.scanner.string()?;
+        let Quoted { range, escapes } = self.strings.next(&mut self.scanner)?;
         let from_here = self.text.get(range.start..).unwrap_or_default();
         let between = from_here.get(..range.len()).unwrap_or_default();
         if escapes == Escapes::Other && has_half_character(between) {
@@ -137,9 +175,11 @@ impl Reader<'_> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection::vec;
     use proptest::prelude::*;
 
     use super::*;
+    use crate::json::{Limits, scan};
 
     fn read(text: &str) -> Result<Value, Malformed> {
         Value::read(&Bytes::copy_from_slice(text.as_bytes()))
@@ -149,6 +189,10 @@ mod tests {
     fn check(text: &str) {
         let expected = serde_json::from_str::<serde_json::Value>(text).ok();
         let value = read(text).ok();
+        let document = Bytes::copy_from_slice(text.as_bytes());
+        if let Ok(scanned) = scan(&document, Limits::default()) {
+            assert_eq!(Value::read(Document::scanned(&document, &scanned)).ok(), value, "{text}");
+        }
         let written = value.as_ref().map(Value::to_string);
         assert_eq!(written, expected.as_ref().map(serde_json::Value::to_string), "{text}");
         // The same values, however they come.
@@ -231,6 +275,18 @@ mod tests {
         #[test]
         fn any_text_is_read_as_others_do(text in r#"[{}\[\]":,\\/nu019aedx. -]{0,60}"#) {
             check(&text);
+        }
+
+        #[test]
+        fn what_was_scanned_is_read_as_what_was_not(texts in vec((any::<String>(), ".{0,40}"), 0..12)) {
+            let mut object = serde_json::Map::new();
+            for (key, text) in texts {
+                let inner = serde_json::json!({ text.clone(): [text.clone(), { "k": key.clone() }, 1.5] });
+                object.insert(key, inner);
+            }
+            let document = Bytes::from(serde_json::Value::from(object).to_string());
+            let scanned = scan(&document, Limits::default()).expect("an object");
+            prop_assert_eq!(Value::read(Document::scanned(&document, &scanned)), Value::read(&document));
         }
 
         #[test]

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::ops::Range;
+use std::slice::Iter;
 
 use super::text::Escapes;
 use super::{Malformed, Member, key_of};
@@ -17,7 +18,13 @@ pub(super) struct Scanner<'a> {
     pub(super) at: usize,
     pub(super) depth_max: usize,
     pub(super) containers: usize,
+    /// Where strings end, for those who will read the same text again.
+    pub(super) endings: Option<Vec<Ending>>,
 }
+
+/// Where a string ends that is longer than a word: the offset behind its closing quote, and how it is escaped in the two lowest bits.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ending(usize);
 
 /// A string: what is between its quotes, and how it is escaped.
 pub(super) struct Quoted {
@@ -25,7 +32,29 @@ pub(super) struct Quoted {
     pub(super) escapes: Escapes,
 }
 
-impl Scanner<'_> {
+impl Ending {
+    fn new(behind: usize, escapes: Escapes) -> Self {
+        Self(behind << 2 | escapes as usize)
+    }
+
+    fn behind(self) -> usize {
+        self.0 >> 2
+    }
+
+    fn escapes(self) -> Escapes {
+        match self.0 & 3 {
+            0 => Escapes::None,
+            1 => Escapes::Usual,
+            _ => Escapes::Other,
+        }
+    }
+}
+
+impl<'a> Scanner<'a> {
+    pub(super) fn new(text: &'a [u8], depth_max: usize) -> Self {
+        Self { text, at: 0, depth_max, containers: 0, endings: None }
+    }
+
     pub(super) fn peek(&self) -> Option<u8> {
         self.text.get(self.at).copied()
     }
@@ -163,15 +192,50 @@ impl Scanner<'_> {
 
     /// Walks over a string, at its quote.
     pub(super) fn string(&mut self) -> Result<Quoted, Malformed> {
+        if let Some(short) = self.short_string() {
+            return Ok(short);
+        }
+        let start = self.at + 1;
+        let escapes = self.long_string()?;
+        let behind = self.at;
+        if let Some(endings) = &mut self.endings {
+            endings.push(Ending::new(behind, escapes));
+        }
+        Ok(Quoted { range: start..behind - 1, escapes })
+    }
+
+    /// The same, of a text that has been walked before, which noted where the next string ends.
+    pub(super) fn known_string(&mut self, endings: &mut Iter<'_, Ending>) -> Result<Quoted, Malformed> {
+        if let Some(short) = self.short_string() {
+            return Ok(short);
+        }
+        let Some(ending) = endings.next() else { return self.expected("a string that has been scanned") };
+        let start = self.at + 1;
+        self.at = ending.behind();
+        Ok(Quoted { range: start..self.at - 1, escapes: ending.escapes() })
+    }
+
+    /// Walks over a string that ends in its first word, as most do.
+    fn short_string(&mut self) -> Option<Quoted> {
+        let start = self.at + 1;
+        let word = self.text.get(start..)?.first_chunk()?;
+        let end = start + plain_bytes(u64::from_le_bytes(*word));
+        if self.text.get(end) != Some(&b'"') || end == start + word.len() {
+            return None;
+        }
+        self.at = end + 1;
+        Some(Quoted { range: start..end, escapes: Escapes::None })
+    }
+
+    fn long_string(&mut self) -> Result<Escapes, Malformed> {
         self.at += 1;
-        let start = self.at;
         let mut escapes = Escapes::None;
         loop {
             self.at += plain_run(self.text.get(self.at..).unwrap_or_default());
             match self.peek() {
                 Some(b'"') => {
                     self.at += 1;
-                    return Ok(Quoted { range: start..self.at - 1, escapes });
+                    return Ok(escapes);
                 }
                 Some(b'\\') => escapes = escapes.max(self.escape()?),
                 Some(_) => return self.expected("no control character in a string"),

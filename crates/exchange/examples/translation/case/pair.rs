@@ -159,7 +159,7 @@ impl Pair {
             self.client,
             self.backend,
             chat,
-            body,
+            facts.document(body),
             &facts.model,
             delivery,
         );
