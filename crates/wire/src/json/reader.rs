@@ -259,6 +259,17 @@ mod tests {
     }
 
     #[test]
+    fn a_text_that_was_not_scanned_is_refused() {
+        let long = "x".repeat(40);
+        let scanned = Bytes::from(format!(r#"{{"a":"{long}"}}"#));
+        let object = scan(&scanned, Limits::default()).expect("an object");
+        for other in [format!(r#"{{"abc":"{long}"}}"#), format!(r#"{{"a":["{long}","{long}"]}}"#)] {
+            let other = Bytes::from(other);
+            assert!(Value::read(Document::scanned(&other, &object)).is_err());
+        }
+    }
+
+    #[test]
     fn a_text_is_the_same_however_it_is_written() {
         let long = "x".repeat(40);
         let plain = Value::from(format!("{long}\n/"));

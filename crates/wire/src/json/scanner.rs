@@ -209,10 +209,14 @@ impl<'a> Scanner<'a> {
         if let Some(short) = self.short_string() {
             return Ok(short);
         }
-        let Some(ending) = endings.next() else { return self.expected("a string that has been scanned") };
         let start = self.at + 1;
-        self.at = ending.behind();
-        Ok(Quoted { range: start..self.at - 1, escapes: ending.escapes() })
+        match endings.next().map(|ending| (ending.behind().saturating_sub(1), ending.escapes())) {
+            Some((end, escapes)) if end >= start && self.text.get(end) == Some(&b'"') => {
+                self.at = end + 1;
+                Ok(Quoted { range: start..end, escapes })
+            }
+            _ => self.expected("the text that was scanned"),
+        }
     }
 
     /// Walks over a string that ends in its first word, as most do.
