@@ -75,13 +75,11 @@ impl Follower {
 
     /// Finds the attempts that ran at `to`. Each segment begins with those that ran before it.
     fn go_to(&mut self, to: Position) -> io::Result<()> {
-        self.open.clear();
+        // Where it fails on the way, nothing is known.
+        (self.at, self.open) = (Position::default(), FastMap::default());
+        let end = to.offset.min(segment::length(&self.folder, to.segment)?);
         let mut at = Position { offset: 0, ..to };
-        while at < to {
-            let end = to.offset.min(segment::length(&self.folder, to.segment)?);
-            if at.offset >= end {
-                break;
-            }
+        while at.offset < end {
             at = self.read(at, end)?.to;
         }
         self.at = to;
