@@ -20,14 +20,12 @@ pub struct CompiledLimit {
     /// As it was resolved.
     pub limit: bundle::Limit,
     /// What it is called; its counters are called so, or begin so.
-    pub name: Arc<str>,
+    pub name: HashedText,
     /// The time for which its amount is.
     pub window: Arc<Window>,
     /// The number of its group among the limits beside it.
     pub group: Option<u16>,
     conditions: Vec<Selected>,
-    /// The counter of all requests, where it does not tell them apart.
-    shared: HashedText,
 }
 
 /// What limits look at.
@@ -84,10 +82,8 @@ impl CompiledLimit {
                     })
                 });
                 let conditions = limit.select.iter().map(Selected::compile).collect::<Result<_, _>>();
-                let name: Arc<str> = limit.name.as_str().into();
                 Ok(Arc::new(Self {
-                    shared: Arc::clone(&name).into(),
-                    name,
+                    name: limit.name.as_str().into(),
                     window: Arc::new(limit.window.clone()),
                     group: group.and_then(|group| u16::try_from(group).ok()),
                     conditions: conditions.map_err(|message| format!("{}: {message}", limit.name))?,
@@ -108,7 +104,7 @@ impl CompiledLimit {
                 return None;
             }
         }
-        Some(key.map_or_else(|| self.shared.clone(), |key| key.as_str().into()))
+        Some(key.map_or_else(|| self.name.clone(), |key| key.as_str().into()))
     }
 
     /// The name of a counter, to which values are added.

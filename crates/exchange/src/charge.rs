@@ -80,9 +80,8 @@ impl Charging {
         target: &CompiledTarget,
         admission: Admission,
     ) -> Self {
-        let of_rule = || routed.rule.limits.iter().map(|limit| (limit, Owner::Rule));
-        let limits = || of_rule().chain(target.quotas.iter().map(|limit| (limit, Owner::Backend)));
-        if limits().next().is_none() {
+        let room = routed.rule.limits.len() + target.quotas.len();
+        if room == 0 {
             return Self::default();
         }
         let subject = Subject {
@@ -95,9 +94,10 @@ impl Charging {
             requested_model: Some(&routed.model),
             upstream_model: Some(routed.upstream_model(target)),
         };
-        let room = routed.rule.limits.len() + target.quotas.len();
+        let of_rule = routed.rule.limits.iter().map(|limit| (limit, Owner::Rule));
+        let limits = of_rule.chain(target.quotas.iter().map(|limit| (limit, Owner::Backend)));
         let (mut claimed, mut counters) = (Vec::with_capacity(room), Vec::with_capacity(room));
-        for (limit, owner) in limits() {
+        for (limit, owner) in limits {
             let Some(counter) = limit.counter(&subject) else { continue };
             // A backend is asked anew by each attempt, whoever was asked before.
             let admission = if owner == Owner::Backend { Admission::First } else { admission };
@@ -109,7 +109,7 @@ impl Charging {
         let claim = |(Claimed { admission, limit, .. }, counter): (&Claimed, HashedText)| {
             let mut claim = claim::claim(limit, counter, *admission, |measure| most.of(measure));
             let detoured = routed.detoured.as_ref();
-            claim.shadow |= detoured.is_some_and(|detoured| detoured.limits.contains(&limit.name));
+            claim.shadow |= detoured.is_some_and(|detoured| detoured.limits.contains(limit.name.text()));
             claim
         };
         let claims = claimed.iter().zip(counters).map(claim).collect();
@@ -141,7 +141,7 @@ impl Charging {
             Some(price) => price.is_some(),
             None => routed.price(target, None).is_some(),
         };
-        (!is_known).then(|| Arc::clone(&claimed.limit.name))
+        (!is_known).then(|| Arc::clone(claimed.limit.name.text()))
     }
 
     /// What `target` costs, which says that it served `served`, if it says that.
@@ -186,7 +186,11 @@ impl Charging {
     /// Why the attempt is refused by the limit at `at`.
     pub(crate) fn exceeded(&self, at: usize, standings: &[Standing]) -> Option<Exceeded> {
         let ((claimed, claim), standing) = self.each().nth(at).zip(standings.get(at))?;
-        Some(Exceeded { limit: Arc::clone(&claimed.limit.name), standing: *standing, asked: claim.take })
+        Some(Exceeded {
+            limit: Arc::clone(claimed.limit.name.text()),
+            standing: *standing,
+            asked: claim.take,
+        })
     }
 
     /// Whether the attempt may go on although nobody knows how the limits stand.
@@ -205,7 +209,7 @@ impl Charging {
             let OnExceeded::Reroute(model) = &claimed.limit.limit.on_exceeded else { return None };
             let bounds_flight = *claimed.limit.window == Window::InFlight;
             let claim = claims.get(at).filter(|_| !bounds_flight)?.clone();
-            Some((claim, (Arc::clone(&claimed.limit.name), model.clone())))
+            Some((claim, (Arc::clone(claimed.limit.name.text()), model.clone())))
         })
     }
 
@@ -213,7 +217,10 @@ impl Charging {
     pub(crate) fn reserved(&self) -> Vec<Reserved> {
         let taken = self.each().filter(|(_, claim)| claim.take > 0);
         taken
-            .map(|(claimed, claim)| Reserved { limit: Arc::clone(&claimed.limit.name), amount: claim.take })
+            .map(|(claimed, claim)| Reserved {
+                limit: Arc::clone(claimed.limit.name.text()),
+                amount: claim.take,
+            })
             .collect()
     }
 
@@ -226,7 +233,7 @@ impl Charging {
                 Measure::Tokens(kind) => cost::value_or_total(kind, facts),
             });
             Charge {
-                limit: Arc::clone(&claimed.limit.name),
+                limit: Arc::clone(claimed.limit.name.text()),
                 counter: Arc::clone(claim.key.text()),
                 taken: claim.take,
                 used: claim::used(&claimed.limit, claimed.admission, measured),
