@@ -1,6 +1,7 @@
 //! What filters of Envoy do, where they can, instead of the gateway: count limits, or look at callers first.
 
 use tollgate_plan::envoy::Proof;
+use tollgate_terms::Secret;
 
 use crate::arguments::Authentication;
 use crate::load::Loaded;
@@ -38,14 +39,9 @@ impl Keeper {
         }
         if !self.proofs.is_empty() {
             let Loaded { bundle, secrets, .. } = &mut *loaded;
-            let is_plain = |key: &_| secrets.get(key).is_some_and(|key| !is_hashed(key.expose()));
-            let stayed = tollgate_plan::envoy::hand_callers_over(bundle, &self.proofs, is_plain);
+            let secret = |key: &_| secrets.get(key).map(Secret::expose);
+            let stayed = tollgate_plan::envoy::hand_callers_over(bundle, &self.proofs, secret);
             loaded.add(stayed);
         }
     }
-}
-
-/// Whether a Secret has the hash of a key in its place.
-fn is_hashed(value: &str) -> bool {
-    value.trim().starts_with("sha256:")
 }

@@ -19,6 +19,7 @@ use tollgate_plan::envoy::{
     service_configuration,
 };
 use tollgate_plan::{World, plan};
+use tollgate_terms::Secret;
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/envoy")
@@ -76,8 +77,8 @@ fn handed(file: &str, text: String) -> Value {
     let world = World::new(parsed.objects);
     let secrets: BTreeMap<_, _> = tollgate_plan::secrets(&world).into_iter().collect();
     let mut bundle = plan(&world).bundle;
-    let is_plain = |key: &SecretRef| secrets.get(key).is_some_and(|key| !key.expose().starts_with("sha256:"));
-    let stayed = hand_callers_over(&mut bundle, &[Proof::Keys, Proof::Tokens], is_plain);
+    let secret = |key: &SecretRef| secrets.get(key).map(Secret::expose);
+    let stayed = hand_callers_over(&mut bundle, &[Proof::Keys, Proof::Tokens], secret);
     let made = resources(&bundle, &fleet());
     // Every place of a secret has its name in it.
     for slot in &made.slots {

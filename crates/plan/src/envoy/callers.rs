@@ -10,6 +10,7 @@ use tollgate_config::{
     Bundle, CompiledAccess, Diagnostic, Entry, MODEL_HEADER, Severity, Snapshot, TOKEN_LEEWAY_S, VirtualHost,
     provider_name,
 };
+use tollgate_policy::authorize::ApiKeyHash;
 
 use super::form::{extension, set, typed};
 use super::{Slot, key_set, names, processor};
@@ -32,11 +33,11 @@ pub enum Proof {
 }
 
 /// Hands the `proofs` of the policies of `bundle` over to Envoy's filters, as far as they can say them. The processor keeps the others, which are named.
-/// `is_plain` tells whether a Secret has a key itself, and not its hash.
-pub fn hand_callers_over(
+/// `secret` tells the value of a Secret, if there is one.
+pub fn hand_callers_over<'s>(
     bundle: &mut Bundle,
     proofs: &[Proof],
-    is_plain: impl Fn(&SecretRef) -> bool,
+    secret: impl Fn(&SecretRef) -> Option<&'s str>,
 ) -> Vec<Diagnostic> {
     let shared = shared(bundle);
     let proxied = proxied(bundle);
@@ -60,7 +61,7 @@ pub fn hand_callers_over(
             Ok(())
         };
         if let Some(keys) = access.api_keys.as_ref().filter(|_| proofs.contains(&Proof::Keys)) {
-            match everywhere.and_then(|()| keys_said(keys, &is_plain)) {
+            match everywhere.and_then(|()| keys_said(keys, &secret)) {
                 Ok(()) => access.handed_over.api_keys = true,
                 Err(reason) => tell(name, "spec.apiKeyAuth", reason),
             }
@@ -103,8 +104,8 @@ fn proxied(bundle: &Bundle) -> BTreeSet<String> {
     of_models.chain(of_plain).collect()
 }
 
-fn keys_said(keys: &ApiKeys, is_plain: impl Fn(&SecretRef) -> bool) -> Result<(), &'static str> {
-    if keys.clients.iter().all(|client| is_plain(&client.key)) {
+fn keys_said<'s>(keys: &ApiKeys, secret: impl Fn(&SecretRef) -> Option<&'s str>) -> Result<(), &'static str> {
+    if keys.clients.iter().all(|client| secret(&client.key).is_some_and(|key| !ApiKeyHash::is_written(key))) {
         Ok(())
     } else {
         Err("a Secret has the hash of a key, and the filter wants the keys themselves")

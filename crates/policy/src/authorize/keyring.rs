@@ -96,6 +96,11 @@ impl Default for Keyed {
 }
 
 impl ApiKeyHash {
+    /// Whether the value of a Secret is written as the hash of a key, good or not, and not as the key.
+    pub fn is_written(value: &str) -> bool {
+        value.trim().starts_with(HASHED)
+    }
+
     /// Reads the value of a Secret: a key, or `sha256:` and the hexadecimal digits of its hash. White space around it does not count.
     ///
     /// # Errors
