@@ -2,6 +2,8 @@
 
 use std::time::{Duration, SystemTime};
 
+use jiff::Timestamp;
+
 /// Reads a date and time of RFC 3339 in UTC, such as `2026-01-31T12:00:00Z`; drops fractions of a second.
 ///
 /// Google (protobuf's JSON mapping of `Timestamp`) and AWS write no other offset. `None` for anything else.
@@ -28,15 +30,11 @@ pub fn read_moment(text: &str) -> Option<SystemTime> {
 /// The same the other way round, in whole seconds; what is before 1970 is its beginning.
 pub(super) fn write_moment(moment: SystemTime) -> String {
     let since = moment.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
-    let (days, second) = (since / 86_400, since % 86_400);
-    // The last year and month that have begun. A year has no more days than 366.
-    let begun = |year: u64, month: u64| days_since_epoch(year, month, 1) <= days;
-    let earliest = 1970 + days / 366;
-    let year = (earliest..).take_while(|year| begun(*year, 1)).last().unwrap_or(earliest);
-    let month = (1..=12).take_while(|month| begun(year, *month)).last().unwrap_or(1);
-    let day = days - days_since_epoch(year, month, 1) + 1;
-    let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+    i64::try_from(since)
+        .ok()
+        .and_then(|since| Timestamp::from_second(since).ok())
+        .unwrap_or(Timestamp::MAX)
+        .to_string()
 }
 
 /// Three numbers of fixed length, with `mark` between them.
