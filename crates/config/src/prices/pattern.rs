@@ -47,7 +47,7 @@ enum Pattern {
 /// Finds the first of a list of models that a name means.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Names {
-    /// The first model that is called this.
+    /// The first model that each of these names means: what is called by its name, as nearly all are, is found at once.
     exact: FastMap<String, usize>,
     /// The other conditions with their models. Invariant: models ascend.
     patterns: Vec<(usize, Pattern)>,
@@ -62,7 +62,8 @@ impl Names {
         for pattern in written {
             match Pattern::compile(pattern)? {
                 Pattern::Equals(name) => {
-                    self.exact.entry(name).or_insert(model);
+                    let means = self.by_pattern(&name).unwrap_or(model);
+                    self.exact.entry(name).or_insert(means);
                 }
                 pattern => self.patterns.push((model, pattern)),
             }
@@ -72,10 +73,11 @@ impl Names {
 
     /// The place of the first model that `name`, in lower case, means.
     pub(super) fn find(&self, name: &str) -> Option<usize> {
-        let exact = self.exact.get(name).copied();
-        let before = exact.unwrap_or(usize::MAX);
-        let earlier = self.patterns.iter().take_while(|(model, _)| *model < before);
-        earlier.into_iter().find(|(_, pattern)| pattern.holds(name)).map(|(model, _)| *model).or(exact)
+        self.exact.get(name).copied().or_else(|| self.by_pattern(name))
+    }
+
+    fn by_pattern(&self, name: &str) -> Option<usize> {
+        self.patterns.iter().find(|(_, pattern)| pattern.holds(name)).map(|(model, _)| *model)
     }
 }
 
