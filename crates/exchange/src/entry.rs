@@ -165,7 +165,7 @@ fn caller<'a>(head: &'a RequestHead, arrival: &'a Arrival) -> Caller<'a> {
         path: &head.path,
         query: head.query.as_deref(),
         headers: &head.headers,
-        address: head.client_address.parse().ok(),
+        address: &head.client_address,
         now_s: arrival.at_unix_ms / 1000,
         vouched: &arrival.vouched,
     }

@@ -35,12 +35,19 @@ pub struct Caller<'a> {
     pub query: Option<&'a str>,
     /// Headers, as the client sent them.
     pub headers: &'a HeaderMap,
-    /// The client's address, if it has one.
-    pub address: Option<IpAddr>,
+    /// The client's address, as it is written; empty if it has none.
+    pub address: &'a str,
     /// The time of day, seconds since the Unix epoch.
     pub now_s: u64,
     /// What a filter in front of the gateway has verified of its tokens.
     pub vouched: &'a [Vouched],
+}
+
+impl Caller<'_> {
+    /// The client's address, if it has one. Few policies ask for it.
+    fn ip(&self) -> Option<IpAddr> {
+        self.address.parse().ok()
+    }
 }
 
 /// A caller that is let in.
@@ -86,13 +93,14 @@ struct Proved<'a> {
 /// Why it is not let in.
 pub fn authorize(access: &CompiledAccess, keyring: &Keyring, caller: &Caller<'_>) -> Result<Granted, Denied> {
     let keys = keyring.of(&access.name);
-    let mut principal = Arc::default();
-    let mut headers = Vec::new();
-    if let Some(api_keys) = &access.access.api_keys {
-        let client = client(api_keys, keys.ok_or(Denied::Unproved)?, keyring, caller)?;
-        headers.extend(access.client_id_header.clone().zip(client.id));
-        principal = client.principal;
-    }
+    let (mut principal, mut headers) = match &access.access.api_keys {
+        Some(api_keys) => {
+            let client = client(api_keys, keys.ok_or(Denied::Unproved)?, keyring, caller)?;
+            let told = access.client_id_header.clone().zip(client.id);
+            (client.principal, Vec::from_iter(told))
+        }
+        None => (Arc::default(), Vec::new()),
+    };
     let mut proved = None;
     if let Some(jwt) = &access.access.jwt {
         proved = token_of(jwt, access, keys, caller)?;
@@ -122,7 +130,7 @@ fn client(
     let shown = api_keys.places.iter().find_map(|place| place::find(place, caller));
     let shown = shown.ok_or(Denied::Unproved)?.map_err(|place::Twice| Denied::Unproved)?;
     // As Envoy reads it: the scheme may stand before the key in any header.
-    let key = place::without_prefix(&shown, "Bearer ").unwrap_or(&shown).trim();
+    let key = place::without_prefix(&shown, "Bearer ").unwrap_or(&shown).trim_ascii();
     keyring.client(keys, key).ok_or(Denied::Unproved)
 }
 

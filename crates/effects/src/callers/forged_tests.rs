@@ -99,7 +99,7 @@ fn try_with((access, keyring): &Guard, token: &str, vouched: &[Vouched]) -> Resu
     headers.insert("authorization", value);
     let method = Method::GET;
     let (headers, now_s) = (&headers, now_s());
-    let caller = Caller { method: &method, path: "/", query: None, headers, address: None, now_s, vouched };
+    let caller = Caller { method: &method, path: "/", query: None, headers, address: "", now_s, vouched };
     authorize(access, keyring, &caller).map(|granted| granted.principal.user.clone())
 }
 

@@ -21,7 +21,7 @@ pub(super) fn find<'a>(place: &Place, caller: &Caller<'a>) -> Option<Result<Cow<
             if values.next().is_some() {
                 return Some(Err(Twice));
             }
-            let value = first.to_str().ok()?.trim();
+            let value = first.to_str().ok()?.trim_ascii();
             let value = if prefix.is_empty() { value } else { without_prefix(value, prefix)? };
             Some(Ok(Cow::Borrowed(value)))
         }
@@ -40,7 +40,7 @@ pub(super) fn find<'a>(place: &Place, caller: &Caller<'a>) -> Option<Result<Cow<
 /// The rest of `text` behind `prefix`, in whichever case that is written: names of schemes have none (RFC 9110 section 11.1).
 pub(super) fn without_prefix<'a>(text: &'a str, prefix: &str) -> Option<&'a str> {
     let (head, rest) = text.split_at_checked(prefix.len())?;
-    head.eq_ignore_ascii_case(prefix).then(|| rest.trim())
+    head.eq_ignore_ascii_case(prefix).then(|| rest.trim_ascii())
 }
 
 /// Takes the parameters and cookies of `places` out; returns the query without them.
@@ -111,7 +111,7 @@ mod tests {
             path: "/",
             query: Some(query),
             headers,
-            address: None,
+            address: "",
             now_s: 0,
             vouched: &[],
         };

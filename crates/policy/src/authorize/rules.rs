@@ -36,7 +36,7 @@ pub(super) fn permits(
 /// Whether everything but the expression of a rule holds.
 fn is_for(rule: &AccessRule, caller: &Caller<'_>, proved: Option<&Proved<'_>>) -> bool {
     let is_near = rule.networks.is_empty()
-        || caller.address.is_some_and(|address| rule.networks.iter().any(|network| covers(network, address)));
+        || caller.ip().is_some_and(|address| rule.networks.iter().any(|network| covers(network, address)));
     let has_method =
         rule.methods.is_empty() || rule.methods.iter().any(|method| method == caller.method.as_str());
     let has_token =
@@ -144,8 +144,7 @@ fn evaluate(
         claims: proved.map_or(&none, |proved| &proved.claims),
         provider: proved.map_or("", |proved| proved.provider),
     };
-    let source =
-        SeenSource { address: caller.address.map(|address| address.to_string()).unwrap_or_default() };
+    let source = SeenSource { address: caller.ip().map(|address| address.to_string()).unwrap_or_default() };
     let mut context = Context::default();
     context.add_variable("request", request).map_err(drop)?;
     context.add_variable("principal", seen).map_err(drop)?;
