@@ -83,7 +83,7 @@ fn batch(quotas: &Quotas, claims: &[Arc<[Claim]>]) -> u64 {
     for (at, claims) in (0..BATCH).zip(claims.iter().cycle()) {
         let now = now + Duration::from_micros(u64::from(at));
         match quotas.reserve(id.clone(), Arc::clone(claims), now).now() {
-            Ok(Reserved::Granted(reservation)) => reservation.settle(&[500; 4], now),
+            Ok(Reserved::Granted(reservation)) => reservation.settle([500; 4], now),
             other => drop(black_box(other)),
         }
     }

@@ -12,7 +12,7 @@ pub async fn ask(detour: &Detour, quotas: &Quotas) -> Option<usize> {
     let reserving = quotas.reserve(detour.id.clone(), Arc::clone(&detour.claims), clock::now());
     match reserving.reserved().await {
         Reserved::Granted(reservation) => {
-            reservation.settle(&vec![0; detour.claims.len()], clock::now());
+            reservation.settle(std::iter::repeat(0), clock::now());
             None
         }
         Reserved::Refused(refused) => Some(refused.at),

@@ -154,8 +154,7 @@ impl Tried {
     pub fn finish(self, ending: Ending, now: Instant) -> Option<Record> {
         let record = self.attempt.finish(ending, now)?;
         if let Some(reservation) = self.reservation {
-            let used: Vec<u64> = record.charges.iter().map(|charge| charge.used).collect();
-            reservation.settle(&used, clock::now());
+            reservation.settle(record.charges.iter().map(|charge| charge.used), clock::now());
         }
         Some(record)
     }

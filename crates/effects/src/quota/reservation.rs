@@ -152,7 +152,7 @@ impl Reservation {
     /// included; a claim without a number stands as it was taken. Never waits.
     ///
     /// What bounds how much is in flight is given back, whatever `used` says.
-    pub fn settle(mut self, used: &[u64], now: SystemTime) {
+    pub fn settle(mut self, used: impl IntoIterator<Item = u64>, now: SystemTime) {
         self.put_right(used, now);
     }
 
@@ -161,11 +161,11 @@ impl Reservation {
             self.state = State::Over;
         }
         if self.state != State::Over {
-            self.put_right(&vec![0; self.claims.len()], clock::now());
+            self.put_right(std::iter::repeat(0), clock::now());
         }
     }
 
-    fn put_right(&mut self, used: &[u64], now: SystemTime) {
+    fn put_right(&mut self, used: impl IntoIterator<Item = u64>, now: SystemTime) {
         let State::Open { local, shared, .. } = std::mem::replace(&mut self.state, State::Over) else {
             return;
         };
@@ -174,8 +174,9 @@ impl Reservation {
         let mut corrections: Vec<(&Claim, Correction, Span)> = Vec::with_capacity(self.claims.len());
         let mut lines = Vec::new();
         let memory = &self.quotas.0.memory;
-        for (at, (claim, then)) in self.claims.iter().zip(&self.spans).enumerate() {
-            let actual = claim.actual(used.get(at).copied().unwrap_or(claim.take));
+        let mut used = used.into_iter();
+        for (claim, then) in self.claims.iter().zip(&self.spans) {
+            let actual = claim.actual(used.next().unwrap_or(claim.take));
             let taken = if self.quotas.is_shared(claim) { shared } else { local };
             let before = if taken == Taken::All { claim.take } else { 0 };
             // Of what perhaps is taken only the store knows what is right.
@@ -213,7 +214,7 @@ impl Drop for Reservation {
     fn drop(&mut self) {
         match self.state {
             State::Over => {}
-            State::Open { on_drop: OnDrop::Stands, .. } => self.put_right(&[], clock::now()),
+            State::Open { on_drop: OnDrop::Stands, .. } => self.put_right([], clock::now()),
             State::Open { on_drop: OnDrop::GivesBack, .. } => self.give_back(),
         }
     }

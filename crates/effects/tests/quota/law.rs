@@ -88,7 +88,7 @@ impl Trial {
                 let Some(id) = self.picked(at) else { return Ok(()) };
                 let Some((reservation, _)) = self.running.remove(&id) else { return Ok(()) };
                 self.oracle.settle(id, &used, self.now_ms);
-                reservation.settle(&used, self.now());
+                reservation.settle(used.iter().copied(), self.now());
                 settled(&self.quotas).await;
                 Ok(())
             }
@@ -97,7 +97,7 @@ impl Trial {
                 let Some((reservation, wishes)) = self.running.remove(&id) else { return Ok(()) };
                 let used: Vec<u64> = wishes.iter().map(|wish| wish.take).collect();
                 self.oracle.settle(id, &used, self.now_ms);
-                reservation.settle(&[], self.now());
+                reservation.settle([], self.now());
                 settled(&self.quotas).await;
                 Ok(())
             }

@@ -61,7 +61,7 @@ fn many_at_once_never_take_more_than_there_is() {
                     if let Reserved::Granted(reservation) = reserve(&quotas, &id, &[claim("a", 5000, 30)], 1)
                     {
                         granted += 1;
-                        reservation.settle(&[10], at(1));
+                        reservation.settle([10], at(1));
                     }
                 }
                 granted
@@ -102,7 +102,7 @@ fn a_full_store_says_so_until_counters_are_over() {
     }
     let Reserved::Failed(unchecked) = reserve(&quotas, "c", &[claim("c", 9, 1)], 1) else { panic!("room") };
     assert_eq!(unchecked.why, StoreFailure::Full);
-    unchecked.admit().settle(&[4], at(2));
+    unchecked.admit().settle([4], at(2));
     assert_eq!(value(&quotas, "tollgate_quota_admitted_unchecked_total"), 1);
     assert_eq!(value(&quotas, "tollgate_quota_unsettled_total{reason=\"full\",unit=\"tokens\"}"), 4);
     assert!(matches!(reserve(&quotas, "a", &[claim("a", 9, 1)], 2), Reserved::Granted(_)));

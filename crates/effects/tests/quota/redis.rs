@@ -83,7 +83,7 @@ impl Load {
             };
             self.waits.push(began.elapsed());
             self.used += 40;
-            reservation.settle(&[40], now());
+            reservation.settle([40], now());
             tokio::time::sleep(pause).await;
         }
     }
@@ -169,7 +169,7 @@ async fn every_key_ends_and_has_one_hash_tag() {
             server.ask(&["DEL", "{tollgate}:attempt:y/1"]);
         }
     }
-    reservation.settle(&[7, 7, 7], now());
+    reservation.settle([7, 7, 7], now());
     settled(&quotas).await;
     assert_eq!(server.ask(&["PTTL", "{tollgate}:attempt:x/1"]).parse::<i64>().map(|ttl| ttl > 0), Ok(true));
 }
@@ -274,7 +274,7 @@ async fn one_that_was_emptied_never_has_more_than_was_settled() {
     };
     settled(&quotas).await;
     server.ask(&["FLUSHALL"]);
-    running.settle(&[70], now());
+    running.settle([70], now());
     let mut after = Load::default();
     after.run(&quotas, "after", 100, Duration::ZERO).await;
     settled(&quotas).await;
@@ -369,7 +369,7 @@ async fn one_that_is_given_up_gives_back_what_it_has_taken() {
         let _ =
             tokio::time::timeout(Duration::from_micros(at * 20), asked.reserved()).await.map(|reserved| {
                 if let Reserved::Granted(reservation) = reserved {
-                    reservation.settle(&[0], now());
+                    reservation.settle([0], now());
                 }
             });
     }
@@ -387,7 +387,7 @@ async fn what_is_for_each_gateway_alone_stays_in_it() {
     let both = |id: &str| quotas.reserve(attempt(id), vec![shared.clone(), local.clone()], now());
     let Reserved::Granted(first) = both("1").reserved().await else { panic!("refused") };
     assert_eq!(first.standings().iter().map(|standing| standing.used).collect::<Vec<_>>(), [5, 5]);
-    first.settle(&[5, 2], now());
+    first.settle([5, 2], now());
     // The shared one refuses: what was taken in memory is given back.
     let Reserved::Refused(second) = both("2").reserved().await else { panic!("let in") };
     assert_eq!(second.at, 0);

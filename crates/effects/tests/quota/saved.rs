@@ -65,7 +65,7 @@ fn what_is_settled_survives_and_what_is_open_does_not() {
     let claims = [long("a", 100), claim("b", Window::Rolling { seconds: 3600 }, 10), long("asked", 0)];
     let in_flight = claim("c", Window::InFlight, 1);
     let quotas = begun(folder.path());
-    reserve(&quotas, "1", &claims).settle(&[30, 10, 7], now());
+    reserve(&quotas, "1", &claims).settle([30, 10, 7], now());
     // One that nobody settles stands as it was taken.
     drop(reserve(&quotas, "2", &claims));
     let open = reserve(&quotas, "3", &[&claims[..], std::slice::from_ref(&in_flight)].concat());
@@ -74,12 +74,12 @@ fn what_is_settled_survives_and_what_is_open_does_not() {
     assert_eq!(used(&begun(folder.path()), &claims), [130, 20, 7]);
 
     // What is settled meanwhile is added to what was found.
-    open.settle(&[50, 20, 1, 1], now());
+    open.settle([50, 20, 1, 1], now());
     flush(&quotas);
     let next = begun(folder.path());
     assert_eq!(used(&next, &claims), [180, 40, 8]);
     assert_eq!(used(&next, &[in_flight]), [0]);
-    reserve(&next, "4", &claims).settle(&[1, 1, 1], now());
+    reserve(&next, "4", &claims).settle([1, 1, 1], now());
     flush(&next);
     assert_eq!(used(&begun(folder.path()), &claims), [181, 41, 9]);
 }
@@ -99,12 +99,12 @@ fn windows_that_are_over_are_forgotten() {
     let folder = tempfile::tempdir().expect("a folder");
     let quotas = begun(folder.path());
     let second = claim("a", Window::Fixed { seconds: 1 }, 1);
-    reserve(&quotas, "1", &[second, long("b", 2)]).settle(&[1, 2], now());
+    reserve(&quotas, "1", &[second, long("b", 2)]).settle([1, 2], now());
     flush(&quotas);
     std::thread::sleep(Duration::from_millis(1100));
     let text = || std::fs::read_to_string(folder.path().join("counters")).expect("a file");
     let next = begun(folder.path());
-    reserve(&next, "2", &[long("b", 1)]).settle(&[1], now());
+    reserve(&next, "2", &[long("b", 1)]).settle([1], now());
     flush(&next);
     assert!(!text().contains("\"a\"") && text().contains("\"b\""), "{}", text());
 }
@@ -117,7 +117,7 @@ fn what_is_broken_is_passed_over_and_written_anew() {
         std::fs::write(&file, broken).expect("written");
         let quotas = begun(folder.path());
         assert_eq!(used(&quotas, &[long("a", 0)]), [0]);
-        reserve(&quotas, "1", &[long("a", 3)]).settle(&[3], now());
+        reserve(&quotas, "1", &[long("a", 3)]).settle([3], now());
         flush(&quotas);
         assert_eq!(used(&begun(folder.path()), &[long("a", 0)]), [3]);
     }
@@ -127,13 +127,13 @@ fn what_is_broken_is_passed_over_and_written_anew() {
 fn it_is_saved_by_and_by_and_where_that_fails_all_goes_on() {
     let folder = tempfile::tempdir().expect("a folder");
     let quotas = begun(folder.path());
-    reserve(&quotas, "1", &[long("a", 3)]).settle(&[3], now());
+    reserve(&quotas, "1", &[long("a", 3)]).settle([3], now());
     std::thread::sleep(Duration::from_millis(1500));
     assert_eq!(used(&begun(folder.path()), &[long("a", 0)]), [3]);
 
     let nowhere = folder.path().join("nowhere");
     let quotas = begun(&nowhere);
-    reserve(&quotas, "2", &[long("a", 3)]).settle(&[3], now());
+    reserve(&quotas, "2", &[long("a", 3)]).settle([3], now());
     flush(&quotas);
     assert_eq!(used(&quotas, &[long("a", 0)]), [3]);
     // Once it can, what has changed since is not forgotten.
@@ -154,11 +154,11 @@ fn counters_of_this_gateway_alone_are_saved_beside_a_redis() {
         quotas
     };
     let quotas = beside();
-    reserve(&quotas, "1", &[long("a", 100)]).settle(&[30], now());
+    reserve(&quotas, "1", &[long("a", 100)]).settle([30], now());
     flush(&quotas);
     let next = beside();
     assert_eq!(used(&next, &[long("a", 0)]), [30]);
-    reserve(&next, "2", &[long("a", 5)]).settle(&[5], now());
+    reserve(&next, "2", &[long("a", 5)]).settle([5], now());
     flush(&next);
     assert_eq!(used(&begun(folder.path()), &[long("a", 0)]), [35]);
 }

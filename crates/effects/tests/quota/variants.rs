@@ -32,7 +32,7 @@ pub(crate) async fn counts(quotas: &Quotas) {
         let reserved = quotas.reserve(attempt(id), claims, SystemTime::now()).reserved().await;
         let Reserved::Granted(reservation) = reserved else { panic!("{reserved:?}") };
         assert_eq!(reservation.standings()[0].used, if id == "1" { 5 } else { 8 });
-        reservation.settle(&[3, 3], SystemTime::now());
+        reservation.settle([3, 3], SystemTime::now());
         settled(quotas).await;
     }
     assert_eq!(value(quotas, "tollgate_quota_settled_total{unit=\"tokens\"}"), 12);
