@@ -42,7 +42,10 @@ pub fn splice_request(dialect: Dialect, body: &Bytes, facts: &Facts, edits: Spli
         let path = Path::inner("stream_options", "include_usage");
         changes.push(Edit::Set { path, value: Bytes::from_static(b"true") });
     }
-    changes.extend(edits.host);
+    match changes.is_empty() {
+        true => changes = edits.host,
+        false => changes.extend(edits.host),
+    }
     changes.extend(body_edits(edits.body_set, edits.body_remove));
     if changes.is_empty() {
         return vec![body.clone()];
