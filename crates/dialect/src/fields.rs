@@ -3,7 +3,6 @@
 use bytes::Bytes;
 use serde::Deserialize;
 use tollgate_chat::{CachePoint, Citation, Effect, Loss, LossKind, Losses};
-use tollgate_wire::Decimal;
 use tollgate_wire::json::{Document, Map, Text, Value};
 
 use crate::observe::Count;
@@ -212,11 +211,12 @@ fn lose_leaves<'a>(path: &mut Vec<&'a Text>, value: &'a Value, known: &[&str], l
 
 /// JSON pointer to an item of the list at `list`, as in every element that is read: so it takes one allocation and no formatter.
 pub(crate) fn item_at(list: &str, index: usize) -> String {
-    let index = Decimal::new(index as u64);
-    let mut pointer = String::with_capacity(list.len() + 1 + index.as_bytes().len());
+    let mut digits = itoa::Buffer::new();
+    let index = digits.format(index);
+    let mut pointer = String::with_capacity(list.len() + 1 + index.len());
     pointer.push_str(list);
     pointer.push('/');
-    pointer.push_str(index.as_str());
+    pointer.push_str(index);
     pointer
 }
 

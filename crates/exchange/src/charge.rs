@@ -14,7 +14,6 @@ use tollgate_policy::claim::{self, Admission};
 use tollgate_policy::quota::{Claim, Standing};
 use tollgate_policy::{cost, price};
 use tollgate_terms::{GatewayFault, HashedText, ModelName, Operation, Usage};
-use tollgate_wire::Decimal;
 
 use crate::journal::Reserved;
 use crate::refusal::Exceeded;
@@ -276,7 +275,7 @@ pub(crate) fn write_standing(standing: &Standing, headers: &mut HeaderMap) {
 
 /// A number as a header has it. `HeaderValue::from` keeps room behind it, which takes another allocation to share.
 fn digits(number: u64) -> HeaderValue {
-    HeaderValue::from_bytes(Decimal::new(number).as_bytes()).unwrap_or(HeaderValue::from_static("0"))
+    HeaderValue::from_str(itoa::Buffer::new().format(number)).unwrap_or(HeaderValue::from_static("0"))
 }
 
 /// Whole seconds, rounded up: who comes a moment early is refused again.

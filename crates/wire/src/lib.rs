@@ -4,7 +4,6 @@
 //! What arrives here is the first thing that strangers control. Nothing trusts a length, nothing recurses, nothing
 //! panics, and everything has a limit. No wire language of any vendor is known here.
 
-mod decimal;
 mod pieces;
 
 pub mod event_stream;
@@ -15,5 +14,4 @@ pub mod multipart;
 pub mod sse;
 pub mod sse_array;
 
-pub use decimal::Decimal;
 pub use pieces::join;

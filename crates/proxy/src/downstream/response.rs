@@ -8,7 +8,6 @@ use bytes::{BufMut, Bytes, BytesMut};
 use http::header::{CONNECTION, CONTENT_LENGTH, DATE, TRANSFER_ENCODING};
 use http::{HeaderName, Response, StatusCode, Version};
 use http_body::Body;
-use tollgate_wire::Decimal;
 use tollgate_wire::http1::Framing;
 
 use crate::answer::AnswerBody;
@@ -85,7 +84,9 @@ impl Outgoing {
         match framing {
             // RFC 9110 section 8.6.
             _ if has_no_body(parts.status) => {}
-            Framing::Sized(bytes) => head.line(&[b"content-length: ", Decimal::new(bytes).as_bytes()]),
+            Framing::Sized(bytes) => {
+                head.line(&[b"content-length: ", itoa::Buffer::new().format(bytes).as_bytes()])
+            }
             Framing::Chunked => head.line(&[b"transfer-encoding: chunked"]),
             Framing::UntilClose => {}
         }
