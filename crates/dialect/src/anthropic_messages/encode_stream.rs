@@ -161,6 +161,10 @@ impl EncodeStream for StreamEncoder {
                 if let Some(pending) = self.blocks.iter_mut().find(|pending| pending.block == block) {
                     pending.deltas.push(delta);
                     self.say(out, losses);
+                } else if matches!(delta, Delta::Citation(_)) {
+                    // Nothing can be told of a block that has been said to its end.
+                    let pointer = format!("/choices/0/{block}/annotations");
+                    losses.push_once(loss(pointer, LossKind::Citation, Effect::Meaning));
                 }
             }
             Event::BlockStop { choice: _, block } => {
