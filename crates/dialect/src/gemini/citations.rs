@@ -158,6 +158,12 @@ impl Grounding {
                 found.set("uri", Some(url));
                 "web"
             }
+            // What is no address stands among what is known of it beside that.
+            CitedSource::File { id } => {
+                let id = object!({"key": "file_id", "stringValue": id});
+                found.set("customMetadata", Some(Value::Array(vec![id])));
+                "retrievedContext"
+            }
             // Which part of the document it is has no words.
             CitedSource::Document { index: _, file: _, passage: _ } => {
                 losses.push_once(loss(format!("{pointer}/location"), LossKind::Citation, Effect::Meaning));

@@ -163,7 +163,7 @@ pub(super) fn call(id: &str, status: &str, call_id: &str, name: &str, arguments:
 }
 
 /// An annotation of a text of `chars` characters; nothing where it has no words for it. A file of the provider can be named, but not
-/// which part of it.
+/// which part of it, and where a mark for it would stand.
 pub(super) fn annotation(
     pointer: &str,
     citation: Citation,
@@ -174,6 +174,11 @@ pub(super) fn annotation(
         losses.push_once(loss(pointer, LossKind::Citation, Effect::Meaning));
         let name = citation.title.unwrap_or_default();
         return Some(object!({"type": "file_citation", "file_id": file, "filename": name, "index": index}));
+    }
+    if let CitedSource::File { id } = citation.source {
+        let name = citation.title.unwrap_or_default();
+        let index = citation.span.map_or(chars, |span| span.end);
+        return Some(object!({"type": "file_citation", "file_id": id, "filename": name, "index": index}));
     }
     let page = encode_page(pointer, citation, (0, chars), losses)?;
     Some(Value::Object(std::iter::once(("type".into(), "url_citation".into())).chain(page).collect()))
