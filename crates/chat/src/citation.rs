@@ -13,7 +13,7 @@ pub struct Citation {
     pub title: Option<String>,
     /// What it says itself.
     pub quote: Option<Text>,
-    /// The part of the block's text that rests on it, in characters; `None` is all of it.
+    /// The part of the block's text that rests on it, in characters; `None` is all of it. It is empty where only its end is told.
     pub span: Option<Range<u64>>,
 }
 
@@ -35,6 +35,11 @@ pub enum CitedSource {
         file: Option<String>,
         /// Which part of it.
         passage: Passage,
+    },
+    /// A file that the provider keeps, and has searched.
+    File {
+        /// Its id there.
+        id: String,
     },
     /// A result of a search that stands in the request.
     SearchResult {

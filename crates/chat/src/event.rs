@@ -6,7 +6,8 @@ use tollgate_wire::json::{Text, Value};
 use crate::answer::StopReason;
 use crate::citation::Citation;
 
-/// One event of a streamed answer. Choices and blocks are numbered from 0; a block is told between its start and stop.
+/// One event of a streamed answer. Choices and blocks are numbered from 0; a block is told between its start and stop, but for what its
+/// text rests on, which may come until its choice stops.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
     /// The answer begins.
@@ -104,7 +105,7 @@ pub enum Delta {
     Input(Text),
     /// The signature of reasoning.
     Signature(Text),
-    /// What a text rests on. One without a span may come before the text has.
+    /// What a text rests on. One without a span may come before the text has, and any when its block has stopped.
     Citation(Citation),
     /// Log probabilities of the tokens of the text or refusal that comes next, in the shape of chat completions.
     Logprobs(Vec<Value>),

@@ -117,12 +117,22 @@ pub(crate) fn value(json: serde_json::Value) -> Value {
     serde_json::from_value(json).expect("a value")
 }
 
+/// When it is told what a text rests on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Citing {
+    /// Behind the text.
+    AtOnce,
+    /// At the end of the choice.
+    AtTheEnd,
+}
+
 /// The events that tell an answer, with each text in two pieces.
-pub(crate) fn unfold(answer: &Answer) -> Vec<Event> {
+pub(crate) fn unfold(answer: &Answer, citing: Citing) -> Vec<Event> {
     let Answer { id, model, created_s, choices, usage, service_tier: _ } = answer.clone();
     let mut events = vec![Event::Start { id, model, created_s, usage: None }];
     for (choice, Choice { blocks, stop, logprobs }) in choices.into_iter().enumerate() {
         let mut tokens = logprobs.and_then(|told| told.get("content")?.as_array().cloned());
+        let mut late = Vec::new();
         for (block, Block { kind, .. }) in blocks.into_iter().enumerate() {
             let (start, deltas) = pieces(kind);
             let tokens = if start == BlockStart::Text { tokens.take() } else { None };
@@ -132,9 +142,14 @@ pub(crate) fn unfold(answer: &Answer) -> Vec<Event> {
                 block,
                 delta: Delta::Logprobs(tokens),
             }));
-            events.extend(deltas.into_iter().map(|delta| Event::BlockDelta { choice, block, delta }));
+            for delta in deltas {
+                let is_late = citing == Citing::AtTheEnd && matches!(delta, Delta::Citation(_));
+                let told = if is_late { &mut late } else { &mut events };
+                told.push(Event::BlockDelta { choice, block, delta });
+            }
             events.push(Event::BlockStop { choice, block });
         }
+        events.append(&mut late);
         events.push(Event::Stop { choice, reason: stop });
     }
     events.extend(usage.map(Event::Usage));

@@ -9,7 +9,7 @@ use tollgate_wire::json::Value;
 use tollgate_wire::sse::Frame;
 
 use crate::fields::object;
-use crate::fold::{Fold, frames, unfold};
+use crate::fold::{Citing, Fold, frames, unfold};
 use crate::words::{ClientWords, Words};
 use crate::{AnswerContext, VectorEncoding};
 
@@ -38,6 +38,11 @@ pub(crate) fn cited() -> impl Strategy<Value = Vec<Cited>> {
     (any::<bool>(), prop::collection::vec(page, 0..3)).prop_map(|(has_places, pages)| {
         pages.into_iter().map(|(page, title, place)| (page, title, has_places.then_some(place))).collect()
     })
+}
+
+/// When they are told it in a stream.
+pub(crate) fn citing() -> impl Strategy<Value = Citing> {
+    prop_oneof![Just(Citing::AtOnce), Just(Citing::AtTheEnd)]
 }
 
 /// Gives it to them.
@@ -106,6 +111,7 @@ pub(crate) fn answer_again(words: &Words, answer: Answer) -> Held {
 pub(crate) fn stream_folds(
     words: &Words,
     answer: Answer,
+    citing: Citing,
     cut: prop::sample::Index,
 ) -> Result<(Bytes, Vec<Frame>), TestCaseError> {
     let mut losses = Losses::default();
@@ -113,7 +119,7 @@ pub(crate) fn stream_folds(
     let whole = encode(answer.clone(), &context(), &mut losses);
     let mut encoder = (client(words).encode_stream)(context());
     let mut stream = BytesMut::new();
-    unfold(&answer).into_iter().for_each(|event| encoder.event(event, &mut stream, &mut losses));
+    unfold(&answer, citing).into_iter().for_each(|event| encoder.event(event, &mut stream, &mut losses));
     let mut decoder = (words.backend.decode_stream)();
     let mut events = Vec::new();
     let frames = frames(&stream, cut.index(stream.len()));

@@ -27,6 +27,7 @@ mod ruler;
 mod sampling;
 mod spans;
 mod splice;
+mod texts;
 mod translate;
 mod with_rest;
 mod words;

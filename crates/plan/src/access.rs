@@ -2,6 +2,7 @@
 //! without it they would let everybody in.
 
 mod api_keys;
+mod curve;
 mod rules;
 mod tokens;
 

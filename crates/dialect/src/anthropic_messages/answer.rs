@@ -149,7 +149,7 @@ pub(crate) fn encode_answer(answer: Answer, context: &AnswerContext, losses: &mu
 fn texts(origin: &str, text: Text, citations: Vec<Citation>, losses: &mut Losses) -> Vec<Value> {
     let pieces = spans::cut(text, citations).into_iter();
     let block = |spans::Piece { text, citations }| {
-        let said = citations.into_iter().map(|(index, citation)| {
+        let said = citations.into_iter().filter_map(|(index, citation)| {
             citations::encode(&format!("{origin}/citations/{index}"), citation, losses)
         });
         let said: Vec<Value> = said.collect();

@@ -62,12 +62,9 @@ fn read(told: &Value) -> Option<Citation> {
     Some(Citation { source, title, quote: text("cited_text"), span: None })
 }
 
-/// A citation, said: of all of a text. Where it is of a part, that is recorded in `losses`.
-pub(super) fn encode(pointer: &str, citation: Citation, losses: &mut Losses) -> Value {
+/// A citation, said: of all of a text. Where it is of a part, or of a file that stands in no request, that is recorded in `losses`.
+pub(super) fn encode(pointer: &str, citation: Citation, losses: &mut Losses) -> Option<Value> {
     let Citation { source, title, quote, span } = citation;
-    if span.is_some() {
-        losses.push_once(loss(format!("{pointer}/start_index"), LossKind::Citation, Effect::Meaning));
-    }
     let mut said = Members::default();
     let range = |said: &mut Members, from: &str, to: &str, Range { start, end }: Range<u64>| {
         said.set(from, Some(start));
@@ -95,6 +92,10 @@ pub(super) fn encode(pointer: &str, citation: Citation, losses: &mut Losses) -> 
             said.set("file_id", file);
             range(&mut said, from, to, place);
         }
+        CitedSource::File { id: _ } => {
+            losses.push_once(loss(pointer, LossKind::Citation, Effect::Meaning));
+            return None;
+        }
         CitedSource::SearchResult { index, source, blocks } => {
             said.set("type", Some("search_result_location"));
             said.set("search_result_index", Some(index));
@@ -103,8 +104,11 @@ pub(super) fn encode(pointer: &str, citation: Citation, losses: &mut Losses) -> 
             range(&mut said, "start_block_index", "end_block_index", blocks);
         }
     }
+    if span.is_some() {
+        losses.push_once(loss(format!("{pointer}/start_index"), LossKind::Citation, Effect::Meaning));
+    }
     said.set("cited_text", Some(quote.unwrap_or_default()));
-    said.value()
+    Some(said.value())
 }
 
 /// The citations of a text that the model said before. The API takes those back that it can check: not what another found on the web.
@@ -119,9 +123,9 @@ pub(super) fn encode_past(origin: &str, citations: Vec<Citation>, losses: &mut L
             }
             // Answers tell it, and requests have no member for it.
             CitedSource::Document { index: _, file, passage: _ } => *file = None,
-            CitedSource::Web { .. } | CitedSource::SearchResult { .. } => {}
+            CitedSource::Web { .. } | CitedSource::File { .. } | CitedSource::SearchResult { .. } => {}
         }
-        said.push(encode(&pointer, citation, losses));
+        said.extend(encode(&pointer, citation, losses));
     }
     (!said.is_empty()).then_some(said)
 }

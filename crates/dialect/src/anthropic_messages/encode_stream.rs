@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 
 use bytes::BytesMut;
-use tollgate_chat::{BlockStart, Citation, Delta, Effect, Event, LossKind, Losses, StopReason};
+use tollgate_chat::{BlockStart, Citation, CitedSource, Delta, Effect, Event, LossKind, Losses, StopReason};
 use tollgate_terms::{Dialect, Usage};
 use tollgate_wire::json::{Map, Value};
 use tollgate_wire::sse;
@@ -161,6 +161,10 @@ impl EncodeStream for StreamEncoder {
                 if let Some(pending) = self.blocks.iter_mut().find(|pending| pending.block == block) {
                     pending.deltas.push(delta);
                     self.say(out, losses);
+                } else if matches!(delta, Delta::Citation(_)) {
+                    // Nothing can be told of a block that has been said to its end.
+                    let pointer = format!("/choices/0/{block}/annotations");
+                    losses.push_once(loss(pointer, LossKind::Citation, Effect::Meaning));
                 }
             }
             Event::BlockStop { choice: _, block } => {
@@ -220,7 +224,9 @@ impl StreamEncoder {
                     index = start(&mut self.next_index, &pending.start, out);
                     pending.text.part();
                     for citation in pending.text.of_all.clone() {
-                        write_delta(index, said_citation(pending.block, citation, losses), out);
+                        if let Some(delta) = said_citation(pending.block, citation, losses) {
+                            write_delta(index, delta, out);
+                        }
                     }
                 }
                 if let Some(delta) = said(pending, delta, losses) {
@@ -291,17 +297,19 @@ fn write_delta(index: usize, delta: Value, out: &mut BytesMut) {
     write(out, "content_block_delta", &event);
 }
 
-fn said_citation(block: usize, citation: Citation, losses: &mut Losses) -> Value {
-    let citation = citations::encode(&format!("/choices/0/{block}/annotations"), citation, losses);
-    object!({"type": "citations_delta", "citation": citation})
+fn said_citation(block: usize, citation: Citation, losses: &mut Losses) -> Option<Value> {
+    let citation = citations::encode(&format!("/choices/0/{block}/annotations"), citation, losses)?;
+    Some(object!({"type": "citations_delta", "citation": citation}))
 }
 
 /// More of a block; nothing where it does not fit.
 fn said(pending: &mut Pending, delta: Delta, losses: &mut Losses) -> Option<Value> {
     match (&pending.start, delta) {
         (BlockStart::Text, Delta::Citation(citation)) => {
-            let citation = pending.text.cite(citation);
-            Some(said_citation(pending.block, citation, losses))
+            // What has no words parts no text.
+            let is_file = matches!(citation.source, CitedSource::File { .. });
+            let citation = if is_file { citation } else { pending.text.cite(citation) };
+            said_citation(pending.block, citation, losses)
         }
         (BlockStart::Text | BlockStart::Refusal, Delta::Text(text)) => {
             pending.text.chars += text.as_str().chars().count() as u64;

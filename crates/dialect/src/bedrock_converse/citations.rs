@@ -72,9 +72,9 @@ fn source(location: &Value, named: Option<String>) -> Option<CitedSource> {
 pub(super) fn encode(origin: &str, text: Text, citations: Vec<Citation>, losses: &mut Losses) -> Vec<Value> {
     let pieces = spans::cut(text, citations).into_iter();
     let element = |spans::Piece { text, citations }| {
-        let said = citations
-            .into_iter()
-            .map(|(index, citation)| encode_one(&format!("{origin}/citations/{index}"), citation, losses));
+        let said = citations.into_iter().filter_map(|(index, citation)| {
+            encode_one(&format!("{origin}/citations/{index}"), citation, losses)
+        });
         let said: Vec<Value> = said.collect();
         if said.is_empty() {
             return object!({"text": text});
@@ -85,13 +85,11 @@ pub(super) fn encode(origin: &str, text: Text, citations: Vec<Citation>, losses:
     pieces.map(element).collect()
 }
 
-fn encode_one(pointer: &str, citation: Citation, losses: &mut Losses) -> Value {
+/// Nothing where it is of a file that stands in no request.
+fn encode_one(pointer: &str, citation: Citation, losses: &mut Losses) -> Option<Value> {
     let Citation { source, title, quote, span } = citation;
     let mut said = Members::default();
     said.set("title", title);
-    if span.is_some() {
-        losses.push(loss(format!("{pointer}/start_index"), LossKind::Citation, Effect::Meaning));
-    }
     let place = |kind: &str, index: u64, Range { start, end }: Range<u64>| {
         let mut place = Members::default();
         place.set(kind, Some(index));
@@ -114,6 +112,10 @@ fn encode_one(pointer: &str, citation: Citation, losses: &mut Losses) -> Value {
                 Passage::Blocks(range) => object!({"documentChunk": place("documentIndex", index, range)}),
             }
         }
+        CitedSource::File { id: _ } => {
+            losses.push(loss(pointer, LossKind::Citation, Effect::Meaning));
+            return None;
+        }
         CitedSource::SearchResult { index, source, blocks } => {
             said.set("source", Some(source));
             object!({"searchResultLocation": place("searchResultIndex", index, blocks)})
@@ -121,5 +123,8 @@ fn encode_one(pointer: &str, citation: Citation, losses: &mut Losses) -> Value {
     };
     said.set("sourceContent", quote.map(|quote| Value::Array(vec![object!({"text": quote})])));
     said.set("location", Some(location));
-    said.value()
+    if span.is_some() {
+        losses.push(loss(format!("{pointer}/start_index"), LossKind::Citation, Effect::Meaning));
+    }
+    Some(said.value())
 }

@@ -12,6 +12,9 @@ use crate::Invalid;
 use crate::fields::{Members, loss};
 use crate::translate::Unreadable;
 
+/// Most texts of one request.
+pub(super) const INPUTS_MAX: usize = 96;
+
 pub(super) fn encode_request(request: Request, losses: &mut Losses) -> Result<Value, Invalid> {
     let Request {
         inputs,

@@ -66,6 +66,8 @@ pub(crate) fn can_translate(client: Dialect, backend: Dialect) -> bool {
 
 /// What a backend's dialect can say.
 struct Words {
+    /// Most texts of one request.
+    inputs_max: usize,
     encode_request: fn(Request, &mut Losses) -> Result<Value, Invalid>,
     decode_answer: fn(&[u8]) -> Result<Vectors, Unreadable>,
     /// Reads the tokens alone.
@@ -75,21 +77,25 @@ struct Words {
 fn words(backend: Dialect) -> Option<Words> {
     match backend {
         Dialect::VertexEmbeddings => Some(Words {
+            inputs_max: vertex::INPUTS_MAX,
             encode_request: vertex::encode_request,
             decode_answer: vertex::decode_answer,
             usage: vertex::usage,
         }),
         Dialect::GeminiEmbeddings => Some(Words {
+            inputs_max: 1,
             encode_request: gemini::encode_request,
             decode_answer: gemini::decode_answer,
             usage: gemini::usage,
         }),
         Dialect::TitanEmbeddings => Some(Words {
+            inputs_max: 1,
             encode_request: titan::encode_request,
             decode_answer: titan::decode_answer,
             usage: titan::usage,
         }),
         Dialect::CohereEmbeddings => Some(Words {
+            inputs_max: cohere::INPUTS_MAX,
             encode_request: cohere::encode_request,
             decode_answer: cohere::decode_answer,
             usage: cohere::usage,
@@ -120,6 +126,10 @@ pub(crate) fn translate_request(
     let words = words(backend)
         .ok_or_else(|| Invalid::unprocessable("embeddings cannot be asked of this backend", ""))?;
     let request = openai::decode_request(body, losses)?;
+    let (count, max) = (request.inputs.len(), words.inputs_max);
+    if count > max {
+        return Err(too_many(count, max));
+    }
     Ok(encode(&(words.encode_request)(request, losses)?))
 }
 
@@ -145,16 +155,16 @@ fn lose_user(user: Option<&String>, losses: &mut Losses) {
     }
 }
 
+/// More texts than one request takes. It is the client that parts them: one request is one attempt, with one answer and one usage.
+fn too_many(count: usize, max: usize) -> Invalid {
+    let message = format!("{count} inputs: the backend of this model embeds at most {max} at a time");
+    Invalid::unprocessable(message, "input")
+}
+
 /// The only text, where a backend takes no more.
 fn only_one(inputs: Vec<Input>) -> Result<Input, Invalid> {
     let count = inputs.len();
-    match <[Input; 1]>::try_from(inputs) {
-        Ok([input]) => Ok(input),
-        Err(_) => Err(Invalid::unprocessable(
-            format!("{count} inputs: the backend of this model embeds one at a time"),
-            "input",
-        )),
-    }
+    <[Input; 1]>::try_from(inputs).map(|[input]| input).map_err(|_| too_many(count, 1))
 }
 
 /// The usage of an answer that tells the tokens of its texts.

@@ -14,6 +14,9 @@ use crate::fields::{Members, object};
 use crate::observe::Count;
 use crate::translate::Unreadable;
 
+/// Most texts of one request: Vertex AI's quotas, "Text embedding limits". Some models take fewer, and say so themselves.
+pub(super) const INPUTS_MAX: usize = 250;
+
 pub(super) fn encode_request(request: Request, losses: &mut Losses) -> Result<Value, Invalid> {
     let Request {
         inputs,

@@ -4,6 +4,7 @@
 //! Source: `google.genai.types.GroundingMetadata`, `Segment` and `Citation`.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use bytes::Bytes;
 use tollgate_chat::{Citation, CitedSource, Effect, LossKind, Losses};
@@ -26,12 +27,11 @@ pub(super) struct Cited {
 }
 
 impl Cited {
-    /// The citation of a block that begins after so many characters of what `ruler` measures; nothing where the place is before it.
-    pub(super) fn of_block(self, ruler: &Ruler, chars_before: u64) -> Option<Citation> {
+    /// The citation of a text; nothing where the place is not in it.
+    pub(super) fn of_text(self, ruler: &Ruler) -> Option<Citation> {
         let mut citation = self.citation;
         if let Some((start, end)) = self.bytes {
-            let place = |byte| ruler.char_of(byte)?.checked_sub(chars_before);
-            citation.span = Some(place(start)?..place(end)?);
+            citation.span = Some(ruler.char_of(start)?..ruler.char_of(end)?);
         }
         Some(citation)
     }
@@ -132,12 +132,12 @@ pub(super) struct Grounding {
 }
 
 impl Grounding {
-    /// Adds what a text rests on. `ruler` measures the text and what stands before it in the same part, `chars_before` characters.
+    /// Adds what a text rests on: `chars` of what `ruler` measures, which is all that counts as one part.
     pub(super) fn add(
         &mut self,
         pointer: &str,
         citation: Citation,
-        (ruler, chars_before, part): (&Ruler, u64, usize),
+        (ruler, chars, part): (&Ruler, Range<u64>, usize),
         losses: &mut Losses,
     ) {
         let Citation { source, title, quote, span } = citation;
@@ -158,6 +158,12 @@ impl Grounding {
                 found.set("uri", Some(url));
                 "web"
             }
+            // What is no address stands among what is known of it beside that.
+            CitedSource::File { id } => {
+                let id = object!({"key": "file_id", "stringValue": id});
+                found.set("customMetadata", Some(Value::Array(vec![id])));
+                "retrievedContext"
+            }
             // Which part of the document it is has no words.
             CitedSource::Document { index: _, file: _, passage: _ } => {
                 losses.push_once(loss(format!("{pointer}/location"), LossKind::Citation, Effect::Meaning));
@@ -177,9 +183,9 @@ impl Grounding {
         if index == next {
             self.chunks.push(chunk);
         }
-        let span = span.map_or(chars_before..ruler.chars(), |span| {
-            chars_before.saturating_add(span.start)..chars_before.saturating_add(span.end)
-        });
+        let before = chars.start;
+        let span =
+            span.map_or(chars, |span| before.saturating_add(span.start)..before.saturating_add(span.end));
         let place = |character: u64| ruler.byte_of(character.min(ruler.chars()));
         let (Some(start), Some(end)) = (place(span.start), place(span.end)) else {
             losses.push_once(loss(format!("{pointer}/start_index"), LossKind::Citation, Effect::Meaning));

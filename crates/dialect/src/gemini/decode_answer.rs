@@ -171,7 +171,7 @@ fn cite(origin: &str, blocks: &mut [Block], told: impl Iterator<Item = Cited>, l
         let citation = match block {
             Some((at, BlockKind::Text { text, citations })) => {
                 let ruler = rulers.entry(at).or_insert_with(|| Ruler::of(text));
-                cited.of_block(ruler, 0).map(|citation| citations.push(citation))
+                cited.of_text(ruler).map(|citation| citations.push(citation))
             }
             _ => None,
         };

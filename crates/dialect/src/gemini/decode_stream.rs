@@ -3,7 +3,10 @@
 //! Source: `google.genai.types.GenerateContentResponse`. Texts come in pieces, one part in each event, and calls whole. A
 //! candidate ends with its `finishReason`; the stream itself has no last event.
 
-use tollgate_chat::{BlockKind, BlockStart, Delta, Effect, Event, LossKind, Losses, StopReason};
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use tollgate_chat::{BlockKind, BlockStart, Citation, Delta, Effect, Event, LossKind, Losses, StopReason};
 use tollgate_terms::Usage;
 use tollgate_wire::json::{Text, Value};
 use tollgate_wire::sse::Frame;
@@ -18,6 +21,7 @@ use super::usage::decode_usage;
 use crate::Unreadable;
 use crate::fields::{lose_members, loss, tells};
 use crate::ruler::Ruler;
+use crate::texts::{TEXTS_MAX, Texts};
 use crate::translate::{lose_unreadable, read_event};
 use crate::words::DecodeStream;
 
@@ -43,8 +47,10 @@ struct Progress {
     open_block: usize,
     /// All of its texts.
     ruler: Ruler,
-    /// Characters of text before the one that goes on.
-    chars_before: u64,
+    texts: Texts,
+    /// How many parts there have been, if pieces of one are taken together, and which texts were which of them.
+    parts: u64,
+    text_parts: BTreeMap<u64, usize>,
     /// What was found on the web, as the last event told it that told anything: of all texts so far.
     grounding: Option<Value>,
     called: Called,
@@ -230,14 +236,12 @@ impl Progress {
         }
     }
 
-    /// Gives the text that goes on its sources.
+    /// Gives the texts their sources. Those that are over may get some, too.
     fn cite(&mut self, choice: usize, told: Vec<Cited>, out: &mut Vec<Event>, losses: &mut Losses) {
         for cited in told {
-            let is_open = self.open == Some(Open::Text);
-            let citation = if is_open { cited.of_block(&self.ruler, self.chars_before) } else { None };
-            match citation {
-                Some(citation) => {
-                    let (block, delta) = (self.open_block, Delta::Citation(citation));
+            match self.place(&cited) {
+                Some((block, span)) => {
+                    let delta = Delta::Citation(Citation { span, ..cited.citation });
                     out.push(Event::BlockDelta { choice, block, delta });
                 }
                 None => {
@@ -246,6 +250,29 @@ impl Progress {
                 }
             }
         }
+    }
+
+    /// The block that a source is of, and the characters that rest on it: the part that is named, the text where its place is, or the
+    /// last text.
+    fn place(&self, cited: &Cited) -> Option<(usize, Option<Range<u64>>)> {
+        let named = cited.part.and_then(|part| self.text_parts.get(&part).copied());
+        let Some(bytes) = cited.bytes else {
+            return Some((named.or_else(|| self.texts.last())?, None));
+        };
+        let place = named.and_then(|block| self.place_in(block, bytes)).or_else(|| {
+            let span = self.ruler.char_of(bytes.0)?..self.ruler.char_of(bytes.1)?;
+            self.texts.place(&span)
+        });
+        place.map(|(block, span)| (block, Some(span)))
+    }
+
+    /// The characters of a place that counts from where the block begins; nothing where it is not all in there.
+    fn place_in(&self, block: usize, (start, end): (u64, u64)) -> Option<(usize, Range<u64>)> {
+        let chars = self.texts.chars_of(block)?;
+        let before = self.ruler.byte_of(chars.start)?;
+        let place = |byte: u64| self.ruler.char_of(before.checked_add(byte)?);
+        let (start, end) = (place(start)?, place(end)?);
+        (end <= chars.end).then(|| (block, start - chars.start..end.saturating_sub(chars.start)))
     }
 
     /// The signature of a part stands before it, as reasoning without a text.
@@ -262,6 +289,7 @@ impl Progress {
             BlockKind::Text { text, citations: _ } => {
                 self.go_on(choice, Open::Text, out);
                 self.ruler.push(&text.as_str());
+                self.texts.push(&text.as_str());
                 self.tell(choice, Delta::Text(text), out);
             }
             BlockKind::Thinking { text, signature } => {
@@ -278,12 +306,14 @@ impl Progress {
             BlockKind::ToolUse { id, name, input } => {
                 self.called = Called::Functions;
                 self.close_thought(choice, out);
+                self.parts += 1;
                 self.begin(choice, BlockStart::ToolUse { id, name }, out);
                 self.delta(choice, Delta::Input(Text::of_document(&input)), out);
                 self.end(choice, out);
             }
             BlockKind::Foreign { name, value: _ } => {
                 self.close_thought(choice, out);
+                self.parts += 1;
                 self.begin(choice, BlockStart::Foreign { name }, out);
                 self.end(choice, out);
             }
@@ -307,7 +337,13 @@ impl Progress {
         self.close(choice, out);
         let start = if kind == Open::Text { BlockStart::Text } else { BlockStart::Thinking };
         self.open_block = self.next_block;
-        self.chars_before = self.ruler.chars();
+        if kind == Open::Text {
+            self.texts.begin(self.open_block);
+            if self.text_parts.len() < TEXTS_MAX {
+                self.text_parts.insert(self.parts, self.open_block);
+            }
+        }
+        self.parts += 1;
         self.begin(choice, start, out);
         self.open = Some(kind);
     }

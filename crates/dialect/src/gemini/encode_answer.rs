@@ -109,7 +109,7 @@ impl Said {
         let (ruler, part) = (Ruler::of(text), self.parts.len());
         for (index, citation) in citations.into_iter().enumerate() {
             let pointer = format!("{origin}/citations/{index}");
-            self.grounding.add(&pointer, citation, (&ruler, 0, part), losses);
+            self.grounding.add(&pointer, citation, (&ruler, 0..ruler.chars(), part), losses);
         }
     }
 

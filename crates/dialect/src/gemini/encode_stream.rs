@@ -22,6 +22,7 @@ use crate::fields::{Members, loss, object};
 use crate::ids::CallIds;
 use crate::openai_chat::arguments;
 use crate::ruler::Ruler;
+use crate::texts::Texts;
 use crate::words::EncodeStream;
 
 /// Says one stream.
@@ -47,6 +48,7 @@ struct Progress {
     logprobs: Vec<Value>,
     /// Its texts, one after the other.
     ruler: Ruler,
+    texts: Texts,
     grounding: Grounding,
     stop: Option<StopReason>,
 }
@@ -57,8 +59,6 @@ struct OpenBlock {
     choice: usize,
     block: usize,
     kind: OpenKind,
-    /// Characters of text before it.
-    chars_before: u64,
     /// What it rests on, which is told once all of it has been.
     citations: Vec<Citation>,
 }
@@ -152,9 +152,11 @@ impl StreamEncoder {
         out: &mut BytesMut,
         losses: &mut Losses,
     ) {
-        let chars_before = self.progress(choice).ruler.chars();
         let kind = match start {
-            BlockStart::Text | BlockStart::Refusal => OpenKind::Text(Begun::No),
+            BlockStart::Text | BlockStart::Refusal => {
+                self.progress(choice).texts.begin(block);
+                OpenKind::Text(Begun::No)
+            }
             BlockStart::Thinking => OpenKind::Thinking(Begun::No),
             BlockStart::ToolUse { id, name } => {
                 OpenKind::Call { id: self.ids.next(id), name, input: String::new() }
@@ -171,17 +173,25 @@ impl StreamEncoder {
                 OpenKind::Nothing
             }
         };
-        self.open.push(OpenBlock { choice, block, kind, chars_before, citations: Vec::new() });
+        self.open.push(OpenBlock { choice, block, kind, citations: Vec::new() });
     }
 
     fn delta(&mut self, choice: usize, block: usize, delta: Delta, out: &mut BytesMut, losses: &mut Losses) {
         let open = self.open.iter_mut().find(|open| (open.choice, open.block) == (choice, block));
-        let Some(OpenBlock { kind, citations, .. }) = open else { return };
+        let Some(OpenBlock { kind, citations, .. }) = open else {
+            if let Delta::Citation(citation) = delta {
+                // Of a text that is over.
+                self.cite(choice, block, citation, losses);
+            }
+            return;
+        };
         match (kind, delta) {
             (_, Delta::Text(text)) if text.is_empty() => {}
             (OpenKind::Text(begun), Delta::Text(text)) => {
                 let is_first = std::mem::replace(begun, Begun::Yes) == Begun::No;
-                self.progress(choice).ruler.push(&text.as_str());
+                let progress = self.progress(choice);
+                progress.ruler.push(&text.as_str());
+                progress.texts.push(&text.as_str());
                 let part = object!({"text": text});
                 let part = if is_first { self.signed(choice, part) } else { part };
                 self.say(choice, vec![part], out);
@@ -225,11 +235,9 @@ impl StreamEncoder {
     }
 
     fn stop(&mut self, open: OpenBlock, out: &mut BytesMut, losses: &mut Losses) {
-        let OpenBlock { choice, block, kind, chars_before, citations } = open;
-        let Progress { ruler, grounding, .. } = self.progress(choice);
-        let pointer = format!("/choices/{choice}/{block}/citations");
+        let OpenBlock { choice, block, kind, citations } = open;
         for citation in citations {
-            grounding.add(&pointer, citation, (&*ruler, chars_before, 0), losses);
+            self.cite(choice, block, citation, losses);
         }
         match kind {
             OpenKind::Call { id, name, input } => {
@@ -239,6 +247,16 @@ impl StreamEncoder {
                 self.say(choice, vec![part], out);
             }
             OpenKind::Text(_) | OpenKind::Thinking(_) | OpenKind::Nothing => {}
+        }
+    }
+
+    /// What a text rests on of which all has been told.
+    fn cite(&mut self, choice: usize, block: usize, citation: Citation, losses: &mut Losses) {
+        let pointer = format!("/choices/{choice}/{block}/citations");
+        let Progress { ruler, texts, grounding, .. } = self.progress(choice);
+        match texts.chars_of(block) {
+            Some(chars) => grounding.add(&pointer, citation, (&*ruler, chars, 0), losses),
+            None => losses.push_once(loss(pointer, LossKind::Citation, Effect::Meaning)),
         }
     }
 
@@ -285,7 +303,7 @@ impl StreamEncoder {
         for choice in 0..self.choices.len() {
             let parts = self.alone(choice);
             let progress = std::mem::take(self.progress(choice));
-            let Progress { signatures: _, logprobs: waiting, ruler: _, grounding, stop } = progress;
+            let Progress { signatures: _, logprobs: waiting, ruler: _, texts: _, grounding, stop } = progress;
             let mut content = Members::default();
             content.set("role", Some("model"));
             content.set("parts", (!parts.is_empty()).then_some(parts));

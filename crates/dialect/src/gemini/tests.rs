@@ -196,16 +196,7 @@ prop_compose! {
         (cited, tells_logprobs) in (laws::cited(), any::<bool>()),
     ) -> Choice {
         let mut blocks = numbered(apart(blocks), 0);
-        // In a stream, what texts rest on is told at the end, of the one that was told last and before no thought.
-        let said = blocks.iter().map(|block| match &block.kind {
-            BlockKind::Text { .. } => 1,
-            BlockKind::Thinking { text, .. } if !text.is_empty() => 2,
-            _ => 0,
-        });
-        if said.filter(|sort| *sort > 0).last() == Some(1) {
-            let last = blocks.iter().rposition(|block| matches!(block.kind, BlockKind::Text { .. }));
-            laws::cite(&mut blocks[last.unwrap_or_default()..], &cited);
-        }
+        laws::cite(&mut blocks, &cited);
         let logprobs = if tells_logprobs { laws::logprobs(&blocks) } else { None };
         Choice { blocks, stop, logprobs }
     }
@@ -258,8 +249,12 @@ proptest! {
     }
 
     #[test]
-    fn a_stream_folds_to_the_whole_answer(answer in answer(), cut in any::<prop::sample::Index>()) {
-        laws::stream_folds(&WORDS, answer, cut)?;
+    fn a_stream_folds_to_the_whole_answer(
+        answer in answer(),
+        citing in laws::citing(),
+        cut in any::<prop::sample::Index>(),
+    ) {
+        laws::stream_folds(&WORDS, answer, citing, cut)?;
     }
 
     #[test]

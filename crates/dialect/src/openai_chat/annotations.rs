@@ -1,7 +1,7 @@
-//! Sources of texts, which both of OpenAI's dialects know: pages on the web, cited at a place that is counted in characters.
+//! Sources of texts, which both of OpenAI's dialects know: pages on the web, and files at a place that is counted in characters.
 //!
 //! Source: `openai.types.chat.chat_completion_message.Annotation`; `openai.types.responses.response_output_text.AnnotationURLCitation`
-//! has the same with one object less.
+//! has the same with one object less, and `AnnotationFileCitation` is in responses alone.
 
 use tollgate_chat::{Block, BlockKind, Citation, CitedSource, Effect, LossKind, Losses};
 use tollgate_wire::json::{Map, Text, Value};
@@ -61,18 +61,21 @@ fn chars(kind: &BlockKind) -> u64 {
 }
 
 fn read(told: &Value) -> Option<Citation> {
-    if told.get("type")? != "url_citation" {
-        return None;
-    }
     let cited = told.get("url_citation").unwrap_or(told);
     let text = |key: &str| cited.get(key).and_then(Value::as_text).map(Text::to_string);
     let count = |key: &str| cited.get(key).and_then(Value::as_u64);
-    Some(Citation {
-        source: CitedSource::Web { url: text("url")?, proof: None },
-        title: text("title"),
-        quote: None,
-        span: count("start_index").zip(count("end_index")).map(|(start, end)| start..end),
-    })
+    let (source, title, span) = match told.get("type")?.as_str()?.as_ref() {
+        "url_citation" => {
+            let span = count("start_index").zip(count("end_index")).map(|(start, end)| start..end);
+            (CitedSource::Web { url: text("url")?, proof: None }, text("title"), span)
+        }
+        // Where it would be inserted is told: behind what rests on it.
+        "file_citation" => {
+            (CitedSource::File { id: text("file_id")? }, text("filename"), count("index").map(|at| at..at))
+        }
+        _ => return None,
+    };
+    Some(Citation { source, title, quote: None, span })
 }
 
 /// The page that a text rests on: where, what it is called, and which characters rest on it; none where it is no page. The block has
@@ -94,7 +97,8 @@ pub(crate) fn encode_page(
             }
             url
         }
-        CitedSource::Document { index: _, file: _, passage: _ }
+        CitedSource::File { id: _ }
+        | CitedSource::Document { index: _, file: _, passage: _ }
         | CitedSource::SearchResult { index: _, source: _, blocks: _ } => {
             lose("");
             return None;

@@ -17,6 +17,7 @@ use super::usage::WireUsage;
 use crate::Unreadable;
 use crate::fields::loss;
 use crate::observe::Count;
+use crate::texts::Texts;
 use crate::translate::{lose_unreadable, read_event};
 use crate::words::DecodeStream;
 
@@ -107,6 +108,8 @@ struct Elements {
     count: usize,
     /// The text, refusal or reasoning that goes on.
     current: Option<(Kind, usize)>,
+    /// Where its texts are.
+    texts: Texts,
     /// The number that the reasoning which goes on has among `thinking_blocks`, where they are numbered.
     thinking: Option<u64>,
     calls: Calls,
@@ -261,23 +264,20 @@ impl Elements {
         Ok(())
     }
 
-    /// They belong to the text before them.
+    /// Places count through all texts, of which some may be over. Without a place it is the last one.
     fn annotations(&mut self, choice: usize, told: Vec<Value>, out: &mut Vec<Event>, losses: &mut Losses) {
         let pointer = format!("/choices/{choice}/delta/annotations");
         for annotation in told {
-            match self.current {
-                Some((Kind::Text, block)) => {
-                    let citation = decode_annotation(&pointer, &annotation, losses);
-                    out.extend(citation.map(|citation| Event::BlockDelta {
-                        choice,
-                        block,
-                        delta: Delta::Citation(citation),
-                    }));
-                }
-                _ => {
-                    losses.push_once(loss(pointer.clone(), LossKind::Citation, Effect::Meaning));
-                }
-            }
+            let Some(mut citation) = decode_annotation(&pointer, &annotation, losses) else { continue };
+            let place = citation.span.as_ref().and_then(|span| self.texts.place(span));
+            let (block, span) =
+                place.map_or((self.texts.last(), None), |(block, span)| (Some(block), Some(span)));
+            let Some(block) = block else {
+                losses.push_once(loss(pointer.clone(), LossKind::Citation, Effect::Meaning));
+                continue;
+            };
+            citation.span = span;
+            out.push(Event::BlockDelta { choice, block, delta: Delta::Citation(citation) });
         }
     }
 
@@ -310,6 +310,9 @@ impl Elements {
     fn text(&mut self, choice: usize, kind: Kind, text: Option<Text>, out: &mut Vec<Event>) {
         if let Some(text) = text.filter(|text| !text.is_empty()) {
             let block = self.current(choice, kind, out);
+            if kind == Kind::Text {
+                self.texts.push(&text.as_str());
+            }
             out.push(Event::BlockDelta { choice, block, delta: Delta::Text(text) });
         }
     }
@@ -375,6 +378,9 @@ impl Elements {
             Kind::Thinking => BlockStart::Thinking,
         };
         let block = self.open(choice, start, out);
+        if kind == Kind::Text {
+            self.texts.begin(block);
+        }
         self.current = Some((kind, block));
         block
     }

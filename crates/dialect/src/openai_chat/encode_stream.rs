@@ -20,6 +20,7 @@ use crate::AnswerContext;
 use crate::error::{encode, encode_told};
 use crate::fields::{loss, object};
 use crate::ids::CallIds;
+use crate::texts::Texts;
 use crate::words::EncodeStream;
 
 #[derive(Serialize)]
@@ -111,8 +112,8 @@ pub(crate) struct StreamEncoder {
 #[derive(Debug, Default, Clone)]
 struct Progress {
     has_begun: bool,
-    /// Characters of text so far.
-    chars: u64,
+    /// Where its texts are.
+    texts: Texts,
     /// Annotations so far.
     annotations: usize,
     /// Blocks of `thinking_blocks` so far.
@@ -137,8 +138,7 @@ struct OpenBlock {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum OpenKind {
-    /// The characters of text before the block.
-    Text(u64),
+    Text,
     Refusal,
     /// The number of the block among `thinking_blocks`.
     Thinking(usize),
@@ -212,7 +212,10 @@ impl StreamEncoder {
     ) {
         self.begin(choice, out);
         let kind = match start {
-            BlockStart::Text => OpenKind::Text(self.choices.get(choice).map_or(0, |progress| progress.chars)),
+            BlockStart::Text => {
+                self.choices.get_mut(choice).into_iter().for_each(|progress| progress.texts.begin(block));
+                OpenKind::Text
+            }
             BlockStart::Refusal => OpenKind::Refusal,
             BlockStart::Thinking => OpenKind::Thinking(self.next(choice, |progress| &mut progress.thinking)),
             BlockStart::RedactedThinking { data } => {
@@ -248,15 +251,15 @@ impl StreamEncoder {
             open.kind
         });
         let wire = match (kind, delta) {
-            (OpenKind::Text(_), Delta::Logprobs(tokens)) => {
+            (OpenKind::Text, Delta::Logprobs(tokens)) => {
                 return self.hold(choice, object!({"content": tokens.clone(), "refusal": Value::Null}), out);
             }
             (OpenKind::Refusal, Delta::Logprobs(tokens)) => {
                 return self.hold(choice, object!({"content": Value::Null, "refusal": tokens.clone()}), out);
             }
-            (OpenKind::Text(_), Delta::Text(text)) => {
+            (OpenKind::Text, Delta::Text(text)) => {
                 if let Some(progress) = self.choices.get_mut(choice) {
-                    progress.chars += text.as_str().chars().count() as u64;
+                    progress.texts.push(&text.as_str());
                 }
                 WireDelta { content: Some(text.as_str()), ..WireDelta::default() }
             }
@@ -318,36 +321,29 @@ impl StreamEncoder {
         losses: &mut Losses,
     ) {
         let open = self.open.iter_mut().find(|open| (open.choice, open.block) == (choice, block));
-        let Some(open) = open else { return };
-        if citation.span.is_none() {
-            open.citations.push(citation);
-        } else {
-            let kind = open.kind;
-            self.annotate(choice, block, kind, citation, out, losses);
+        match open {
+            Some(open) if citation.span.is_none() => open.citations.push(citation),
+            _ => self.annotate(choice, block, citation, out, losses),
         }
     }
 
+    /// An annotation counts through all texts, so it does not matter whether its own is over.
     fn annotate(
         &mut self,
         choice: usize,
         block: usize,
-        kind: OpenKind,
         citation: Citation,
         out: &mut BytesMut,
         losses: &mut Losses,
     ) {
         let pointer = format!("/content/{block}/citations");
-        let page = match kind {
-            OpenKind::Text(before) => {
-                let chars = self.choices.get(choice).map_or(0, |progress| progress.chars);
-                encode_page(&pointer, citation, (before, chars.saturating_sub(before)), losses)
-            }
-            OpenKind::Refusal | OpenKind::Thinking(_) | OpenKind::Call(_) | OpenKind::Nothing => {
-                losses.push_once(loss(pointer, LossKind::Citation, Effect::Meaning));
-                None
-            }
+        let chars = self.choices.get(choice).and_then(|progress| progress.texts.chars_of(block));
+        let Some(chars) = chars else {
+            losses.push_once(loss(pointer, LossKind::Citation, Effect::Meaning));
+            return;
         };
-        let Some(page) = page else { return };
+        let chars = (chars.start, chars.end.saturating_sub(chars.start));
+        let Some(page) = encode_page(&pointer, citation, chars, losses) else { return };
         let index = self.next(choice, |progress| &mut progress.annotations);
         let said = object!({"type": "url_citation", "url_citation": page, "index": index});
         self.chunk(choice, WireDelta { annotations: Some([said]), ..WireDelta::default() }, None, out);
@@ -357,7 +353,7 @@ impl StreamEncoder {
         let at = self.open.iter().position(|open| (open.choice, open.block) == (choice, block));
         let Some(mut open) = at.map(|at| self.open.swap_remove(at)) else { return };
         for citation in std::mem::take(&mut open.citations) {
-            self.annotate(choice, block, open.kind, citation, out, losses);
+            self.annotate(choice, block, citation, out, losses);
         }
         if let OpenBlock { kind: OpenKind::Call(index), is_said: false, .. } = open {
             // A call without arguments says nothing of them; clients here parse what they got as JSON.

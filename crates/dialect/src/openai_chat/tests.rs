@@ -214,8 +214,12 @@ proptest! {
     }
 
     #[test]
-    fn a_stream_folds_to_the_whole_answer(answer in answer(), cut in any::<prop::sample::Index>()) {
-        laws::stream_folds(&WORDS, answer, cut)?;
+    fn a_stream_folds_to_the_whole_answer(
+        answer in answer(),
+        citing in laws::citing(),
+        cut in any::<prop::sample::Index>(),
+    ) {
+        laws::stream_folds(&WORDS, answer, citing, cut)?;
     }
 
     #[test]

@@ -43,8 +43,8 @@ struct Item {
     kind: Kind,
     /// Blocks that go on.
     open: usize,
-    /// All of it, once it has been said.
-    done: Option<Value>,
+    /// Its status, once all of it has been said.
+    done: Option<&'static str>,
 }
 
 #[derive(Debug)]
@@ -58,6 +58,8 @@ enum Kind {
 /// A part of a message.
 #[derive(Debug)]
 struct Part {
+    /// Its number in the hub.
+    block: usize,
     text: String,
     kind: PartKind,
     /// Log probabilities of its tokens; those from `told` on wait for the text that they belong to.
@@ -85,7 +87,7 @@ impl Part {
 }
 
 impl Item {
-    fn value(&self, status: &str) -> Value {
+    fn value(&self, status: &'static str) -> Value {
         let id = &self.id;
         match &self.kind {
             Kind::Message(parts) => items::message(id, status, parts.iter().map(Part::value).collect()),
@@ -139,6 +141,9 @@ impl EncodeStream for StreamEncoder {
             }
             Event::BlockStop { choice, .. } | Event::Stop { choice, .. } if choice > 0 => {}
             Event::BlockStart { choice: _, block, start } => self.start(block, start, out, losses),
+            Event::BlockDelta { choice: _, block, delta: Delta::Citation(citation) } => {
+                self.cite(block, citation, out, losses);
+            }
             Event::BlockDelta { choice: _, block, delta } => self.delta(block, delta, out, losses),
             Event::BlockStop { choice: _, block } => self.stop(block, out, losses),
             Event::Stop { choice: _, reason } => self.ending = Some(Ending::of(&reason, losses)),
@@ -215,7 +220,8 @@ impl StreamEncoder {
             self.item(block, id, Kind::Message(Vec::new()), added, out);
             self.open.pop();
         }
-        let part = Part { text: String::new(), kind, logprobs: Vec::new(), told: 0, citations: Vec::new() };
+        let (text, logprobs, citations) = (String::new(), Vec::new(), Vec::new());
+        let part = Part { block, text, kind, logprobs, told: 0, citations };
         let value = part.value();
         if let Some(Item { id, kind: Kind::Message(parts), open, .. }) = self.items.get_mut(index) {
             *open += usize::from(goes_on);
@@ -260,12 +266,6 @@ impl StreamEncoder {
                 } else {
                     losses.push_once(loss("/choices/0/logprobs", LossKind::Logprobs, Effect::Meaning));
                 }
-            }
-            (Kind::Message(parts), Delta::Citation(citation)) if citation.span.is_none() => {
-                parts.get_mut(content).into_iter().for_each(|part| part.citations.push(citation.clone()));
-            }
-            (Kind::Message(_), Delta::Citation(citation)) => {
-                self.annotate(block, (index, content), Some(citation), out, losses);
             }
             (Kind::Reasoning { text: said, signature: _ }, Delta::Text(text)) => {
                 let is_first = said.is_empty();
@@ -349,6 +349,27 @@ impl StreamEncoder {
         }
     }
 
+    /// Tells what a text rests on: at once where it is a part that is named, else when all of the text has been told. Clients take the
+    /// event when the text is over, too; the response that is told at the end has it in its place.
+    fn cite(&mut self, block: usize, citation: Citation, out: &mut BytesMut, losses: &mut Losses) {
+        let mut items = self.items.iter_mut().enumerate().rev();
+        let place = items.find_map(|(index, item)| {
+            let Kind::Message(parts) = &mut item.kind else { return None };
+            let content = parts.iter().position(|part| part.block == block)?;
+            Some((index, content, parts.get_mut(content)?))
+        });
+        let Some((index, content, part)) = place else {
+            let pointer = format!("/content/{block}/citations");
+            losses.push_once(loss(pointer, LossKind::Citation, Effect::Meaning));
+            return;
+        };
+        if citation.span.is_none() && self.open.iter().any(|(open, ..)| *open == block) {
+            part.citations.push(citation);
+        } else {
+            self.annotate(block, (index, content), Some(citation), out, losses);
+        }
+    }
+
     /// Tells what a part of a text rests on, or what all of it does once all of it has been told.
     fn annotate(
         &mut self,
@@ -378,14 +399,14 @@ impl StreamEncoder {
     }
 
     /// Says the items whose parts have all been said. The last one waits until it is known whether the answer was cut off in it.
-    fn settle(&mut self, status_of_last: &str, out: &mut BytesMut) {
+    fn settle(&mut self, status_of_last: &'static str, out: &mut BytesMut) {
         let count = self.items.len();
         let mut done = Vec::new();
         for (index, item) in self.items.iter_mut().enumerate() {
             if item.open == 0 && item.done.is_none() {
-                let value = item.value(if index + 1 == count { status_of_last } else { "completed" });
-                item.done = Some(value.clone());
-                done.push(object!({"output_index": index, "item": value}));
+                let status = if index + 1 == count { status_of_last } else { "completed" };
+                item.done = Some(status);
+                done.push(object!({"output_index": index, "item": item.value(status)}));
             }
         }
         done.into_iter().for_each(|event| self.write("response.output_item.done", event, out));
@@ -404,7 +425,7 @@ impl StreamEncoder {
         let ending = self.ending.take().unwrap_or_else(|| Ending::of(&StopReason::EndOfTurn, losses));
         self.settle(ending.of_last_item(), out);
         self.has_ended = true;
-        let output = self.items.drain(..).filter_map(|item| item.done).collect();
+        let output = self.items.drain(..).filter_map(|item| Some(item.value(item.done?))).collect();
         let response = self.frame.response(&ending, output, self.usage.as_ref(), None);
         let kind = ending.event();
         self.write(kind, object!({"response": response}), out);

@@ -163,17 +163,28 @@ pub(super) fn call(id: &str, status: &str, call_id: &str, name: &str, arguments:
 }
 
 /// An annotation of a text of `chars` characters; nothing where it has no words for it. A file of the provider can be named, but not
-/// which part of it.
+/// which part of it, and where a mark for it would stand.
 pub(super) fn annotation(
     pointer: &str,
     citation: Citation,
     chars: u64,
     losses: &mut Losses,
 ) -> Option<Value> {
-    if let CitedSource::Document { index, file: Some(file), passage: _ } = citation.source {
-        losses.push_once(loss(pointer, LossKind::Citation, Effect::Meaning));
-        let name = citation.title.unwrap_or_default();
-        return Some(object!({"type": "file_citation", "file_id": file, "filename": name, "index": index}));
+    let file = match &citation.source {
+        CitedSource::File { id } => Some(id),
+        CitedSource::Document { index: _, file, passage: _ } => file.as_ref(),
+        CitedSource::Web { url: _, proof: _ }
+        | CitedSource::SearchResult { index: _, source: _, blocks: _ } => None,
+    };
+    if let Some(id) = file {
+        if matches!(citation.source, CitedSource::Document { .. }) {
+            losses.push_once(loss(pointer, LossKind::Citation, Effect::Meaning));
+        }
+        let name = citation.title.as_deref().unwrap_or_default();
+        let index = citation.span.as_ref().map_or(chars, |span| span.end);
+        return Some(
+            object!({"type": "file_citation", "file_id": id.as_str(), "filename": name, "index": index}),
+        );
     }
     let page = encode_page(pointer, citation, (0, chars), losses)?;
     Some(Value::Object(std::iter::once(("type".into(), "url_citation".into())).chain(page).collect()))

@@ -357,9 +357,12 @@ impl Parts {
         self.parts.get(block).is_some_and(|part| part.is_said)
     }
 
-    /// Tells more of a part; nothing where it has stopped.
+    /// Tells more of a part; of one that has stopped only what it rests on.
     fn tell(&mut self, block: usize, delta: Delta, out: &mut Vec<Event>) {
-        let Some(part) = self.parts.get_mut(block).filter(|part| !part.has_stopped) else { return };
+        let Some(part) = self.parts.get_mut(block) else { return };
+        if part.has_stopped && !matches!(delta, Delta::Citation(_)) {
+            return;
+        }
         match &delta {
             Delta::Text(_) | Delta::Input(_) => part.is_said = true,
             Delta::Logprobs(_) => part.has_logprobs = true,

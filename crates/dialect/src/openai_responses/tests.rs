@@ -211,8 +211,12 @@ proptest! {
     }
 
     #[test]
-    fn a_stream_folds_to_the_whole_answer(answer in answer(), cut in any::<prop::sample::Index>()) {
-        let (whole, frames) = laws::stream_folds(&WORDS, answer, cut)?;
+    fn a_stream_folds_to_the_whole_answer(
+        answer in answer(),
+        citing in laws::citing(),
+        cut in any::<prop::sample::Index>(),
+    ) {
+        let (whole, frames) = laws::stream_folds(&WORDS, answer, citing, cut)?;
         // The last event tells the same as a whole answer does.
         let last: Value = serde_json::from_slice(&frames.last().expect("events").data()).expect("JSON");
         let whole: Value = serde_json::from_slice(&whole).expect("JSON");

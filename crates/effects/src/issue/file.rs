@@ -15,12 +15,20 @@ const BYTES_MAX: u64 = 1 << 20;
 /// # Errors
 /// [`IssueError::Misconfigured`] when it cannot be read, is too long or is no text.
 pub(super) async fn read(path: &str) -> Result<Secret, IssueError> {
+    read_within(path, BYTES_MAX).await
+}
+
+/// The same, where a file has a bound of its own.
+///
+/// # Errors
+/// As [`read`].
+pub(super) async fn read_within(path: &str, bytes_max: u64) -> Result<Secret, IssueError> {
     let owned = path.to_owned();
     let text = tokio::task::spawn_blocking(move || {
         let mut text = String::new();
-        std::fs::File::open(owned)?.take(BYTES_MAX + 1).read_to_string(&mut text)?;
+        std::fs::File::open(owned)?.take(bytes_max + 1).read_to_string(&mut text)?;
         match u64::try_from(text.len()) {
-            Ok(..=BYTES_MAX) => Ok(Secret::new(text)),
+            Ok(length) if length <= bytes_max => Ok(Secret::new(text)),
             _ => Err(std::io::Error::from(std::io::ErrorKind::FileTooLarge)),
         }
     });

@@ -8,9 +8,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::http::header::{ACCEPT, HOST, PROXY_AUTHORIZATION};
+use ::http::header::{ACCEPT, HOST, PROXY_AUTHORIZATION, WWW_AUTHENTICATE};
 use ::http::uri::{Authority, PathAndQuery, Scheme};
-use ::http::{HeaderValue, Method, Request, Response, Uri};
+use ::http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::client::conn::http1;
@@ -170,16 +170,39 @@ impl Client {
         hidden: &[&Secret],
     ) -> Result<ServiceAnswer, IssueError> {
         let service = name_of(request.uri());
-        let exchange = Box::pin(self.exchange(request, &service));
-        let Ok(response) = tokio::time::timeout(self.timeout, exchange).await else {
-            return Err(IssueError::TooSlow { service });
-        };
-        let (head, body) = response?.into_parts();
+        let (head, body) = self.answered(request, &service).await?.into_parts();
         if head.status.is_success() {
             return Ok(ServiceAnswer::new(service, head.headers, body));
         }
         let said = error::said(&body, hidden);
         Err(IssueError::Refused { service, status: head.status.as_u16(), said })
+    }
+
+    /// How a service that answers `request` with 401 wants to be shown who asks: its `WWW-Authenticate` (RFC 9110 section 11.6.1).
+    ///
+    /// # Errors
+    /// As [`Client::send`]; [`IssueError::Unreadable`] too where it asks for nothing.
+    pub(super) async fn challenge(&self, request: Request<Bytes>) -> Result<String, IssueError> {
+        let service = name_of(request.uri());
+        let (head, body) = self.answered(request, &service).await?.into_parts();
+        if !head.status.is_success() && head.status != StatusCode::UNAUTHORIZED {
+            let said = error::said(&body, &[]);
+            return Err(IssueError::Refused { service, status: head.status.as_u16(), said });
+        }
+        let challenge = head.headers.get(WWW_AUTHENTICATE).and_then(|value| value.to_str().ok());
+        challenge.map(str::to_owned).ok_or_else(|| IssueError::Unreadable {
+            service,
+            reason: "expected status 401 with WWW-Authenticate".to_owned(),
+        })
+    }
+
+    /// Whatever is answered in time.
+    async fn answered(&self, request: Request<Bytes>, service: &str) -> Result<Response<Bytes>, IssueError> {
+        let exchange = Box::pin(self.exchange(request, service));
+        match tokio::time::timeout(self.timeout, exchange).await {
+            Ok(response) => response,
+            Err(_) => Err(IssueError::TooSlow { service: service.to_owned() }),
+        }
     }
 
     async fn exchange(&self, request: Request<Bytes>, service: &str) -> Result<Response<Bytes>, IssueError> {

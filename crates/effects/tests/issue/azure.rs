@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tollgate_effects::issue::azure::{
-    Application, ambient, client_secret, federated, managed_identity, workload_identity,
+    Application, ambient, arc_identity, client_secret, federated, managed_identity, workload_identity,
 };
 use tollgate_effects::issue::{Environment, IssueError};
 
@@ -130,6 +130,72 @@ async fn a_container_asks_where_it_was_told() {
         seen.path,
         "/msi/token?api-version=2019-08-01&resource=https%3A%2F%2Fcognitiveservices.azure.com&client_id=app"
     );
+}
+
+/// An agent of Azure Arc that wants to be shown what the file at `path` says, which is `key`.
+async fn agent(path: &str, key: &str) -> Service {
+    let (realm, shown) = (format!("Basic realm={path}"), format!("Basic {key}"));
+    Service::start(move |seen| match seen.header("authorization") {
+        "" => Reply::new(401, "{}").with("www-authenticate", &realm),
+        header if header == shown => Reply::new(200, MANAGED),
+        _ => Reply::new(403, r#"{"error":"unauthorized_client"}"#),
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_machine_of_arc_shows_what_a_file_of_its_agent_says() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("one.key");
+    let service = agent(path.to_str().unwrap(), "c2VjcmV0").await;
+    let endpoint = format!("{}/metadata/identity/oauth2/token", service.url);
+    let folder = folder.path().to_str().unwrap();
+
+    let error = failed(arc_identity(&client(), &endpoint, folder, now()).await);
+    assert!(error.contains("one.key cannot be read"), "{error}");
+
+    std::fs::write(&path, "c2VjcmV0\n").unwrap();
+    let issued = arc_identity(&client(), &endpoint, folder, now()).await;
+    assert_eq!(told(issued), ("issued".to_owned(), Some(86_399)));
+    for seen in service.seen() {
+        assert_eq!(
+            seen.path,
+            "/metadata/identity/oauth2/token?api-version=2020-06-01&resource=https%3A%2F%2Fcognitiveservices.azure.com"
+        );
+        assert_eq!((seen.method.as_str(), seen.header("metadata")), ("GET", "true"));
+    }
+
+    std::fs::write(&path, "another").unwrap();
+    let error = failed(arc_identity(&client(), &endpoint, folder, now()).await);
+    assert!(error.contains("403") && !error.contains("another"), "{error}");
+
+    std::fs::write(&path, "x".repeat(4097)).unwrap();
+    let error = failed(arc_identity(&client(), &endpoint, folder, now()).await);
+    assert!(error.contains("cannot be read"), "{error}");
+}
+
+#[tokio::test]
+async fn an_agent_of_arc_is_shown_no_other_file() {
+    for path in ["/etc/passwd", "/var/opt/azcmagent/tokens/../../../../etc/one.key", "/tmp/one.key"] {
+        let service = agent(path, "").await;
+        let around = [("IDENTITY_ENDPOINT", service.url.as_str()), ("IMDS_ENDPOINT", "http://127.0.0.1:1")];
+        let error = failed(managed_identity(&client(), &environment(&around), Some("app"), now()).await);
+        assert!(error.contains("/var/opt/azcmagent/tokens as realm"), "{error}");
+        assert_eq!(service.seen().len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn an_agent_of_arc_that_asks_for_nothing_is_not_understood() {
+    for (reply, said) in [
+        (Reply::new(401, "{}"), "expected status 401 with WWW-Authenticate"),
+        (Reply::new(200, MANAGED), "expected status 401 with WWW-Authenticate"),
+        (Reply::new(404, r#"{"error":"not_found"}"#), "refused with status 404: not_found"),
+    ] {
+        let service = Service::always(reply).await;
+        let error = failed(arc_identity(&client(), &service.url, "/keys", now()).await);
+        assert!(error.contains(said), "{error}");
+    }
 }
 
 #[tokio::test]

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::Value;
 use tollgate_config::bundle::{
     Endpoint, Jwt, JwtProvider, KeyHost, KeySource, Place, PrincipalClaims, SecretRef,
@@ -11,7 +13,7 @@ use tollgate_manifest::{
     RemoteJwks, SecretObjectReference,
 };
 
-use super::Policy;
+use super::{Policy, curve};
 use crate::backend::PlainBackends;
 use crate::findings::Unresolved;
 use crate::grant::{self, BACKEND, CONFIG_MAP, SECRET, SECURITY, SERVICE};
@@ -313,7 +315,19 @@ fn check(text: &str, written: Written) -> Result<(), String> {
     if keys.iter().any(|key| key.get("d").is_some()) {
         return Err("there is a private key in it: expected public ones".to_owned());
     }
-    Ok(())
+    match keys.iter().position(is_off_its_curve) {
+        Some(at) => Err(format!("keys[{at}] is no key: its point is not on its curve")),
+        None => Ok(()),
+    }
+}
+
+/// Whether a key is a point (RFC 7518 section 6.2.1) that is none of its curve.
+fn is_off_its_curve(key: &Value) -> bool {
+    let text = |name: &str| key.get(name).and_then(Value::as_str);
+    let number = |name: &str| URL_SAFE_NO_PAD.decode(text(name)?).ok();
+    let (Some("EC"), Some(curve)) = (text("kty"), text("crv")) else { return false };
+    let point = number("x").zip(number("y"));
+    point.is_some_and(|(x, y)| curve::has_point(curve, &x, &y) == Some(false))
 }
 
 /// Whether it is one label of a name in the DNS (RFC 1123 section 2.1).

@@ -32,8 +32,8 @@ pub enum Proof {
     Tokens,
 }
 
-/// Hands the `proofs` of the policies of `bundle` over to Envoy's filters, as far as they can say them. The processor keeps the others, which are named.
-/// `secret` tells the value of a Secret, if there is one.
+/// Hands the `proofs` of the policies of `bundle` over to Envoy's filters, as far as they can say them. The processor keeps the others, which are named, as
+/// are key sets with which the filters are less strict than the processor. `secret` tells the value of a Secret, if there is one.
 pub fn hand_callers_over<'s>(
     bundle: &mut Bundle,
     proofs: &[Proof],
@@ -42,16 +42,6 @@ pub fn hand_callers_over<'s>(
     let shared = shared(bundle);
     let proxied = proxied(bundle);
     let mut diagnostics = Vec::new();
-    let mut tell = |name: &str, path: &str, reason: &str| {
-        diagnostics.push(Diagnostic {
-            object: format!("SecurityPolicy {name}"),
-            path: path.to_owned(),
-            severity: Severity::Warning,
-            message: format!(
-                "is not looked at by Envoy's own filter, and stays with the processor: {reason}"
-            ),
-        });
-    };
     for (name, access) in &mut bundle.access {
         let everywhere = if shared.contains(name) {
             Err(
@@ -63,17 +53,42 @@ pub fn hand_callers_over<'s>(
         if let Some(keys) = access.api_keys.as_ref().filter(|_| proofs.contains(&Proof::Keys)) {
             match everywhere.and_then(|()| keys_said(keys, &secret)) {
                 Ok(()) => access.handed_over.api_keys = true,
-                Err(reason) => tell(name, "spec.apiKeyAuth", reason),
+                Err(reason) => diagnostics.push(stays(name, "spec.apiKeyAuth", reason)),
             }
         }
         if let Some(jwt) = access.jwt.as_ref().filter(|_| proofs.contains(&Proof::Tokens)) {
             match everywhere.and_then(|()| tokens_said(jwt, proxied.contains(name))) {
-                Ok(()) => access.handed_over.tokens = true,
-                Err(reason) => tell(name, "spec.jwt", reason),
+                Ok(()) => {
+                    access.handed_over.tokens = true;
+                    diagnostics.extend(fetched(name, jwt));
+                }
+                Err(reason) => diagnostics.push(stays(name, "spec.jwt", reason)),
             }
         }
     }
     diagnostics
+}
+
+/// That the processor keeps what is at `path` of a policy.
+fn stays(name: &str, path: &str, reason: &str) -> Diagnostic {
+    let message = format!("is not looked at by Envoy's own filter, and stays with the processor: {reason}");
+    warning(name, path.to_owned(), message)
+}
+
+/// Key sets that Envoy fetches by itself. Nothing between can leave a key out of them: to write each set that is fetched into the listener would close
+/// connections whenever an issuer has a new key.
+fn fetched(name: &str, jwt: &Jwt) -> Vec<Diagnostic> {
+    let providers = jwt.providers.iter().enumerate();
+    let remote = providers.filter(|(_, provider)| matches!(provider.keys, KeySource::Remote { .. }));
+    let told = remote.map(|(at, _)| {
+        let message = "is fetched by Envoy, whose filter takes keys for anything, such as `use: enc`, for signatures, and RSA keys of any length";
+        warning(name, format!("spec.jwt.providers[{at}].remoteJWKS"), message.to_owned())
+    });
+    told.collect()
+}
+
+fn warning(name: &str, path: String, message: String) -> Diagnostic {
+    Diagnostic { object: format!("SecurityPolicy {name}"), path, severity: Severity::Warning, message }
 }
 
 /// Policies with a host of which not all rules are under them.

@@ -35,7 +35,8 @@ pub(super) fn for_signatures(text: &str) -> Option<String> {
     (!keys.is_empty()).then(|| json!({ "keys": keys }).to_string())
 }
 
-/// Whether it is for signatures, and has the shape that Envoy wants: a set without such a key makes it refuse all of a listener.
+/// Whether it is for signatures, and has the shape that Envoy wants: a set without such a key makes it refuse all of a listener. A point is known to be on
+/// its curve since the set was read.
 fn is_for_signatures(key: &Value) -> bool {
     let text = |name: &str| key.get(name).and_then(Value::as_str);
     let bytes = |name: &str| URL_SAFE_NO_PAD.decode(text(name)?).ok();

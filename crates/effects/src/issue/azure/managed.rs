@@ -9,6 +9,7 @@ use super::super::form::Form;
 use super::super::request::{add_header, get};
 use super::super::{Client, Environment, IssueError, Issued};
 use super::RESOURCE;
+use super::arc::{FOLDER, arc_identity};
 
 /// The metadata service of virtual machines and of Kubernetes nodes.
 const METADATA_HOST: &str = "http://169.254.169.254";
@@ -16,8 +17,9 @@ const METADATA_HOST: &str = "http://169.254.169.254";
 /// A token for the managed identity of this machine, or of the one of its identities that `client_id` names, asked for
 /// at `now`.
 ///
-/// App Service and Container Apps tell by `IDENTITY_ENDPOINT` and `IDENTITY_HEADER` where to ask; elsewhere it is the
-/// metadata service, or what `AZURE_POD_IDENTITY_AUTHORITY_HOST` puts in its place. No proxy is used.
+/// App Service and Container Apps tell by `IDENTITY_ENDPOINT` and `IDENTITY_HEADER` where to ask, Azure Arc by `IDENTITY_ENDPOINT` and `IMDS_ENDPOINT`
+/// (its machines have one identity, whatever `client_id` is); elsewhere it is the metadata service, or what `AZURE_POD_IDENTITY_AUTHORITY_HOST` puts in
+/// its place. No proxy is used.
 ///
 /// # Errors
 /// As the service answers, above all when there is none.
@@ -31,8 +33,11 @@ pub async fn managed_identity(
         Some(client_id) => form.with("client_id", client_id),
         None => form,
     };
-    let endpoint = environment.get("IDENTITY_ENDPOINT").zip(environment.get("IDENTITY_HEADER"));
-    let request = match endpoint {
+    let (endpoint, header) = (environment.get("IDENTITY_ENDPOINT"), environment.get("IDENTITY_HEADER"));
+    if let (Some(endpoint), None, Some(_)) = (endpoint, header, environment.get("IMDS_ENDPOINT")) {
+        return arc_identity(client, endpoint, FOLDER, now).await;
+    }
+    let request = match endpoint.zip(header) {
         // "REST endpoint reference" of managed identities for App Service.
         Some((endpoint, header)) => {
             let query = Form::default().with("api-version", "2019-08-01").with("resource", RESOURCE);
@@ -52,7 +57,7 @@ pub async fn managed_identity(
             request
         }
     };
-    let hidden = environment.get("IDENTITY_HEADER").map(|header| Secret::new(header.to_owned()));
+    let hidden = header.map(|header| Secret::new(header.to_owned()));
     let hidden: Vec<&Secret> = hidden.iter().collect();
     client.direct().send(request, &hidden).await?.token(now)
 }

@@ -3,6 +3,7 @@
 //! Source: Microsoft identity platform, "OAuth 2.0 client credentials flow" (v2.0 endpoint); names of variables as in
 //! the Azure SDKs.
 
+mod arc;
 mod managed;
 
 use std::time::SystemTime;
@@ -13,6 +14,7 @@ use super::form::{Form, escaped};
 use super::request::post_form;
 use super::{Client, Environment, IssueError, Issued, file};
 
+pub use arc::arc_identity;
 pub use managed::managed_identity;
 
 /// The variable with the address of a proxy for Entra, for [`Client::proxied_by`].
