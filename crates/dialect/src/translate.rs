@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 use serde::de::DeserializeOwned;
 use tollgate_chat::{BlockStart, Delta, Effect, Event, Loss, LossKind, Losses};
 use tollgate_terms::{Delivery, Dialect, ModelName, Operation};
-use tollgate_wire::json::Document;
+use tollgate_wire::json::{Document, Value};
 use tollgate_wire::sse::Frame;
 
 use crate::embeddings::VectorEncoding;
@@ -260,6 +260,11 @@ pub(crate) fn read_event<T: DeserializeOwned>(data: &[u8]) -> Result<Option<T>, 
         Err(error) if error.is_data() => Err(Unreadable(error.to_string())),
         Err(_) => Ok(None),
     }
+}
+
+/// What an event says; nothing where it is no JSON object, as every event of these dialects is.
+pub(crate) fn read_object(event: &Frame) -> Option<Value> {
+    Value::read(&event.shared_data()).ok().filter(Value::is_object)
 }
 
 /// Records an event that has been passed over, since it cannot be read.
