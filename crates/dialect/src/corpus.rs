@@ -51,7 +51,6 @@ fn said_again(name: &str, body: &Bytes, losses: &mut Losses) -> Value {
         fallback_id: "fallback".to_owned(),
         usage_wanted: true,
         vectors: crate::VectorEncoding::Float,
-        usage: None,
         repeated: Bytes::new(),
     };
     let (dialect, kind) = name.split_once('-').expect("a dialect and a kind");

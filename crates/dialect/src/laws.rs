@@ -23,7 +23,6 @@ pub(crate) fn context() -> AnswerContext {
         fallback_id: "fallback".to_owned(),
         usage_wanted: true,
         vectors: VectorEncoding::Float,
-        usage: None,
         repeated: Bytes::new(),
     }
 }

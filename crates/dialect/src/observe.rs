@@ -9,6 +9,7 @@ use std::borrow::Cow;
 use http::HeaderMap;
 use serde::de::{Deserializer, IgnoredAny, Visitor};
 use serde::{Deserialize, de};
+use tollgate_chat::Answer;
 use tollgate_terms::{Delivery, Dialect, ModelName, Operation, Usage, UsageSource};
 use tollgate_wire::json;
 use tollgate_wire::sse::Frame;
@@ -105,6 +106,20 @@ impl Observer {
             (Dialect::VllmTokenize, _) => tally.finish(vllm_tokenize::usage(body)),
         }
         tally.is_complete = true;
+    }
+
+    /// Sees a whole answer that has been read for its translation, if it could be: what that found is not looked for once more.
+    pub(crate) fn answer(&mut self, body: &[u8], read: Option<&Answer>) {
+        let used = read.and_then(|answer| Some((answer, answer.usage?)));
+        match used {
+            // Only such a usage is the last word whatever the dialect.
+            Some((answer, usage)) if usage.output_tokens > 0 => {
+                self.tally.serve(answer.model.as_deref());
+                self.tally.finish(Some(usage));
+                self.tally.is_complete = true;
+            }
+            _ => self.body(body),
+        }
     }
 
     /// Sees one event of a streamed answer.

@@ -5,12 +5,13 @@
 use bytes::{Bytes, BytesMut};
 use serde::de::DeserializeOwned;
 use tollgate_chat::{BlockStart, Delta, Effect, Event, Loss, LossKind, Losses};
-use tollgate_terms::{Delivery, Dialect, ModelName, Operation, Usage};
-use tollgate_wire::json::Document;
+use tollgate_terms::{Delivery, Dialect, ModelName, Operation};
+use tollgate_wire::json::{Document, Value};
 use tollgate_wire::sse::Frame;
 
 use crate::embeddings::VectorEncoding;
 use crate::fields::loss;
+use crate::observe::Observer;
 use crate::words::{BackendWords, ClientWords, DecodeStream, EncodeStream, words};
 use crate::{Invalid, counting, embeddings};
 
@@ -62,8 +63,6 @@ pub struct AnswerContext {
     pub usage_wanted: bool,
     /// How the client wants vectors written.
     pub vectors: VectorEncoding,
-    /// Tokens as the head of the answer tells them, for bodies that do not.
-    pub usage: Option<Usage>,
     /// What the answer repeats of the request: see [`repeated`](crate::repeated).
     pub repeated: Bytes,
 }
@@ -107,7 +106,8 @@ pub fn translate_request<'a>(
     Ok(Encoded { body, losses: losses.into_vec() })
 }
 
-/// Says a whole answer in the client's dialect.
+/// Says a whole answer in the client's dialect. `observer`, which is of the backend's, sees it on the way: what it saw counts also where the
+/// answer cannot be said.
 ///
 /// # Errors
 /// When the answer is not one of the backend's dialect.
@@ -117,16 +117,26 @@ pub fn translate_answer(
     operation: Operation,
     body: &Bytes,
     context: &AnswerContext,
+    observer: &mut Observer,
 ) -> Result<TranslatedAnswer, Unreadable> {
     let mut losses = Losses::default();
     let body = match operation {
-        Operation::Embed => embeddings::translate_answer(backend, body, context)?,
-        Operation::CountTokens | Operation::Tokenize => counting::translate_answer(client, backend, body)?,
+        Operation::Embed => {
+            observer.body(body);
+            // Some hosts tell the tokens in the head, and only there.
+            let usage = observer.usage().map(|(usage, _)| usage);
+            embeddings::translate_answer(backend, body, usage, context)?
+        }
+        Operation::CountTokens | Operation::Tokenize => {
+            observer.body(body);
+            counting::translate_answer(client, backend, body)?
+        }
         _ => {
             let (said, read) = pair(client, backend)
                 .ok_or_else(|| Unreadable("this operation cannot be translated".to_owned()))?;
-            let answer = (read.decode_answer)(body, &mut losses)?;
-            (said.encode_answer)(answer, context, &mut losses)
+            let answer = (read.decode_answer)(body, &mut losses);
+            observer.answer(body, answer.as_ref().ok());
+            (said.encode_answer)(answer?, context, &mut losses)
         }
     };
     Ok(TranslatedAnswer { body, losses: losses.into_vec() })
@@ -252,6 +262,11 @@ pub(crate) fn read_event<T: DeserializeOwned>(data: &[u8]) -> Result<Option<T>, 
     }
 }
 
+/// What an event says; nothing where it is no JSON object, as every event of these dialects is.
+pub(crate) fn read_object(event: &Frame) -> Option<Value> {
+    Value::read(&event.shared_data()).ok().filter(Value::is_object)
+}
+
 /// Records an event that has been passed over, since it cannot be read.
 pub(crate) fn lose_unreadable(losses: &mut Losses) {
     losses.push(loss("", LossKind::UnreadableEvent, Effect::Meaning));
@@ -281,7 +296,6 @@ mod tests {
             fallback_id: "fallback".to_owned(),
             usage_wanted: true,
             vectors: VectorEncoding::Float,
-            usage: None,
             repeated: Bytes::new(),
         };
         let (openai, anthropic) = (Dialect::OpenAiChat, Dialect::AnthropicMessages);
@@ -294,6 +308,7 @@ mod tests {
                     Operation::Chat,
                     &Bytes::from_static(body.as_bytes()),
                     &context,
+                    &mut Observer::new(backend, Operation::Chat, Delivery::Whole),
                 );
                 assert!(answer.is_err(), "{backend:?} said {body:?}");
             }

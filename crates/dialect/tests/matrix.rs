@@ -14,8 +14,8 @@ use std::path::{Path, PathBuf};
 
 use bytes::{Bytes, BytesMut};
 use tollgate_dialect::{
-    AnswerContext, BackendError, Observer, StreamTranslator, VectorEncoding, can_translate, inspect,
-    repeated, reshape_error, translate_answer, translate_request,
+    AnswerContext, BackendError, Observer, StreamTranslator, TranslatedAnswer, VectorEncoding, can_translate,
+    inspect, repeated, reshape_error, translate_answer, translate_request,
 };
 use tollgate_terms::{Delivery, Dialect, ModelName, Operation};
 use tollgate_wire::sse::{Decoder, Frame, Piece};
@@ -35,7 +35,6 @@ fn context() -> AnswerContext {
         fallback_id: "the-id-of-the-request".to_owned(),
         usage_wanted: true,
         vectors: VectorEncoding::Float,
-        usage: None,
         repeated: Bytes::new(),
     }
 }
@@ -182,6 +181,22 @@ fn requests(goldens: &mut Goldens, client: Dialect) {
     }
 }
 
+/// A whole answer in the client's dialect. Of one that is read for it as much is seen as of one that passes by.
+fn answer(client: Dialect, backend: Dialect, body: &Bytes, context: &AnswerContext) -> TranslatedAnswer {
+    let (mut reading, mut passing) = (observer(backend), observer(backend));
+    let said = translate_answer(client, backend, Operation::Chat, body, context, &mut reading);
+    passing.body(body);
+    let facts = |observer: &Observer| {
+        (observer.usage(), observer.served_model().cloned(), observer.output_bytes(), observer.is_complete())
+    };
+    assert_eq!(facts(&reading), facts(&passing), "{backend:?}");
+    said.expect("an answer")
+}
+
+fn observer(backend: Dialect) -> Observer {
+    Observer::new(backend, Operation::Chat, Delivery::Whole)
+}
+
 fn answers(goldens: &mut Goldens, backend: Dialect) {
     for (case, path) in cases(backend) {
         for client in CONVERSATIONS {
@@ -191,8 +206,7 @@ fn answers(goldens: &mut Goldens, backend: Dialect) {
             let pair = format!("{}_from_{}", client.label(), backend.label());
             let context = context_of(&case, client);
             if let Ok(body) = fs::read(path.join("answer.json")).map(Bytes::from) {
-                let said = translate_answer(client, backend, Operation::Chat, &body, &context);
-                let said = said.expect("an answer");
+                let said = answer(client, backend, &body, &context);
                 goldens.lose(&case, &pair, &said.losses);
                 goldens.write(&case, &format!("{pair}.answer.json"), pretty(&said.body));
             }

@@ -11,7 +11,7 @@ use std::path::Path;
 
 use bytes::{Bytes, BytesMut};
 use tollgate_dialect::{
-    AnswerContext, StreamTranslator, VectorEncoding, translate_answer, translate_request,
+    AnswerContext, Observer, StreamTranslator, VectorEncoding, translate_answer, translate_request,
 };
 use tollgate_terms::{Delivery, Dialect, ModelName, Operation};
 use tollgate_wire::sse::{Decoder, Piece};
@@ -23,7 +23,6 @@ fn context() -> AnswerContext {
         fallback_id: "the-id-of-the-request".to_owned(),
         usage_wanted: true,
         vectors: VectorEncoding::Float,
-        usage: None,
         repeated: Bytes::new(),
     }
 }
@@ -89,7 +88,9 @@ fn request(folder: &Path, client: Dialect, backend: Dialect, operation: Operatio
 
 fn answer(folder: &Path, client: Dialect, backend: Dialect, operation: Operation, losses: &mut Vec<String>) {
     let Ok(body) = fs::read(folder.join("answer.json")).map(Bytes::from) else { return };
-    let got = translate_answer(client, backend, operation, &body, &context()).expect("an answer");
+    let mut observer = Observer::new(backend, operation, Delivery::Whole);
+    let got = translate_answer(client, backend, operation, &body, &context(), &mut observer);
+    let got = got.expect("an answer");
     losses.extend(got.losses.iter().map(|loss| format!("answer {loss:?}")));
     compare(&folder.join("answer.out.json"), &pretty(&got.body));
 }

@@ -41,7 +41,6 @@ fn translated(client: Dialect, backend: Dialect, stream: &[u8]) -> BytesMut {
         fallback_id: "fallback".to_owned(),
         usage_wanted: true,
         vectors: VectorEncoding::Float,
-        usage: None,
         repeated: Bytes::new(),
     };
     let mut translator = StreamTranslator::new(client, backend, context).expect("words between the two");

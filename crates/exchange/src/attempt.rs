@@ -196,13 +196,10 @@ impl Attempt {
                 },
                 &self.routed.request_id,
             ),
-            _ => {
-                self.observer.body(&decoded);
-                match self.translate(&decoded) {
-                    Ok(changed) => changed,
-                    Err(fault) => return Step::Retry(Fault::Backend(fault)),
-                }
-            }
+            _ => match self.take_answer(&decoded) {
+                Ok(changed) => changed,
+                Err(fault) => return Step::Retry(Fault::Backend(fault)),
+            },
         };
         // A document in another form is another one.
         let shaped = (self.routed.shape != Shape::Plain)
@@ -360,9 +357,10 @@ impl Attempt {
         Ok(())
     }
 
-    /// The translated answer; `None` when it goes through as it is.
-    fn translate(&mut self, body: &Bytes) -> Result<Option<Bytes>, BackendFault> {
+    /// Takes in an answer: the translated one, or `None` when it goes through as it is.
+    fn take_answer(&mut self, body: &Bytes) -> Result<Option<Bytes>, BackendFault> {
         if self.is_splice() {
+            self.observer.body(body);
             return Ok(None);
         }
         let context = self.answer_context();
@@ -372,6 +370,7 @@ impl Attempt {
             self.routed.operation,
             body,
             &context,
+            &mut self.observer,
         )
         .map_err(|_| BackendFault::Unreadable)?;
         self.losses.extend(translated.losses);
@@ -385,7 +384,6 @@ impl Attempt {
             fallback_id: self.answer_id.as_deref().unwrap_or(&self.routed.request_id).to_owned(),
             usage_wanted: self.routed.delivery == Delivery::Whole || self.routed.usage_wanted,
             vectors: self.routed.vectors,
-            usage: self.observer.usage().map(|(usage, _)| usage),
             repeated: self.repeated.clone(),
         }
     }

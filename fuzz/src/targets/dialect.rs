@@ -97,7 +97,6 @@ pub(crate) fn translate(input: &[u8]) -> Result<(), String> {
         fallback_id: "id".to_owned(),
         usage_wanted: true,
         vectors: VectorEncoding::Float,
-        usage: None,
         repeated: Bytes::new(),
     };
     let body = Bytes::copy_from_slice(input);
@@ -116,8 +115,10 @@ pub(crate) fn translate(input: &[u8]) -> Result<(), String> {
             let named = if is_in_path { Value::Null } else { "other".into() };
             law(value["model"] == named, || format!("{backend:?}: the model is {}", value["model"]))?;
         }
+        let chat = Operation::Chat;
+        let mut observer = Observer::new(backend, chat, Delivery::Whole);
         if let Ok(answer) =
-            tollgate_dialect::translate_answer(client, backend, Operation::Chat, &body, &context)
+            tollgate_dialect::translate_answer(client, backend, chat, &body, &context, &mut observer)
         {
             let _: Value = serde_json::from_slice(&answer.body).map_err(|error| error.to_string())?;
         }

@@ -48,13 +48,13 @@ pub(crate) fn decode_answer(body: &Bytes, losses: &mut Losses) -> Result<Answer,
 
 /// A block of an answer, whole or as it begins in a stream.
 pub(super) fn decode_block(origin: &str, mut value: Value, losses: &mut Losses) -> BlockKind {
-    let name = value.get("type").and_then(Value::as_text).cloned().unwrap_or_default().into_string();
+    let name = value.get("type").and_then(Value::as_text).cloned().unwrap_or_default();
     let mut take = |key: &str| value.get_mut(key).map(Value::take).unwrap_or_default();
     let mut text = |key: &str| match take(key) {
         Value::String(text) => text,
         _ => Text::default(),
     };
-    match name.as_str() {
+    match name.as_str().as_ref() {
         "text" => BlockKind::Text {
             text: text("text"),
             citations: match take("citations") {
@@ -72,7 +72,7 @@ pub(super) fn decode_block(origin: &str, mut value: Value, losses: &mut Losses) 
             name: text("name").into_string(),
             input: value.get_mut("input").map_or_else(|| Value::Object(Map::new()), Value::take),
         },
-        _ => BlockKind::Foreign { name, value },
+        _ => BlockKind::Foreign { name: name.to_string(), value },
     }
 }
 

@@ -133,18 +133,19 @@ pub(crate) fn translate_request(
     Ok(encode(&(words.encode_request)(request, losses)?))
 }
 
-/// Says an answer in OpenAI's words.
+/// Says an answer in OpenAI's words. `usage` is what else is known of its tokens.
 ///
 /// # Errors
 /// When the answer is not one of the backend's dialect.
 pub(crate) fn translate_answer(
     backend: Dialect,
     body: &[u8],
+    usage: Option<Usage>,
     context: &AnswerContext,
 ) -> Result<Bytes, Unreadable> {
     let words = words(backend).ok_or_else(|| Unreadable("no answer to embeddings".to_owned()))?;
     let mut vectors = (words.decode_answer)(body)?;
-    vectors.usage = vectors.usage.or(context.usage);
+    vectors.usage = vectors.usage.or(usage);
     Ok(openai::encode_answer(&vectors, context.vectors, context.requested_model.as_str()))
 }
 

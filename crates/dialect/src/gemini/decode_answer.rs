@@ -5,7 +5,6 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use serde::Deserialize;
 use tollgate_chat::{Answer, Block, BlockKind, Choice, Effect, LossKind, Losses, StopReason};
 use tollgate_wire::json::{Map, Text, Value};
 
@@ -15,15 +14,13 @@ use super::parts::{Part, part};
 use super::stop::{Called, stop_reason};
 use super::time;
 use super::usage::decode_usage;
-use crate::Unreadable;
-use crate::fields::{lose_members, loss, tells};
+use crate::fields::{Fields, item_at, lose_members, loss, tells};
 use crate::ruler::Ruler;
-use crate::with_rest::with_rest;
+use crate::{Invalid, Unreadable};
 
 /// The answer, or one event of a stream.
-#[derive(Default)]
 pub(super) struct Response {
-    pub(super) candidates: Option<Vec<Candidate>>,
+    pub(super) candidates: Vec<Candidate>,
     pub(super) prompt_feedback: Option<Value>,
     pub(super) usage_metadata: Option<Value>,
     pub(super) response_id: Option<String>,
@@ -33,29 +30,15 @@ pub(super) struct Response {
     pub(super) rest: Map,
 }
 
-with_rest!(Response {
-    candidates: "candidates",
-    prompt_feedback: "promptFeedback",
-    usage_metadata: "usageMetadata",
-    response_id: "responseId",
-    model_version: "modelVersion",
-    create_time: "createTime",
-    error: "error",
-});
-
 /// `google.rpc.Status`.
-#[derive(Deserialize)]
 pub(super) struct Failure {
-    #[serde(default)]
     pub(super) status: Option<String>,
-    #[serde(default)]
     pub(super) message: Option<String>,
 }
 
-#[derive(Default)]
 pub(super) struct Candidate {
     pub(super) index: Option<usize>,
-    pub(super) content: Option<Content>,
+    pub(super) content: Content,
     pub(super) finish_reason: Option<String>,
     pub(super) citation_metadata: Option<Value>,
     pub(super) grounding_metadata: Option<Value>,
@@ -63,29 +46,66 @@ pub(super) struct Candidate {
     pub(super) rest: Map,
 }
 
-with_rest!(Candidate {
-    index: "index",
-    content: "content",
-    finish_reason: "finishReason",
-    citation_metadata: "citationMetadata",
-    grounding_metadata: "groundingMetadata",
-    logprobs_result: "logprobsResult",
-});
-
 #[derive(Default)]
 pub(super) struct Content {
-    pub(super) parts: Option<Vec<Map>>,
+    pub(super) parts: Vec<Map>,
     pub(super) rest: Map,
 }
 
-with_rest!(Content { parts: "parts" });
+impl Response {
+    /// Takes a document apart.
+    pub(super) fn of(mut told: Fields) -> Result<Self, Invalid> {
+        let candidates = told.list("candidates")?.into_iter().enumerate();
+        let candidates = candidates.map(|(place, told)| Candidate::of(told, item_at("/candidates", place)));
+        Ok(Self {
+            candidates: candidates.collect::<Result<_, _>>()?,
+            prompt_feedback: told.take("promptFeedback"),
+            usage_metadata: told.take("usageMetadata"),
+            response_id: told.text("responseId")?,
+            model_version: told.text("modelVersion")?,
+            create_time: told.text("createTime")?,
+            error: told.object("error")?.map(Failure::of).transpose()?,
+            rest: told.into_members(),
+        })
+    }
+}
+
+impl Failure {
+    fn of(mut told: Fields) -> Result<Self, Invalid> {
+        Ok(Self { status: told.text("status")?, message: told.text("message")? })
+    }
+}
+
+impl Candidate {
+    fn of(told: Value, pointer: String) -> Result<Self, Invalid> {
+        let mut told = Fields::of(told, pointer)?;
+        let index = told.count("index")?.map(usize::try_from).transpose();
+        Ok(Self {
+            index: index.map_err(|_| Invalid::bad_request(format!("{}: no such index", told.pointer)))?,
+            content: told.object("content")?.map(Content::of).transpose()?.unwrap_or_default(),
+            finish_reason: told.text("finishReason")?,
+            citation_metadata: told.take("citationMetadata"),
+            grounding_metadata: told.take("groundingMetadata"),
+            logprobs_result: told.take("logprobsResult"),
+            rest: told.into_members(),
+        })
+    }
+}
+
+impl Content {
+    fn of(mut told: Fields) -> Result<Self, Invalid> {
+        let parts = told.list("parts")?.into_iter();
+        let parts = parts.map(|part| Ok(Fields::of(part, told.at("parts"))?.into_members()));
+        Ok(Self { parts: parts.collect::<Result<_, Invalid>>()?, rest: told.into_members() })
+    }
+}
 
 /// Reads an answer, leniently. What the hub has no room for is recorded in `losses`.
 pub(crate) fn decode_answer(body: &Bytes, losses: &mut Losses) -> Result<Answer, Unreadable> {
-    let body: Response = serde_json::from_slice(body).map_err(|error| Unreadable(error.to_string()))?;
+    let body = Response::of(Fields::read_answer(body)?)?;
     lose_members("", &body.rest, &[], losses);
     let is_blocked = body.prompt_feedback.is_some_and(|feedback| blocked(&feedback, losses));
-    let told = body.candidates.unwrap_or_default().into_iter().enumerate();
+    let told = body.candidates.into_iter().enumerate();
     let mut choices: Vec<(usize, Choice)> =
         told.map(|(place, candidate)| choice(place, candidate, losses)).collect::<Result<_, _>>()?;
     choices.sort_by_key(|(index, _)| *index);
@@ -132,20 +152,20 @@ fn choice(place: usize, candidate: Candidate, losses: &mut Losses) -> Result<(us
         logprobs_result,
         rest,
     } = candidate;
-    let origin = format!("/candidates/{place}");
+    let origin = item_at("/candidates", place);
     lose_beside(&origin, &rest, losses);
     let mut blocks = Vec::new();
-    if let Some(Content { parts, rest }) = content {
-        lose_members(&format!("{origin}/content"), &rest, &["role"], losses);
-        for (number, members) in parts.unwrap_or_default().into_iter().enumerate() {
-            let origin = format!("{origin}/content/parts/{number}");
-            let Part { signature, kind } = part(&origin, members, losses)?;
-            // The signature of a part stands before it, as reasoning without a text.
-            let signature = signature
-                .map(|signature| BlockKind::Thinking { text: Text::default(), signature: Some(signature) });
-            for kind in signature.into_iter().chain(kind) {
-                blocks.push(Block { origin: origin.clone(), cache: None, kind });
-            }
+    let Content { parts, rest: beside_parts } = content;
+    lose_members(&[&origin, "/content"].concat(), &beside_parts, &["role"], losses);
+    let list = [&origin, "/content/parts"].concat();
+    for (number, members) in parts.into_iter().enumerate() {
+        let origin = item_at(&list, number);
+        let Part { signature, kind } = part(&origin, members, losses)?;
+        // The signature of a part stands before it, as reasoning without a text.
+        let signature = signature
+            .map(|signature| BlockKind::Thinking { text: Text::default(), signature: Some(signature) });
+        for kind in signature.into_iter().chain(kind) {
+            blocks.push(Block { origin: origin.clone(), cache: None, kind });
         }
     }
     let quoted = citation_metadata.map(|told| citations::decode_quoted(&origin, &told, losses));

@@ -19,10 +19,10 @@ use super::stop::{Called, stop_reason};
 use super::time;
 use super::usage::decode_usage;
 use crate::Unreadable;
-use crate::fields::{lose_members, loss, tells};
+use crate::fields::{Fields, item_at, lose_members, loss, tells};
 use crate::ruler::Ruler;
 use crate::texts::{TEXTS_MAX, Texts};
-use crate::translate::{lose_unreadable, read_event};
+use crate::translate::{lose_unreadable, read_object};
 use crate::words::DecodeStream;
 
 /// Most candidates that a request can ask for, with room to spare.
@@ -76,10 +76,11 @@ impl DecodeStream for StreamDecoder {
             out.push(Event::Ping);
             return Ok(());
         }
-        let Some(response) = read_event::<Response>(&data)? else {
+        let Some(event) = read_object(frame) else {
             lose_unreadable(losses);
             return Ok(());
         };
+        let response = Response::of(Fields::of(event, "")?)?;
         if let Some(failure) = response.error {
             self.has_ended = true;
             let kind = failure.status.unwrap_or_else(|| "UNKNOWN".to_owned());
@@ -141,7 +142,6 @@ impl StreamDecoder {
         }
         self.usage = told.or(self.usage);
         let is_blocked = prompt_feedback.is_some_and(|feedback| blocked(&feedback, losses));
-        let candidates = candidates.unwrap_or_default();
         if is_blocked && candidates.is_empty() {
             let progress = self.progress(0)?;
             if !std::mem::replace(&mut progress.has_stopped, true) {
@@ -190,21 +190,20 @@ impl Progress {
             logprobs_result,
             rest,
         } = candidate;
-        let origin = format!("/candidates/{choice}");
+        let origin = item_at("/candidates", choice);
         lose_beside(&origin, &rest, losses);
         let mut tokens = logprobs_result.and_then(|told| decode_tokens(&origin, &told, losses));
-        if let Some(Content { parts, rest }) = content {
-            lose_members(&format!("{origin}/content"), &rest, &["role"], losses);
-            for members in parts.unwrap_or_default() {
-                let Part { signature, kind } = part(&format!("{origin}/content/parts"), members, losses)?;
-                self.sign(choice, signature, out);
-                if matches!(kind, Some(BlockKind::Text { .. })) {
-                    self.go_on(choice, Open::Text, out);
-                    self.tell_logprobs(choice, tokens.take(), out);
-                }
-                if let Some(kind) = kind {
-                    self.say(choice, kind, out, losses);
-                }
+        let Content { parts, rest: beside_parts } = content;
+        lose_members(&[&origin, "/content"].concat(), &beside_parts, &["role"], losses);
+        for members in parts {
+            let Part { signature, kind } = part(&[&origin, "/content/parts"].concat(), members, losses)?;
+            self.sign(choice, signature, out);
+            if matches!(kind, Some(BlockKind::Text { .. })) {
+                self.go_on(choice, Open::Text, out);
+                self.tell_logprobs(choice, tokens.take(), out);
+            }
+            if let Some(kind) = kind {
+                self.say(choice, kind, out, losses);
             }
         }
         if self.open == Some(Open::Text) {

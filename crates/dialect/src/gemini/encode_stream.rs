@@ -29,9 +29,9 @@ use crate::words::EncodeStream;
 #[derive(Debug)]
 pub(crate) struct StreamEncoder {
     context: AnswerContext,
-    id: String,
-    model: String,
-    created_s: Option<u64>,
+    id: Text,
+    model: Text,
+    created: Option<Text>,
     usage: Usage,
     choices: Vec<Progress>,
     open: Vec<OpenBlock>,
@@ -88,9 +88,9 @@ impl StreamEncoder {
     pub(crate) fn new(context: AnswerContext) -> Self {
         Self {
             ids: CallIds::new(&context.fallback_id),
-            id: context.fallback_id.clone(),
-            model: context.requested_model.as_str().to_owned(),
-            created_s: None,
+            id: context.fallback_id.as_str().into(),
+            model: context.requested_model.as_str().into(),
+            created: None,
             context,
             usage: Usage::default(),
             choices: Vec::new(),
@@ -109,10 +109,12 @@ impl EncodeStream for StreamEncoder {
             Event::Start { id, model, created_s, usage } => {
                 if !id.is_empty() {
                     self.ids = CallIds::new(&id);
-                    self.id = id;
+                    self.id = id.into();
                 }
-                self.model = model.unwrap_or_else(|| std::mem::take(&mut self.model));
-                self.created_s = created_s;
+                if let Some(model) = model {
+                    self.model = model.into();
+                }
+                self.created = created_s.map(|seconds| time::format(seconds).into());
                 self.usage = usage.unwrap_or_default();
             }
             Event::BlockStart { choice, block, start } => self.start(choice, block, start, out, losses),
@@ -325,9 +327,9 @@ impl StreamEncoder {
         let mut event = Members::default();
         event.set("candidates", Some(candidates));
         event.set("usageMetadata", usage);
-        event.set("modelVersion", Some(self.model.as_str()));
-        event.set("createTime", self.created_s.map(time::format));
-        event.set("responseId", Some(self.id.as_str()));
+        event.set("modelVersion", Some(self.model.clone()));
+        event.set("createTime", self.created.clone());
+        event.set("responseId", Some(self.id.clone()));
         sse::encode(out, None, &event.body());
     }
 }

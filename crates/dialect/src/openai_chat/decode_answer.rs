@@ -153,8 +153,8 @@ fn content(
     annotations: Vec<Value>,
     losses: &mut Losses,
 ) -> Option<Block> {
-    let pointer = format!("{origin}/annotations");
-    let origin = format!("{origin}/content");
+    let pointer = [origin, "/annotations"].concat();
+    let origin = [origin, "/content"].concat();
     let text = match content {
         None => Text::default(),
         Some(Value::String(text)) => text,

@@ -3,7 +3,7 @@
 //! Source: `openai.types.responses.Response`. Read leniently: a provider's nonsense beside the answer must not cost the client the answer.
 
 use bytes::Bytes;
-use tollgate_chat::{Answer, Block, BlockKind, Choice, Effect, LossKind, Losses, StopReason};
+use tollgate_chat::{Answer, Block, BlockKind, Choice, Citation, Effect, LossKind, Losses, StopReason};
 use tollgate_wire::json::{Text, Value};
 
 use super::reasoning;
@@ -92,14 +92,14 @@ fn item_blocks(
     tokens: &mut Vec<Value>,
     losses: &mut Losses,
 ) -> Result<(), Unreadable> {
-    let name = item.get("type").and_then(Value::as_text).map(Text::to_string).unwrap_or_default();
+    let name = item.get("type").and_then(Value::as_text).cloned().unwrap_or_default();
     let said = |kind| Block { origin: origin.to_owned(), cache: None, kind };
-    match name.as_str() {
+    match name.as_str().as_ref() {
         "message" => {
             lose_phase(origin, &item, losses);
-            let parts = item.get("content").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-            for (index, part) in parts.iter().enumerate() {
-                let origin = format!("{origin}/content/{index}");
+            let content = [origin, "/content"].concat();
+            for (index, part) in list(&item, "content").iter().enumerate() {
+                let origin = item_at(&content, index);
                 if let Some(kind) = part_kind(&origin, part, losses) {
                     blocks.push(Block { origin, cache: None, kind });
                 }
@@ -116,7 +116,7 @@ fn item_blocks(
             let input = arguments(&text, &format!("{origin}/arguments"), losses);
             blocks.push(said(BlockKind::ToolUse { id, name, input }));
         }
-        _ => blocks.push(said(BlockKind::Foreign { name, value: item })),
+        _ => blocks.push(said(BlockKind::Foreign { name: name.to_string(), value: item })),
     }
     Ok(())
 }
@@ -126,14 +126,8 @@ pub(super) fn part_kind(origin: &str, part: &Value, losses: &mut Losses) -> Opti
     let text = |key: &str| part.get(key).and_then(Value::as_text).cloned().unwrap_or_default();
     let kind = match text("type").as_str().as_ref() {
         "output_text" => {
-            let told = list(part, "annotations");
-            let citations = if text("text").is_empty() && !told.is_empty() {
-                losses.push_once(loss(format!("{origin}/annotations"), LossKind::Citation, Effect::Meaning));
-                Vec::new()
-            } else {
-                decode_annotations(&format!("{origin}/annotations"), told, losses)
-            };
-            BlockKind::Text { text: text("text"), citations }
+            let text = text("text");
+            BlockKind::Text { citations: citations(origin, part, &text, losses), text }
         }
         "refusal" => BlockKind::Refusal { text: text("refusal") },
         _ => {
@@ -145,6 +139,20 @@ pub(super) fn part_kind(origin: &str, part: &Value, losses: &mut Losses) -> Opti
         BlockKind::Text { text, citations: _ } | BlockKind::Refusal { text } if text.is_empty() => None,
         _ => Some(kind),
     }
+}
+
+/// What the text of a part rests on.
+fn citations(origin: &str, part: &Value, text: &Text, losses: &mut Losses) -> Vec<Citation> {
+    let told = list(part, "annotations");
+    if told.is_empty() {
+        return Vec::new();
+    }
+    let pointer = format!("{origin}/annotations");
+    if text.is_empty() {
+        losses.push_once(loss(pointer, LossKind::Citation, Effect::Meaning));
+        return Vec::new();
+    }
+    decode_annotations(&pointer, told, losses)
 }
 
 /// Records that a message said which phase of the answer it is.

@@ -14,7 +14,7 @@ use super::stream_parts::{Parts, ReasoningText};
 use super::usage::decode_usage;
 use crate::Unreadable;
 use crate::fields::{count, loss, tells};
-use crate::translate::{lose_unreadable, read_event};
+use crate::translate::{lose_unreadable, read_object};
 use crate::words::DecodeStream;
 
 /// Reads one stream.
@@ -44,7 +44,7 @@ impl DecodeStream for StreamDecoder {
             out.push(Event::Ping);
             return Ok(());
         }
-        let Some(event) = read_event::<Map>(data)? else {
+        let Some(Value::Object(event)) = read_object(frame) else {
             if frame.event().is_some_and(is_needed) {
                 return Err(Unreadable("an event without its data".to_owned()));
             }

@@ -266,14 +266,16 @@ const EVENTS: [&str; 12] = [
 /// the client makes of the answer: the members that tell the next request what was said.
 fn told_back(client: Dialect, backend: Dialect, answer: &Value, request: impl Fn(&Value) -> Value) -> Value {
     let body = Bytes::from(answer.to_string());
-    let said =
-        crate::translate_answer(client, backend, Operation::Chat, &body, &context()).expect("an answer");
+    let chat = Operation::Chat;
+    let mut observer = crate::Observer::new(backend, chat, Delivery::Whole);
+    let said = crate::translate_answer(client, backend, chat, &body, &context(), &mut observer);
+    let said = said.expect("an answer");
     assert_eq!(said.losses, []);
     let request = request(&serde_json::from_slice(&said.body).expect("JSON"));
     let body = Bytes::from(request.to_string());
     let model = ModelName::parse("m").expect("a name");
-    let asked = crate::translate_request(client, backend, Operation::Chat, &body, &model, Delivery::Whole)
-        .expect("a request");
+    let asked =
+        crate::translate_request(client, backend, chat, &body, &model, Delivery::Whole).expect("a request");
     assert_eq!(asked.losses, []);
     serde_json::from_slice(&asked.body).expect("JSON")
 }

@@ -3,8 +3,8 @@
 //! Prints a line of JSON for each pair: medians over rounds, in each of which all pairs have their turn. The argument is how many.
 //! Times are those that the thread has worked, so that what else a machine does counts less.
 //!
-//! With the name of a pair (`"openai_chat to gemini"`) and a count it does as many requests of a chat with it, and with a third argument, `answers`,
-//! their answers too: nothing is timed or printed, for a profiler that counts instructions.
+//! With the name of a pair (`"openai_chat to gemini"`) and a count it does as many requests of a chat with it, and with a third argument, `answers` or
+//! `streams`, their answers too: nothing is timed or printed, for a profiler that counts instructions.
 
 #![expect(clippy::disallowed_methods, reason = "an exchange is told the time")]
 
@@ -46,7 +46,12 @@ fn main() -> Result<(), String> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if let [pair, chats, rest @ ..] = arguments.as_slice() {
         let chats = chats.parse().map_err(|_| format!("no number of chats: {chats}"))?;
-        return repeat(pair, chats, rest.first().is_some_and(|what| what == "answers"));
+        let answer = match rest.first().map(String::as_str) {
+            Some("answers") => Some(Delivery::Whole),
+            Some("streams") => Some(Delivery::Stream),
+            _ => None,
+        };
+        return repeat(pair, chats, answer);
     }
     let rounds = arguments.first().and_then(|text| text.parse().ok()).unwrap_or(ROUNDS);
     let mut cases: Vec<Times> = Case::all()?.into_iter().map(Times::new).collect();
@@ -70,13 +75,17 @@ fn main() -> Result<(), String> {
 }
 
 /// Does so many chats of one pair, for a profiler. It asks for no time: valgrind ends who does so by the kernel's own page.
-fn repeat(pair: &str, chats: usize, with_answers: bool) -> Result<(), String> {
+fn repeat(pair: &str, chats: usize, answer: Option<Delivery>) -> Result<(), String> {
     let case = Case::named(pair)?;
+    let delivery = answer.unwrap_or(Delivery::Whole);
+    let chat = if delivery == Delivery::Stream { &case.streamed_chat } else { &case.chat };
     for _ in 0..chats {
-        let head = case.pair.head(case.chat.len(), Delivery::Whole);
-        let asked = black_box(case.pair.ask(head, case.chat.clone(), Delivery::Whole)?);
-        if with_answers {
-            black_box(case.pair.answer(asked, case.answer.clone())?);
+        let head = case.pair.head(chat.len(), delivery);
+        let asked = black_box(case.pair.ask(head, chat.clone(), delivery)?);
+        match answer {
+            Some(Delivery::Whole) => drop(black_box(case.pair.answer(asked, case.answer.clone())?)),
+            Some(Delivery::Stream) => drop(black_box(case.pair.stream(asked, &case.chunks)?)),
+            None => {}
         }
     }
     Ok(())

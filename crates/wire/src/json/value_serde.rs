@@ -174,9 +174,14 @@ impl<'de> Deserializer<'de> for &'de Value {
         if self.is_null() { visitor.visit_none() } else { visitor.visit_some(self) }
     }
 
+    /// Nothing in it is looked at.
+    fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Self::Error> {
+        visitor.visit_unit()
+    }
+
     serde::forward_to_deserialize_any! {
         bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct
-        newtype_struct seq tuple tuple_struct map struct enum identifier ignored_any
+        newtype_struct seq tuple tuple_struct map struct enum identifier
     }
 }
 

@@ -183,10 +183,9 @@ impl Pair {
     }
 
     fn translate_answer(&self, body: &Bytes) -> Result<Bytes, String> {
-        Observer::new(self.backend, Operation::Chat, Delivery::Whole).body(body);
-        let context = self.context();
-        let (client, backend) = (self.client, self.backend);
-        let answer = tollgate_dialect::translate_answer(client, backend, Operation::Chat, body, &context);
+        let (client, backend, chat) = (self.client, self.backend, Operation::Chat);
+        let (context, mut observer) = (self.context(), Observer::new(backend, chat, Delivery::Whole));
+        let answer = tollgate_dialect::translate_answer(client, backend, chat, body, &context, &mut observer);
         Ok(answer.map_err(|error| error.to_string())?.body)
     }
 
@@ -256,7 +255,6 @@ impl Pair {
             fallback_id: "r".to_owned(),
             usage_wanted: true,
             vectors: VectorEncoding::Float,
-            usage: None,
             repeated: Bytes::new(),
         }
     }
