@@ -295,9 +295,9 @@ impl Default for Members {
 
 impl Members {
     /// Sets a member, unless there is nothing to say.
-    pub(crate) fn set(&mut self, key: &str, value: Option<impl Into<Value>>) {
+    pub(crate) fn set(&mut self, key: &'static str, value: Option<impl Into<Value>>) {
         if let Some(value) = value {
-            self.map.insert(key, value.into());
+            self.map.insert(Text::word(key), value.into());
         }
     }
 
@@ -316,7 +316,7 @@ impl Members {
 macro_rules! object {
     ({$($key:literal: $value:expr),+ $(,)?}) => {
         ::tollgate_wire::json::Value::Object(::tollgate_wire::json::Map::from(vec![
-            $((::tollgate_wire::json::Text::from($key), ::tollgate_wire::json::Value::from($value))),+
+            $((::tollgate_wire::json::Text::word($key), ::tollgate_wire::json::Value::from($value))),+
         ]))
     };
 }

@@ -69,10 +69,11 @@ pub(super) fn encode(pointer: &str, citation: Citation, losses: &mut Losses) -> 
         losses.push_once(loss(format!("{pointer}/start_index"), LossKind::Citation, Effect::Meaning));
     }
     let mut said = Members::default();
-    let range = |said: &mut Members, from: &str, to: &str, Range { start, end }: Range<u64>| {
-        said.set(from, Some(start));
-        said.set(to, Some(end));
-    };
+    let range =
+        |said: &mut Members, from: &'static str, to: &'static str, Range { start, end }: Range<u64>| {
+            said.set(from, Some(start));
+            said.set(to, Some(end));
+        };
     match source {
         CitedSource::Web { url, proof } => {
             said.set("type", Some("web_search_result_location"));

@@ -92,7 +92,7 @@ fn encode_one(pointer: &str, citation: Citation, losses: &mut Losses) -> Value {
     if span.is_some() {
         losses.push(loss(format!("{pointer}/start_index"), LossKind::Citation, Effect::Meaning));
     }
-    let place = |kind: &str, index: u64, Range { start, end }: Range<u64>| {
+    let place = |kind: &'static str, index: u64, Range { start, end }: Range<u64>| {
         let mut place = Members::default();
         place.set(kind, Some(index));
         place.set("start", Some(start));
