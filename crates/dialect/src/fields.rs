@@ -13,6 +13,7 @@ use crate::{Invalid, Unreadable};
 pub(crate) struct Fields {
     /// JSON pointer to the object.
     pub(crate) pointer: String,
+    /// One that was taken is null, which counts as absent.
     map: Map,
 }
 
@@ -52,14 +53,9 @@ impl Fields {
         self.map.get(key).is_some_and(Value::is_null)
     }
 
-    /// A member that stays.
-    pub(crate) fn get(&self, key: &str) -> Option<&Value> {
-        self.map.get(key)
-    }
-
     /// Takes a member out; one that is null counts as absent.
     pub(crate) fn take(&mut self, key: &str) -> Option<Value> {
-        self.map.remove(key).filter(|value| !value.is_null())
+        self.map.get_mut(key).map(Value::take).filter(|value| !value.is_null())
     }
 
     /// A text that is looked at here.
@@ -147,13 +143,14 @@ impl Fields {
     }
 
     /// What is left, member by member.
-    pub(crate) fn into_members(self) -> Map {
+    pub(crate) fn into_members(mut self) -> Map {
+        self.map.retain(|_, value| !value.is_null());
         self.map
     }
 
     /// What is left, whole.
     pub(crate) fn into_value(self) -> Value {
-        Value::Object(self.map)
+        Value::Object(self.into_members())
     }
 
     /// Records every member that nobody took as lost.
@@ -185,8 +182,11 @@ pub(crate) fn typed<'a, T: Deserialize<'a>>(value: &'a Value) -> Option<T> {
 /// Records the members of an answer's object that nobody took as lost, but for those that say what it is.
 pub(crate) fn lose_members(pointer: &str, rest: &Map, framing: &[&str], losses: &mut Losses) {
     for (key, value) in rest.iter() {
+        if value.is_null() {
+            continue;
+        }
         let key = key.as_str();
-        if !value.is_null() && !framing.contains(&key.as_ref()) {
+        if !framing.contains(&key.as_ref()) {
             losses.push_once(loss(member(pointer, &key), LossKind::UnknownField, Effect::Meaning));
         }
     }
