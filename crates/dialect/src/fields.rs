@@ -162,6 +162,12 @@ impl Fields {
     pub(crate) fn lose_rest_but(self, framing: &[&str], losses: &mut Losses) {
         lose_members(&self.pointer, &self.map, framing, losses);
     }
+
+    /// Records every member that nobody took as lost, and tells where the object stood.
+    pub(crate) fn end(self, losses: &mut Losses) -> String {
+        lose_members(&self.pointer, &self.map, &[], losses);
+        self.pointer
+    }
 }
 
 /// Reads a body.
@@ -216,7 +222,7 @@ pub(crate) fn item_at(list: &str, index: usize) -> String {
     let mut pointer = String::with_capacity(list.len() + 1 + index.as_bytes().len());
     pointer.push_str(list);
     pointer.push('/');
-    pointer.push_str(index.as_str());
+    index.as_bytes().iter().for_each(|&digit| pointer.push(char::from(digit)));
     pointer
 }
 

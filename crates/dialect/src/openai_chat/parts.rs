@@ -40,32 +40,28 @@ pub(super) fn content(
 }
 
 fn part(mut fields: Fields, speaker: Speaker, losses: &mut Losses) -> Result<Block, Invalid> {
-    let origin = fields.pointer.clone();
     let cache = fields.cache_point(losses)?;
     let name = fields.needed_written("type")?;
-    let kind = match name.as_str().as_ref() {
-        "text" => BlockKind::Text { text: fields.needed_written("text")?, citations: Vec::new() },
-        "refusal" => BlockKind::Refusal { text: fields.needed_written("refusal")? },
-        "image_url" => image(&mut fields, losses)?,
-        "file" => document(&mut fields, losses)?,
-        "input_audio" => audio(&mut fields, losses)?,
-        "thinking" if speaker == Speaker::Assistant => BlockKind::Thinking {
+    let kind = match name.as_bytes().as_ref() {
+        b"text" => BlockKind::Text { text: fields.needed_written("text")?, citations: Vec::new() },
+        b"refusal" => BlockKind::Refusal { text: fields.needed_written("refusal")? },
+        b"image_url" => image(&mut fields, losses)?,
+        b"file" => document(&mut fields, losses)?,
+        b"input_audio" => audio(&mut fields, losses)?,
+        b"thinking" if speaker == Speaker::Assistant => BlockKind::Thinking {
             text: fields.written("text")?.or(fields.written("thinking")?).unwrap_or_default(),
             signature: fields.written("signature")?,
         },
-        "redacted_thinking" if speaker == Speaker::Assistant => BlockKind::RedactedThinking {
+        b"redacted_thinking" if speaker == Speaker::Assistant => BlockKind::RedactedThinking {
             data: fields.written("redactedContent")?.or(fields.written("data")?).unwrap_or_default(),
         },
         _ => {
-            return Ok(Block {
-                origin,
-                cache,
-                kind: BlockKind::Foreign { name: name.to_string(), value: fields.into_value() },
-            });
+            let origin = std::mem::take(&mut fields.pointer);
+            let kind = BlockKind::Foreign { name: name.to_string(), value: fields.into_value() };
+            return Ok(Block { origin, cache, kind });
         }
     };
-    fields.lose_rest(losses);
-    Ok(Block { origin, cache, kind })
+    Ok(Block { origin: fields.end(losses), cache, kind })
 }
 
 fn image(fields: &mut Fields, losses: &mut Losses) -> Result<BlockKind, Invalid> {
