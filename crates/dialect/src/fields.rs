@@ -48,6 +48,12 @@ impl Fields {
         [self.pointer.as_str(), "/", key].concat()
     }
 
+    /// JSON pointer to an item of the list `key`.
+    pub(crate) fn item_at(&self, key: &str, index: usize) -> String {
+        let index = Decimal::new(index as u64);
+        [self.pointer.as_str(), "/", key, "/", index.as_str()].concat()
+    }
+
     /// Whether a member is there and null.
     pub(crate) fn is_null(&self, key: &str) -> bool {
         self.map.get(key).is_some_and(Value::is_null)

@@ -7,23 +7,22 @@ use tollgate_wire::json::{Map, Text, Value};
 
 use super::citations;
 use crate::Invalid;
-use crate::fields::{Fields, item_at, lose_citations, loss, missing, wrong};
+use crate::fields::{Fields, lose_citations, loss, missing, wrong};
 
 /// The content of a message, a system prompt or a tool's result: a text or a list of blocks.
 pub(super) fn content(owner: &mut Fields, key: &str, losses: &mut Losses) -> Result<Vec<Block>, Invalid> {
-    let pointer = owner.at(key);
     match owner.take(key) {
         None => Ok(Vec::new()),
         Some(Value::String(text)) if text.is_empty() => Ok(Vec::new()),
-        Some(Value::String(text)) => Ok(vec![Block::text(pointer, text)]),
+        Some(Value::String(text)) => Ok(vec![Block::text(owner.at(key), text)]),
         Some(Value::Array(items)) => {
             let mut blocks = Vec::with_capacity(items.len());
             for (index, item) in items.into_iter().enumerate() {
-                blocks.push(block(Fields::of(item, item_at(&pointer, index))?, losses)?);
+                blocks.push(block(Fields::of(item, owner.item_at(key, index))?, losses)?);
             }
             Ok(blocks)
         }
-        Some(other) => Err(wrong(&pointer, "a string or an array", &other)),
+        Some(other) => Err(wrong(&owner.at(key), "a string or an array", &other)),
     }
 }
 

@@ -22,20 +22,19 @@ pub(super) fn content(
     speaker: Speaker,
     losses: &mut Losses,
 ) -> Result<Vec<Block>, Invalid> {
-    let pointer = message.at("content");
     match message.take("content") {
         None => Ok(Vec::new()),
         Some(Value::String(text)) if text.is_empty() => Ok(Vec::new()),
-        Some(Value::String(text)) => Ok(vec![Block::text(pointer, text)]),
+        Some(Value::String(text)) => Ok(vec![Block::text(message.at("content"), text)]),
         Some(Value::Array(items)) => {
             let mut blocks = Vec::with_capacity(items.len());
             for (index, item) in items.into_iter().enumerate() {
-                let fields = Fields::of(item, item_at(&pointer, index))?;
+                let fields = Fields::of(item, message.item_at("content", index))?;
                 blocks.push(part(fields, speaker, losses)?);
             }
             Ok(blocks)
         }
-        Some(other) => Err(wrong(&pointer, "a string or an array", &other)),
+        Some(other) => Err(wrong(&message.at("content"), "a string or an array", &other)),
     }
 }
 

@@ -151,19 +151,18 @@ fn lose_rest_of_item(mut item: Fields, losses: &mut Losses) {
 
 /// The content of a message or the output of a function: a text or a list of parts.
 fn content(owner: &mut Fields, key: &str, losses: &mut Losses) -> Result<Vec<Block>, Invalid> {
-    let pointer = owner.at(key);
     match owner.take(key) {
         None => Ok(Vec::new()),
         Some(Value::String(text)) if text.is_empty() => Ok(Vec::new()),
-        Some(Value::String(text)) => Ok(vec![Block::text(pointer, text)]),
+        Some(Value::String(text)) => Ok(vec![Block::text(owner.at(key), text)]),
         Some(Value::Array(items)) => {
             let mut blocks = Vec::with_capacity(items.len());
             for (index, item) in items.into_iter().enumerate() {
-                blocks.push(part(Fields::of(item, item_at(&pointer, index))?, losses)?);
+                blocks.push(part(Fields::of(item, owner.item_at(key, index))?, losses)?);
             }
             Ok(blocks)
         }
-        Some(other) => Err(wrong(&pointer, "a string or an array", &other)),
+        Some(other) => Err(wrong(&owner.at(key), "a string or an array", &other)),
     }
 }
 
