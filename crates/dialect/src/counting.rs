@@ -5,7 +5,7 @@
 use bytes::Bytes;
 use tollgate_chat::{Block, Conversation, Losses, Role, Turn};
 use tollgate_terms::{Dialect, ModelName};
-use tollgate_wire::json::Value;
+use tollgate_wire::json::{Map, Value};
 
 use crate::Invalid;
 use crate::anthropic_messages::OUTPUT_TOKENS_DEFAULT;
@@ -98,8 +98,7 @@ pub(crate) fn translate_request(
         None => decode(body.into(), losses)?,
     };
     let said = encode(conversation, model, losses)?;
-    let said = Fields::read(&said)?.into_members().into_iter();
-    let kept = said.filter(|(key, _)| members.iter().any(|member| key == member));
+    let kept = members_of(&said)?.into_iter().filter(|(key, _)| members.iter().any(|member| key == member));
     let mut kept = Value::Object(kept.collect());
     if backend == Dialect::BedrockConverse {
         kept = object!({"input": object!({"converse": kept})});
@@ -119,18 +118,25 @@ fn translate_for_claude(
         Dialect::AnthropicMessages => body.clone(),
         _ => translate_request(client, Dialect::AnthropicMessages, body, model, losses)?,
     };
-    let mut said = Fields::read(&said)?;
+    let mut said = members_of(&said)?;
     // The path names the model, and a count is never a stream.
-    said.take("model");
-    said.take("stream");
-    let bound = said.take("max_tokens").unwrap_or_else(|| bound_for(&said).into());
-    let mut said = said.into_members();
+    said.remove("model");
+    said.remove("stream");
+    let bound = said.remove("max_tokens").filter(|bound| !bound.is_null());
+    let bound = bound.unwrap_or_else(|| bound_for(&said).into());
     said.insert("max_tokens", bound);
     Ok(said.to_bytes())
 }
 
+fn members_of(body: &Bytes) -> Result<Map, Invalid> {
+    match fields::read(body)? {
+        Value::Object(members) => Ok(members),
+        other => Err(fields::wrong("", "an object", &other)),
+    }
+}
+
 /// A bound on the answer, which is no part of a request for a count, but of any other.
-fn bound_for(said: &Fields) -> u64 {
+fn bound_for(said: &Map) -> u64 {
     let thinking = said.get("thinking").and_then(|thinking| thinking.get("budget_tokens"));
     OUTPUT_TOKENS_DEFAULT.saturating_add(thinking.and_then(fields::count).unwrap_or_default())
 }

@@ -12,6 +12,7 @@ use crate::{Invalid, Unreadable};
 pub(crate) struct Fields {
     /// JSON pointer to the object.
     pub(crate) pointer: String,
+    /// One that was taken is null, which counts as absent.
     map: Map,
 }
 
@@ -46,19 +47,20 @@ impl Fields {
         [self.pointer.as_str(), "/", key].concat()
     }
 
+    /// JSON pointer to an item of the list `key`.
+    pub(crate) fn item_at(&self, key: &str, index: usize) -> String {
+        let index = Decimal::new(index as u64);
+        [self.pointer.as_str(), "/", key, "/", index.as_str()].concat()
+    }
+
     /// Whether a member is there and null.
     pub(crate) fn is_null(&self, key: &str) -> bool {
         self.map.get(key).is_some_and(Value::is_null)
     }
 
-    /// A member that stays.
-    pub(crate) fn get(&self, key: &str) -> Option<&Value> {
-        self.map.get(key)
-    }
-
     /// Takes a member out; one that is null counts as absent.
     pub(crate) fn take(&mut self, key: &str) -> Option<Value> {
-        self.map.remove(key).filter(|value| !value.is_null())
+        self.map.get_mut(key).map(Value::take).filter(|value| !value.is_null())
     }
 
     /// A text that is looked at here.
@@ -146,13 +148,14 @@ impl Fields {
     }
 
     /// What is left, member by member.
-    pub(crate) fn into_members(self) -> Map {
+    pub(crate) fn into_members(mut self) -> Map {
+        self.map.retain(|_, value| !value.is_null());
         self.map
     }
 
     /// What is left, whole.
     pub(crate) fn into_value(self) -> Value {
-        Value::Object(self.map)
+        Value::Object(self.into_members())
     }
 
     /// Records every member that nobody took as lost.
@@ -163,6 +166,12 @@ impl Fields {
     /// The same, but for members that only say what the object is.
     pub(crate) fn lose_rest_but(self, framing: &[&str], losses: &mut Losses) {
         lose_members(&self.pointer, &self.map, framing, losses);
+    }
+
+    /// Records every member that nobody took as lost, and tells where the object stood.
+    pub(crate) fn end(self, losses: &mut Losses) -> String {
+        lose_members(&self.pointer, &self.map, &[], losses);
+        self.pointer
     }
 }
 
@@ -184,8 +193,11 @@ pub(crate) fn typed<'a, T: Deserialize<'a>>(value: &'a Value) -> Option<T> {
 /// Records the members of an answer's object that nobody took as lost, but for those that say what it is.
 pub(crate) fn lose_members(pointer: &str, rest: &Map, framing: &[&str], losses: &mut Losses) {
     for (key, value) in rest.iter() {
+        if value.is_null() {
+            continue;
+        }
         let key = key.as_str();
-        if !value.is_null() && !framing.contains(&key.as_ref()) {
+        if !framing.contains(&key.as_ref()) {
             losses.push_once(loss(member(pointer, &key), LossKind::UnknownField, Effect::Meaning));
         }
     }
@@ -295,9 +307,9 @@ impl Default for Members {
 
 impl Members {
     /// Sets a member, unless there is nothing to say.
-    pub(crate) fn set(&mut self, key: &str, value: Option<impl Into<Value>>) {
+    pub(crate) fn set(&mut self, key: &'static str, value: Option<impl Into<Value>>) {
         if let Some(value) = value {
-            self.map.insert(key, value.into());
+            self.map.insert(Text::word(key), value.into());
         }
     }
 
@@ -316,7 +328,7 @@ impl Members {
 macro_rules! object {
     ({$($key:literal: $value:expr),+ $(,)?}) => {
         ::tollgate_wire::json::Value::Object(::tollgate_wire::json::Map::from(vec![
-            $((::tollgate_wire::json::Text::from($key), ::tollgate_wire::json::Value::from($value))),+
+            $((::tollgate_wire::json::Text::word($key), ::tollgate_wire::json::Value::from($value))),+
         ]))
     };
 }

@@ -2,85 +2,80 @@
 //!
 //! Source: `anthropic.types.ContentBlockParam`.
 
-use tollgate_chat::{Block, BlockKind, DocumentSource, Effect, ImageSource, LossKind, Losses};
+use tollgate_chat::{Block, BlockKind, CachePoint, DocumentSource, Effect, ImageSource, LossKind, Losses};
 use tollgate_wire::json::{Map, Text, Value};
 
 use super::citations;
 use crate::Invalid;
-use crate::fields::{Fields, item_at, lose_citations, loss, missing, wrong};
+use crate::fields::{Fields, lose_citations, loss, missing, wrong};
 
 /// The content of a message, a system prompt or a tool's result: a text or a list of blocks.
 pub(super) fn content(owner: &mut Fields, key: &str, losses: &mut Losses) -> Result<Vec<Block>, Invalid> {
-    let pointer = owner.at(key);
     match owner.take(key) {
         None => Ok(Vec::new()),
         Some(Value::String(text)) if text.is_empty() => Ok(Vec::new()),
-        Some(Value::String(text)) => Ok(vec![Block::text(pointer, text)]),
+        Some(Value::String(text)) => Ok(vec![Block::text(owner.at(key), text)]),
         Some(Value::Array(items)) => {
-            let items = items.into_iter().enumerate();
-            items.map(|(index, item)| block(Fields::of(item, item_at(&pointer, index))?, losses)).collect()
+            let mut blocks = Vec::with_capacity(items.len());
+            for (index, item) in items.into_iter().enumerate() {
+                blocks.push(block(Fields::of(item, owner.item_at(key, index))?, losses)?);
+            }
+            Ok(blocks)
         }
-        Some(other) => Err(wrong(&pointer, "a string or an array", &other)),
+        Some(other) => Err(wrong(&owner.at(key), "a string or an array", &other)),
     }
 }
 
 fn block(mut fields: Fields, losses: &mut Losses) -> Result<Block, Invalid> {
-    let origin = fields.pointer.clone();
     let cache = fields.cache_point(losses)?;
     let name = fields.needed_written("type")?;
-    let kind = match name.as_str().as_ref() {
-        "text" => {
-            let told = fields.list("citations")?;
-            let citations = citations::decode(&fields.at("citations"), told, losses);
+    let kind = match name.as_bytes().as_ref() {
+        b"text" => {
+            let citations = match fields.list("citations")? {
+                told if told.is_empty() => Vec::new(),
+                told => citations::decode(&fields.at("citations"), told, losses),
+            };
             BlockKind::Text { text: fields.needed_written("text")?, citations }
         }
-        "thinking" => BlockKind::Thinking {
+        b"thinking" => BlockKind::Thinking {
             text: fields.needed_written("thinking")?,
             signature: fields.written("signature")?.filter(|signature| !signature.is_empty()),
         },
-        "redacted_thinking" => BlockKind::RedactedThinking { data: fields.needed_written("data")? },
-        "tool_use" => BlockKind::ToolUse {
+        b"redacted_thinking" => BlockKind::RedactedThinking { data: fields.needed_written("data")? },
+        b"tool_use" => BlockKind::ToolUse {
             id: fields.needed_text("id")?,
             name: fields.needed_text("name")?,
             input: fields.take("input").unwrap_or_else(|| Value::Object(Map::new())),
         },
-        "tool_result" => BlockKind::ToolResult {
+        b"tool_result" => BlockKind::ToolResult {
             id: fields.needed_text("tool_use_id")?,
             content: content(&mut fields, "content", losses)?,
             is_error: fields.truth("is_error")?.unwrap_or(false),
         },
-        "image" => match image(&mut fields, losses)? {
+        b"image" => match image(&mut fields, losses)? {
             Some(source) => BlockKind::Image { source, detail: None },
-            None => return foreign(origin, cache, name, fields),
+            None => return Ok(foreign(cache, name, fields)),
         },
-        "document" => match document(&mut fields, losses)? {
+        b"document" => match document(&mut fields, losses)? {
             Some(source) => BlockKind::Document {
                 source,
                 title: fields.text("title")?,
                 context: fields.text("context")?,
                 cites: cites(&mut fields, losses)?,
             },
-            None => return foreign(origin, cache, name, fields),
+            None => return Ok(foreign(cache, name, fields)),
         },
-        _ => return foreign(origin, cache, name, fields),
+        _ => return Ok(foreign(cache, name, fields)),
     };
     // Who called a tool says nothing about the call.
     fields.take("caller");
-    fields.lose_rest(losses);
-    Ok(Block { origin, cache, kind })
+    Ok(Block { origin: fields.end(losses), cache, kind })
 }
 
-fn foreign(
-    origin: String,
-    cache: Option<tollgate_chat::CachePoint>,
-    name: Text,
-    fields: Fields,
-) -> Result<Block, Invalid> {
-    Ok(Block {
-        origin,
-        cache,
-        kind: BlockKind::Foreign { name: name.into_string(), value: fields.into_value() },
-    })
+fn foreign(cache: Option<CachePoint>, name: Text, mut fields: Fields) -> Block {
+    let origin = std::mem::take(&mut fields.pointer);
+    let kind = BlockKind::Foreign { name: name.into_string(), value: fields.into_value() };
+    Block { origin, cache, kind }
 }
 
 fn image(fields: &mut Fields, losses: &mut Losses) -> Result<Option<ImageSource>, Invalid> {

@@ -66,10 +66,11 @@ fn read(told: &Value) -> Option<Citation> {
 pub(super) fn encode(pointer: &str, citation: Citation, losses: &mut Losses) -> Option<Value> {
     let Citation { source, title, quote, span } = citation;
     let mut said = Members::default();
-    let range = |said: &mut Members, from: &str, to: &str, Range { start, end }: Range<u64>| {
-        said.set(from, Some(start));
-        said.set(to, Some(end));
-    };
+    let range =
+        |said: &mut Members, from: &'static str, to: &'static str, Range { start, end }: Range<u64>| {
+            said.set(from, Some(start));
+            said.set(to, Some(end));
+        };
     match source {
         CitedSource::Web { url, proof } => {
             said.set("type", Some("web_search_result_location"));

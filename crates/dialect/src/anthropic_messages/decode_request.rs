@@ -77,18 +77,18 @@ fn turns(fields: &mut Fields, system: &mut Vec<Block>, losses: &mut Losses) -> R
         let mut message = Fields::of(message, item_at("/messages", index))?;
         let role = message.needed_written("role")?;
         let blocks = blocks::content(&mut message, "content", losses)?;
-        match role.as_str().as_ref() {
-            "user" => turns.push(Turn { role: Role::User, blocks }),
-            "assistant" => turns.push(Turn { role: Role::Assistant, blocks }),
+        match role.as_bytes().as_ref() {
+            b"user" => turns.push(Turn { role: Role::User, blocks }),
+            b"assistant" => turns.push(Turn { role: Role::Assistant, blocks }),
             // The hub has one place for instructions, before everything.
-            "system" => {
+            b"system" => {
                 if !turns.is_empty() {
                     losses.push(loss(message.pointer.clone(), LossKind::UnknownField, Effect::Meaning));
                 }
                 system.extend(blocks);
             }
-            other => {
-                let found = Value::from(other);
+            _ => {
+                let found = Value::from(role.clone());
                 return Err(wrong(&message.at("role"), "user, assistant or system", &found));
             }
         }

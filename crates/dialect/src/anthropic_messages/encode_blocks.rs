@@ -180,7 +180,7 @@ fn document_source(origin: &str, source: DocumentSource) -> Result<Value, Invali
     Ok(object!({"type": "text", "media_type": "text/plain", "data": text}))
 }
 
-fn members<const N: usize>(pairs: [(&str, Value); N]) -> Members {
+fn members<const N: usize>(pairs: [(&'static str, Value); N]) -> Members {
     let mut members = Members::default();
     for (key, value) in pairs {
         members.set(key, Some(value));

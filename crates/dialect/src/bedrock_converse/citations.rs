@@ -90,7 +90,7 @@ fn encode_one(pointer: &str, citation: Citation, losses: &mut Losses) -> Option<
     let Citation { source, title, quote, span } = citation;
     let mut said = Members::default();
     said.set("title", title);
-    let place = |kind: &str, index: u64, Range { start, end }: Range<u64>| {
+    let place = |kind: &'static str, index: u64, Range { start, end }: Range<u64>| {
         let mut place = Members::default();
         place.set(kind, Some(index));
         place.set("start", Some(start));

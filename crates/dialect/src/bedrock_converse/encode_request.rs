@@ -144,7 +144,7 @@ fn request_metadata(labels: Value, losses: &mut Losses) -> Option<Value> {
         let key = key.as_str();
         let is_fit = !key.is_empty() && is_label(&key) && value.as_str().is_some_and(|text| is_label(&text));
         if is_fit && said.map.len() < LABELS_MAX {
-            said.set(&key, Some(value));
+            said.map.insert(key, value);
         } else {
             let key = key.replace('~', "~0").replace('/', "~1");
             losses.push(loss(format!("/metadata/{key}"), LossKind::Metadata, Effect::Cost));

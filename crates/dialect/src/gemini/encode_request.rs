@@ -81,7 +81,7 @@ fn set_extensions(body: &mut Members, config: &mut Members, extensions: Vec<Exte
             Wish::MediaResolution(level) => config.set("mediaResolution", Some(level)),
             Wish::ServerTool { name, options } => {
                 let mut tool = Members::default();
-                tool.set(&name, Some(options));
+                tool.map.insert(name, options);
                 tools.push(tool.value());
             }
         }
@@ -208,7 +208,7 @@ fn encode_labels(labels: Value, losses: &mut Losses) -> Option<Value> {
         let key = key.as_str();
         let begins = key.starts_with(|first: char| first.is_ascii_lowercase());
         if begins && is_label(&key) && value.as_str().is_some_and(|text| is_label(&text)) {
-            said.set(&key, Some(value));
+            said.map.insert(key, value);
         } else {
             let key = key.replace('~', "~0").replace('/', "~1");
             losses.push(loss(format!("/metadata/{key}"), LossKind::Metadata, Effect::Cost));

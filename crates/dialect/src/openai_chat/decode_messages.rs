@@ -23,25 +23,25 @@ pub(super) fn messages(fields: &mut Fields, losses: &mut Losses) -> Result<(Vec<
         if role != "function" && message.take("name").is_some() {
             losses.push(loss(message.at("name"), LossKind::Metadata, Effect::Meaning));
         }
-        match role.as_str().as_ref() {
+        match role.as_bytes().as_ref() {
             // Wherever they stand: the other dialect has one place for instructions, before everything.
-            "system" | "developer" => {
+            b"system" | b"developer" => {
                 if !turns.is_empty() {
                     losses.push(loss(message.pointer.clone(), LossKind::UnknownField, Effect::Meaning));
                 }
                 system.extend(parts::content(&mut message, Speaker::User, losses)?);
                 message.lose_rest(losses);
             }
-            "user" => {
+            b"user" => {
                 let blocks = parts::content(&mut message, Speaker::User, losses)?;
                 push(&mut turns, Role::User, blocks);
                 message.lose_rest(losses);
             }
-            "tool" => {
+            b"tool" => {
                 let id = message.needed_text("tool_call_id")?;
                 push(&mut turns, Role::User, vec![tool_result(message, id, losses)?]);
             }
-            "function" => {
+            b"function" => {
                 let name = message.needed_text("name")?;
                 let id = legacy.take().and_then(|call: LegacyCall| (call.name == name).then_some(call.id));
                 let id = id.ok_or_else(|| {
@@ -50,7 +50,7 @@ pub(super) fn messages(fields: &mut Fields, losses: &mut Losses) -> Result<(Vec<
                 })?;
                 push(&mut turns, Role::User, vec![tool_result(message, id, losses)?]);
             }
-            "assistant" => {
+            b"assistant" => {
                 let call = message.object("function_call")?;
                 let mut blocks = assistant(message, losses)?;
                 if let Some(call) = call {
@@ -59,8 +59,8 @@ pub(super) fn messages(fields: &mut Fields, losses: &mut Losses) -> Result<(Vec<
                 }
                 push(&mut turns, Role::Assistant, blocks);
             }
-            other => {
-                let found = Value::from(other);
+            _ => {
+                let found = Value::from(role.clone());
                 return Err(wrong(&message.at("role"), "system, developer, user, assistant or tool", &found));
             }
         }

@@ -71,14 +71,19 @@ fn push_user(out: &mut Vec<Value>, blocks: Vec<Block>, losses: &mut Losses) -> R
     Ok(())
 }
 
-/// A single text as a plain string, all else as parts.
+/// A single text as a plain string, all else as parts. Texts come as strings.
 fn content(mut parts: Vec<Value>) -> Value {
     match parts.as_mut_slice() {
         [] => "".into(),
-        [part] if part.get("type").is_some_and(|kind| kind == "text") => {
-            part.get_mut("text").map(Value::take).unwrap_or_default()
-        }
-        _ => Value::Array(parts),
+        [text @ Value::String(_)] => text.take(),
+        _ => parts.into_iter().map(part).collect(),
+    }
+}
+
+fn part(said: Value) -> Value {
+    match said {
+        Value::String(text) => object!({"type": "text", "text": text}),
+        part => part,
     }
 }
 
@@ -111,13 +116,14 @@ fn tool_result(
     Ok((text, media))
 }
 
+/// A part of a user's message; one that is nothing but a text is a string.
 fn user_part(origin: String, kind: BlockKind, losses: &mut Losses) -> Result<Value, Invalid> {
     match kind {
         BlockKind::Text { text, citations } => {
             lose_citations(&origin, &citations, losses);
-            Ok(object!({"type": "text", "text": text}))
+            Ok(text.into())
         }
-        BlockKind::Refusal { text } => Ok(object!({"type": "text", "text": text})),
+        BlockKind::Refusal { text } => Ok(text.into()),
         BlockKind::Image { source, detail } => {
             let mut image = Members::default();
             image.set("url", Some(image_url(source)));
@@ -165,8 +171,7 @@ fn document(origin: String, source: DocumentSource, title: Option<String>) -> Re
             Ok(object!({"type": "file", "file": file.map}))
         }
         DocumentSource::Text(text) => {
-            let text = title.map_or_else(|| text.clone(), |title| format!("{title}\n\n{text}").into());
-            Ok(object!({"type": "text", "text": text}))
+            Ok(title.map_or_else(|| text.clone(), |title| format!("{title}\n\n{text}").into()).into())
         }
         DocumentSource::File(id) => Ok(object!({"type": "file", "file": object!({"file_id": id})})),
         DocumentSource::Url(_) => {
@@ -185,7 +190,7 @@ fn assistant(blocks: Vec<Block>, losses: &mut Losses) -> Result<Option<Value>, I
         match kind {
             BlockKind::Text { text, citations } => {
                 lose_citations(&origin, &citations, losses);
-                parts.push(object!({"type": "text", "text": text}));
+                parts.push(text.into());
             }
             BlockKind::Refusal { text } => refusal.push(text),
             BlockKind::Thinking { text, signature } => {

@@ -22,50 +22,45 @@ pub(super) fn content(
     speaker: Speaker,
     losses: &mut Losses,
 ) -> Result<Vec<Block>, Invalid> {
-    let pointer = message.at("content");
     match message.take("content") {
         None => Ok(Vec::new()),
         Some(Value::String(text)) if text.is_empty() => Ok(Vec::new()),
-        Some(Value::String(text)) => Ok(vec![Block::text(pointer, text)]),
+        Some(Value::String(text)) => Ok(vec![Block::text(message.at("content"), text)]),
         Some(Value::Array(items)) => {
             let mut blocks = Vec::with_capacity(items.len());
             for (index, item) in items.into_iter().enumerate() {
-                let fields = Fields::of(item, item_at(&pointer, index))?;
+                let fields = Fields::of(item, message.item_at("content", index))?;
                 blocks.push(part(fields, speaker, losses)?);
             }
             Ok(blocks)
         }
-        Some(other) => Err(wrong(&pointer, "a string or an array", &other)),
+        Some(other) => Err(wrong(&message.at("content"), "a string or an array", &other)),
     }
 }
 
 fn part(mut fields: Fields, speaker: Speaker, losses: &mut Losses) -> Result<Block, Invalid> {
-    let origin = fields.pointer.clone();
     let cache = fields.cache_point(losses)?;
     let name = fields.needed_written("type")?;
-    let kind = match name.as_str().as_ref() {
-        "text" => BlockKind::Text { text: fields.needed_written("text")?, citations: Vec::new() },
-        "refusal" => BlockKind::Refusal { text: fields.needed_written("refusal")? },
-        "image_url" => image(&mut fields, losses)?,
-        "file" => document(&mut fields, losses)?,
-        "input_audio" => audio(&mut fields, losses)?,
-        "thinking" if speaker == Speaker::Assistant => BlockKind::Thinking {
+    let kind = match name.as_bytes().as_ref() {
+        b"text" => BlockKind::Text { text: fields.needed_written("text")?, citations: Vec::new() },
+        b"refusal" => BlockKind::Refusal { text: fields.needed_written("refusal")? },
+        b"image_url" => image(&mut fields, losses)?,
+        b"file" => document(&mut fields, losses)?,
+        b"input_audio" => audio(&mut fields, losses)?,
+        b"thinking" if speaker == Speaker::Assistant => BlockKind::Thinking {
             text: fields.written("text")?.or(fields.written("thinking")?).unwrap_or_default(),
             signature: fields.written("signature")?,
         },
-        "redacted_thinking" if speaker == Speaker::Assistant => BlockKind::RedactedThinking {
+        b"redacted_thinking" if speaker == Speaker::Assistant => BlockKind::RedactedThinking {
             data: fields.written("redactedContent")?.or(fields.written("data")?).unwrap_or_default(),
         },
         _ => {
-            return Ok(Block {
-                origin,
-                cache,
-                kind: BlockKind::Foreign { name: name.to_string(), value: fields.into_value() },
-            });
+            let origin = std::mem::take(&mut fields.pointer);
+            let kind = BlockKind::Foreign { name: name.to_string(), value: fields.into_value() };
+            return Ok(Block { origin, cache, kind });
         }
     };
-    fields.lose_rest(losses);
-    Ok(Block { origin, cache, kind })
+    Ok(Block { origin: fields.end(losses), cache, kind })
 }
 
 fn image(fields: &mut Fields, losses: &mut Losses) -> Result<BlockKind, Invalid> {

@@ -5,7 +5,7 @@
 use tollgate_chat::{
     Block, BlockKind, CachePoint, DocumentSource, Effect, ImageSource, LossKind, Losses, Role, Turn,
 };
-use tollgate_wire::json::Value;
+use tollgate_wire::json::{Text, Value};
 
 use super::reasoning;
 use crate::Invalid;
@@ -64,17 +64,17 @@ impl Said {
     }
 
     fn item(&mut self, mut item: Fields, losses: &mut Losses) -> Result<(), Invalid> {
-        let role = item.text("role")?;
+        let role = item.written("role")?;
         // Both may go without a type: a message has a role, a reference nothing but an id.
-        let kind = item.text("type")?;
-        let kind = kind.as_deref().unwrap_or(if role.is_some() { "message" } else { "item_reference" });
+        let untold = if role.is_some() { "message" } else { "item_reference" };
+        let kind = item.written("type")?.unwrap_or_else(|| Text::word(untold));
+        if kind == "message" {
+            let role = role.ok_or_else(|| missing(&item.at("role")))?;
+            return self.message(item, &role, losses);
+        }
         let origin = item.pointer.clone();
         let said = |kind| Block { origin: origin.clone(), cache: None, kind };
-        match kind {
-            "message" => {
-                let role = role.ok_or_else(|| missing(&item.at("role")))?;
-                return self.message(item, &role, losses);
-            }
+        match kind.as_str().as_ref() {
             "reasoning" => {
                 if let Some(kind) = reasoning::decode_fields(&mut item, losses)? {
                     self.push(Role::Assistant, [said(kind)]);
@@ -113,20 +113,20 @@ impl Said {
         Ok(())
     }
 
-    fn message(&mut self, mut item: Fields, role: &str, losses: &mut Losses) -> Result<(), Invalid> {
+    fn message(&mut self, mut item: Fields, role: &Text, losses: &mut Losses) -> Result<(), Invalid> {
         let blocks = content(&mut item, "content", losses)?;
-        match role {
-            "user" => self.push(Role::User, blocks),
-            "assistant" => self.push(Role::Assistant, blocks),
+        match role.as_bytes().as_ref() {
+            b"user" => self.push(Role::User, blocks),
+            b"assistant" => self.push(Role::Assistant, blocks),
             // Wherever they stand: the other dialect has one place for instructions, before everything.
-            "system" | "developer" => {
+            b"system" | b"developer" => {
                 if !self.turns.is_empty() {
                     losses.push(loss(item.pointer.clone(), LossKind::UnknownField, Effect::Meaning));
                 }
                 self.system.extend(blocks);
             }
-            other => {
-                let found = Value::from(other);
+            _ => {
+                let found = Value::from(role.clone());
                 return Err(wrong(&item.at("role"), "system, developer, user or assistant", &found));
             }
         }
@@ -151,42 +151,45 @@ fn lose_rest_of_item(mut item: Fields, losses: &mut Losses) {
 
 /// The content of a message or the output of a function: a text or a list of parts.
 fn content(owner: &mut Fields, key: &str, losses: &mut Losses) -> Result<Vec<Block>, Invalid> {
-    let pointer = owner.at(key);
     match owner.take(key) {
         None => Ok(Vec::new()),
         Some(Value::String(text)) if text.is_empty() => Ok(Vec::new()),
-        Some(Value::String(text)) => Ok(vec![Block::text(pointer, text)]),
+        Some(Value::String(text)) => Ok(vec![Block::text(owner.at(key), text)]),
         Some(Value::Array(items)) => {
-            let items = items.into_iter().enumerate();
-            items.map(|(index, item)| part(Fields::of(item, item_at(&pointer, index))?, losses)).collect()
+            let mut blocks = Vec::with_capacity(items.len());
+            for (index, item) in items.into_iter().enumerate() {
+                blocks.push(part(Fields::of(item, owner.item_at(key, index))?, losses)?);
+            }
+            Ok(blocks)
         }
-        Some(other) => Err(wrong(&pointer, "a string or an array", &other)),
+        Some(other) => Err(wrong(&owner.at(key), "a string or an array", &other)),
     }
 }
 
 fn part(mut fields: Fields, losses: &mut Losses) -> Result<Block, Invalid> {
-    let origin = fields.pointer.clone();
     let cache = breakpoint(&mut fields, losses)?;
     let name = fields.needed_written("type")?;
-    let kind = match name.as_str().as_ref() {
-        "input_text" | "output_text" | "text" => {
+    let kind = match name.as_bytes().as_ref() {
+        b"input_text" | b"output_text" | b"text" => {
             if fields.take("logprobs").is_some_and(|value| tells(&value)) {
                 losses.push(loss(fields.at("logprobs"), LossKind::Logprobs, Effect::Meaning));
             }
-            let told = fields.list("annotations")?;
-            let citations = decode_annotations(&fields.at("annotations"), &told, losses);
+            let citations = match fields.list("annotations")? {
+                told if told.is_empty() => Vec::new(),
+                told => decode_annotations(&fields.at("annotations"), &told, losses),
+            };
             BlockKind::Text { text: fields.needed_written("text")?, citations }
         }
-        "refusal" => BlockKind::Refusal { text: fields.needed_written("refusal")? },
-        "input_image" => image(&mut fields, losses)?,
-        "input_file" => document(&mut fields, losses)?,
+        b"refusal" => BlockKind::Refusal { text: fields.needed_written("refusal")? },
+        b"input_image" => image(&mut fields, losses)?,
+        b"input_file" => document(&mut fields, losses)?,
         _ => {
+            let origin = std::mem::take(&mut fields.pointer);
             let kind = BlockKind::Foreign { name: name.to_string(), value: fields.into_value() };
             return Ok(Block { origin, cache, kind });
         }
     };
-    fields.lose_rest(losses);
-    Ok(Block { origin, cache, kind })
+    Ok(Block { origin: fields.end(losses), cache, kind })
 }
 
 /// The end of what is to be cached. Other dialects keep it for five minutes or an hour: no less than was wanted, as far as they can.

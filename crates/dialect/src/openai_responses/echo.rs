@@ -30,15 +30,14 @@ const IF_TOLD: [&str; 11] = [
 /// answer begins.
 pub(crate) fn repeated(body: &Bytes, facts: &Facts) -> Bytes {
     let Some(members) = &facts.json else { return Bytes::new() };
-    let keys = ALWAYS.into_iter().chain(IF_TOLD);
-    let told = keys.filter_map(|key| Some((key, body.get(members.get(body, key)?)?)));
-    let told: Vec<(&str, &[u8])> = told.collect();
+    let is_repeated = |key: &[u8]| ALWAYS.iter().chain(&IF_TOLD).any(|own| own.as_bytes() == key);
+    let told: Vec<_> = members.members(body).filter(|(key, _)| is_repeated(key)).collect();
     let bytes: usize = told.iter().map(|(key, value)| key.len() + value.len() + r#","":"#.len()).sum();
     let mut said = Vec::with_capacity(bytes + "}".len());
     for (key, value) in told {
         said.extend_from_slice(if said.is_empty() { b"{\"" } else { b",\"" });
         // None of the keys has anything to escape.
-        said.extend_from_slice(key.as_bytes());
+        said.extend_from_slice(&key);
         said.extend_from_slice(b"\":");
         said.extend_from_slice(value);
     }
@@ -102,7 +101,7 @@ mod tests {
     #[test]
     fn keeps_what_is_repeated_and_nothing_else() {
         let body = Bytes::from_static(
-            br#"{"model":"m","input":"long", "tools": [{"type":"function","name":"f"}],"temperature":0.5,"user":null}"#,
+            br#"{"model":"m","input":"long","temperature":0.5, "tools": [{"type":"function","name":"f"}],"user":null}"#,
         );
         let facts = crate::inspect(Dialect::OpenAiResponses, Operation::Chat, None, None, &body);
         let kept = repeated(&body, &facts.expect("a good body"));

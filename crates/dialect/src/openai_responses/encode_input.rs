@@ -10,7 +10,7 @@ use tollgate_wire::json::{Text, Value};
 
 use super::{items, reasoning};
 use crate::Invalid;
-use crate::fields::{Members, lose_citations, loss, object, tells};
+use crate::fields::{Members, lose_citations, loss, object};
 use crate::openai_chat::says_error;
 
 /// Whether the input tells reasoning of the model's.
@@ -37,7 +37,8 @@ pub(super) fn instructions(blocks: Vec<Block>, losses: &mut Losses) -> Result<Op
 
 /// The items of all turns.
 pub(super) fn input(turns: Vec<Turn>, losses: &mut Losses) -> Result<(Vec<Value>, HasReasoning), Invalid> {
-    let mut items = Items { said: Vec::new(), parts: Vec::new(), has_reasoning: HasReasoning::No };
+    let said = Vec::with_capacity(turns.len());
+    let mut items = Items { said, parts: Vec::new(), has_reasoning: HasReasoning::No };
     for Turn { role, mut blocks } in turns {
         match role {
             Role::User => {
@@ -75,7 +76,7 @@ fn is_reasoning(block: &Block) -> bool {
 
 struct Items {
     said: Vec<Value>,
-    /// Parts of the message that goes on.
+    /// Parts of the message that goes on. One that is nothing but a text is a string.
     parts: Vec<Value>,
     has_reasoning: HasReasoning,
 }
@@ -101,7 +102,10 @@ impl Items {
         match kind {
             BlockKind::Text { text, citations } => {
                 let annotations = annotations(&origin, &text, citations, losses);
-                self.parts.push(object!({"type": "output_text", "text": text, "annotations": annotations}));
+                self.parts.push(match annotations.as_slice() {
+                    [] => text.into(),
+                    _ => object!({"type": "output_text", "text": text, "annotations": annotations}),
+                });
             }
             BlockKind::Refusal { text } => self.parts.push(object!({"type": "refusal", "refusal": text})),
             BlockKind::Thinking { text, signature } => {
@@ -142,23 +146,24 @@ impl Items {
 
     /// Ends the message that goes on.
     fn flush(&mut self, role: Role) {
-        let mut parts = std::mem::take(&mut self.parts);
-        let message = match (role, parts.as_mut_slice()) {
+        let message = match (role, self.parts.as_mut_slice()) {
             (_, []) => return,
-            (role, [part]) if part.get("text").is_some() && !part.get("annotations").is_some_and(tells) => {
-                let text = part.get_mut("text").map(Value::take).unwrap_or_default();
-                object!({"type": "message", "role": role_word(role), "content": text})
+            (role, [text @ Value::String(_)]) => {
+                object!({"type": "message", "role": role_word(role), "content": text.take()})
             }
-            (Role::User, _) => object!({"type": "message", "role": "user", "content": parts}),
+            (Role::User, _) => {
+                object!({"type": "message", "role": "user", "content": input_parts(self.parts.drain(..))})
+            }
             (Role::Assistant, _) => object!({
                 "type": "message",
                 // Parts of an answer stand in items with an id, which nobody looks up where nothing is kept.
                 "id": format!("msg_{:016x}", self.said.len()),
                 "status": "completed",
                 "role": "assistant",
-                "content": parts,
+                "content": output_parts(self.parts.drain(..)),
             }),
         };
+        self.parts.clear();
         self.said.push(message);
     }
 }
@@ -197,18 +202,39 @@ fn output(origin: &str, content: Vec<Block>, is_error: bool, losses: &mut Losses
     }
     Ok(match parts.as_mut_slice() {
         [] => "".into(),
-        [part] if part.get("text").is_some() => part.get_mut("text").map(Value::take).unwrap_or_default(),
-        _ => parts.into(),
+        [text @ Value::String(_)] => text.take(),
+        _ => input_parts(parts),
     })
 }
 
+/// Parts of what a user says, with their texts as such.
+fn input_parts(parts: impl IntoIterator<Item = Value>) -> Value {
+    let said = parts.into_iter().map(|part| match part {
+        Value::String(text) => object!({"type": "input_text", "text": text}),
+        part => part,
+    });
+    said.collect()
+}
+
+/// Parts of what the model said.
+fn output_parts(parts: impl IntoIterator<Item = Value>) -> Value {
+    let said = parts.into_iter().map(|part| match part {
+        Value::String(text) => {
+            object!({"type": "output_text", "text": text, "annotations": Value::Array(Vec::new())})
+        }
+        part => part,
+    });
+    said.collect()
+}
+
+/// A part of what a user says; one that is nothing but a text is a string.
 fn input_part(origin: String, kind: BlockKind, losses: &mut Losses) -> Result<Value, Invalid> {
     match kind {
         BlockKind::Text { text, citations } => {
             lose_citations(&origin, &citations, losses);
-            Ok(object!({"type": "input_text", "text": text}))
+            Ok(text.into())
         }
-        BlockKind::Refusal { text } => Ok(object!({"type": "input_text", "text": text})),
+        BlockKind::Refusal { text } => Ok(text.into()),
         BlockKind::Image { source, detail } => {
             let mut image = Members::default();
             image.set("type", Some("input_image"));
@@ -266,7 +292,7 @@ fn document(source: DocumentSource, title: Option<String>) -> Value {
         }
         DocumentSource::Text(text) => {
             let text = title.map_or_else(|| text.clone(), |title| format!("{title}\n\n{text}").into());
-            return object!({"type": "input_text", "text": text});
+            return text.into();
         }
     }
     file.value()

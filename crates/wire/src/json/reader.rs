@@ -27,9 +27,10 @@ impl Value {
     }
 }
 
-/// Room for what is open in most documents, so that a list need not grow on the way there.
+/// Room for what is open in most documents, so that a list need not grow on the way there; less than a kilobyte each, which an allocator
+/// has at hand.
 const OPEN_ITEMS: usize = 16;
-const OPEN_MEMBERS: usize = 32;
+const OPEN_MEMBERS: usize = 12;
 
 /// What is known of the strings of a text.
 trait Strings {

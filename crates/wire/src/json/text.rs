@@ -27,6 +27,8 @@ enum Repr {
         form: Form,
         bytes: Bytes,
     },
+    /// One of ours, in which nothing is escaped.
+    Word(&'static str),
 }
 
 /// Longest text that is copied instead of shared: keys, types, roles, most ids.
@@ -93,6 +95,12 @@ impl Text {
         Some(Self(Repr::Short { form: ShortForm::Read, length, bytes: padded(text) }))
     }
 
+    /// A word of ours, such as a key: one that holds nothing that has to be escaped.
+    pub fn word(word: &'static str) -> Self {
+        debug_assert_eq!(plain_run(word.as_bytes()), word.len(), "{word:?} would have to be escaped");
+        Self(Repr::Word(word))
+    }
+
     /// The document of a value, as a text.
     pub fn of_document(value: &Value) -> Self {
         Self(Repr::Long { form: Form::Read, bytes: value.to_bytes() })
@@ -117,7 +125,7 @@ impl Text {
         }
         let document = match &self.0 {
             Repr::Long { form: Form::Read | Form::Same, bytes } => bytes.clone(),
-            Repr::Short { .. } | Repr::Long { form: Form::Escaped, .. } => {
+            Repr::Short { .. } | Repr::Word(_) | Repr::Long { form: Form::Escaped, .. } => {
                 Bytes::from(self.as_str().into_owned())
             }
         };
@@ -144,13 +152,22 @@ impl Text {
     pub fn as_str(&self) -> Cow<'_, str> {
         match &self.0 {
             Repr::Long { form: Form::Escaped, bytes } => Cow::Owned(unescape(bytes)),
+            Repr::Word(word) => Cow::Borrowed(word),
             Repr::Short { .. } | Repr::Long { form: Form::Read | Form::Same, .. } => {
                 Cow::Borrowed(std::str::from_utf8(self.bytes()).unwrap_or_default())
             }
         }
     }
 
-    /// The same, to keep.
+    /// The bytes of the text as it reads: to tell words apart they need not be known to be UTF-8, which costs a look at each.
+    pub fn as_bytes(&self) -> Cow<'_, [u8]> {
+        match self.as_it_reads() {
+            Some(bytes) => Cow::Borrowed(bytes),
+            None => Cow::Owned(unescape(self.bytes()).into_bytes()),
+        }
+    }
+
+    /// The text, to keep.
     pub fn into_string(self) -> String {
         self.as_str().into_owned()
     }
@@ -168,6 +185,7 @@ impl Text {
         out.push(b'"');
         match &self.0 {
             Repr::Short { form: ShortForm::Same, .. }
+            | Repr::Word(_)
             | Repr::Long { form: Form::Escaped | Form::Same, .. } => out.extend_from_slice(self.bytes()),
             Repr::Short { form: ShortForm::Read, .. } | Repr::Long { form: Form::Read, .. } => {
                 escape(self.bytes(), out);
@@ -186,26 +204,23 @@ impl Text {
         self.bytes().len() + 2
     }
 
-    /// The bytes of the text as it reads.
-    fn read(&self) -> Cow<'_, [u8]> {
-        match self.as_it_reads() {
-            Some(bytes) => Cow::Borrowed(bytes),
-            None => Cow::Owned(unescape(self.bytes()).into_bytes()),
-        }
-    }
-
-    /// The same, where nothing in them is escaped: keys are compared often, and hardly ever are.
-    fn as_it_reads(&self) -> Option<&[u8]> {
+    /// The bytes of the text as it reads, where nothing in them is escaped: keys are compared often, and hardly ever are.
+    #[inline]
+    pub(super) fn as_it_reads(&self) -> Option<&[u8]> {
         match &self.0 {
             Repr::Long { form: Form::Escaped, .. } => None,
-            Repr::Short { .. } | Repr::Long { form: Form::Read | Form::Same, .. } => Some(self.bytes()),
+            Repr::Short { .. } | Repr::Word(_) | Repr::Long { form: Form::Read | Form::Same, .. } => {
+                Some(self.bytes())
+            }
         }
     }
 
+    #[inline]
     fn bytes(&self) -> &[u8] {
         match &self.0 {
             Repr::Short { length, bytes, .. } => bytes.get(..usize::from(*length)).unwrap_or_default(),
             Repr::Long { bytes, .. } => bytes,
+            Repr::Word(word) => word.as_bytes(),
         }
     }
 }
@@ -266,7 +281,7 @@ impl From<Cow<'_, str>> for Text {
 
 impl Default for Text {
     fn default() -> Self {
-        Self::from("")
+        Self::word("")
     }
 }
 
@@ -274,7 +289,7 @@ impl PartialEq for Text {
     fn eq(&self, other: &Self) -> bool {
         match (self.as_it_reads(), other.as_it_reads()) {
             (Some(own), Some(others)) => own == others,
-            _ => self.read() == other.read(),
+            _ => self.as_bytes() == other.as_bytes(),
         }
     }
 }
@@ -282,10 +297,11 @@ impl PartialEq for Text {
 impl Eq for Text {}
 
 impl PartialEq<str> for Text {
+    #[inline]
     fn eq(&self, other: &str) -> bool {
         match self.as_it_reads() {
             Some(own) => own == other.as_bytes(),
-            None => *self.read() == *other.as_bytes(),
+            None => self.as_str() == other,
         }
     }
 }

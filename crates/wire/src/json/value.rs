@@ -29,11 +29,17 @@ pub enum Value {
 }
 
 /// The members of an object, in the order of the document.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default)]
 pub struct Map {
     // Invariant: no two keys read the same.
     members: Vec<(Text, Value)>,
+    // Invariant: has the mark of every key.
+    marks: Marks,
 }
+
+/// A set of keys that may have others too, in which most of those that are not there are found missing at once.
+#[derive(Debug, Clone, Copy, Default)]
+struct Marks(u64);
 
 /// Up to this many members, comparing each with each is cheaper than hashing.
 const COMPARED_MAX: usize = 24;
@@ -192,7 +198,7 @@ impl Map {
 
     /// No members yet, but room for so many.
     pub fn with_capacity(members: usize) -> Self {
-        Self { members: Vec::with_capacity(members) }
+        Self { members: Vec::with_capacity(members), marks: Marks::default() }
     }
 
     /// How many there are.
@@ -206,12 +212,22 @@ impl Map {
     }
 
     /// The value of `key`.
+    #[inline]
     pub fn get(&self, key: &str) -> Option<&Value> {
+        if self.marks.may_have(key.as_bytes()) { self.find(key) } else { None }
+    }
+
+    fn find(&self, key: &str) -> Option<&Value> {
         self.members.iter().find(|(own, _)| own == key).map(|(_, value)| value)
     }
 
     /// The same, to change.
+    #[inline]
     pub fn get_mut(&mut self, key: &str) -> Option<&mut Value> {
+        if self.marks.may_have(key.as_bytes()) { self.find_mut(key) } else { None }
+    }
+
+    fn find_mut(&mut self, key: &str) -> Option<&mut Value> {
         self.members.iter_mut().find(|(own, _)| own == key).map(|(_, value)| value)
     }
 
@@ -220,12 +236,15 @@ impl Map {
         self.get(key).is_some()
     }
 
-    /// Gives `key` this value: where it stands, or at the end. Looks at all keys; to put many together, collect them.
+    /// Gives `key` this value: where it stands, or at the end. May look at all keys; to put many together, collect them.
     pub fn insert(&mut self, key: impl Into<Text>, value: Value) {
         let key = key.into();
-        match self.members.iter_mut().find(|(own, _)| *own == key) {
-            Some((_, own)) => *own = value,
-            None => self.members.push((key, value)),
+        if self.marks.add(&key)
+            && let Some((_, own)) = self.members.iter_mut().find(|(own, _)| *own == key)
+        {
+            *own = value;
+        } else {
+            self.members.push((key, value));
         }
     }
 
@@ -236,8 +255,16 @@ impl Map {
 
     /// The same, with the key.
     pub fn remove_entry(&mut self, key: &str) -> Option<(Text, Value)> {
+        if !self.marks.may_have(key.as_bytes()) {
+            return None;
+        }
         let at = self.members.iter().position(|(own, _)| own == key)?;
         Some(self.members.remove(at))
+    }
+
+    /// Keeps those members only that `keeps` says.
+    pub fn retain(&mut self, mut keeps: impl FnMut(&Text, &Value) -> bool) {
+        self.members.retain(|(key, value)| keeps(key, value));
     }
 
     /// The keys, in order.
@@ -286,16 +313,16 @@ impl<K: Into<Text>> FromIterator<(K, Value)> for Map {
 /// Of several values of one key the last one counts, where the first one stood.
 impl From<Vec<(Text, Value)>> for Map {
     fn from(members: Vec<(Text, Value)>) -> Self {
-        if has_duplicates(&members) { Self { members: merged(members) } } else { Self { members } }
+        let mut marks = Marks::default();
+        let mut has_duplicates = members.len() > COMPARED_MAX;
+        for (at, (key, _)) in members.iter().enumerate() {
+            // Where most keys of a small object have a mark of their own, few are compared.
+            has_duplicates |=
+                marks.add(key) && !has_duplicates && members.iter().take(at).any(|(before, _)| before == key);
+        }
+        let members = if has_duplicates { merged(members) } else { members };
+        Self { members, marks }
     }
-}
-
-fn has_duplicates(members: &[(Text, Value)]) -> bool {
-    members.len() > COMPARED_MAX
-        || (1..members.len()).any(|at| {
-            let (before, behind) = members.split_at(at);
-            behind.first().is_some_and(|(key, _)| before.iter().any(|(own, _)| own == key))
-        })
 }
 
 fn merged(members: Vec<(Text, Value)>) -> Vec<(Text, Value)> {
@@ -309,6 +336,37 @@ fn merged(members: Vec<(Text, Value)>) -> Vec<(Text, Value)> {
         }
     }
     kept
+}
+
+/// Those of the same members in the same order, whatever others have been there.
+impl PartialEq for Map {
+    fn eq(&self, other: &Self) -> bool {
+        self.members == other.members
+    }
+}
+
+impl Marks {
+    /// Adds a key. Whether one with the same mark was there before.
+    #[inline]
+    fn add(&mut self, key: &Text) -> bool {
+        let mark = key.as_it_reads().map_or_else(|| Self::mark(&key.as_bytes()), Self::mark);
+        let was_there = self.0 & mark != 0;
+        self.0 |= mark;
+        was_there
+    }
+
+    #[inline]
+    fn may_have(self, key: &[u8]) -> bool {
+        self.0 & Self::mark(key) != 0
+    }
+
+    /// One of 64 marks, by what keys of one object differ in most: how they begin and end, and how long they are.
+    #[inline]
+    fn mark(key: &[u8]) -> u64 {
+        let letter = |byte: Option<&u8>| byte.map_or(0, |&byte| u32::from(byte));
+        let length = u32::try_from(key.len()).unwrap_or_default();
+        1 << ((letter(key.first()) * 5 + letter(key.last()) * 11 + length * 3) % u64::BITS)
+    }
 }
 
 impl IntoIterator for Map {
@@ -398,8 +456,48 @@ impl<T: Into<Value>> From<Vec<T>> for Value {
     }
 }
 
+impl FromIterator<Value> for Value {
+    fn from_iter<I: IntoIterator<Item = Value>>(items: I) -> Self {
+        Self::Array(items.into_iter().collect())
+    }
+}
+
 impl<T: Into<Value>> From<Option<T>> for Value {
     fn from(value: Option<T>) -> Self {
         value.map_or(Self::Null, Into::into)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn finds_what_is_there_and_nothing_else(
+            changes in vec((any::<bool>(), "[ab]{0,3}|[a-z_]{1,12}|\\PC{0,3}"), 0..40),
+        ) {
+            let mut map = Map::new();
+            let mut expected: Vec<(String, u64)> = Vec::new();
+            for (number, (is_set, key)) in (0..).zip(changes) {
+                let own = expected.iter().position(|(own, _)| *own == key);
+                prop_assert_eq!(map.get(&key).and_then(Value::as_u64), own.map(|at| expected[at].1));
+                match (is_set, own) {
+                    (true, Some(at)) => expected[at].1 = number,
+                    (true, None) => expected.push((key.clone(), number)),
+                    (false, at) => drop(at.map(|at| expected.remove(at))),
+                }
+                if is_set {
+                    map.insert(key, number.into());
+                } else {
+                    map.remove(&key);
+                }
+                let members = expected.iter().map(|(key, number)| (key.as_str(), Value::from(*number)));
+                prop_assert_eq!(&map, &members.collect::<Map>());
+            }
+        }
     }
 }
