@@ -49,8 +49,7 @@ impl Fields {
 
     /// JSON pointer to an item of the list `key`.
     pub(crate) fn item_at(&self, key: &str, index: usize) -> String {
-        let index = Decimal::new(index as u64);
-        [self.pointer.as_str(), "/", key, "/", index.as_str()].concat()
+        [self.pointer.as_str(), "/", key, "/", itoa::Buffer::new().format(index)].concat()
     }
 
     /// Whether a member is there and null.
@@ -223,13 +222,7 @@ fn lose_leaves<'a>(path: &mut Vec<&'a Text>, value: &'a Value, known: &[&str], l
 
 /// JSON pointer to an item of the list at `list`, as in every element that is read: so it takes one allocation and no formatter.
 pub(crate) fn item_at(list: &str, index: usize) -> String {
-    let mut digits = itoa::Buffer::new();
-    let index = digits.format(index);
-    let mut pointer = String::with_capacity(list.len() + 1 + index.len());
-    pointer.push_str(list);
-    pointer.push('/');
-    pointer.push_str(index);
-    pointer
+    [list, "/", itoa::Buffer::new().format(index)].concat()
 }
 
 fn member(pointer: &str, key: &str) -> String {
