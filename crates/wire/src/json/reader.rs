@@ -27,10 +27,9 @@ impl Value {
     }
 }
 
-/// Room for what is open in most documents, so that a list need not grow on the way there; less than a kilobyte each, which an allocator
-/// has at hand.
+/// Room for what is open in most documents, so that a list need not grow on the way there.
 const OPEN_ITEMS: usize = 16;
-const OPEN_MEMBERS: usize = 12;
+const OPEN_MEMBERS: usize = 32;
 
 /// What is known of the strings of a text.
 trait Strings {
