@@ -60,7 +60,7 @@ fn said_again(name: &str, body: &Bytes, losses: &mut Losses) -> Value {
     let said = match kind.split('_').next() {
         Some("request") => {
             let read = (client.decode_request)(body.into(), losses).expect("a request");
-            (words.backend.encode_request)(read, &model, losses).expect("words for all of it")
+            (words.backend.encode_request)(read, &model, losses).expect("words for all of it").to_bytes()
         }
         Some("answer") => {
             let read = (words.backend.decode_answer)(body, losses).expect("an answer");

@@ -84,7 +84,7 @@ pub(crate) fn translate_request(
     body: &Bytes,
     model: &ModelName,
     losses: &mut Losses,
-) -> Result<Bytes, Invalid> {
+) -> Result<Map, Invalid> {
     if backend == Dialect::BedrockConverse && model.is_claude() {
         return translate_for_claude(client, body, model, losses);
     }
@@ -97,13 +97,13 @@ pub(crate) fn translate_request(
         Some(text) => one_turn(text),
         None => decode(body.into(), losses)?,
     };
-    let said = encode(conversation, model, losses)?;
-    let kept = members_of(&said)?.into_iter().filter(|(key, _)| members.iter().any(|member| key == member));
-    let mut kept = Value::Object(kept.collect());
+    let mut said = encode(conversation, model, losses)?;
+    said.retain(|key, _| members.iter().any(|member| key == member));
     if backend == Dialect::BedrockConverse {
-        kept = object!({"input": object!({"converse": kept})});
+        let input = object!({"converse": said});
+        return Ok(Map::from_iter([("input", input)]));
     }
-    Ok(error::encode(&kept))
+    Ok(said)
 }
 
 /// Claude on Bedrock counts the body of a request in its own words, so that nothing of them is lost that Converse has no words for. It stands
@@ -113,19 +113,18 @@ fn translate_for_claude(
     body: &Bytes,
     model: &ModelName,
     losses: &mut Losses,
-) -> Result<Bytes, Invalid> {
-    let said = match client {
-        Dialect::AnthropicMessages => body.clone(),
+) -> Result<Map, Invalid> {
+    let mut said = match client {
+        Dialect::AnthropicMessages => members_of(body)?,
         _ => translate_request(client, Dialect::AnthropicMessages, body, model, losses)?,
     };
-    let mut said = members_of(&said)?;
     // The path names the model, and a count is never a stream.
     said.remove("model");
     said.remove("stream");
     let bound = said.remove("max_tokens").filter(|bound| !bound.is_null());
     let bound = bound.unwrap_or_else(|| bound_for(&said).into());
     said.insert("max_tokens", bound);
-    Ok(said.to_bytes())
+    Ok(said)
 }
 
 fn members_of(body: &Bytes) -> Result<Map, Invalid> {

@@ -86,9 +86,9 @@ pub(crate) fn request_again(words: &Words, conversation: Conversation) -> Held {
     let model = ModelName::parse("m").expect("a name");
     let mut losses = Losses::default();
     let encode = words.backend.encode_request;
-    let said = encode(conversation, &model, &mut losses).expect("words for all of it");
+    let said = encode(conversation, &model, &mut losses).expect("words for all of it").to_bytes();
     let read = (client(words).decode_request)((&said).into(), &mut losses).expect("what was said");
-    let again = encode(read, &model, &mut losses).expect("words for all of it");
+    let again = encode(read, &model, &mut losses).expect("words for all of it").to_bytes();
     prop_assert_eq!(&said, &again);
     prop_assert_eq!(losses.as_slice(), []);
     Ok(())

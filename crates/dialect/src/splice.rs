@@ -99,12 +99,10 @@ fn json_value(text: &str) -> Bytes {
     }
 }
 
-/// The JSON object `body` as the member `member` of another, with the name of its model.
-pub fn wrap(body: &[u8], member: &str, model: &str) -> Bytes {
-    let mut inner: serde_json::Map<String, serde_json::Value> =
-        serde_json::from_slice(body).unwrap_or_default();
-    inner.insert("model".to_owned(), model.into());
-    crate::error::encode(&serde_json::json!({ member: inner }))
+/// `body` as the member `member` of another, with the name of its model.
+pub fn wrap(mut body: Map, member: &str, model: &str) -> Map {
+    body.insert("model", model.into());
+    Map::from_iter([(member, Value::Object(body))])
 }
 
 /// An object that holds `body` at `path`, in base64.

@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 use serde::de::DeserializeOwned;
 use tollgate_chat::{BlockStart, Delta, Effect, Event, Loss, LossKind, Losses};
 use tollgate_terms::{Delivery, Dialect, ModelName, Operation};
-use tollgate_wire::json::{Document, Value};
+use tollgate_wire::json::{Document, Map, Value};
 use tollgate_wire::sse::Frame;
 
 use crate::embeddings::VectorEncoding;
@@ -33,8 +33,8 @@ pub fn can_translate(client: Dialect, backend: Dialect, operation: Operation) ->
 /// A body in another dialect.
 #[derive(Debug)]
 pub struct Encoded {
-    /// The body.
-    pub body: Bytes,
+    /// The body, which is not written yet: its host may want it otherwise.
+    pub body: Map,
     /// What it does not say; the first hundred.
     pub losses: Vec<Loss>,
 }

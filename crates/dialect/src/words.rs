@@ -6,7 +6,7 @@ use std::fmt;
 use bytes::{Bytes, BytesMut};
 use tollgate_chat::{Answer, Conversation, Event, Losses};
 use tollgate_terms::{Dialect, ModelName};
-use tollgate_wire::json::Document;
+use tollgate_wire::json::{Document, Map};
 use tollgate_wire::sse::Frame;
 
 use crate::translate::{AnswerContext, Unreadable};
@@ -29,7 +29,7 @@ pub(crate) struct ClientWords {
 
 /// Says what a backend is asked and reads what it answers.
 pub(crate) struct BackendWords {
-    pub(crate) encode_request: fn(Conversation, &ModelName, &mut Losses) -> Result<Bytes, Invalid>,
+    pub(crate) encode_request: fn(Conversation, &ModelName, &mut Losses) -> Result<Map, Invalid>,
     pub(crate) decode_answer: fn(&Bytes, &mut Losses) -> Result<Answer, Unreadable>,
     pub(crate) decode_stream: fn() -> Box<dyn DecodeStream>,
 }

@@ -172,7 +172,7 @@ fn requests(goldens: &mut Goldens, client: Dialect) {
             let text = match said {
                 Ok(encoded) => {
                     goldens.lose(&case, &pair, &encoded.losses);
-                    pretty(&encoded.body)
+                    pretty(&encoded.body.to_bytes())
                 }
                 Err(invalid) => format!("\"{:?}: {}\"\n", invalid.kind, invalid.message),
             };

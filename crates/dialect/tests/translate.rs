@@ -79,7 +79,7 @@ fn request(folder: &Path, client: Dialect, backend: Dialect, operation: Operatio
     let got = match translate_request(client, backend, operation, &body, &model, delivery(&body)) {
         Ok(encoded) => {
             losses.extend(encoded.losses.iter().map(|loss| format!("request {loss:?}")));
-            pretty(&encoded.body)
+            pretty(&encoded.body.to_bytes())
         }
         Err(invalid) => format!("\"{:?}: {}\"\n", invalid.kind, invalid.message),
     };

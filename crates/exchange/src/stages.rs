@@ -9,7 +9,7 @@ use tollgate_config::CompiledTarget;
 use tollgate_config::bundle::Envelope;
 use tollgate_dialect::{Invalid, SpliceEdits};
 use tollgate_terms::{Delivery, Dialect};
-use tollgate_wire::json::{self, Document, Edit, Path};
+use tollgate_wire::json::{self, Document, Edit, Map, Path};
 
 use crate::explain;
 use crate::headers;
@@ -67,6 +67,8 @@ pub(crate) struct Draft<'a> {
     /// What the host wants to be different in the body.
     pub(crate) envelope: Envelope,
     pub(crate) losses: Vec<Loss>,
+    /// A translated body, until it is written.
+    pub(crate) translated: Option<Map>,
     pub(crate) request: UpstreamRequest,
 }
 
@@ -97,6 +99,7 @@ impl<'a> Draft<'a> {
             answer_tokens_max: None,
             envelope,
             losses,
+            translated: None,
             request,
         }
     }
@@ -163,7 +166,7 @@ fn speak(draft: &mut Draft<'_>) -> Result<(), Refusal> {
     .map_err(Refusal::Invalid)?;
     draft.losses.extend(encoded.losses);
     explain::check(routed.rule.on_loss, &draft.losses).map_err(Refusal::Invalid)?;
-    draft.request.body = vec![encoded.body];
+    draft.translated = Some(encoded.body);
     draft.repeated = tollgate_dialect::repeated(routed.dialect, &client.body, &client.facts);
     Ok(())
 }
@@ -182,30 +185,20 @@ fn host_edits(envelope: &Envelope) -> Vec<Edit> {
     removed.chain(set).collect()
 }
 
-/// A spliced body already has its mutations: all edits of the client's bytes are made in one pass.
+/// A spliced body already has its mutations: all edits of the client's bytes are made in one pass. A translated one is edited before it is written.
 fn mutate_body(draft: &mut Draft<'_>) -> Result<(), Refusal> {
-    if draft.is_splice() {
-        return Ok(());
-    }
+    let Some(mut body) = draft.translated.take() else { return Ok(()) };
     let mutation = &draft.target.mutation;
-    if let Some((member, model)) = &draft.envelope.within
-        && let Some(body) = draft.request.body.pop()
-    {
-        draft.request.body.push(tollgate_dialect::wrap(&body, member, model));
+    if let Some((member, model)) = &draft.envelope.within {
+        body = tollgate_dialect::wrap(body, member, model);
     }
     let mut edits = host_edits(&draft.envelope);
     edits.extend(tollgate_dialect::body_edits(&mutation.body_set, &mutation.body_remove));
-    if edits.is_empty() {
-        return Ok(());
-    }
-    let Some(body) = draft.request.body.pop() else { return Ok(()) };
-    let object = json::scan(&body, json::Limits::default())
+    json::edit(&mut body, edits)
         .map_err(|malformed| Refusal::Invalid(Invalid::from_malformed(&malformed)))?;
-    draft.request.body = json::splice(&body, &object, edits);
-    if let Some(path) = draft.envelope.blob {
-        let body = tollgate_wire::join(&mut draft.request.body);
-        draft.request.body = vec![tollgate_dialect::as_blob(&body, path)];
-    }
+    let body = body.to_bytes();
+    let body = draft.envelope.blob.map(|path| tollgate_dialect::as_blob(&body, path)).unwrap_or(body);
+    draft.request.body = vec![body];
     Ok(())
 }
 

@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-pub use self::edit::{Edit, Path, splice};
+pub use self::edit::{Edit, Path, edit, splice};
 use self::scanner::{DEPTH_MAX, Ending, Scanner};
 pub use self::text::Text;
 pub use self::value::{Map, Number, Value};

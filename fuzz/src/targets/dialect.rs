@@ -109,7 +109,8 @@ pub(crate) fn translate(input: &[u8]) -> Result<(), String> {
             &context.requested_model,
             Delivery::Whole,
         ) {
-            let value: Value = serde_json::from_slice(&encoded.body).map_err(|error| error.to_string())?;
+            let value: Value =
+                serde_json::from_slice(&encoded.body.to_bytes()).map_err(|error| error.to_string())?;
             // Some have it in their path.
             let is_in_path = matches!(backend, Dialect::BedrockConverse | Dialect::Gemini);
             let named = if is_in_path { Value::Null } else { "other".into() };

@@ -2,7 +2,6 @@
 //!
 //! Source: `anthropic.types.MessageCreateParams`.
 
-use bytes::Bytes;
 use tollgate_chat::{
     CachePoint, Conversation, Effect, Effort, LossKind, Losses, Metadata, ResponseFormat, Sampling, Thinking,
     Tool, ToolChoice,
@@ -25,7 +24,7 @@ pub(crate) fn encode_request(
     conversation: Conversation,
     model: &ModelName,
     losses: &mut Losses,
-) -> Result<Bytes, Invalid> {
+) -> Result<Map, Invalid> {
     let Conversation {
         system,
         turns,
@@ -77,7 +76,7 @@ pub(crate) fn encode_request(
     if delivery == Delivery::Stream {
         body.set("stream", Some(true));
     }
-    Ok(body.body())
+    Ok(body.map)
 }
 
 fn set_sampling(body: &mut Members, sampling: Sampling, losses: &mut Losses) -> Result<(), Invalid> {

@@ -2,12 +2,11 @@
 //!
 //! Source: botocore, `bedrock-runtime` service model, `ConverseRequest`.
 
-use bytes::Bytes;
 use tollgate_chat::{
     Conversation, Effect, Effort, LossKind, Losses, Metadata, ResponseFormat, Sampling, Thinking,
 };
 use tollgate_terms::ModelName;
-use tollgate_wire::json::{Text, Value};
+use tollgate_wire::json::{Map, Text, Value};
 
 use super::encode_blocks::{Blocks, system_blocks};
 use super::encode_tools::tool_config;
@@ -27,7 +26,7 @@ pub(crate) fn encode_request(
     conversation: Conversation,
     model: &ModelName,
     losses: &mut Losses,
-) -> Result<Bytes, Invalid> {
+) -> Result<Map, Invalid> {
     let Conversation {
         system,
         turns,
@@ -81,7 +80,7 @@ pub(crate) fn encode_request(
     }
     body.set("requestMetadata", labels.and_then(|labels| request_metadata(labels, losses)));
     body.set("serviceTier", service_tier.and_then(|tier| encode_service_tier(&tier, losses)));
-    Ok(body.body())
+    Ok(body.map)
 }
 
 fn inference(

@@ -227,7 +227,7 @@ proptest! {
     #[test]
     fn a_request_says_everything_or_records_it_as_lost(conversation in conversation(), model in model()) {
         let mut losses = Losses::default();
-        let said = encode_request(conversation.clone(), &model, &mut losses).expect("words for all of it");
+        let said = encode_request(conversation.clone(), &model, &mut losses).expect("words for all of it").to_bytes();
         let text = String::from_utf8_lossy(&said);
         let body: Value = serde_json::from_slice(&said).expect("JSON");
         let messages = body["messages"].as_array().expect("messages");

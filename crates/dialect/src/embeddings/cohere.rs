@@ -5,7 +5,7 @@
 use serde::Deserialize;
 use tollgate_chat::{Effect, LossKind, Losses};
 use tollgate_terms::Usage;
-use tollgate_wire::json::Value;
+use tollgate_wire::json::{Map, Value};
 
 use super::{Input, Request, VectorEncoding, Vectors, answer, lose_user};
 use crate::Invalid;
@@ -15,7 +15,7 @@ use crate::translate::Unreadable;
 /// Most texts of one request.
 pub(super) const INPUTS_MAX: usize = 96;
 
-pub(super) fn encode_request(request: Request, losses: &mut Losses) -> Result<Value, Invalid> {
+pub(super) fn encode_request(request: Request, losses: &mut Losses) -> Result<Map, Invalid> {
     let Request {
         inputs,
         dimensions,
@@ -42,7 +42,7 @@ pub(super) fn encode_request(request: Request, losses: &mut Losses) -> Result<Va
     body.set("embedding_types", Some(Value::Array(vec!["float".into()])));
     body.set("output_dimension", dimensions);
     body.set("truncate", auto_truncate.map(|cut| if cut { "END" } else { "NONE" }));
-    Ok(body.value())
+    Ok(body.map)
 }
 
 /// What the vectors are for, which this dialect needs to know: documents unless the client says otherwise.

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use tollgate_chat::Losses;
 use tollgate_terms::Usage;
-use tollgate_wire::json::Value;
+use tollgate_wire::json::{Map, Value};
 
 use super::{Input, Request, VectorEncoding, Vectors, answer, lose_user, only_one, read_tokens};
 use crate::Invalid;
@@ -14,7 +14,7 @@ use crate::fields::{Members, object};
 use crate::observe::Count;
 use crate::translate::Unreadable;
 
-pub(super) fn encode_request(request: Request, losses: &mut Losses) -> Result<Value, Invalid> {
+pub(super) fn encode_request(request: Request, losses: &mut Losses) -> Result<Map, Invalid> {
     let Request {
         inputs,
         dimensions,
@@ -32,7 +32,7 @@ pub(super) fn encode_request(request: Request, losses: &mut Losses) -> Result<Va
     let mut body = Members::default();
     body.set("content", Some(object!({"parts": Value::Array(vec![object!({"text": text})])})));
     body.set("embedContentConfig", (!config.map.is_empty()).then(|| config.value()));
-    Ok(body.value())
+    Ok(body.map)
 }
 
 #[derive(Deserialize)]

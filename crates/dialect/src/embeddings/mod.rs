@@ -13,10 +13,9 @@ use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use tollgate_chat::{Effect, LossKind, Losses};
 use tollgate_terms::{Dialect, Usage};
-use tollgate_wire::json::Value;
+use tollgate_wire::json::Map;
 
 use crate::Invalid;
-use crate::error::encode;
 use crate::fields::loss;
 use crate::translate::{AnswerContext, Unreadable};
 
@@ -68,7 +67,7 @@ pub(crate) fn can_translate(client: Dialect, backend: Dialect) -> bool {
 struct Words {
     /// Most texts of one request.
     inputs_max: usize,
-    encode_request: fn(Request, &mut Losses) -> Result<Value, Invalid>,
+    encode_request: fn(Request, &mut Losses) -> Result<Map, Invalid>,
     decode_answer: fn(&[u8]) -> Result<Vectors, Unreadable>,
     /// Reads the tokens alone.
     usage: fn(&[u8]) -> Option<Usage>,
@@ -118,11 +117,7 @@ fn words(backend: Dialect) -> Option<Words> {
 ///
 /// # Errors
 /// When it cannot be understood, or asks for what that dialect has no words for.
-pub(crate) fn translate_request(
-    backend: Dialect,
-    body: &Bytes,
-    losses: &mut Losses,
-) -> Result<Bytes, Invalid> {
+pub(crate) fn translate_request(backend: Dialect, body: &Bytes, losses: &mut Losses) -> Result<Map, Invalid> {
     let words = words(backend)
         .ok_or_else(|| Invalid::unprocessable("embeddings cannot be asked of this backend", ""))?;
     let request = openai::decode_request(body, losses)?;
@@ -130,7 +125,7 @@ pub(crate) fn translate_request(
     if count > max {
         return Err(too_many(count, max));
     }
-    Ok(encode(&(words.encode_request)(request, losses)?))
+    (words.encode_request)(request, losses)
 }
 
 /// Says an answer in OpenAI's words. `usage` is what else is known of its tokens.

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use tollgate_chat::{Effect, LossKind, Losses};
 use tollgate_terms::Usage;
-use tollgate_wire::json::Value;
+use tollgate_wire::json::Map;
 
 use super::{Input, Request, VectorEncoding, Vectors, answer, lose_user, only_one, read_tokens};
 use crate::Invalid;
@@ -14,7 +14,7 @@ use crate::fields::{Members, loss};
 use crate::observe::Count;
 use crate::translate::Unreadable;
 
-pub(super) fn encode_request(request: Request, losses: &mut Losses) -> Result<Value, Invalid> {
+pub(super) fn encode_request(request: Request, losses: &mut Losses) -> Result<Map, Invalid> {
     let Request {
         inputs,
         dimensions,
@@ -36,7 +36,7 @@ pub(super) fn encode_request(request: Request, losses: &mut Losses) -> Result<Va
     let mut body = Members::default();
     body.set("inputText", Some(text));
     body.set("dimensions", dimensions);
-    Ok(body.value())
+    Ok(body.map)
 }
 
 #[derive(Deserialize)]

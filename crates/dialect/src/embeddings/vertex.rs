@@ -6,18 +6,18 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use tollgate_chat::Losses;
 use tollgate_terms::Usage;
-use tollgate_wire::json::Value;
+use tollgate_wire::json::{Map, Value};
 
 use super::{Input, Request, VectorEncoding, Vectors, answer, lose_user, read_tokens};
 use crate::Invalid;
-use crate::fields::{Members, object};
+use crate::fields::Members;
 use crate::observe::Count;
 use crate::translate::Unreadable;
 
 /// Most texts of one request: Vertex AI's quotas, "Text embedding limits". Some models take fewer, and say so themselves.
 pub(super) const INPUTS_MAX: usize = 250;
 
-pub(super) fn encode_request(request: Request, losses: &mut Losses) -> Result<Value, Invalid> {
+pub(super) fn encode_request(request: Request, losses: &mut Losses) -> Result<Map, Invalid> {
     let Request {
         inputs,
         dimensions,
@@ -39,7 +39,10 @@ pub(super) fn encode_request(request: Request, losses: &mut Losses) -> Result<Va
     let mut parameters = Members::default();
     parameters.set("autoTruncate", auto_truncate);
     parameters.set("outputDimensionality", dimensions);
-    Ok(object!({"instances": instances, "parameters": parameters.value()}))
+    let mut body = Members::default();
+    body.set("instances", Some(instances));
+    body.set("parameters", Some(parameters.value()));
+    Ok(body.map)
 }
 
 #[derive(Deserialize)]

@@ -3,13 +3,12 @@
 //! Source: `google.genai.types.GenerateContentConfig`, and `google.genai.models`, which says where its members stand on the
 //! wire.
 
-use bytes::Bytes;
 use tollgate_chat::{
     Conversation, Effect, Extension, LossKind, Losses, Metadata, ResponseFormat, Sampling, Tool, ToolChoice,
     Wish,
 };
 use tollgate_terms::ModelName;
-use tollgate_wire::json::Value;
+use tollgate_wire::json::{Map, Value};
 
 use super::encode_parts::{Parts, system_parts};
 use super::model::Gemini;
@@ -24,7 +23,7 @@ pub(crate) fn encode_request(
     conversation: Conversation,
     model: &ModelName,
     losses: &mut Losses,
-) -> Result<Bytes, Invalid> {
+) -> Result<Map, Invalid> {
     let Conversation {
         system,
         turns,
@@ -69,7 +68,7 @@ pub(crate) fn encode_request(
     }
     body.set("labels", labels.and_then(|labels| encode_labels(labels, losses)));
     body.set("serviceTier", service_tier.and_then(|tier| encode_service_tier(&tier, losses)));
-    Ok(body.body())
+    Ok(body.map)
 }
 
 /// Wishes that this dialect has words for; the tools among them stand beside the functions.

@@ -235,10 +235,10 @@ proptest! {
     ) {
         let model = ModelName::parse(model).expect("a name");
         let mut losses = Losses::default();
-        let said = encode_request(conversation, &model, &mut losses).expect("words for all of it");
+        let said = encode_request(conversation, &model, &mut losses).expect("words for all of it").to_bytes();
         let mut losses = Losses::default();
         let read = decode_request((&said).into(), &mut losses).expect("what was said");
-        let again = encode_request(read, &model, &mut losses).expect("words for all of it");
+        let again = encode_request(read, &model, &mut losses).expect("words for all of it").to_bytes();
         prop_assert_eq!(&said, &again);
         prop_assert_eq!(losses.as_slice(), []);
     }

@@ -3,13 +3,12 @@
 //! Source: `openai.types.chat.CompletionCreateParams`. Reasoning goes out as compatible servers take it: `thinking` beside
 //! the messages and parts of type `thinking` in them.
 
-use bytes::Bytes;
 use tollgate_chat::{
     CachePoint, Conversation, Effect, Effort, LossKind, Losses, Metadata, ResponseFormat, Sampling, Thinking,
     Tool, ToolChoice,
 };
 use tollgate_terms::{Delivery, ModelName};
-use tollgate_wire::json::Value;
+use tollgate_wire::json::{Map, Value};
 
 use super::encode_messages::messages;
 use crate::Invalid;
@@ -25,7 +24,7 @@ pub(crate) fn encode_request(
     conversation: Conversation,
     model: &ModelName,
     losses: &mut Losses,
-) -> Result<Bytes, Invalid> {
+) -> Result<Map, Invalid> {
     let Conversation {
         system,
         turns,
@@ -85,7 +84,7 @@ pub(crate) fn encode_request(
         // The encoder of the client's dialect always needs the usage.
         body.set("stream_options", Some(object!({"include_usage": true})));
     }
-    Ok(body.body())
+    Ok(body.map)
 }
 
 fn set_sampling(body: &mut Members, sampling: Sampling, losses: &mut Losses) {

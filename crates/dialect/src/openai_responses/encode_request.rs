@@ -2,7 +2,6 @@
 //!
 //! Source: `openai.types.responses.ResponseCreateParams`.
 
-use bytes::Bytes;
 use tollgate_chat::{
     Conversation, Effect, Effort, LossKind, Losses, Metadata, ResponseFormat, Sampling, Thinking, Tool,
     ToolChoice,
@@ -26,7 +25,7 @@ pub(crate) fn encode_request(
     conversation: Conversation,
     model: &ModelName,
     losses: &mut Losses,
-) -> Result<Bytes, Invalid> {
+) -> Result<Map, Invalid> {
     let Conversation {
         system,
         turns,
@@ -88,7 +87,7 @@ pub(crate) fn encode_request(
     if delivery == Delivery::Stream {
         body.set("stream", Some(true));
     }
-    Ok(body.body())
+    Ok(body.map)
 }
 
 /// Whether log probabilities are wanted.

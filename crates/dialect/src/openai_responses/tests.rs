@@ -277,7 +277,7 @@ fn told_back(client: Dialect, backend: Dialect, answer: &Value, request: impl Fn
     let asked =
         crate::translate_request(client, backend, chat, &body, &model, Delivery::Whole).expect("a request");
     assert_eq!(asked.losses, []);
-    serde_json::from_slice(&asked.body).expect("JSON")
+    serde_json::from_slice(&asked.body.to_bytes()).expect("JSON")
 }
 
 fn anthropic_content() -> Value {

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-use super::{Member, Object, find, is_key};
+use super::{Malformed, Map, Member, Object, Value, find, is_key};
 
 /// A text of at most so many bytes is copied: that is less work than handing out pieces of it.
 const COPIED_MAX: usize = 16 << 10;
@@ -71,6 +71,34 @@ pub fn splice(text: &Bytes, object: &Object, edits: Vec<Edit>) -> Vec<Bytes> {
         }
     }
     changes.apply(text, object)
+}
+
+/// Makes `edits` in an object that is not written yet: written, it is what [`splice`] makes of its text, but that values are written anew.
+///
+/// # Errors
+/// When the value of an edit is no JSON text.
+pub fn edit(object: &mut Map, edits: Vec<Edit>) -> Result<(), Malformed> {
+    let is_set = |edit: &Edit, removed: &Path| matches!(edit, Edit::Set { path, .. } if path == removed);
+    let mut rest = edits.into_iter();
+    while let Some(edit) = rest.next() {
+        match edit {
+            Edit::Set { path: Path::Top(key), value } => object.insert(key, Value::read(&value)?),
+            Edit::Set { path: Path::Inner(key, inner), value } => {
+                let value = Value::read(&value)?;
+                match object.get_mut(&key) {
+                    Some(Value::Object(members)) => members.insert(inner, value),
+                    _ => object.insert(key, Map::from_iter([(inner, value)]).into()),
+                }
+            }
+            // What is set again stays where it stands.
+            Edit::Remove { path } if rest.as_slice().iter().any(|edit| is_set(edit, &path)) => {}
+            Edit::Remove { path: Path::Top(key) } => drop(object.remove(&key)),
+            Edit::Remove { path: Path::Inner(key, inner) } => {
+                drop(object.get_mut(&key).and_then(Value::as_object_mut).and_then(|it| it.remove(&inner)));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Changes to a text, gathered before any is made.
@@ -267,5 +295,91 @@ fn write_escaped(out: &mut Vec<u8>, key: &str) {
 fn push(pieces: &mut Vec<Bytes>, piece: Bytes) {
     if !piece.is_empty() {
         pieces.push(piece);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::super::{Limits, scan};
+    use super::*;
+
+    const KEYS: [&str; 4] = ["a", "b", "c", "d"];
+
+    fn value() -> impl Strategy<Value = Value> {
+        let plain = prop_oneof![
+            Just(Value::Null),
+            any::<u64>().prop_map(Value::from),
+            "[a-z\"\\n]{0,12}".prop_map(Value::from)
+        ];
+        let members = vec((prop::sample::select(&KEYS[..]), plain.clone()), 0..4);
+        prop_oneof![plain, members.prop_map(|members| Map::from_iter(members).into())]
+    }
+
+    fn changes() -> impl Strategy<Value = Vec<Edit>> {
+        let key = || prop::sample::select(&KEYS[..]);
+        let path = (key(), prop::option::of(key())).prop_map(|(key, inner)| match inner {
+            Some(inner) => Path::inner(key, inner),
+            None => Path::top(key),
+        });
+        let edit = (path, prop::option::of(value())).prop_map(|(path, value)| match value {
+            Some(value) => Edit::Set { path, value: value.to_string().into() },
+            None => Edit::Remove { path },
+        });
+        vec(edit, 0..5).prop_map(|edits| {
+            let mut apart: Vec<Edit> = Vec::new();
+            for edit in edits {
+                if !apart.iter().any(|before| meets(before, &edit)) {
+                    apart.push(edit);
+                }
+            }
+            apart
+        })
+    }
+
+    /// Whether an edit is made of what an earlier one makes. A text knows nothing of that, but for what is removed to be set.
+    fn meets(before: &Edit, edit: &Edit) -> bool {
+        let key = |edit: &Edit| match edit {
+            Edit::Set { path: Path::Top(key) | Path::Inner(key, _), .. }
+            | Edit::Remove { path: Path::Top(key) | Path::Inner(key, _) } => key.clone(),
+        };
+        let is_set_anew = matches!(
+            (before, edit),
+            (Edit::Remove { path: Path::Top(_) }, Edit::Set { path: Path::Top(_), .. })
+        );
+        key(before) == key(edit) && !is_set_anew
+    }
+
+    proptest! {
+        #[test]
+        fn an_object_is_edited_as_its_text_is(
+            members in vec((prop::sample::select(&KEYS[..]), value()), 0..4),
+            edits in changes(),
+        ) {
+            let mut object = Map::from_iter(members);
+            let text = object.to_bytes();
+            let scanned = scan(&text, Limits::default()).expect("JSON");
+            let spliced = splice(&text, &scanned, edits.clone()).concat();
+            edit(&mut object, edits).expect("values");
+            prop_assert_eq!(object.to_bytes(), spliced);
+        }
+    }
+
+    #[test]
+    fn what_is_removed_and_set_stays_where_it_stands() {
+        let set =
+            |path: Path, value: &'static str| Edit::Set { path, value: Bytes::from_static(value.as_bytes()) };
+        let mut object = Map::from_iter([("a", Value::from(1_u8)), ("b", Value::from(2_u8))]);
+        let edits = vec![
+            Edit::Remove { path: Path::top("a") },
+            set(Path::top("a"), "3"),
+            set(Path::inner("c", "d"), "[4]"),
+            set(Path::inner("c", "e"), "5"),
+        ];
+        edit(&mut object, edits).expect("values");
+        assert_eq!(object.to_bytes(), br#"{"a":3,"b":2,"c":{"d":[4],"e":5}}"#[..]);
+        assert!(edit(&mut object, vec![set(Path::top("a"), "no")]).is_err());
     }
 }
