@@ -5,6 +5,7 @@
 
 pub(crate) mod accounts;
 mod envoy;
+mod hub;
 mod plane;
 mod report;
 mod routes;

@@ -167,6 +167,22 @@ pub(crate) fn write_two_dialects(root: &Path, port: u16, policies: &str) -> Resu
     write(root, name, &format!("{}{backends}{policies}", gateway_and_route(rules, policies)))
 }
 
+/// Resources that send a request to the one of `backends`, each with its schema and port, that its header `x-backend` names, or to the last.
+pub(crate) fn write_backends(root: &Path, backends: &[(&str, &str, u16)]) -> Result<PathBuf> {
+    let rule = |(name, _, _): &(&str, &str, u16)| {
+        format!(
+            "
+  - {{matches: [{{headers: [{{name: x-backend, value: {name}}}]}}], backendRefs: [{{name: {name}}}]}}"
+        )
+    };
+    let mut rules: String = backends.iter().map(rule).collect();
+    if let Some((name, _, _)) = backends.last() {
+        rules.push_str(&format!("\n  - {{backendRefs: [{{name: {name}}}]}}"));
+    }
+    let backends: String = backends.iter().map(|(name, schema, port)| backend(name, schema, *port)).collect();
+    write(root, "backends", &format!("{}{backends}", gateway_and_route(&rules, "")))
+}
+
 /// A Gateway with one route. Policies bring a GatewayConfig that it names.
 fn gateway_and_route(rules: &str, policies: &str) -> String {
     let annotations = if policies.is_empty() {

@@ -29,14 +29,20 @@ struct Said {
     events: Vec<u8>,
 }
 
-/// Serves at `address` until it fails; `ready` is told where. Streams have `events` frames of text, sent in one write.
+/// Serves at `address` until it fails; `ready` is told where. Streams have `events` frames of text, sent in one write; others are answered with
+/// the JSON text `answer`, if there is one, whatever they ask.
 ///
 /// # Errors
 /// When the address cannot be had.
-pub async fn serve(address: SocketAddr, events: usize, ready: impl FnOnce(SocketAddr)) -> io::Result<()> {
+pub async fn serve(
+    address: SocketAddr,
+    events: usize,
+    answer: Option<&str>,
+    ready: impl FnOnce(SocketAddr),
+) -> io::Result<()> {
     let listener = TcpListener::bind(address).await?;
     ready(listener.local_addr()?);
-    let answers = Rc::new(Answers::new(events));
+    let answers = Rc::new(Answers::new(events, answer));
     let local = tokio::task::LocalSet::new();
     local
         .run_until(async move {
@@ -53,10 +59,11 @@ pub async fn serve(address: SocketAddr, events: usize, ready: impl FnOnce(Socket
 }
 
 impl Answers {
-    fn new(events: usize) -> Self {
+    fn new(events: usize, answer: Option<&str>) -> Self {
+        let said = |said: Said| Said { json: answer.map_or(said.json, whole), ..said };
         let mut idle = STREAM_HEAD.as_bytes().to_vec();
         push_chunk(&mut idle, &chunk("{\"content\":\"All\"}", "null"));
-        Self { chat: Said::chat(events), messages: Said::messages(events), idle }
+        Self { chat: said(Said::chat(events)), messages: said(Said::messages(events)), idle }
     }
 
     /// In the dialect that `request` begins to speak.

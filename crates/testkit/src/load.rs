@@ -31,6 +31,10 @@ pub struct Plan {
     pub is_stream: bool,
     /// Model to ask for.
     pub model: String,
+    /// The body of each request, instead of one that is made.
+    pub body: Option<String>,
+    /// More header lines, each as it is written.
+    pub headers: Vec<String>,
 }
 
 /// What came of it.
@@ -66,7 +70,20 @@ struct Tally {
 
 /// The bytes of a request as `plan` wants it.
 pub fn request(plan: &Plan) -> Vec<u8> {
-    let Plan { address, path, model, is_stream, body_bytes, messages, .. } = plan;
+    let Plan { address, path, headers, .. } = plan;
+    let body = plan.body.clone().unwrap_or_else(|| chat(plan));
+    let length = body.len();
+    let more: String = headers.iter().map(|line| format!("{line}\r\n")).collect();
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nhost: {address}\r\ncontent-type: application/json\r\n\
+         authorization: Bearer any\r\n{more}content-length: {length}\r\n\r\n"
+    );
+    [head.as_bytes(), body.as_bytes()].concat()
+}
+
+/// A chat of about as many bytes as `plan` wants.
+fn chat(plan: &Plan) -> String {
+    let Plan { model, is_stream, body_bytes, messages, .. } = plan;
     let begin = format!("{{\"model\":\"{model}\",\"messages\":[");
     let end = if *is_stream {
         // Asked for by the client, so that proxies that do not ask answer the same.
@@ -80,13 +97,7 @@ pub fn request(plan: &Plan) -> Vec<u8> {
     let text_bytes = (body_bytes + 1).saturating_sub(begin.len() + framed + end.len()) / (*messages).max(1);
     let text: String = "What does a toll gate do? ".chars().cycle().take(text_bytes).collect();
     let said: Vec<String> = (0..*messages).map(|number| message(number, &text)).collect();
-    let body = format!("{begin}{}{end}", said.join(","));
-    let length = body.len();
-    let head = format!(
-        "POST {path} HTTP/1.1\r\nhost: {address}\r\ncontent-type: application/json\r\n\
-         authorization: Bearer any\r\ncontent-length: {length}\r\n\r\n"
-    );
-    [head.as_bytes(), body.as_bytes()].concat()
+    format!("{begin}{}{end}", said.join(","))
 }
 
 /// Runs `plan`. To be called in a `LocalSet`.
@@ -227,7 +238,7 @@ mod tests {
         local.block_on(&runtime, async {
             let (sender, receiver) = tokio::sync::oneshot::channel();
             let address = SocketAddr::from(([127, 0, 0, 1], 0));
-            tokio::task::spawn_local(crate::bench_mock::serve(address, 30, |address| {
+            tokio::task::spawn_local(crate::bench_mock::serve(address, 30, None, |address| {
                 sender.send(address).expect("a listener");
             }));
             let address = receiver.await.expect("an address");
@@ -241,6 +252,8 @@ mod tests {
                     messages: 3,
                     is_stream,
                     model: "gpt-4o-mini".to_owned(),
+                    body: None,
+                    headers: vec!["x-more: 1".to_owned()],
                 };
                 assert!(request(&plan).ends_with(b"}"));
                 let outcome = run(plan.clone()).await;

@@ -33,6 +33,9 @@ enum Command {
         /// Frames of text in a stream
         #[arg(long, default_value_t = 30)]
         events: usize,
+        /// A file with what is answered to each request that wants no stream
+        #[arg(long)]
+        answer: Option<PathBuf>,
     },
     /// An external processor for Envoy that changes nothing
     Continue {
@@ -81,12 +84,30 @@ struct Target {
     /// Model to ask for
     #[arg(long, default_value = "gpt-4o-mini")]
     model: String,
+    /// A file with the request body, instead of one that is made
+    #[arg(long)]
+    body: Option<PathBuf>,
+    /// One more header line
+    #[arg(long = "header")]
+    headers: Vec<String>,
 }
 
 impl Target {
-    fn plan(self, connections: usize, duration: Duration, is_stream: bool) -> Plan {
-        let Self { address, path, body_bytes, messages, model } = self;
-        Plan { address, path, connections, duration, body_bytes, messages, is_stream, model }
+    fn plan(self, connections: usize, duration: Duration, is_stream: bool) -> Result<Plan> {
+        let Self { address, path, body_bytes, messages, model, body, headers } = self;
+        let body = body.map(std::fs::read_to_string).transpose()?;
+        Ok(Plan {
+            address,
+            path,
+            connections,
+            duration,
+            body_bytes,
+            messages,
+            is_stream,
+            model,
+            body,
+            headers,
+        })
     }
 }
 
@@ -103,9 +124,12 @@ async fn run(command: Command) -> Result<()> {
             say(&format!("listening on {}", mock.address()));
             mock.wait().await;
         }
-        Command::BenchMock { port, events } => {
+        Command::BenchMock { port, events, answer } => {
+            let answer = answer.map(std::fs::read_to_string).transpose()?;
             let ready = |address| say(&format!("listening on {address}"));
-            bench_mock::serve(local(port), events, ready).await.context("cannot listen")?;
+            bench_mock::serve(local(port), events, answer.as_deref(), ready)
+                .await
+                .context("cannot listen")?;
         }
         Command::Continue { socket } => {
             let _server = continuing::serve(&socket)?;
@@ -113,11 +137,11 @@ async fn run(command: Command) -> Result<()> {
             std::future::pending::<()>().await;
         }
         Command::Load { target, connections, millis, stream } => {
-            let outcome = load::run(target.plan(connections, Duration::from_millis(millis), stream)).await;
+            let outcome = load::run(target.plan(connections, Duration::from_millis(millis), stream)?).await;
             say(&serde_json::to_string(&outcome)?);
         }
         Command::Idle { target, streams } => {
-            let held = load::hold(&target.plan(1, Duration::ZERO, true), streams).await?;
+            let held = load::hold(&target.plan(1, Duration::ZERO, true)?, streams).await?;
             say(&format!("holding {}", held.len()));
             let ended =
                 tokio::task::spawn_blocking(|| std::io::copy(&mut std::io::stdin(), &mut std::io::sink()));

@@ -5,6 +5,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use serde::Deserialize;
 
+use super::hub::{self, PairCost};
 use super::report::{Bound, Row};
 use super::{Load, Measured, Options, measure_with};
 use crate::machine::{self, Program, worked};
@@ -41,6 +42,9 @@ pub(super) struct PairLine {
     allocations: u64,
     growth: f64,
     beside_splice: f64,
+    /// Processor time of the whole gateway beside that of the splice, where a host serves the pair.
+    #[serde(skip)]
+    gateway_beside_splice: Option<f64>,
 }
 
 /// What another program says of a pair.
@@ -50,10 +54,16 @@ struct Allocations {
     allocations: u64,
 }
 
-/// Measures all pairs in the core, and one through the gateway.
+/// Measures all pairs in the core and through the gateway, and one of them more closely.
 pub(super) fn run(root: &Path, mock_port: u16, options: &Options) -> Result<(Vec<PairLine>, Vec<Row>)> {
-    let pairs = pairs(root, options)?;
-    let mut rows = vec![growth(&pairs)?];
+    let mut pairs = pairs(root, options)?;
+    let costs = hub::run(root, options)?;
+    for PairCost { pair, beside_splice } in &costs {
+        if let Some(line) = pairs.iter_mut().find(|line| line.pair == *pair) {
+            line.gateway_beside_splice = Some(*beside_splice);
+        }
+    }
+    let mut rows = vec![growth(&pairs)?, dearest(&costs)?];
     let resources = machine::write_two_dialects(root, mock_port, "")?;
     for is_stream in [false, true] {
         rows.extend(through_gateway(root, &resources, is_stream, options)?);
@@ -80,6 +90,15 @@ fn growth(pairs: &[PairLine]) -> Result<Row> {
     let most = pairs.iter().max_by(|one, other| one.growth.total_cmp(&other.growth)).context("no pair")?;
     let name = format!("time per byte of 4 MB beside 64 KB, {}", most.pair);
     Ok(Row::alone(&name, Bound::AtMost(GROWTH_MAX), "x", &[most.growth]))
+}
+
+/// The pair that takes most of the gateway beside the splice of its client.
+fn dearest(costs: &[PairCost]) -> Result<Row> {
+    let most = costs.iter().max_by(|one, other| one.beside_splice.total_cmp(&other.beside_splice));
+    let most = most.context("no pair")?;
+    let name =
+        format!("processor time, chat of 4 KB through the hub, beside the splice, at most: {}", most.pair);
+    Ok(Row::alone(&name, Bound::AtMost(HUB_CPU_MAX), "x", &[most.beside_splice]))
 }
 
 /// The hub beside the splice, in turn on the same gateway: answers, and the time that it works for each.
@@ -126,16 +145,17 @@ pub(super) fn table(pairs: &[PairLine]) -> String {
         the two are one. Microseconds for the request of a 4 KB chat, for its whole answer and for each event of a stream of 300, \
         the two first beside the splice of the client's dialect, allocations for the two, and the speed of reading and saying an \
         agent's transcript of 1 MB. Pairs with a star have no host that is asked so; theirs is the translation without the exchange \
-        around it.\n\n\
-        | pair | request | answer | both, beside the splice | event | MB/s on 1 MB | allocations | per byte, 4 MB beside 64 KB |\n\
-        |---|---:|---:|---:|---:|---:|---:|---:|\n"
+        around it. The same chats and answers through the gateway: its processor time for one beside that for one of the splice.\n\n\
+        | pair | request | answer | both, beside the splice | through the gateway | event | MB/s on 1 MB | allocations | per byte, 4 MB beside 64 KB |\n\
+        |---|---:|---:|---:|---:|---:|---:|---:|---:|\n"
         .to_owned();
     for line in pairs {
         let PairLine { pair, request_us, answer_us, event_us, mb_per_s, allocations, growth, .. } = line;
         let star = if line.is_exchange { "" } else { " *" };
         let beside = if line.is_splice { String::new() } else { format!("{:.1}x", line.beside_splice) };
+        let gateway = line.gateway_beside_splice.map(|beside| format!("{beside:.2}x")).unwrap_or_default();
         table.push_str(&format!(
-            "| {pair}{star} | {request_us:.1} | {answer_us:.1} | {beside} | {event_us:.2} | {mb_per_s:.0} | {allocations} | {growth:.2}x |\n"
+            "| {pair}{star} | {request_us:.1} | {answer_us:.1} | {beside} | {gateway} | {event_us:.2} | {mb_per_s:.0} | {allocations} | {growth:.2}x |\n"
         ));
     }
     table

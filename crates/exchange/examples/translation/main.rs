@@ -5,6 +5,10 @@
 //!
 //! With the name of a pair (`"openai_chat to gemini"`) and a count it does as many requests of a chat with it, and with a third argument, `answers` or
 //! `streams`, their answers too: nothing is timed or printed, for a profiler that counts instructions.
+//!
+//! With `serde_json` and a count it has that library read and write the chat of OpenAI's clients and its answer so often, and do nothing else with them.
+//!
+//! With `bodies` and a folder it writes what each client asks and what each backend answers there, for a load through the whole gateway.
 
 #![expect(clippy::disallowed_methods, reason = "an exchange is told the time")]
 
@@ -12,6 +16,7 @@ mod case;
 
 use std::hint::black_box;
 use std::io::Write;
+use std::path::Path;
 
 use bytes::Bytes;
 use rustix::time::{ClockId, clock_gettime};
@@ -44,8 +49,16 @@ struct Times {
 
 fn main() -> Result<(), String> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let [what, folder] = arguments.as_slice()
+        && what == "bodies"
+    {
+        return write_bodies(Path::new(folder));
+    }
     if let [pair, chats, rest @ ..] = arguments.as_slice() {
         let chats = chats.parse().map_err(|_| format!("no number of chats: {chats}"))?;
+        if pair == "serde_json" {
+            return read_and_write(chats);
+        }
         let answer = match rest.first().map(String::as_str) {
             Some("answers") => Some(Delivery::Whole),
             Some("streams") => Some(Delivery::Stream),
@@ -70,6 +83,29 @@ fn main() -> Result<(), String> {
         let splice = cases.iter().find(|other| other.is_splice() && other.case.pair.client == client);
         let splice = splice.ok_or("no splice")?;
         writeln!(out, "{}", case.line(splice)).map_err(|error| error.to_string())?;
+    }
+    Ok(())
+}
+
+/// Writes the chat of each client's dialect and the answer of each backend's.
+fn write_bodies(folder: &Path) -> Result<(), String> {
+    for Case { pair, chat, answer, .. } in Case::all()? {
+        for (what, dialect, body) in [("chat", pair.client, chat), ("answer", pair.backend, answer)] {
+            let path = folder.join(format!("{what}-{}.json", dialect.label()));
+            std::fs::write(&path, body).map_err(|error| format!("{}: {error}", path.display()))?;
+        }
+    }
+    Ok(())
+}
+
+/// What it takes to read a chat and its answer into a tree and to write them again, by the library that others use.
+fn read_and_write(chats: usize) -> Result<(), String> {
+    let Case { chat, answer, .. } = Case::named("openai_chat to openai_chat")?;
+    for _ in 0..chats {
+        for body in [&chat, &answer] {
+            let read: serde_json::Value = serde_json::from_slice(body).map_err(|error| error.to_string())?;
+            black_box(serde_json::to_vec(black_box(&read)).map_err(|error| error.to_string())?);
+        }
     }
     Ok(())
 }
