@@ -8,7 +8,7 @@ use super::bounded::Bounded;
 use super::{clients, envoy, postgres, redis};
 use crate::release;
 
-/// One step. Its limit holds for all its commands together, and assumes two cores and nothing built yet.
+/// One step. Its limit holds for all its commands together, and assumes two slow cores and nothing built yet.
 pub(super) struct Step {
     pub(super) name: &'static str,
     pub(super) about: &'static str,
@@ -25,7 +25,7 @@ pub(super) const STEPS: &[Step] = &[
     Step { name: "format", about: "the sources are formatted", limit: minutes(1), run: format },
     Step { name: "tidy", about: "the rules of the tree hold", limit: minutes(2), run: tidy },
     Step { name: "clippy", about: "no lint has anything to say", limit: minutes(10), run: clippy },
-    Step { name: "unit", about: "unit, golden and property tests", limit: minutes(15), run: unit },
+    Step { name: "unit", about: "unit, golden and property tests", limit: minutes(25), run: unit },
     Step {
         name: "postgres",
         about: "the ledger fills a real PostgreSQL",
@@ -54,7 +54,7 @@ pub(super) const STEPS: &[Step] = &[
     Step {
         name: "release",
         about: "the gateway is built as it is released",
-        limit: minutes(15),
+        limit: minutes(25),
         run: release,
     },
     Step { name: "demo", about: "the demo ends well", limit: minutes(1), run: demo },
