@@ -29,18 +29,17 @@ const PACKAGE: &str = "bolt-19";
 const BOLT: &str = "/usr/lib/llvm-19/bin/llvm-bolt";
 const MERGE: &str = "/usr/lib/llvm-19/bin/merge-fdata";
 
-/// Blocks of a function in the order in which they run, functions beside those that they call, and what never ran apart. The code goes where it was, on
-/// pages of their usual size, so that the file does not grow by it. Cryptography is moved as it is: others have laid it out by hand.
-const LAYOUT: [&str; 9] = [
+/// Blocks of a function in the order in which they run, functions beside those that they call, and what never ran apart. Only what ran is written anew,
+/// and all other code stays where it was. So does cryptography, whether it ran or not: it is written by hand, and has crashed on some machines when it was moved.
+const LAYOUT: [&str; 8] = [
     "-reorder-blocks=ext-tsp",
     "-reorder-functions=cdsort",
     "-split-functions",
     "-split-all-cold",
     "-split-eh",
     "-icf=1",
-    "-use-old-text",
-    "-align-text=4096",
-    "-skip-funcs=aws_lc_.*,bn_.*",
+    "-lite=1",
+    "-skip-funcs=.*aws_lc.*,bn_.*,sha256_block_data_order",
 ];
 
 /// Builds it, and says where it is.
