@@ -46,8 +46,8 @@ pub(super) fn run(root: &Path, options: &Options) -> Result<Vec<PairCost>> {
     command::said(&writer.to_string_lossy(), &["bodies", &folder.to_string_lossy()])?;
     let mut backends = Vec::new();
     let mut mocks: Vec<Running> = Vec::new();
-    let hub = BACKENDS.iter().map(|(dialect, schema)| (format!("hub-{dialect}"), *schema, *dialect));
-    let splices = OPENAI.iter().map(|dialect| (format!("splice-{dialect}"), "OpenAI", *dialect));
+    let hub = BACKENDS.iter().map(|(dialect, schema)| (named("hub", dialect), *schema, *dialect));
+    let splices = OPENAI.iter().map(|dialect| (named("splice", dialect), "OpenAI", *dialect));
     for (name, schema, dialect) in hub.chain(splices) {
         let (mock, port) = mock(root, &folder, dialect)?;
         mocks.push(mock);
@@ -60,10 +60,10 @@ pub(super) fn run(root: &Path, options: &Options) -> Result<Vec<PairCost>> {
     let mut costs = Vec::new();
     for (client, path) in CLIENTS {
         let splice = if OPENAI.contains(&client) { "splice" } else { "hub" };
-        let splice = format!("{splice}-{client}");
+        let splice = named(splice, client);
         let others = BACKENDS.iter().map(|(dialect, _)| *dialect).filter(|dialect| *dialect != client);
         for backend in others {
-            let hub = format!("hub-{backend}");
+            let hub = named("hub", backend);
             let mut ratios = Vec::new();
             // The first round warms connections and caches.
             for round in 0..=options.rounds {
@@ -81,6 +81,11 @@ pub(super) fn run(root: &Path, options: &Options) -> Result<Vec<PairCost>> {
         }
     }
     Ok(costs)
+}
+
+/// The name of a backend, in which Kubernetes takes no underscore.
+fn named(kind: &str, dialect: &str) -> String {
+    format!("{kind}-{}", dialect.replace('_', "-"))
 }
 
 /// A backend that gives the answer of `dialect`.
