@@ -206,7 +206,7 @@ impl Text {
 
     /// The bytes of the text as it reads, where nothing in them is escaped: keys are compared often, and hardly ever are.
     #[inline]
-    pub(super) fn as_it_reads(&self) -> Option<&[u8]> {
+    fn as_it_reads(&self) -> Option<&[u8]> {
         match &self.0 {
             Repr::Long { form: Form::Escaped, .. } => None,
             Repr::Short { .. } | Repr::Word(_) | Repr::Long { form: Form::Read | Form::Same, .. } => {

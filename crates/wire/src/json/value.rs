@@ -349,7 +349,7 @@ impl Marks {
     /// Adds a key. Whether one with the same mark was there before.
     #[inline]
     fn add(&mut self, key: &Text) -> bool {
-        let mark = key.as_it_reads().map_or_else(|| Self::mark(&key.as_bytes()), Self::mark);
+        let mark = Self::mark(&key.as_bytes());
         let was_there = self.0 & mark != 0;
         self.0 |= mark;
         was_there
