@@ -30,7 +30,12 @@ impl Texts {
 
     /// More of the text that began last.
     pub(crate) fn push(&mut self, text: &str) {
-        self.chars += text.chars().count() as u64;
+        self.reach(self.chars + text.chars().count() as u64);
+    }
+
+    /// The same, where all texts together are measured: they have come as far as so many characters.
+    pub(crate) fn reach(&mut self, chars: u64) {
+        self.chars = chars;
     }
 
     /// The block that began last.

@@ -288,7 +288,7 @@ impl Progress {
             BlockKind::Text { text, citations: _ } => {
                 self.go_on(choice, Open::Text, out);
                 self.ruler.push(&text.as_str());
-                self.texts.push(&text.as_str());
+                self.texts.reach(self.ruler.chars());
                 self.tell(choice, Delta::Text(text), out);
             }
             BlockKind::Thinking { text, signature } => {

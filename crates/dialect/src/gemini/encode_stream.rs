@@ -193,7 +193,7 @@ impl StreamEncoder {
                 let is_first = std::mem::replace(begun, Begun::Yes) == Begun::No;
                 let progress = self.progress(choice);
                 progress.ruler.push(&text.as_str());
-                progress.texts.push(&text.as_str());
+                progress.texts.reach(progress.ruler.chars());
                 let part = object!({"text": text});
                 let part = if is_first { self.signed(choice, part) } else { part };
                 self.say(choice, vec![part], out);
