@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use serde::Deserialize;
-use tollgate_chat::{CachePoint, Citation, Effect, Loss, LossKind, Losses};
+use tollgate_chat::{Block, BlockKind, CachePoint, Citation, Effect, Loss, LossKind, Losses};
 use tollgate_wire::json::{Document, Map, Text, Value};
 
 use crate::observe::Count;
@@ -144,6 +144,34 @@ impl Fields {
         let point = CachePoint { ttl: control.text("ttl")? };
         control.lose_rest(losses);
         Ok(Some(point))
+    }
+
+    /// The content at `key`: a text, or a list of objects, of each of which `block` makes a block.
+    pub(crate) fn content(
+        &mut self,
+        key: &str,
+        mut block: impl FnMut(Self) -> Result<Block, Invalid>,
+    ) -> Result<Vec<Block>, Invalid> {
+        match self.take(key) {
+            None => Ok(Vec::new()),
+            Some(Value::String(text)) if text.is_empty() => Ok(Vec::new()),
+            Some(Value::String(text)) => Ok(vec![Block::text(self.at(key), text)]),
+            Some(Value::Array(items)) => {
+                let mut blocks = Vec::with_capacity(items.len());
+                for (index, item) in items.into_iter().enumerate() {
+                    blocks.push(block(Self::of(item, self.item_at(key, index))?)?);
+                }
+                Ok(blocks)
+            }
+            Some(other) => Err(wrong(&self.at(key), "a string or an array", &other)),
+        }
+    }
+
+    /// What is left, as a block of a kind that the hub does not know.
+    pub(crate) fn into_foreign(mut self, cache: Option<CachePoint>, name: Text) -> Block {
+        let origin = std::mem::take(&mut self.pointer);
+        let kind = BlockKind::Foreign { name: name.into_string(), value: self.into_value() };
+        Block { origin, cache, kind }
     }
 
     /// What is left, member by member.
@@ -315,6 +343,15 @@ impl Members {
     pub(crate) fn body(&self) -> Bytes {
         self.map.to_bytes()
     }
+}
+
+/// A list of parts of which some are nothing but a text, and a string so far: `part` says each of these.
+pub(crate) fn list_of_parts(said: impl IntoIterator<Item = Value>, part: impl Fn(Text) -> Value) -> Value {
+    let parts = said.into_iter().map(|said| match said {
+        Value::String(text) => part(text),
+        said => said,
+    });
+    parts.collect()
 }
 
 /// An object, written as JSON is: its values move into it.

@@ -2,28 +2,16 @@
 //!
 //! Source: `anthropic.types.ContentBlockParam`.
 
-use tollgate_chat::{Block, BlockKind, CachePoint, DocumentSource, Effect, ImageSource, LossKind, Losses};
+use tollgate_chat::{Block, BlockKind, DocumentSource, Effect, ImageSource, LossKind, Losses};
 use tollgate_wire::json::{Map, Text, Value};
 
 use super::citations;
 use crate::Invalid;
-use crate::fields::{Fields, lose_citations, loss, missing, wrong};
+use crate::fields::{Fields, lose_citations, loss, missing};
 
 /// The content of a message, a system prompt or a tool's result: a text or a list of blocks.
 pub(super) fn content(owner: &mut Fields, key: &str, losses: &mut Losses) -> Result<Vec<Block>, Invalid> {
-    match owner.take(key) {
-        None => Ok(Vec::new()),
-        Some(Value::String(text)) if text.is_empty() => Ok(Vec::new()),
-        Some(Value::String(text)) => Ok(vec![Block::text(owner.at(key), text)]),
-        Some(Value::Array(items)) => {
-            let mut blocks = Vec::with_capacity(items.len());
-            for (index, item) in items.into_iter().enumerate() {
-                blocks.push(block(Fields::of(item, owner.item_at(key, index))?, losses)?);
-            }
-            Ok(blocks)
-        }
-        Some(other) => Err(wrong(&owner.at(key), "a string or an array", &other)),
-    }
+    owner.content(key, |fields| block(fields, losses))
 }
 
 fn block(mut fields: Fields, losses: &mut Losses) -> Result<Block, Invalid> {
@@ -54,7 +42,7 @@ fn block(mut fields: Fields, losses: &mut Losses) -> Result<Block, Invalid> {
         },
         b"image" => match image(&mut fields, losses)? {
             Some(source) => BlockKind::Image { source, detail: None },
-            None => return Ok(foreign(cache, name, fields)),
+            None => return Ok(fields.into_foreign(cache, name)),
         },
         b"document" => match document(&mut fields, losses)? {
             Some(source) => BlockKind::Document {
@@ -63,19 +51,13 @@ fn block(mut fields: Fields, losses: &mut Losses) -> Result<Block, Invalid> {
                 context: fields.text("context")?,
                 cites: cites(&mut fields, losses)?,
             },
-            None => return Ok(foreign(cache, name, fields)),
+            None => return Ok(fields.into_foreign(cache, name)),
         },
-        _ => return Ok(foreign(cache, name, fields)),
+        _ => return Ok(fields.into_foreign(cache, name)),
     };
     // Who called a tool says nothing about the call.
     fields.take("caller");
     Ok(Block { origin: fields.end(losses), cache, kind })
-}
-
-fn foreign(cache: Option<CachePoint>, name: Text, mut fields: Fields) -> Block {
-    let origin = std::mem::take(&mut fields.pointer);
-    let kind = BlockKind::Foreign { name: name.into_string(), value: fields.into_value() };
-    Block { origin, cache, kind }
 }
 
 fn image(fields: &mut Fields, losses: &mut Losses) -> Result<Option<ImageSource>, Invalid> {

@@ -8,7 +8,7 @@ use tollgate_wire::json::{Text, Value};
 use super::encode_request::lose_cache_point;
 use super::says_error;
 use crate::Invalid;
-use crate::fields::{Members, lose_citations, loss, object};
+use crate::fields::{Members, list_of_parts, lose_citations, loss, object};
 
 /// Instructions and turns.
 pub(super) fn messages(
@@ -76,14 +76,7 @@ fn content(mut parts: Vec<Value>) -> Value {
     match parts.as_mut_slice() {
         [] => "".into(),
         [text @ Value::String(_)] => text.take(),
-        _ => parts.into_iter().map(part).collect(),
-    }
-}
-
-fn part(said: Value) -> Value {
-    match said {
-        Value::String(text) => object!({"type": "text", "text": text}),
-        part => part,
+        _ => list_of_parts(parts, |text| object!({"type": "text", "text": text})),
     }
 }
 

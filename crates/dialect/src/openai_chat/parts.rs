@@ -5,7 +5,7 @@ use tollgate_wire::json::{Text, Value};
 
 use crate::Invalid;
 use crate::data::data_uri;
-use crate::fields::{Fields, item_at, loss, wrong};
+use crate::fields::{Fields, item_at, loss};
 
 /// Who speaks in a message: some parts are for one side only.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -22,20 +22,7 @@ pub(super) fn content(
     speaker: Speaker,
     losses: &mut Losses,
 ) -> Result<Vec<Block>, Invalid> {
-    match message.take("content") {
-        None => Ok(Vec::new()),
-        Some(Value::String(text)) if text.is_empty() => Ok(Vec::new()),
-        Some(Value::String(text)) => Ok(vec![Block::text(message.at("content"), text)]),
-        Some(Value::Array(items)) => {
-            let mut blocks = Vec::with_capacity(items.len());
-            for (index, item) in items.into_iter().enumerate() {
-                let fields = Fields::of(item, message.item_at("content", index))?;
-                blocks.push(part(fields, speaker, losses)?);
-            }
-            Ok(blocks)
-        }
-        Some(other) => Err(wrong(&message.at("content"), "a string or an array", &other)),
-    }
+    message.content("content", |fields| part(fields, speaker, losses))
 }
 
 fn part(mut fields: Fields, speaker: Speaker, losses: &mut Losses) -> Result<Block, Invalid> {
@@ -54,11 +41,7 @@ fn part(mut fields: Fields, speaker: Speaker, losses: &mut Losses) -> Result<Blo
         b"redacted_thinking" if speaker == Speaker::Assistant => BlockKind::RedactedThinking {
             data: fields.written("redactedContent")?.or(fields.written("data")?).unwrap_or_default(),
         },
-        _ => {
-            let origin = std::mem::take(&mut fields.pointer);
-            let kind = BlockKind::Foreign { name: name.to_string(), value: fields.into_value() };
-            return Ok(Block { origin, cache, kind });
-        }
+        _ => return Ok(fields.into_foreign(cache, name)),
     };
     Ok(Block { origin: fields.end(losses), cache, kind })
 }

@@ -151,19 +151,7 @@ fn lose_rest_of_item(mut item: Fields, losses: &mut Losses) {
 
 /// The content of a message or the output of a function: a text or a list of parts.
 fn content(owner: &mut Fields, key: &str, losses: &mut Losses) -> Result<Vec<Block>, Invalid> {
-    match owner.take(key) {
-        None => Ok(Vec::new()),
-        Some(Value::String(text)) if text.is_empty() => Ok(Vec::new()),
-        Some(Value::String(text)) => Ok(vec![Block::text(owner.at(key), text)]),
-        Some(Value::Array(items)) => {
-            let mut blocks = Vec::with_capacity(items.len());
-            for (index, item) in items.into_iter().enumerate() {
-                blocks.push(part(Fields::of(item, owner.item_at(key, index))?, losses)?);
-            }
-            Ok(blocks)
-        }
-        Some(other) => Err(wrong(&owner.at(key), "a string or an array", &other)),
-    }
+    owner.content(key, |fields| part(fields, losses))
 }
 
 fn part(mut fields: Fields, losses: &mut Losses) -> Result<Block, Invalid> {
@@ -183,11 +171,7 @@ fn part(mut fields: Fields, losses: &mut Losses) -> Result<Block, Invalid> {
         b"refusal" => BlockKind::Refusal { text: fields.needed_written("refusal")? },
         b"input_image" => image(&mut fields, losses)?,
         b"input_file" => document(&mut fields, losses)?,
-        _ => {
-            let origin = std::mem::take(&mut fields.pointer);
-            let kind = BlockKind::Foreign { name: name.to_string(), value: fields.into_value() };
-            return Ok(Block { origin, cache, kind });
-        }
+        _ => return Ok(fields.into_foreign(cache, name)),
     };
     Ok(Block { origin: fields.end(losses), cache, kind })
 }

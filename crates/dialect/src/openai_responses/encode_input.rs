@@ -10,7 +10,7 @@ use tollgate_wire::json::{Text, Value};
 
 use super::{items, reasoning};
 use crate::Invalid;
-use crate::fields::{Members, lose_citations, loss, object};
+use crate::fields::{Members, list_of_parts, lose_citations, loss, object};
 use crate::openai_chat::says_error;
 
 /// Whether the input tells reasoning of the model's.
@@ -152,7 +152,7 @@ impl Items {
                 object!({"type": "message", "role": role_word(role), "content": text.take()})
             }
             (Role::User, _) => {
-                object!({"type": "message", "role": "user", "content": input_parts(self.parts.drain(..))})
+                object!({"type": "message", "role": "user", "content": list_of_parts(self.parts.drain(..), input_text)})
             }
             (Role::Assistant, _) => object!({
                 "type": "message",
@@ -160,7 +160,7 @@ impl Items {
                 "id": format!("msg_{:016x}", self.said.len()),
                 "status": "completed",
                 "role": "assistant",
-                "content": output_parts(self.parts.drain(..)),
+                "content": list_of_parts(self.parts.drain(..), output_text),
             }),
         };
         self.parts.clear();
@@ -203,28 +203,16 @@ fn output(origin: &str, content: Vec<Block>, is_error: bool, losses: &mut Losses
     Ok(match parts.as_mut_slice() {
         [] => "".into(),
         [text @ Value::String(_)] => text.take(),
-        _ => input_parts(parts),
+        _ => list_of_parts(parts, input_text),
     })
 }
 
-/// Parts of what a user says, with their texts as such.
-fn input_parts(parts: impl IntoIterator<Item = Value>) -> Value {
-    let said = parts.into_iter().map(|part| match part {
-        Value::String(text) => object!({"type": "input_text", "text": text}),
-        part => part,
-    });
-    said.collect()
+fn input_text(text: Text) -> Value {
+    object!({"type": "input_text", "text": text})
 }
 
-/// Parts of what the model said.
-fn output_parts(parts: impl IntoIterator<Item = Value>) -> Value {
-    let said = parts.into_iter().map(|part| match part {
-        Value::String(text) => {
-            object!({"type": "output_text", "text": text, "annotations": Value::Array(Vec::new())})
-        }
-        part => part,
-    });
-    said.collect()
+fn output_text(text: Text) -> Value {
+    object!({"type": "output_text", "text": text, "annotations": Value::Array(Vec::new())})
 }
 
 /// A part of what a user says; one that is nothing but a text is a string.
