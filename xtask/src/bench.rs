@@ -17,7 +17,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
-use crate::machine::{self, free_port, json_line, resident_bytes, testkit};
+use crate::machine::{self, Server, free_port, json_line, resident_bytes, testkit, worked};
 use crate::{Outcome, release};
 use envoy::Envoy;
 use report::{Bound, Report, Row};
@@ -185,6 +185,20 @@ fn measure_with(root: &Path, load: &Load, port: u16, millis: u64, more: &[&str])
         bail!("{} errors, the first: {}", measured.errors, measured.first_error.unwrap_or_default());
     }
     Ok(measured)
+}
+
+/// A load on a gateway, and the processor time that it works for each request, in microseconds.
+fn worked_for(
+    root: &Path,
+    load: &Load,
+    gateway: &Server,
+    millis: u64,
+    more: &[&str],
+) -> Result<(Measured, f64)> {
+    let before = worked(gateway.id())?;
+    let measured = measure_with(root, load, gateway.port, millis, more)?;
+    let us = (worked(gateway.id())? - before).as_secs_f64() * 1e6 / measured.requests as f64;
+    Ok((measured, us))
 }
 
 fn idle_memory(root: &Path, resources: &Path, rounds: usize) -> Result<Row> {

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 use super::report::{Bound, median};
-use super::{Load, Options, measure_with};
+use super::{Load, Options, worked_for};
 use crate::command;
-use crate::machine::{self, Running, free_port, testkit, worked};
+use crate::machine::{self, Running, Server, free_port, testkit};
 
 const CONNECTIONS: usize = 16;
 
@@ -101,7 +101,7 @@ fn mock(root: &Path, folder: &Path, dialect: &str) -> Result<(Running, u16)> {
 /// Processor time of the gateway for one chat with the backend called `name`, in microseconds.
 fn cost(
     root: &Path,
-    gateway: &machine::Server,
+    gateway: &Server,
     (path, chat, name): (&str, &PathBuf, &str),
     options: &Options,
 ) -> Result<f64> {
@@ -109,7 +109,6 @@ fn cost(
         Load { name: "chat", connections: CONNECTIONS, body_bytes: 0, is_stream: false, bound: Bound::None };
     let (path, body) = (format!("--path={path}"), format!("--body={}", chat.display()));
     let header = format!("--header=x-backend: {name}");
-    let before = worked(gateway.id())?;
-    let measured = measure_with(root, &load, gateway.port, options.millis, &[&path, &body, &header])?;
-    Ok((worked(gateway.id())? - before).as_secs_f64() * 1e6 / measured.requests as f64)
+    let (_, us) = worked_for(root, &load, gateway, options.millis, &[&path, &body, &header])?;
+    Ok(us)
 }

@@ -7,8 +7,8 @@ use serde::Deserialize;
 
 use super::hub::{self, PairCost};
 use super::report::{Bound, Row};
-use super::{Load, Measured, Options, measure_with};
-use crate::machine::{self, Program, worked};
+use super::{Load, Measured, Options, worked_for};
+use crate::machine::{self, Program};
 
 /// Fewest answers per second through the hub, beside the splice, and most processor time of the gateway.
 const HUB_RATE_MIN: f64 = 0.5;
@@ -111,12 +111,10 @@ fn through_gateway(root: &Path, resources: &Path, is_stream: bool, options: &Opt
     // The first round warms connections and caches.
     for round in 0..=options.rounds {
         for ((model, measured), cpu_us) in MODELS.iter().zip(&mut measured).zip(&mut cpu_us) {
-            let before = worked(gateway.id())?;
             let more = [MESSAGES, *model];
-            let one = measure_with(root, &load, gateway.port, options.millis, &more).context(name)?;
+            let (one, us) = worked_for(root, &load, &gateway, options.millis, &more).context(name)?;
             if round > 0 {
-                let us = (worked(gateway.id())? - before).as_secs_f64() * 1e6;
-                cpu_us.push(us / one.requests as f64);
+                cpu_us.push(us);
                 measured.push(one);
             }
         }
