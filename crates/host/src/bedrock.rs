@@ -8,31 +8,50 @@ use tollgate_terms::{Delivery, Dialect, ModelName, Operation};
 use crate::anthropic;
 use crate::call::{Call, segment};
 
+/// What is asked of a model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Action {
+    /// To answer, by the name of the way.
+    Answer(&'static str),
+    /// To count.
+    Count,
+}
+
 /// Converse, embeddings by InvokeModel, counting.
-pub(crate) fn path(call: &Call<'_>) -> Option<String> {
-    let action = match (call.dialect, call.operation, call.delivery) {
-        (Dialect::BedrockConverse, Operation::Chat, Delivery::Whole) => "converse",
-        (Dialect::BedrockConverse, Operation::Chat, Delivery::Stream) => "converse-stream",
-        (Dialect::BedrockConverse, Operation::CountTokens | Operation::Tokenize, _) => {
-            return Some(count_path(call.model));
+pub(crate) fn action(call: &Call<'_>) -> Option<Action> {
+    match (call.dialect, call.operation, call.delivery) {
+        (Dialect::BedrockConverse, Operation::Chat, Delivery::Whole) => Some(Action::Answer("converse")),
+        (Dialect::BedrockConverse, Operation::Chat, Delivery::Stream) => {
+            Some(Action::Answer("converse-stream"))
         }
-        (Dialect::TitanEmbeddings | Dialect::CohereEmbeddings, Operation::Embed, _) => "invoke",
-        _ => return None,
-    };
-    Some(format!("/model/{}/{action}", segment(call.model.as_str())))
+        (Dialect::BedrockConverse, Operation::CountTokens | Operation::Tokenize, _) => Some(Action::Count),
+        (Dialect::TitanEmbeddings | Dialect::CohereEmbeddings, Operation::Embed, _) => {
+            Some(Action::Answer("invoke"))
+        }
+        _ => None,
+    }
 }
 
 /// Claude by InvokeModel.
-pub(crate) fn claude_path(call: &Call<'_>) -> Option<String> {
-    let action = match (call.dialect, call.operation, call.delivery) {
-        (Dialect::AnthropicMessages, Operation::Chat, Delivery::Whole) => "invoke",
-        (Dialect::AnthropicMessages, Operation::Chat, Delivery::Stream) => "invoke-with-response-stream",
-        (Dialect::BedrockConverse, Operation::CountTokens | Operation::Tokenize, _) => {
-            return Some(count_path(call.model));
+pub(crate) fn claude_action(call: &Call<'_>) -> Option<Action> {
+    match (call.dialect, call.operation, call.delivery) {
+        (Dialect::AnthropicMessages, Operation::Chat, Delivery::Whole) => Some(Action::Answer("invoke")),
+        (Dialect::AnthropicMessages, Operation::Chat, Delivery::Stream) => {
+            Some(Action::Answer("invoke-with-response-stream"))
         }
-        _ => return None,
+        (Dialect::BedrockConverse, Operation::CountTokens | Operation::Tokenize, _) => Some(Action::Count),
+        _ => None,
+    }
+}
+
+/// Where `model` is asked for `action`.
+pub(crate) fn path(model: &ModelName, action: Action) -> String {
+    let model = model.as_str();
+    let (model, action) = match action {
+        Action::Answer(way) => (model, way),
+        Action::Count => (counted_model(model), "count-tokens"),
     };
-    Some(format!("/model/{}/{action}", segment(call.model.as_str())))
+    ["/model/", &segment(model), "/", action].concat()
 }
 
 /// Whether `model` takes the requests of Cohere's embeddings; the others are Titan's.
@@ -41,11 +60,9 @@ pub(crate) fn embeds_as_cohere(model: &ModelName) -> bool {
 }
 
 /// Tokens are counted by the model itself, not by an inference profile that spreads requests over regions.
-fn count_path(model: &ModelName) -> String {
+fn counted_model(model: &str) -> &str {
     const REGIONS: [&str; 9] = ["us.", "us-gov.", "eu.", "apac.", "global.", "jp.", "au.", "ca.", "sa."];
-    let model = model.as_str();
-    let plain = REGIONS.iter().find_map(|region| model.strip_prefix(region)).unwrap_or(model);
-    format!("/model/{}/count-tokens", segment(plain))
+    REGIONS.iter().find_map(|region| model.strip_prefix(region)).unwrap_or(model)
 }
 
 /// Betas that Bedrock takes; it refuses a request that names another.

@@ -1,5 +1,7 @@
 //! What is asked of a host, and how a model stands in a path.
 
+use std::borrow::Cow;
+
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use tollgate_terms::{Delivery, Dialect, ModelName, Operation};
 
@@ -39,8 +41,8 @@ const SEGMENT: &AsciiSet = &CONTROLS
     .add(b'}');
 
 /// `text` as one path segment or query value.
-pub(crate) fn segment(text: &str) -> impl std::fmt::Display {
-    utf8_percent_encode(text, SEGMENT)
+pub(crate) fn segment(text: &str) -> Cow<'_, str> {
+    utf8_percent_encode(text, SEGMENT).into()
 }
 
 /// Joins a configured prefix, which may have slashes at its ends or be empty, and a suffix without them.

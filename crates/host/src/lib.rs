@@ -129,8 +129,10 @@ impl Schema {
             Self::AzureOpenAi { api_version } => azure::path(api_version, call),
             Self::Anthropic { prefix } => anthropic::path(prefix, call.dialect, call.operation),
             Self::Cohere { version } => cohere::path(version, call.dialect, call.operation),
-            Self::AwsBedrock => bedrock::path(call),
-            Self::AwsAnthropic { .. } => bedrock::claude_path(call),
+            Self::AwsBedrock => bedrock::action(call).map(|action| bedrock::path(call.model, action)),
+            Self::AwsAnthropic { .. } => {
+                bedrock::claude_action(call).map(|action| bedrock::path(call.model, action))
+            }
             Self::GcpVertexAi { location } => vertex::gemini_path(location.as_ref(), call),
             Self::GcpAnthropic { location, .. } => vertex::claude_path(location.as_ref(), call),
             Self::Gemini { prefix } => vertex::gemini_api_path(prefix, call),
@@ -148,11 +150,11 @@ impl Schema {
             Self::Cohere { .. } => cohere::suffix(call.dialect, call.operation).is_some(),
             Self::SageMaker => sagemaker::serves(call.dialect, call.operation),
             Self::OpenAiResponses { .. } => openai::serves_responses(call.dialect, call.operation),
-            Self::AwsBedrock
-            | Self::AwsAnthropic { .. }
-            | Self::GcpVertexAi { .. }
-            | Self::GcpAnthropic { .. }
-            | Self::Gemini { .. } => self.path(call).is_some(),
+            Self::AwsBedrock => bedrock::action(call).is_some(),
+            Self::AwsAnthropic { .. } => bedrock::claude_action(call).is_some(),
+            Self::GcpVertexAi { .. } => vertex::gemini_action(call).is_some(),
+            Self::GcpAnthropic { .. } => vertex::claude_action(call).is_some(),
+            Self::Gemini { .. } => vertex::serves_gemini_api(call),
             Self::Plain => false,
         }
     }

@@ -18,41 +18,56 @@ pub struct Location {
 
 /// Gemini and embeddings on Vertex AI.
 pub(crate) fn gemini_path(location: Option<&Location>, call: &Call<'_>) -> Option<String> {
-    let action = match (call.dialect, call.operation) {
-        (Dialect::VertexEmbeddings, Operation::Embed) => "predict",
-        _ => gemini_action(call)?,
-    };
-    Some(place(location, "google", &segment(call.model.as_str()).to_string(), action))
+    Some(place(location, "google", &segment(call.model.as_str()), gemini_action(call)?))
+}
+
+/// What of Gemini and of embeddings on Vertex AI is asked for.
+pub(crate) fn gemini_action(call: &Call<'_>) -> Option<&'static str> {
+    match (call.dialect, call.operation) {
+        (Dialect::VertexEmbeddings, Operation::Embed) => Some("predict"),
+        _ => action(call),
+    }
 }
 
 /// Gemini by the API that takes a key.
 pub(crate) fn gemini_api_path(prefix: &str, call: &Call<'_>) -> Option<String> {
     if call.operation == Operation::Embed {
-        // Its own embeddings take other members than those of Vertex AI; this is the API's door for OpenAI's.
-        return (call.dialect == Dialect::OpenAiEmbeddings).then(|| join(prefix, "openai/embeddings"));
+        return serves_gemini_api(call).then(|| join(prefix, "openai/embeddings"));
     }
-    let action = gemini_action(call)?;
-    Some(join(prefix, &format!("models/{}:{action}", segment(call.model.as_str()))))
+    let action = action(call)?;
+    Some(join(prefix, &["models/", &segment(call.model.as_str()), ":", action].concat()))
+}
+
+/// Whether the API that takes a key does so. Its own embeddings take other members than those of Vertex AI; it has a door for OpenAI's.
+pub(crate) fn serves_gemini_api(call: &Call<'_>) -> bool {
+    match call.operation {
+        Operation::Embed => call.dialect == Dialect::OpenAiEmbeddings,
+        _ => action(call).is_some(),
+    }
 }
 
 /// Claude on Vertex AI.
 pub(crate) fn claude_path(location: Option<&Location>, call: &Call<'_>) -> Option<String> {
-    let model = segment(call.model.as_str()).to_string();
+    let action = claude_action(call)?;
+    let model = match call.operation {
+        Operation::CountTokens | Operation::Tokenize => "count-tokens".into(),
+        _ => segment(call.model.as_str()),
+    };
+    Some(place(location, "anthropic", &model, action))
+}
+
+/// What of Claude on Vertex AI is asked for.
+pub(crate) fn claude_action(call: &Call<'_>) -> Option<&'static str> {
     match (call.dialect, call.operation, call.delivery) {
-        (Dialect::AnthropicMessages, Operation::Chat, Delivery::Whole) => {
-            Some(place(location, "anthropic", &model, "rawPredict"))
-        }
-        (Dialect::AnthropicMessages, Operation::Chat, Delivery::Stream) => {
-            Some(place(location, "anthropic", &model, "streamRawPredict"))
-        }
-        (Dialect::AnthropicMessages, Operation::CountTokens | Operation::Tokenize, _) => {
-            Some(place(location, "anthropic", "count-tokens", "rawPredict"))
+        (Dialect::AnthropicMessages, Operation::Chat, Delivery::Stream) => Some("streamRawPredict"),
+        (Dialect::AnthropicMessages, Operation::Chat | Operation::CountTokens | Operation::Tokenize, _) => {
+            Some("rawPredict")
         }
         _ => None,
     }
 }
 
-fn gemini_action(call: &Call<'_>) -> Option<&'static str> {
+fn action(call: &Call<'_>) -> Option<&'static str> {
     match (call.dialect, call.operation, call.delivery) {
         (Dialect::Gemini, Operation::Chat, Delivery::Whole) => Some("generateContent"),
         (Dialect::Gemini, Operation::Chat, Delivery::Stream) => Some("streamGenerateContent?alt=sse"),
@@ -64,10 +79,13 @@ fn gemini_action(call: &Call<'_>) -> Option<&'static str> {
 
 /// Without a project the path is that of Vertex AI in express mode, which takes a key.
 fn place(location: Option<&Location>, publisher: &str, model: &str, action: &str) -> String {
-    let within = location.map_or_else(String::new, |Location { project, region }| {
-        format!("projects/{}/locations/{}/", segment(project), segment(region))
-    });
-    format!("/v1/{within}publishers/{publisher}/models/{model}:{action}")
+    let there = ["publishers/", publisher, "/models/", model, ":", action].concat();
+    match location {
+        None => ["/v1/", &there].concat(),
+        Some(Location { project, region }) => {
+            ["/v1/projects/", &segment(project), "/locations/", &segment(region), "/", &there].concat()
+        }
+    }
 }
 
 /// Whether `model` is embedded by `embedContent`; the others, and the first of Gemini's, by `predict`.
