@@ -28,6 +28,11 @@ impl Fields {
         Ok(Self::of(value, "")?)
     }
 
+    /// Those of a body that has been read.
+    pub(crate) fn of_body(map: Map) -> Self {
+        Self { pointer: String::new(), map }
+    }
+
     /// No members.
     pub(crate) fn none(pointer: String) -> Self {
         Self { pointer, map: Map::new() }

@@ -23,6 +23,7 @@ mod laws;
 mod models;
 mod mould;
 mod observe;
+mod plain;
 mod ruler;
 mod sampling;
 mod spans;
@@ -55,5 +56,5 @@ pub use observe::{Observer, Seen, is_whole};
 pub use splice::{SpliceEdits, as_blob, body_edits, bound_answer, edited, repeated, splice_request, wrap};
 pub use translate::{
     AnswerContext, Encoded, StreamTranslator, TranslatedAnswer, Unreadable, can_translate, translate_answer,
-    translate_request,
+    translate_request, translated_bytes,
 };

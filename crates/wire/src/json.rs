@@ -9,12 +9,14 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
+pub use self::cursor::{Apart, Cursor, Item};
 pub use self::edit::{Edit, Path, edit, splice};
 use self::scanner::{DEPTH_MAX, Ending, Scanner};
 pub use self::text::Text;
-pub use self::value::{Map, Number, Value};
+pub use self::value::{Map, Number, Value, Words};
 pub use self::walk::{members, string_length};
 
+mod cursor;
 mod edit;
 mod reader;
 mod scanner;

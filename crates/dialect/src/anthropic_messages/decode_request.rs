@@ -7,18 +7,28 @@ use tollgate_chat::{
     ToolChoice, Turn,
 };
 use tollgate_terms::Delivery;
-use tollgate_wire::json::{Document, Value};
+use tollgate_wire::json::{Document, Item, Value};
 
 use super::{blocks, decode_thinking};
 use crate::Invalid;
 use crate::fields::{Fields, item_at, loss, missing, wrong};
+use crate::plain::{Parts, PlainTurn, PlainTurns, Speaker};
+
+pub(crate) const PLAIN: PlainTurns = PlainTurns {
+    list: "messages",
+    speakers: &[("user", Speaker::User), ("assistant", Speaker::Model), ("system", Speaker::System)],
+    kind: None,
+    content: "content",
+    parts: Parts::Typed(&["text"]),
+};
 
 /// Reads a request. What the hub has no room for is recorded in `losses`.
 pub(crate) fn decode_request(body: Document<'_>, losses: &mut Losses) -> Result<Conversation, Invalid> {
-    let mut fields = Fields::read(body)?;
+    let (body, messages) = PLAIN.read(body)?;
+    let mut fields = Fields::of_body(body);
     fields.take("model");
     let mut system = blocks::content(&mut fields, "system", losses)?;
-    let turns = turns(&mut fields, &mut system, losses)?;
+    let turns = turns(PLAIN.of(messages, &mut fields)?, &mut system, losses)?;
     let (tool_choice, parallel_tools) = tool_choice(&mut fields, losses)?;
     let (effort, format) = output_config(&mut fields, losses)?;
     let thinking = fields.object("thinking")?.map(|config| decode_thinking(config, losses)).transpose()?;
@@ -71,30 +81,41 @@ fn lose_the_rest(mut fields: Fields, losses: &mut Losses) {
     fields.lose_rest(losses);
 }
 
-fn turns(fields: &mut Fields, system: &mut Vec<Block>, losses: &mut Losses) -> Result<Vec<Turn>, Invalid> {
-    let mut turns: Vec<Turn> = Vec::new();
-    for (index, message) in fields.list("messages")?.into_iter().enumerate() {
-        let mut message = Fields::of(message, item_at("/messages", index))?;
-        let role = message.needed_written("role")?;
-        let blocks = blocks::content(&mut message, "content", losses)?;
-        match role.as_bytes().as_ref() {
-            b"user" => turns.push(Turn { role: Role::User, blocks }),
-            b"assistant" => turns.push(Turn { role: Role::Assistant, blocks }),
+fn turns(
+    messages: Vec<Item<PlainTurn>>,
+    system: &mut Vec<Block>,
+    losses: &mut Losses,
+) -> Result<Vec<Turn>, Invalid> {
+    let mut turns = Vec::with_capacity(messages.len());
+    for (index, message) in messages.into_iter().enumerate() {
+        let PlainTurn { speaker, blocks } = match message {
+            Item::Read(turn) => turn,
+            Item::Value(message) => turn(Fields::of(message, item_at("/messages", index))?, losses)?,
+        };
+        match speaker {
+            Speaker::User => turns.push(Turn { role: Role::User, blocks }),
+            Speaker::Model => turns.push(Turn { role: Role::Assistant, blocks }),
             // The hub has one place for instructions, before everything.
-            b"system" => {
+            Speaker::System => {
                 if !turns.is_empty() {
-                    losses.push(loss(message.pointer.clone(), LossKind::UnknownField, Effect::Meaning));
+                    let pointer = item_at("/messages", index);
+                    losses.push(loss(pointer, LossKind::UnknownField, Effect::Meaning));
                 }
                 system.extend(blocks);
             }
-            _ => {
-                let found = Value::from(role.clone());
-                return Err(wrong(&message.at("role"), "user, assistant or system", &found));
-            }
         }
-        message.lose_rest(losses);
     }
     Ok(turns)
+}
+
+fn turn(mut message: Fields, losses: &mut Losses) -> Result<PlainTurn, Invalid> {
+    let role = message.needed_written("role")?;
+    let blocks = blocks::content(&mut message, "content", losses)?;
+    let Some(speaker) = PLAIN.speaker(&role.as_bytes()) else {
+        return Err(wrong(&message.at("role"), "user, assistant or system", &Value::from(role)));
+    };
+    message.lose_rest(losses);
+    Ok(PlainTurn { speaker, blocks })
 }
 
 fn tools(fields: &mut Fields, losses: &mut Losses) -> Result<Vec<Tool>, Invalid> {

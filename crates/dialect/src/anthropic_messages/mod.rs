@@ -18,6 +18,8 @@ pub(crate) mod usage;
 use crate::words::{BackendWords, ClientWords, Words};
 
 use answer::{decode_answer, encode_answer};
+#[cfg(test)]
+pub(crate) use decode_request::PLAIN;
 use decode_request::decode_request;
 use decode_stream::StreamDecoder;
 pub(crate) use encode_request::OUTPUT_TOKENS_DEFAULT;

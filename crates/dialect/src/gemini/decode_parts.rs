@@ -4,8 +4,8 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
-use tollgate_chat::{Block, BlockKind, Effect, LossKind, Losses, Role, Turn};
-use tollgate_wire::json::{Map, Text, Value};
+use tollgate_chat::{Block, BlockKind, Effect, LossKind, Losses, Turn};
+use tollgate_wire::json::{Item, Map, Text, Value};
 
 use super::encode_parts::NO_SIGNATURE;
 use super::media::{decode_file, decode_inline, decode_resolution};
@@ -13,7 +13,22 @@ use super::names;
 use super::redacted;
 use crate::Invalid;
 use crate::data::standard_base64;
-use crate::fields::{Fields, loss, missing, tells, wrong};
+use crate::fields::{Fields, item_at, loss, missing, tells, wrong};
+use crate::plain::{Parts, PlainTurn, PlainTurns, Said, Speaker};
+
+pub(crate) const PLAIN: PlainTurns = PlainTurns {
+    list: "contents",
+    speakers: &[
+        ("user", Speaker::User),
+        ("model", Speaker::Model),
+        // Results of functions had a role of their own once.
+        ("function", Speaker::User),
+        ("", Speaker::User),
+    ],
+    kind: None,
+    content: "parts",
+    parts: Parts::Untyped,
+};
 
 /// Parts that only the provider's own tools say.
 const SERVER_PARTS: [&str; 4] = ["executableCode", "codeExecutionResult", "toolCall", "toolResponse"];
@@ -29,27 +44,22 @@ pub(super) fn system(fields: &mut Fields, losses: &mut Losses) -> Result<Vec<Blo
 }
 
 /// Turns.
-pub(super) fn turns(fields: &mut Fields, losses: &mut Losses) -> Result<Vec<Turn>, Invalid> {
+pub(super) fn turns(
+    contents: Option<Vec<Item<PlainTurn>>>,
+    fields: &mut Fields,
+    losses: &mut Losses,
+) -> Result<Vec<Turn>, Invalid> {
+    let at = |index| item_at("/contents", index);
     let mut calls = Calls::default();
-    let mut turns: Vec<Turn> = Vec::new();
-    for mut content in names::members(fields, "contents")? {
-        let role = match content.text("role")?.as_deref() {
-            // Results of functions had a role of their own once.
-            None | Some("" | "user" | "function") => Role::User,
-            Some("model") => Role::Assistant,
-            Some(other) => {
-                let found = Value::from(other);
-                return Err(wrong(&content.at("role"), "user or model", &found));
-            }
+    let mut said = Said::default();
+    for (index, content) in PLAIN.of(contents, fields)?.into_iter().enumerate() {
+        let PlainTurn { speaker, blocks } = match content {
+            Item::Read(turn) => turn,
+            Item::Value(content) => calls.turn(names::object(content, at(index))?, losses)?,
         };
-        let blocks = calls.parts(&mut content, losses)?;
-        content.lose_rest(losses);
-        match turns.last_mut() {
-            Some(turn) if turn.role == role => turn.blocks.extend(blocks),
-            _ => turns.push(Turn { role, blocks }),
-        }
+        said.say(speaker, blocks, || at(index), losses);
     }
-    Ok(turns)
+    Ok(said.turns)
 }
 
 /// Calls of functions need no ids there, but everywhere else.
@@ -64,6 +74,16 @@ struct Calls {
 }
 
 impl Calls {
+    fn turn(&mut self, mut content: Fields, losses: &mut Losses) -> Result<PlainTurn, Invalid> {
+        let role = content.written("role")?.unwrap_or_default();
+        let Some(speaker) = PLAIN.speaker(&role.as_bytes()) else {
+            return Err(wrong(&content.at("role"), "user or model", &Value::from(role)));
+        };
+        let blocks = self.parts(&mut content, losses)?;
+        content.lose_rest(losses);
+        Ok(PlainTurn { speaker, blocks })
+    }
+
     fn parts(&mut self, content: &mut Fields, losses: &mut Losses) -> Result<Vec<Block>, Invalid> {
         let mut blocks = Vec::new();
         for part in names::members(content, "parts")? {

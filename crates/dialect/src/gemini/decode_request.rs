@@ -8,17 +8,22 @@ use tollgate_terms::Delivery;
 use tollgate_wire::json::{Document, Value};
 
 use super::decode_config::Config;
+use super::decode_parts::PLAIN;
 use super::schema::json_schema;
 use super::{decode_parts, names};
 use crate::Invalid;
-use crate::fields::{Fields, loss, read, tells, wrong};
+use crate::fields::{Fields, loss, tells, wrong};
 
 /// Reads a request. What the hub has no room for is recorded in `losses`.
 pub(crate) fn decode_request(body: Document<'_>, losses: &mut Losses) -> Result<Conversation, Invalid> {
-    let mut fields = names::object(read(body)?, "")?;
+    let (body, mut contents) = PLAIN.read(body)?;
+    let mut fields = names::object(Value::Object(body), "")?;
     // Those who count tokens may wrap the request that they count for.
     if let Some(inner) = names::member(&mut fields, "generateContentRequest")? {
         fields.lose_rest(losses);
+        if contents.take().is_some() {
+            losses.push(loss("/contents", LossKind::UnknownField, Effect::Meaning));
+        }
         fields = inner;
     }
     fields.take("model");
@@ -29,7 +34,7 @@ pub(crate) fn decode_request(body: Document<'_>, losses: &mut Losses) -> Result<
         ));
     }
     let system = decode_parts::system(&mut fields, losses)?;
-    let turns = decode_parts::turns(&mut fields, losses)?;
+    let turns = decode_parts::turns(contents, &mut fields, losses)?;
     let mut extensions = Vec::new();
     let tools = tools(&mut fields, &mut extensions, losses)?;
     let tool_choice = tool_choice(&mut fields, losses)?;

@@ -31,6 +31,8 @@ use crate::data::is_canonical_base64;
 use crate::words::{BackendWords, ClientWords, Words};
 
 use decode_answer::decode_answer;
+#[cfg(test)]
+pub(crate) use decode_parts::PLAIN;
 use decode_request::decode_request;
 use decode_stream::StreamDecoder;
 use encode_answer::encode_answer;

@@ -2,21 +2,41 @@
 //!
 //! Source: `openai.types.chat.ChatCompletionMessageParam`.
 
-use tollgate_chat::{Block, BlockKind, Effect, LossKind, Losses, Role, Turn};
-use tollgate_wire::json::Value;
+use tollgate_chat::{Block, BlockKind, Effect, LossKind, Losses, Role};
+use tollgate_wire::json::{Item, Value};
 
 use super::annotations::annotate;
-use super::parts::{self, Speaker};
+use super::parts;
 use super::says_error;
 use crate::Invalid;
 use crate::fields::{Fields, item_at, loss, tells, wrong};
+use crate::plain::{Parts, PlainTurn, PlainTurns, Said, Speaker};
+
+pub(crate) const PLAIN: PlainTurns = PlainTurns {
+    list: "messages",
+    speakers: &[
+        ("system", Speaker::System),
+        ("developer", Speaker::System),
+        ("user", Speaker::User),
+        ("assistant", Speaker::Model),
+    ],
+    kind: None,
+    content: "content",
+    parts: Parts::Typed(&["text"]),
+};
 
 /// Instructions and turns.
-pub(super) fn messages(fields: &mut Fields, losses: &mut Losses) -> Result<(Vec<Block>, Vec<Turn>), Invalid> {
-    let mut system = Vec::new();
-    let mut turns: Vec<Turn> = Vec::new();
+pub(super) fn messages(messages: Vec<Item<PlainTurn>>, losses: &mut Losses) -> Result<Said, Invalid> {
+    let mut said = Said::default();
     let mut legacy = None;
-    for (index, message) in fields.list("messages")?.into_iter().enumerate() {
+    for (index, message) in messages.into_iter().enumerate() {
+        let message = match message {
+            Item::Value(message) => message,
+            Item::Read(PlainTurn { speaker, blocks }) => {
+                said.say(speaker, blocks, || item_at("/messages", index), losses);
+                continue;
+            }
+        };
         let mut message = Fields::of(message, item_at("/messages", index))?;
         let role = message.needed_written("role")?;
         // The name of a function stands for the id of its call.
@@ -24,22 +44,15 @@ pub(super) fn messages(fields: &mut Fields, losses: &mut Losses) -> Result<(Vec<
             losses.push(loss(message.at("name"), LossKind::Metadata, Effect::Meaning));
         }
         match role.as_bytes().as_ref() {
-            // Wherever they stand: the other dialect has one place for instructions, before everything.
-            b"system" | b"developer" => {
-                if !turns.is_empty() {
-                    losses.push(loss(message.pointer.clone(), LossKind::UnknownField, Effect::Meaning));
-                }
-                system.extend(parts::content(&mut message, Speaker::User, losses)?);
-                message.lose_rest(losses);
-            }
-            b"user" => {
-                let blocks = parts::content(&mut message, Speaker::User, losses)?;
-                push(&mut turns, Role::User, blocks);
+            b"system" | b"developer" | b"user" => {
+                let speaker = if role == "user" { Speaker::User } else { Speaker::System };
+                let blocks = parts::content(&mut message, speaker, losses)?;
+                said.say(speaker, blocks, || message.pointer.clone(), losses);
                 message.lose_rest(losses);
             }
             b"tool" => {
                 let id = message.needed_text("tool_call_id")?;
-                push(&mut turns, Role::User, vec![tool_result(message, id, losses)?]);
+                said.push(Role::User, vec![tool_result(message, id, losses)?]);
             }
             b"function" => {
                 let name = message.needed_text("name")?;
@@ -48,7 +61,7 @@ pub(super) fn messages(fields: &mut Fields, losses: &mut Losses) -> Result<(Vec<
                     let text = format!("the result of {name:?} follows no call of it");
                     Invalid::unprocessable(text, message.pointer.clone())
                 })?;
-                push(&mut turns, Role::User, vec![tool_result(message, id, losses)?]);
+                said.push(Role::User, vec![tool_result(message, id, losses)?]);
             }
             b"assistant" => {
                 let call = message.object("function_call")?;
@@ -57,7 +70,7 @@ pub(super) fn messages(fields: &mut Fields, losses: &mut Losses) -> Result<(Vec<
                     let call = LegacyCall::read(call, index, &mut blocks, losses)?;
                     legacy = Some(call);
                 }
-                push(&mut turns, Role::Assistant, blocks);
+                said.push(Role::Assistant, blocks);
             }
             _ => {
                 let found = Value::from(role.clone());
@@ -65,15 +78,7 @@ pub(super) fn messages(fields: &mut Fields, losses: &mut Losses) -> Result<(Vec<
             }
         }
     }
-    Ok((system, turns))
-}
-
-/// Adds to the turn of the same side, or begins a new one: consecutive tool messages answer one assistant turn.
-fn push(turns: &mut Vec<Turn>, role: Role, blocks: Vec<Block>) {
-    match turns.last_mut() {
-        Some(turn) if turn.role == role => turn.blocks.extend(blocks),
-        _ => turns.push(Turn { role, blocks }),
-    }
+    Ok(said)
 }
 
 /// A call from before `tool_calls`, which has no id: its result is told by the next message of role `function`.
@@ -115,7 +120,7 @@ fn tool_result(mut message: Fields, id: String, losses: &mut Losses) -> Result<B
 fn assistant(mut message: Fields, losses: &mut Losses) -> Result<Vec<Block>, Invalid> {
     let mut blocks = parts::thinking_blocks(&mut message, losses)?;
     let has_thinking = !blocks.is_empty();
-    let content = parts::content(&mut message, Speaker::Assistant, losses)?;
+    let content = parts::content(&mut message, Speaker::Model, losses)?;
     blocks.extend(content.into_iter().filter(|block| !has_thinking || !parts::is_thinking(block)));
     if let Some(text) = message.written("refusal")? {
         let origin = message.at("refusal");

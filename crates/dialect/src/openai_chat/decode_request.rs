@@ -10,17 +10,19 @@ use tollgate_chat::{
 use tollgate_terms::Delivery;
 use tollgate_wire::json::{Document, Map, Value};
 
-use super::decode_messages::messages;
+use super::decode_messages::{PLAIN, messages};
 use super::extensions::{extensions, guided_format, server_tool};
 use crate::Invalid;
 use crate::anthropic_messages::decode_thinking;
 use crate::fields::{Fields, item_at, loss, wrong};
+use crate::plain::Said;
 
 /// Reads a request. What the hub has no room for is recorded in `losses`.
 pub(crate) fn decode_request(body: Document<'_>, losses: &mut Losses) -> Result<Conversation, Invalid> {
-    let mut fields = Fields::read(body)?;
+    let (body, said) = PLAIN.read(body)?;
+    let mut fields = Fields::of_body(body);
     fields.take("model");
-    let (system, turns) = messages(&mut fields, losses)?;
+    let Said { system, turns } = messages(PLAIN.of(said, &mut fields)?, losses)?;
     let stream = fields.truth("stream")?.unwrap_or(false);
     if let Some(mut options) = fields.object("stream_options")? {
         // The usage of a stream is the gateway's own affair.

@@ -26,6 +26,8 @@ use crate::words::{BackendWords, ClientWords, Words};
 
 pub(crate) use annotations::{decode_annotation, decode_annotations, encode_page};
 use decode_answer::decode_answer;
+#[cfg(test)]
+pub(crate) use decode_messages::PLAIN;
 use decode_request::decode_request;
 use decode_stream::StreamDecoder;
 use encode_answer::encode_answer;

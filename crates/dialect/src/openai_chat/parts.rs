@@ -6,17 +6,9 @@ use tollgate_wire::json::{Text, Value};
 use crate::Invalid;
 use crate::data::data_uri;
 use crate::fields::{Fields, item_at, loss};
+use crate::plain::Speaker;
 
-/// Who speaks in a message: some parts are for one side only.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Speaker {
-    /// The user, the system, a tool.
-    User,
-    /// The model.
-    Assistant,
-}
-
-/// The content of a message: a text or a list of parts.
+/// The content of a message: a text or a list of parts, of which some are for one side only.
 pub(super) fn content(
     message: &mut Fields,
     speaker: Speaker,
@@ -34,11 +26,11 @@ fn part(mut fields: Fields, speaker: Speaker, losses: &mut Losses) -> Result<Blo
         b"image_url" => image(&mut fields, losses)?,
         b"file" => document(&mut fields, losses)?,
         b"input_audio" => audio(&mut fields, losses)?,
-        b"thinking" if speaker == Speaker::Assistant => BlockKind::Thinking {
+        b"thinking" if speaker == Speaker::Model => BlockKind::Thinking {
             text: fields.written("text")?.or(fields.written("thinking")?).unwrap_or_default(),
             signature: fields.written("signature")?,
         },
-        b"redacted_thinking" if speaker == Speaker::Assistant => BlockKind::RedactedThinking {
+        b"redacted_thinking" if speaker == Speaker::Model => BlockKind::RedactedThinking {
             data: fields.written("redactedContent")?.or(fields.written("data")?).unwrap_or_default(),
         },
         _ => return Ok(fields.into_foreign(cache, name)),

@@ -3,15 +3,32 @@
 //! Source: `openai.types.responses.ResponseInputItemParam`.
 
 use tollgate_chat::{
-    Block, BlockKind, CachePoint, DocumentSource, Effect, ImageSource, LossKind, Losses, Role, Turn,
+    Block, BlockKind, CachePoint, DocumentSource, Effect, ImageSource, LossKind, Losses, Role,
 };
-use tollgate_wire::json::{Text, Value};
+use tollgate_wire::json::{Item, Text, Value};
 
 use super::reasoning;
 use crate::Invalid;
 use crate::data::data_uri;
 use crate::fields::{Fields, item_at, loss, missing, tells, wrong};
 use crate::openai_chat::{arguments, decode_annotations, says_error};
+use crate::plain::{Parts, PlainTurn, PlainTurns, Said, Speaker};
+
+pub(crate) const PLAIN: PlainTurns = PlainTurns {
+    list: "input",
+    speakers: &[
+        ("user", Speaker::User),
+        ("assistant", Speaker::Model),
+        ("system", Speaker::System),
+        ("developer", Speaker::System),
+    ],
+    kind: Some("message"),
+    content: "content",
+    parts: Parts::Typed(&TEXTS),
+};
+
+/// The types of parts that are a text.
+const TEXTS: [&str; 3] = ["input_text", "output_text", "text"];
 
 /// What OpenAI's own tools did in an earlier answer: without them the rest can still be understood.
 const SERVER_ITEMS: [&str; 8] = [
@@ -26,43 +43,36 @@ const SERVER_ITEMS: [&str; 8] = [
 ];
 
 /// Instructions and turns.
-pub(super) fn input(fields: &mut Fields, losses: &mut Losses) -> Result<(Vec<Block>, Vec<Turn>), Invalid> {
+pub(super) fn input(
+    items: Option<Vec<Item<PlainTurn>>>,
+    fields: &mut Fields,
+    losses: &mut Losses,
+) -> Result<Said, Invalid> {
     let mut said = Said::default();
     if let Some(text) = fields.written("instructions")?.filter(|text| !text.is_empty()) {
         said.system.push(Block::text("/instructions", text));
     }
-    match fields.take("input") {
-        None => {}
-        Some(Value::String(text)) => {
-            let text = Some(text).filter(|text| !text.is_empty());
-            said.push(Role::User, text.map(|text| Block::text("/input", text)));
+    let items = match (items, fields.take("input")) {
+        (Some(items), _) => items,
+        (None, None) => Vec::new(),
+        (None, Some(Value::String(text))) => {
+            let block = (!text.is_empty()).then(|| Block::text("/input", text));
+            said.push(Role::User, block.into_iter().collect());
+            Vec::new()
         }
-        Some(Value::Array(items)) => {
-            for (index, item) in items.into_iter().enumerate() {
-                said.item(Fields::of(item, item_at("/input", index))?, losses)?;
-            }
+        (None, Some(other)) => return Err(wrong("/input", "a string or an array", &other)),
+    };
+    for (index, item) in items.into_iter().enumerate() {
+        let pointer = || item_at("/input", index);
+        match item {
+            Item::Read(PlainTurn { speaker, blocks }) => said.say(speaker, blocks, pointer, losses),
+            Item::Value(item) => said.item(Fields::of(item, pointer())?, losses)?,
         }
-        Some(other) => return Err(wrong("/input", "a string or an array", &other)),
     }
-    Ok((said.system, said.turns))
-}
-
-/// What has been said so far.
-#[derive(Default)]
-struct Said {
-    system: Vec<Block>,
-    turns: Vec<Turn>,
+    Ok(said)
 }
 
 impl Said {
-    /// Adds to the turn of the same side, or begins a new one.
-    fn push(&mut self, role: Role, blocks: impl IntoIterator<Item = Block>) {
-        match self.turns.last_mut() {
-            Some(turn) if turn.role == role => turn.blocks.extend(blocks),
-            _ => self.turns.push(Turn { role, blocks: blocks.into_iter().collect() }),
-        }
-    }
-
     fn item(&mut self, mut item: Fields, losses: &mut Losses) -> Result<(), Invalid> {
         let role = item.written("role")?;
         // Both may go without a type: a message has a role, a reference nothing but an id.
@@ -77,14 +87,14 @@ impl Said {
         match kind.as_str().as_ref() {
             "reasoning" => {
                 if let Some(kind) = reasoning::decode_fields(&mut item, losses)? {
-                    self.push(Role::Assistant, [said(kind)]);
+                    self.push(Role::Assistant, vec![said(kind)]);
                 }
             }
             "function_call" => {
                 let (id, name) = (item.needed_text("call_id")?, item.needed_text("name")?);
                 let text = item.written("arguments")?.unwrap_or_default();
                 let input = arguments(&text, &item.at("arguments"), losses);
-                self.push(Role::Assistant, [said(BlockKind::ToolUse { id, name, input })]);
+                self.push(Role::Assistant, vec![said(BlockKind::ToolUse { id, name, input })]);
             }
             "function_call_output" => {
                 let id = item.needed_text("call_id")?;
@@ -93,7 +103,7 @@ impl Said {
                     BlockKind::Text { text, .. } => says_error(text),
                     _ => false,
                 });
-                self.push(Role::User, [said(BlockKind::ToolResult { id, content, is_error })]);
+                self.push(Role::User, vec![said(BlockKind::ToolResult { id, content, is_error })]);
             }
             "item_reference" => {
                 let text = "the backend of this model keeps no items: send the item itself";
@@ -101,7 +111,7 @@ impl Said {
             }
             name if SERVER_ITEMS.contains(&name) => {
                 let kind = BlockKind::Foreign { name: name.to_owned(), value: item.into_value() };
-                self.push(Role::Assistant, [Block { origin, cache: None, kind }]);
+                self.push(Role::Assistant, vec![Block { origin, cache: None, kind }]);
                 return Ok(());
             }
             other => {
@@ -115,21 +125,11 @@ impl Said {
 
     fn message(&mut self, mut item: Fields, role: &Text, losses: &mut Losses) -> Result<(), Invalid> {
         let blocks = content(&mut item, "content", losses)?;
-        match role.as_bytes().as_ref() {
-            b"user" => self.push(Role::User, blocks),
-            b"assistant" => self.push(Role::Assistant, blocks),
-            // Wherever they stand: the other dialect has one place for instructions, before everything.
-            b"system" | b"developer" => {
-                if !self.turns.is_empty() {
-                    losses.push(loss(item.pointer.clone(), LossKind::UnknownField, Effect::Meaning));
-                }
-                self.system.extend(blocks);
-            }
-            _ => {
-                let found = Value::from(role.clone());
-                return Err(wrong(&item.at("role"), "system, developer, user or assistant", &found));
-            }
-        }
+        let Some(speaker) = PLAIN.speaker(&role.as_bytes()) else {
+            let found = Value::from(role.clone());
+            return Err(wrong(&item.at("role"), "system, developer, user or assistant", &found));
+        };
+        self.say(speaker, blocks, || item.pointer.clone(), losses);
         lose_rest_of_item(item, losses);
         Ok(())
     }
@@ -157,8 +157,8 @@ fn content(owner: &mut Fields, key: &str, losses: &mut Losses) -> Result<Vec<Blo
 fn part(mut fields: Fields, losses: &mut Losses) -> Result<Block, Invalid> {
     let cache = breakpoint(&mut fields, losses)?;
     let name = fields.needed_written("type")?;
-    let kind = match name.as_bytes().as_ref() {
-        b"input_text" | b"output_text" | b"text" => {
+    let kind = match name.as_str().as_ref() {
+        told if TEXTS.contains(&told) => {
             if fields.take("logprobs").is_some_and(|value| tells(&value)) {
                 losses.push(loss(fields.at("logprobs"), LossKind::Logprobs, Effect::Meaning));
             }
@@ -168,9 +168,9 @@ fn part(mut fields: Fields, losses: &mut Losses) -> Result<Block, Invalid> {
             };
             BlockKind::Text { text: fields.needed_written("text")?, citations }
         }
-        b"refusal" => BlockKind::Refusal { text: fields.needed_written("refusal")? },
-        b"input_image" => image(&mut fields, losses)?,
-        b"input_file" => document(&mut fields, losses)?,
+        "refusal" => BlockKind::Refusal { text: fields.needed_written("refusal")? },
+        "input_image" => image(&mut fields, losses)?,
+        "input_file" => document(&mut fields, losses)?,
         _ => return Ok(fields.into_foreign(cache, name)),
     };
     Ok(Block { origin: fields.end(losses), cache, kind })

@@ -9,17 +9,19 @@ use tollgate_chat::{
 use tollgate_terms::Delivery;
 use tollgate_wire::json::{Document, Value};
 
-use super::decode_input::input;
+use super::decode_input::{PLAIN, input};
 use super::decode_tools::{tool_choice, tools};
 use crate::Invalid;
 use crate::fields::{Fields, loss, missing, wrong};
+use crate::plain::Said;
 
 /// Reads a request. What the hub has no room for is recorded in `losses`.
 pub(crate) fn decode_request(body: Document<'_>, losses: &mut Losses) -> Result<Conversation, Invalid> {
-    let mut fields = Fields::read(body)?;
+    let (body, items) = PLAIN.read(body)?;
+    let mut fields = Fields::of_body(body);
     fields.take("model");
     refuse_state(&mut fields)?;
-    let (system, turns) = input(&mut fields, losses)?;
+    let Said { system, turns } = input(items, &mut fields, losses)?;
     let tools = tools(&mut fields, losses)?;
     let (tools, tool_choice) = tool_choice(&mut fields, tools, losses)?;
     let (format, verbosity) = text(&mut fields, losses)?;

@@ -24,6 +24,8 @@ mod usage;
 use crate::words::{BackendWords, ClientWords, Words};
 
 use decode_answer::decode_answer;
+#[cfg(test)]
+pub(crate) use decode_input::PLAIN;
 use decode_request::decode_request;
 use decode_stream::StreamDecoder;
 pub(crate) use echo::repeated;

@@ -32,7 +32,7 @@ const OPEN_ITEMS: usize = 16;
 const OPEN_MEMBERS: usize = 32;
 
 /// What is known of the strings of a text.
-trait Strings {
+pub(super) trait Strings {
     /// Walks over the next string, at its quote.
     fn next(&mut self, scanner: &mut Scanner<'_>) -> Result<Quoted, Malformed>;
 }
@@ -53,17 +53,17 @@ impl Strings for Iter<'_, Ending> {
     }
 }
 
-struct Reader<'a, S> {
+pub(super) struct Reader<'a, S> {
     text: &'a Bytes,
-    scanner: Scanner<'a>,
-    strings: S,
+    pub(super) scanner: Scanner<'a>,
+    pub(super) strings: S,
     /// Items and members of what is open, the outermost first: so that each list is made once, as long as it is.
     items: Vec<Value>,
     members: Vec<(Text, Value)>,
 }
 
 impl<'a, S: Strings> Reader<'a, S> {
-    fn new(text: &'a Bytes, strings: S) -> Self {
+    pub(super) fn new(text: &'a Bytes, strings: S) -> Self {
         let (items, members) = (Vec::with_capacity(OPEN_ITEMS), Vec::with_capacity(OPEN_MEMBERS));
         Self { text, scanner: Scanner::new(text, DEPTH_MAX), strings, items, members }
     }
@@ -72,14 +72,20 @@ impl<'a, S: Strings> Reader<'a, S> {
     fn document(mut self) -> Result<Value, Malformed> {
         self.scanner.skip_space();
         let value = self.value(0)?;
+        self.end()?;
+        Ok(value)
+    }
+
+    /// Walks to the end of the text, before which nothing may stand.
+    pub(super) fn end(&mut self) -> Result<(), Malformed> {
         self.scanner.skip_space();
         match self.scanner.peek() {
-            None => Ok(value),
+            None => Ok(()),
             Some(_) => Err(Malformed::TrailingData { at: self.scanner.at }),
         }
     }
 
-    fn value(&mut self, depth: usize) -> Result<Value, Malformed> {
+    pub(super) fn value(&mut self, depth: usize) -> Result<Value, Malformed> {
         let scanner = &mut self.scanner;
         Ok(match scanner.peek() {
             Some(b'"') => Value::String(self.string()?),
@@ -103,28 +109,61 @@ impl<'a, S: Strings> Reader<'a, S> {
     }
 
     fn object(&mut self, depth: usize) -> Result<Map, Malformed> {
-        self.open(depth)?;
         let start = self.members.len();
-        while self.goes_on(b'}', self.members.len() > start)? {
-            if self.scanner.peek() != Some(b'"') {
-                return self.scanner.expected("a key");
-            }
-            let key = self.string()?;
-            self.scanner.colon()?;
-            let value = self.value(depth)?;
-            self.members.push((key, value));
-        }
+        self.each_member(depth, |reader, key| {
+            let key = reader.text_of(key)?;
+            let value = reader.value(depth)?;
+            reader.members.push((key, value));
+            Ok(())
+        })?;
         Ok(Map::from(self.members.split_off(start)))
     }
 
     fn array(&mut self, depth: usize) -> Result<Vec<Value>, Malformed> {
-        self.open(depth)?;
         let start = self.items.len();
-        while self.goes_on(b']', self.items.len() > start)? {
-            let value = self.value(depth)?;
-            self.items.push(value);
-        }
+        self.each_item(depth, |reader| {
+            let value = reader.value(depth)?;
+            reader.items.push(value);
+            Ok(())
+        })?;
         Ok(self.items.split_off(start))
+    }
+
+    /// Walks over the object at `depth`. `member` is given each key, and reads the value.
+    #[inline]
+    pub(super) fn each_member(
+        &mut self,
+        depth: usize,
+        mut member: impl FnMut(&mut Self, Quoted) -> Result<(), Malformed>,
+    ) -> Result<(), Malformed> {
+        self.open(depth)?;
+        let mut has_entries = false;
+        while self.goes_on(b'}', has_entries)? {
+            has_entries = true;
+            if self.scanner.peek() != Some(b'"') {
+                return self.scanner.expected("a key");
+            }
+            let key = self.quoted()?;
+            self.scanner.colon()?;
+            member(self, key)?;
+        }
+        Ok(())
+    }
+
+    /// Walks over the array at `depth`. `item` reads each item.
+    #[inline]
+    pub(super) fn each_item(
+        &mut self,
+        depth: usize,
+        mut item: impl FnMut(&mut Self) -> Result<(), Malformed>,
+    ) -> Result<(), Malformed> {
+        self.open(depth)?;
+        let mut has_entries = false;
+        while self.goes_on(b']', has_entries)? {
+            has_entries = true;
+            item(self)?;
+        }
+        Ok(())
     }
 
     /// Walks over the bracket that opens the container at `depth`.
@@ -154,8 +193,17 @@ impl<'a, S: Strings> Reader<'a, S> {
         }
     }
 
-    fn string(&mut self) -> Result<Text, Malformed> {
-        let Quoted { range, escapes } = self.strings.next(&mut self.scanner)?;
+    /// Walks over the next string, at its quote.
+    pub(super) fn quoted(&mut self) -> Result<Quoted, Malformed> {
+        self.strings.next(&mut self.scanner)
+    }
+
+    pub(super) fn string(&mut self) -> Result<Text, Malformed> {
+        let quoted = self.quoted()?;
+        self.text_of(quoted)
+    }
+
+    pub(super) fn text_of(&self, Quoted { range, escapes }: Quoted) -> Result<Text, Malformed> {
         let from_here = self.text.get(range.start..).unwrap_or_default();
         let between = from_here.get(..range.len()).unwrap_or_default();
         if escapes == Escapes::Other && has_half_character(between) {
