@@ -216,9 +216,19 @@ impl<'a, S: Strings> Reader<'a, S> {
         let start = self.scanner.at;
         self.scanner.number()?;
         let digits = self.text.get(start..self.scanner.at).unwrap_or_default();
+        if let Some(count) = count(digits) {
+            return Ok(count.into());
+        }
         serde_json::from_slice(digits)
             .map_err(|_| Malformed::Syntax { expected: "a number of 64 bits", at: start })
     }
+}
+
+/// A count that surely has 64 bits.
+fn count(digits: &[u8]) -> Option<u64> {
+    const DIGITS_MAX: usize = 19;
+    let is_count = digits.len() <= DIGITS_MAX && digits.iter().all(u8::is_ascii_digit);
+    is_count.then(|| digits.iter().fold(0, |count, digit| count * 10 + u64::from(digit - b'0')))
 }
 
 #[cfg(test)]
@@ -255,6 +265,7 @@ mod tests {
             "0",
             "-0",
             "-1",
+            "9999999999999999999",
             "18446744073709551615",
             "18446744073709551616",
             "1e2",
