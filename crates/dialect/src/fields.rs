@@ -359,12 +359,23 @@ pub(crate) fn list_of_parts(said: impl IntoIterator<Item = Value>, part: impl Fn
     parts.collect()
 }
 
-/// An object, written as JSON is: its values move into it.
-macro_rules! object {
+/// Members, written as JSON is: their values move into them.
+macro_rules! members {
     ({$($key:literal: $value:expr),+ $(,)?}) => {
-        ::tollgate_wire::json::Value::Object(::tollgate_wire::json::Map::from(vec![
-            $((::tollgate_wire::json::Text::word($key), ::tollgate_wire::json::Value::from($value))),+
-        ]))
+        $crate::fields::Members {
+            map: ::tollgate_wire::json::Map::of_words(
+                const { &::tollgate_wire::json::Words::new([$($key),+]) },
+                [$(::tollgate_wire::json::Value::from($value)),+],
+            ),
+        }
+    };
+}
+pub(crate) use members;
+
+/// An object, written so.
+macro_rules! object {
+    ($members:tt) => {
+        $crate::fields::members!($members).value()
     };
 }
 pub(crate) use object;

@@ -11,7 +11,7 @@ use super::citations;
 use super::encode_request::cache_control;
 use crate::Invalid;
 use crate::data::base64_text;
-use crate::fields::{Members, lose_citations, loss, object};
+use crate::fields::{Members, lose_citations, loss, members, object};
 
 /// Instructions. Those that say nothing are left out: the API refuses empty texts.
 pub(super) fn system_blocks(blocks: Vec<Block>, losses: &mut Losses) -> Result<Vec<Value>, Invalid> {
@@ -28,7 +28,7 @@ pub(super) fn system_blocks(blocks: Vec<Block>, losses: &mut Losses) -> Result<V
             continue;
         }
         lose_citations(&origin, &citations, losses);
-        said.push(with_cache(members([("type", "text".into()), ("text", text.into())]), cache));
+        said.push(with_cache(members!({"type": "text", "text": text}), cache));
     }
     Ok(said)
 }
@@ -72,13 +72,13 @@ fn encode_block(block: Block, role: Role, losses: &mut Losses) -> Result<Option<
         }
         BlockKind::Text { text, citations } => {
             let said = citations::encode_past(&origin, citations, losses);
-            let mut text = members([("type", "text".into()), ("text", text.into())]);
+            let mut text = members!({"type": "text", "text": text});
             text.set("citations", said);
             text
         }
-        BlockKind::Refusal { text } => members([("type", "text".into()), ("text", text.into())]),
+        BlockKind::Refusal { text } => members!({"type": "text", "text": text}),
         BlockKind::Thinking { text, signature: Some(signature) } => {
-            members([("type", "thinking".into()), ("thinking", text.into()), ("signature", signature.into())])
+            members!({"type": "thinking", "thinking": text, "signature": signature})
         }
         BlockKind::Thinking { text: _, signature: None } => {
             // The API takes reasoning back only with its signature.
@@ -86,21 +86,20 @@ fn encode_block(block: Block, role: Role, losses: &mut Losses) -> Result<Option<
             return Ok(None);
         }
         BlockKind::RedactedThinking { data } => {
-            members([("type", "redacted_thinking".into()), ("data", data.into())])
+            members!({"type": "redacted_thinking", "data": data})
         }
         BlockKind::ToolUse { id, name, input } => {
-            members([("type", "tool_use".into()), ("id", id.into()), ("name", name.into()), ("input", input)])
+            members!({"type": "tool_use", "id": id, "name": name, "input": input})
         }
         BlockKind::ToolResult { id, content, is_error } => tool_result(id, content, is_error, losses)?,
         BlockKind::Image { source, detail } => {
             if detail.is_some_and(|detail| detail != "auto") {
                 losses.push(loss(format!("{origin}/image_url/detail"), LossKind::Media, Effect::Cost));
             }
-            members([("type", "image".into()), ("source", image(&origin, source)?)])
+            members!({"type": "image", "source": image(&origin, source)?})
         }
         BlockKind::Document { source, title, context, cites } => {
-            let mut document =
-                members([("type", "document".into()), ("source", document_source(&origin, source)?)]);
+            let mut document = members!({"type": "document", "source": document_source(&origin, source)?});
             document.set("title", title);
             document.set("context", context);
             document.set("citations", cites.then(|| object!({"enabled": true})));
@@ -131,7 +130,7 @@ fn tool_result(
     for block in content {
         blocks.extend(encode_block(block, Role::User, losses)?);
     }
-    let mut result = members([("type", "tool_result".into()), ("tool_use_id", id.into())]);
+    let mut result = members!({"type": "tool_result", "tool_use_id": id});
     result.set("content", (!blocks.is_empty()).then_some(blocks));
     result.set("is_error", is_error.then_some(true));
     Ok(result)
@@ -178,14 +177,6 @@ fn document_source(origin: &str, source: DocumentSource) -> Result<Value, Invali
         DocumentSource::File(id) => return Ok(object!({"type": "file", "file_id": id})),
     };
     Ok(object!({"type": "text", "media_type": "text/plain", "data": text}))
-}
-
-fn members<const N: usize>(pairs: [(&'static str, Value); N]) -> Members {
-    let mut members = Members::default();
-    for (key, value) in pairs {
-        members.set(key, Some(value));
-    }
-    members
 }
 
 fn with_cache(mut members: Members, cache: Option<CachePoint>) -> Value {

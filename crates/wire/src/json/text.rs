@@ -96,6 +96,7 @@ impl Text {
     }
 
     /// A word of ours, such as a key: one that holds nothing that has to be escaped.
+    #[inline]
     pub fn word(word: &'static str) -> Self {
         debug_assert_eq!(plain_run(word.as_bytes()), word.len(), "{word:?} would have to be escaped");
         Self(Repr::Word(word))
@@ -206,7 +207,7 @@ impl Text {
 
     /// The bytes of the text as it reads, where nothing in them is escaped: keys are compared often, and hardly ever are.
     #[inline]
-    fn as_it_reads(&self) -> Option<&[u8]> {
+    pub(super) fn as_it_reads(&self) -> Option<&[u8]> {
         match &self.0 {
             Repr::Long { form: Form::Escaped, .. } => None,
             Repr::Short { .. } | Repr::Word(_) | Repr::Long { form: Form::Read | Form::Same, .. } => {

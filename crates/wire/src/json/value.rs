@@ -44,6 +44,43 @@ struct Marks(u64);
 /// Up to this many members, comparing each with each is cheaper than hashing.
 const COMPARED_MAX: usize = 24;
 
+/// The keys of an object of ours, each a word as [`Text::word`] takes it.
+#[derive(Debug)]
+pub struct Words<const N: usize> {
+    // Invariant: no two are the same.
+    words: [&'static str; N],
+    marks: Marks,
+}
+
+impl<const N: usize> Words<N> {
+    /// The keys, in order. To be made when the program is: what they are is known then.
+    ///
+    /// # Panics
+    /// When two are the same.
+    pub const fn new(words: [&'static str; N]) -> Self {
+        let mut marks = 0;
+        let mut at = 0;
+        while at < N {
+            let mut before = 0;
+            while before < at {
+                assert!(!is_same(words[before].as_bytes(), words[at].as_bytes()), "a key stands twice");
+                before += 1;
+            }
+            marks |= Marks::mark(words[at].as_bytes());
+            at += 1;
+        }
+        Self { words, marks: Marks(marks) }
+    }
+}
+
+const fn is_same(one: &[u8], other: &[u8]) -> bool {
+    let mut at = 0;
+    while at < one.len() && at < other.len() && one[at] == other[at] {
+        at += 1;
+    }
+    at == one.len() && at == other.len()
+}
+
 impl Value {
     /// The member `key` of an object.
     pub fn get(&self, key: &str) -> Option<&Self> {
@@ -201,6 +238,11 @@ impl Map {
         Self { members: Vec::with_capacity(members), marks: Marks::default() }
     }
 
+    /// An object of ours.
+    pub fn of_words<const N: usize>(keys: &Words<N>, values: [Value; N]) -> Self {
+        Self { members: keys.words.into_iter().map(Text::word).zip(values).collect(), marks: keys.marks }
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.members.len()
@@ -349,7 +391,10 @@ impl Marks {
     /// Adds a key. Whether one with the same mark was there before.
     #[inline]
     fn add(&mut self, key: &Text) -> bool {
-        let mark = Self::mark(&key.as_bytes());
+        let mark = match key.as_it_reads() {
+            Some(bytes) => Self::mark(bytes),
+            None => Self::mark(&key.as_bytes()),
+        };
         let was_there = self.0 & mark != 0;
         self.0 |= mark;
         was_there
@@ -362,10 +407,13 @@ impl Marks {
 
     /// One of 64 marks, by what keys of one object differ in most: how they begin and end, and how long they are.
     #[inline]
-    fn mark(key: &[u8]) -> u64 {
-        let letter = |byte: Option<&u8>| byte.map_or(0, |&byte| u32::from(byte));
-        let length = u32::try_from(key.len()).unwrap_or_default();
-        1 << ((letter(key.first()) * 5 + letter(key.last()) * 11 + length * 3) % u64::BITS)
+    const fn mark(key: &[u8]) -> u64 {
+        let ends = match key {
+            [] => 0,
+            [only] => *only as usize * 16,
+            [first, .., last] => *first as usize * 5 + *last as usize * 11,
+        };
+        1 << ((ends + key.len() * 3) % u64::BITS as usize)
     }
 }
 
