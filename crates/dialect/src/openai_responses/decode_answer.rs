@@ -12,35 +12,38 @@ use crate::Unreadable;
 use crate::fields::{Fields, count, item_at, loss, object, tells};
 use crate::openai_chat::{arguments, decode_annotations};
 
-/// What a response repeats of its request, and what only says what kind of object it is.
-const FRAMING: [&str; 26] = [
-    "background",
-    "completed_at",
-    "conversation",
-    "frequency_penalty",
-    "instructions",
-    "max_output_tokens",
-    "max_tool_calls",
-    "metadata",
-    "object",
-    "parallel_tool_calls",
-    "presence_penalty",
-    "previous_response_id",
-    "prompt",
-    "prompt_cache_key",
-    "prompt_cache_options",
-    "prompt_cache_retention",
-    "reasoning",
-    "safety_identifier",
-    "store",
-    "temperature",
-    "text",
-    "tool_choice",
-    "tools",
-    "top_logprobs",
-    "top_p",
-    "user",
-];
+/// Whether a member repeats something of the request, or only says what kind of object it is in.
+fn is_framing(key: &[u8]) -> bool {
+    matches!(
+        key,
+        b"background"
+            | b"completed_at"
+            | b"conversation"
+            | b"frequency_penalty"
+            | b"instructions"
+            | b"max_output_tokens"
+            | b"max_tool_calls"
+            | b"metadata"
+            | b"object"
+            | b"parallel_tool_calls"
+            | b"presence_penalty"
+            | b"previous_response_id"
+            | b"prompt"
+            | b"prompt_cache_key"
+            | b"prompt_cache_options"
+            | b"prompt_cache_retention"
+            | b"reasoning"
+            | b"safety_identifier"
+            | b"store"
+            | b"temperature"
+            | b"text"
+            | b"tool_choice"
+            | b"tools"
+            | b"top_logprobs"
+            | b"top_p"
+            | b"user"
+    )
+}
 
 /// Reads an answer. What the hub has no room for is recorded in `losses`.
 pub(crate) fn decode_answer(body: &Bytes, losses: &mut Losses) -> Result<Answer, Unreadable> {
@@ -67,7 +70,7 @@ pub(crate) fn decode_answer(body: &Bytes, losses: &mut Losses) -> Result<Answer,
     if body.take("truncation").is_some_and(|word| word != "disabled") {
         losses.push(loss("/truncation", LossKind::UnknownField, Effect::Meaning));
     }
-    body.lose_rest_but(&FRAMING, losses);
+    body.lose_rest_where(|key| !is_framing(key), losses);
     let mut blocks = Vec::new();
     let mut tokens = Vec::new();
     for (index, item) in output.into_iter().enumerate() {
