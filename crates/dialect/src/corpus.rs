@@ -64,7 +64,7 @@ fn said_again(name: &str, body: &Bytes, losses: &mut Losses) -> Value {
         }
         Some("answer") => {
             let read = (words.backend.decode_answer)(body, losses).expect("an answer");
-            (client.encode_answer)(read, &context, losses)
+            (client.encode_answer)(read, &context, losses).to_bytes()
         }
         other => panic!("{other:?}: a request or an answer?"),
     };

@@ -98,9 +98,9 @@ pub(crate) fn request_again(words: &Words, conversation: Conversation) -> Held {
 pub(crate) fn answer_again(words: &Words, answer: Answer) -> Held {
     let mut losses = Losses::default();
     let encode = client(words).encode_answer;
-    let said = encode(answer, &context(), &mut losses);
+    let said = encode(answer, &context(), &mut losses).to_bytes();
     let read = (words.backend.decode_answer)(&said, &mut losses).expect("what was said");
-    let again = encode(read, &context(), &mut losses);
+    let again = encode(read, &context(), &mut losses).to_bytes();
     prop_assert_eq!(&said, &again);
     prop_assert_eq!(losses.as_slice(), []);
     Ok(())
@@ -115,7 +115,7 @@ pub(crate) fn stream_folds(
 ) -> Result<(Bytes, Vec<Frame>), TestCaseError> {
     let mut losses = Losses::default();
     let encode = client(words).encode_answer;
-    let whole = encode(answer.clone(), &context(), &mut losses);
+    let whole = encode(answer.clone(), &context(), &mut losses).to_bytes();
     let mut encoder = (client(words).encode_stream)(context());
     let mut stream = BytesMut::new();
     unfold(&answer, citing).into_iter().for_each(|event| encoder.event(event, &mut stream, &mut losses));
@@ -128,7 +128,7 @@ pub(crate) fn stream_folds(
     decoder.finish(&mut events).expect("an end");
     let mut fold = Fold::default();
     events.into_iter().for_each(|event| fold.take(event));
-    let folded = encode(fold.answer(), &context(), &mut losses);
+    let folded = encode(fold.answer(), &context(), &mut losses).to_bytes();
     prop_assert_eq!(&whole, &folded);
     prop_assert_eq!(losses.as_slice(), []);
     Ok((whole, frames))

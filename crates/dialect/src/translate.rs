@@ -137,9 +137,15 @@ pub fn translate_answer(
             let answer = (read.decode_answer)(body, &mut losses);
             observer.answer(body, answer.as_ref().ok());
             (said.encode_answer)(answer?, context, &mut losses)
+                .to_bytes_of_about(translated_bytes(body.len()))
         }
     };
     Ok(TranslatedAnswer { body, losses: losses.into_vec() })
+}
+
+/// About how many bytes a document of `bytes` takes in another dialect: frames differ, texts do not.
+pub fn translated_bytes(bytes: usize) -> usize {
+    bytes + bytes / 4 + 512
 }
 
 /// The words of both sides.

@@ -23,7 +23,7 @@ pub(crate) struct Words {
 /// Reads what a client asks and says what it is answered.
 pub(crate) struct ClientWords {
     pub(crate) decode_request: fn(Document<'_>, &mut Losses) -> Result<Conversation, Invalid>,
-    pub(crate) encode_answer: fn(Answer, &AnswerContext, &mut Losses) -> Bytes,
+    pub(crate) encode_answer: fn(Answer, &AnswerContext, &mut Losses) -> Map,
     pub(crate) encode_stream: fn(AnswerContext) -> Box<dyn EncodeStream>,
 }
 

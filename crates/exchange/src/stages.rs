@@ -196,7 +196,7 @@ fn mutate_body(draft: &mut Draft<'_>) -> Result<(), Refusal> {
     edits.extend(tollgate_dialect::body_edits(&mutation.body_set, &mutation.body_remove));
     json::edit(&mut body, edits)
         .map_err(|malformed| Refusal::Invalid(Invalid::from_malformed(&malformed)))?;
-    let body = body.to_bytes();
+    let body = body.to_bytes_of_about(tollgate_dialect::translated_bytes(draft.client.body.len()));
     let body = draft.envelope.blob.map(|path| tollgate_dialect::as_blob(&body, path)).unwrap_or(body);
     draft.request.body = vec![body];
     Ok(())

@@ -109,7 +109,7 @@ pub(super) fn stop_words(stop: StopReason, losses: &mut Losses) -> (&'static str
 }
 
 /// The body. What it does not say is recorded in `losses`.
-pub(crate) fn encode_answer(answer: Answer, context: &AnswerContext, losses: &mut Losses) -> Bytes {
+pub(crate) fn encode_answer(answer: Answer, context: &AnswerContext, losses: &mut Losses) -> Map {
     let Answer { id, model, created_s: _, choices, usage, service_tier } = answer;
     if service_tier.is_some_and(|tier| tier != "default") {
         losses.push(loss("/service_tier", LossKind::ServiceTier, Effect::Cost));
@@ -142,7 +142,7 @@ pub(crate) fn encode_answer(answer: Answer, context: &AnswerContext, losses: &mu
     body.set("stop_reason", Some(stop_reason));
     body.set("stop_sequence", Some(stop_sequence));
     body.set("usage", Some(encode_usage(&usage.unwrap_or_default())));
-    body.body()
+    body.map
 }
 
 /// A text, in as many blocks as what it rests on needs.

@@ -4,9 +4,8 @@
 
 use std::collections::VecDeque;
 
-use bytes::Bytes;
 use tollgate_chat::{Answer, Block, BlockKind, Choice, Citation, Effect, ImageSource, LossKind, Losses};
-use tollgate_wire::json::{Text, Value};
+use tollgate_wire::json::{Map, Text, Value};
 
 use super::citations::Grounding;
 use super::logprobs::encode_logprobs;
@@ -19,7 +18,7 @@ use crate::ids::CallIds;
 use crate::ruler::Ruler;
 
 /// The body. What it does not say is recorded in `losses`.
-pub(crate) fn encode_answer(answer: Answer, context: &AnswerContext, losses: &mut Losses) -> Bytes {
+pub(crate) fn encode_answer(answer: Answer, context: &AnswerContext, losses: &mut Losses) -> Map {
     let Answer { id, model, created_s, choices, usage, service_tier } = answer;
     if service_tier.is_some_and(|tier| tier != "default") {
         losses.push(loss("/service_tier", LossKind::ServiceTier, Effect::Cost));
@@ -35,7 +34,7 @@ pub(crate) fn encode_answer(answer: Answer, context: &AnswerContext, losses: &mu
     body.set("modelVersion", Some(model.unwrap_or_else(|| context.requested_model.as_str().to_owned())));
     body.set("createTime", created_s.map(time::format));
     body.set("responseId", Some(id));
-    body.body()
+    body.map
 }
 
 fn candidate(index: usize, choice: Choice, ids: &mut CallIds, losses: &mut Losses) -> Value {

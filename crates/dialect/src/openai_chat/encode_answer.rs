@@ -3,9 +3,8 @@
 //! Source: `openai.types.chat.ChatCompletion`. Reasoning goes out twice, as compatible servers do: its text in
 //! `reasoning_content`, and whole blocks with their signatures in `thinking_blocks`, to be sent back with the next request.
 
-use bytes::Bytes;
 use tollgate_chat::{Answer, Block, BlockKind, Choice, Effect, LossKind, Losses, StopReason};
-use tollgate_wire::json::{Text, Value};
+use tollgate_wire::json::{Map, Text, Value};
 
 use super::annotations::encode_page;
 use super::usage::encode_usage;
@@ -14,7 +13,7 @@ use crate::fields::{Members, loss, object};
 use crate::ids::CallIds;
 
 /// The body. What it does not say is recorded in `losses`.
-pub(crate) fn encode_answer(answer: Answer, context: &AnswerContext, losses: &mut Losses) -> Bytes {
+pub(crate) fn encode_answer(answer: Answer, context: &AnswerContext, losses: &mut Losses) -> Map {
     let Answer { id, model, created_s, choices, usage, service_tier } = answer;
     let id = if id.is_empty() { context.fallback_id.clone() } else { id };
     let mut ids = CallIds::new(&id);
@@ -29,7 +28,7 @@ pub(crate) fn encode_answer(answer: Answer, context: &AnswerContext, losses: &mu
     body.set("choices", Some(choices));
     body.set("usage", usage.as_ref().map(encode_usage));
     body.set("service_tier", service_tier);
-    body.body()
+    body.map
 }
 
 fn encode_choice(index: usize, choice: Choice, ids: &mut CallIds, losses: &mut Losses) -> Value {

@@ -2,9 +2,8 @@
 //!
 //! Source: `openai.types.responses.Response`. Texts that follow one another are parts of one message; everything else is an item of its own.
 
-use bytes::Bytes;
 use tollgate_chat::{Answer, Block, BlockKind, Choice, Effect, LossKind, Losses, StopReason};
-use tollgate_wire::json::{Text, Value};
+use tollgate_wire::json::{Map, Text, Value};
 
 use super::items::{self, Ending, Frame};
 use super::reasoning;
@@ -13,7 +12,7 @@ use crate::fields::loss;
 use crate::ids::CallIds;
 
 /// The body. What it does not say is recorded in `losses`.
-pub(crate) fn encode_answer(answer: Answer, context: &AnswerContext, losses: &mut Losses) -> Bytes {
+pub(crate) fn encode_answer(answer: Answer, context: &AnswerContext, losses: &mut Losses) -> Map {
     let Answer { id, model, created_s, choices, usage, service_tier } = answer;
     if choices.len() > 1 {
         losses.push(loss("/choices/1", LossKind::Choices, Effect::Meaning));
@@ -33,7 +32,7 @@ pub(crate) fn encode_answer(answer: Answer, context: &AnswerContext, losses: &mu
     }
     output.flush(ending.of_last_item());
     let items = output.items;
-    frame.response(&ending, items, usage.as_ref(), service_tier).to_bytes()
+    frame.response(&ending, items, usage.as_ref(), service_tier)
 }
 
 /// The log probabilities of the one text, which chat completions tell beside it and responses in it.

@@ -68,7 +68,7 @@ impl Frame {
         output: Vec<Value>,
         usage: Option<&Usage>,
         service_tier: Option<String>,
-    ) -> Value {
+    ) -> Map {
         let mut response = Members { map: Map::with_capacity(MEMBERS_MAX) };
         response.set("id", Some(self.id.as_str()));
         response.set("object", Some("response"));
@@ -89,7 +89,7 @@ impl Frame {
         self.echo.told().for_each(|(key, value)| response.set(key, Some(value)));
         response.set("usage", Some(usage.map(encode_usage)));
         response.set("service_tier", service_tier);
-        response.value()
+        response.map
     }
 }
 

@@ -321,7 +321,12 @@ impl Map {
 
     /// The object as a JSON text without spaces.
     pub fn to_bytes(&self) -> Bytes {
-        let mut out = Vec::with_capacity(self.written_bytes());
+        self.to_bytes_of_about(self.written_bytes())
+    }
+
+    /// The same, where it is known about how many bytes it is written in.
+    pub fn to_bytes_of_about(&self, bytes: usize) -> Bytes {
+        let mut out = Vec::with_capacity(bytes);
         self.write(&mut out);
         Bytes::from(out)
     }
