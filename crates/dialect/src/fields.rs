@@ -370,8 +370,8 @@ macro_rules! members {
     ({$($key:literal: $value:expr),+ $(,)?}) => {
         $crate::fields::Members {
             map: ::tollgate_wire::json::Map::of_words(
-                const { &::tollgate_wire::json::Words::new([$($key),+]) },
-                [$(::tollgate_wire::json::Value::from($value)),+],
+                vec![$((::tollgate_wire::json::Text::word($key), ::tollgate_wire::json::Value::from($value))),+],
+                const { ::tollgate_wire::json::Words::of(&[$($key),+]) },
             ),
         }
     };

@@ -19,8 +19,7 @@ pub(super) fn object(value: Value, pointer: impl Into<String>) -> Result<Fields,
 
 /// A member that is such an object.
 pub(super) fn member(fields: &mut Fields, key: &str) -> Result<Option<Fields>, Invalid> {
-    let pointer = fields.at(key);
-    fields.take(key).map(|value| object(value, pointer)).transpose()
+    fields.take(key).map(|value| object(value, fields.at(key))).transpose()
 }
 
 /// A member that is a list of such objects.

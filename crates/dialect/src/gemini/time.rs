@@ -44,8 +44,21 @@ pub(super) fn format(seconds: u64) -> String {
     let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
     let year = of_era + era * 400 + i64::from(month <= 2);
     let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+    let mut text = String::with_capacity(LENGTH);
+    for (number, digits, behind) in
+        [(year, 4, '-'), (month, 2, '-'), (day, 2, 'T'), (hour, 2, ':'), (minute, 2, ':'), (second, 2, 'Z')]
+    {
+        let mut buffer = itoa::Buffer::new();
+        let written = buffer.format(number);
+        text.extend(std::iter::repeat_n('0', digits - written.len().min(digits)));
+        text.push_str(written);
+        text.push(behind);
+    }
+    text
 }
+
+/// Length of a time.
+const LENGTH: usize = "1970-01-01T00:00:00Z".len();
 
 #[cfg(test)]
 mod tests {

@@ -64,12 +64,14 @@ pub(super) struct Reader<'a, S> {
 
 impl<'a, S: Strings> Reader<'a, S> {
     pub(super) fn new(text: &'a Bytes, strings: S) -> Self {
-        let (items, members) = (Vec::with_capacity(OPEN_ITEMS), Vec::with_capacity(OPEN_MEMBERS));
-        Self { text, scanner: Scanner::new(text, DEPTH_MAX), strings, items, members }
+        let scanner = Scanner::new(text, DEPTH_MAX);
+        Self { text, scanner, strings, items: Vec::new(), members: Vec::new() }
     }
 
     /// Reads all of the text.
     fn document(mut self) -> Result<Value, Malformed> {
+        self.items.reserve(OPEN_ITEMS);
+        self.members.reserve(OPEN_MEMBERS);
         self.scanner.skip_space();
         let value = self.value(0)?;
         self.end()?;

@@ -183,14 +183,19 @@ impl Text {
 
     /// Appends the text as a JSON string.
     pub(super) fn write(&self, out: &mut Vec<u8>) {
-        out.push(b'"');
-        match &self.0 {
-            Repr::Short { form: ShortForm::Same, .. }
-            | Repr::Word(_)
-            | Repr::Long { form: Form::Escaped | Form::Same, .. } => out.extend_from_slice(self.bytes()),
-            Repr::Short { form: ShortForm::Read, .. } | Repr::Long { form: Form::Read, .. } => {
-                escape(self.bytes(), out);
+        let (bytes, is_as_written) = match &self.0 {
+            Repr::Short { form, length, bytes } => {
+                (bytes.get(..usize::from(*length)).unwrap_or_default(), *form == ShortForm::Same)
             }
+            Repr::Long { form, bytes } => (&**bytes, *form != Form::Read),
+            Repr::Word(word) => (word.as_bytes(), true),
+        };
+        out.reserve(bytes.len() + 2);
+        out.push(b'"');
+        if is_as_written {
+            out.extend_from_slice(bytes);
+        } else {
+            escape(bytes, out);
         }
         out.push(b'"');
     }

@@ -44,23 +44,19 @@ struct Marks(u64);
 /// Up to this many members, comparing each with each is cheaper than hashing.
 const COMPARED_MAX: usize = 24;
 
-/// The keys of an object of ours, each a word as [`Text::word`] takes it.
-#[derive(Debug)]
-pub struct Words<const N: usize> {
-    // Invariant: no two are the same.
-    words: [&'static str; N],
-    marks: Marks,
-}
+/// What is known of the keys of an object of ours when the program is made.
+#[derive(Debug, Clone, Copy)]
+pub struct Words(Marks);
 
-impl<const N: usize> Words<N> {
-    /// The keys, in order. To be made when the program is: what they are is known then.
+impl Words {
+    /// That of these keys, each a word as [`Text::word`] takes it.
     ///
     /// # Panics
     /// When two are the same.
-    pub const fn new(words: [&'static str; N]) -> Self {
+    pub const fn of(words: &[&str]) -> Self {
         let mut marks = 0;
         let mut at = 0;
-        while at < N {
+        while at < words.len() {
             let mut before = 0;
             while before < at {
                 assert!(!is_same(words[before].as_bytes(), words[at].as_bytes()), "a key stands twice");
@@ -69,7 +65,7 @@ impl<const N: usize> Words<N> {
             marks |= Marks::mark(words[at].as_bytes());
             at += 1;
         }
-        Self { words, marks: Marks(marks) }
+        Self(Marks(marks))
     }
 }
 
@@ -238,9 +234,11 @@ impl Map {
         Self { members: Vec::with_capacity(members), marks: Marks::default() }
     }
 
-    /// An object of ours.
-    pub fn of_words<const N: usize>(keys: &Words<N>, values: [Value; N]) -> Self {
-        Self { members: keys.words.into_iter().map(Text::word).zip(values).collect(), marks: keys.marks }
+    /// An object of ours, whose keys are those of `words`.
+    #[inline]
+    pub fn of_words(members: Vec<(Text, Value)>, words: Words) -> Self {
+        debug_assert!(members.iter().all(|(key, _)| words.0.may_have(&key.as_bytes())), "{members:?}");
+        Self { members, marks: words.0 }
     }
 
     /// How many there are.

@@ -160,13 +160,11 @@ impl<'de> Deserializer<'de> for &'de Value {
                 (None, Some(number)) => visitor.visit_i64(number),
                 (None, None) => visitor.visit_f64(number.as_f64().unwrap_or(f64::NAN)),
             },
-            Value::String(text) => match text.as_str() {
-                Cow::Borrowed(text) => visitor.visit_borrowed_str(text),
-                Cow::Owned(text) => visitor.visit_string(text),
-            },
+            Value::String(text) => TextDeserializer(text).deserialize_any(visitor),
             Value::Array(items) => visitor.visit_seq(SeqDeserializer::new(items.iter())),
-            Value::Object(members) => visitor
-                .visit_map(MapDeserializer::new(members.iter().map(|(key, value)| (key.as_str(), value)))),
+            Value::Object(members) => visitor.visit_map(MapDeserializer::new(
+                members.iter().map(|(key, value)| (TextDeserializer(key), value)),
+            )),
         }
     }
 
@@ -182,6 +180,40 @@ impl<'de> Deserializer<'de> for &'de Value {
     serde::forward_to_deserialize_any! {
         bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct
         newtype_struct seq tuple tuple_struct map struct enum identifier
+    }
+}
+
+/// A text. Where it only is to be told from others, its bytes need not be known to be UTF-8.
+struct TextDeserializer<'de>(&'de Text);
+
+impl<'de> Deserializer<'de> for TextDeserializer<'de> {
+    type Error = serde::de::value::Error;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Self::Error> {
+        match self.0.as_str() {
+            Cow::Borrowed(text) => visitor.visit_borrowed_str(text),
+            Cow::Owned(text) => visitor.visit_string(text),
+        }
+    }
+
+    fn deserialize_identifier<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Self::Error> {
+        match self.0.as_bytes() {
+            Cow::Borrowed(bytes) => visitor.visit_borrowed_bytes(bytes),
+            Cow::Owned(bytes) => visitor.visit_byte_buf(bytes),
+        }
+    }
+
+    serde::forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct
+        newtype_struct seq tuple tuple_struct map struct enum option ignored_any
+    }
+}
+
+impl<'de> IntoDeserializer<'de> for TextDeserializer<'de> {
+    type Deserializer = Self;
+
+    fn into_deserializer(self) -> Self {
+        self
     }
 }
 
