@@ -22,10 +22,10 @@ impl Fields {
         Self::of(read(body)?, "")
     }
 
-    /// The members of an answer or an event.
-    pub(crate) fn read_answer(body: &Bytes) -> Result<Self, Unreadable> {
-        let value = Value::read(body).map_err(|malformed| Unreadable(malformed.to_string()))?;
-        Ok(Self::of(value, "")?)
+    /// The members of an answer or an event, but for its framing: what repeats something of the request, or only says what it is.
+    pub(crate) fn read_answer(body: &Bytes, is_framing: impl Fn(&[u8]) -> bool) -> Result<Self, Unreadable> {
+        let body = Map::read_but(body, is_framing).map_err(|malformed| Unreadable(malformed.to_string()))?;
+        Ok(Self::of_body(body))
     }
 
     /// Those of a body that has been read.
@@ -200,11 +200,6 @@ impl Fields {
         lose_members(&self.pointer, &self.map, framing, losses);
     }
 
-    /// The same, of members whose keys are such.
-    pub(crate) fn lose_rest_where(self, tells: impl Fn(&[u8]) -> bool, losses: &mut Losses) {
-        lose_members_where(&self.pointer, &self.map, tells, losses);
-    }
-
     /// Records every member that nobody took as lost, and tells where the object stood.
     pub(crate) fn end(self, losses: &mut Losses) -> String {
         lose_members(&self.pointer, &self.map, &[], losses);
@@ -229,13 +224,8 @@ pub(crate) fn typed<'a, T: Deserialize<'a>>(value: &'a Value) -> Option<T> {
 
 /// Records the members of an answer's object that nobody took as lost, but for those that say what it is.
 pub(crate) fn lose_members(pointer: &str, rest: &Map, framing: &[&str], losses: &mut Losses) {
-    let is_framing = |key: &[u8]| framing.iter().any(|word| key == word.as_bytes());
-    lose_members_where(pointer, rest, |key| !is_framing(key), losses);
-}
-
-fn lose_members_where(pointer: &str, rest: &Map, tells: impl Fn(&[u8]) -> bool, losses: &mut Losses) {
     for (key, value) in rest.iter() {
-        if !value.is_null() && tells(&key.as_bytes()) {
+        if !value.is_null() && !framing.iter().any(|word| key == word) {
             losses.push_once(loss(member(pointer, &key.as_str()), LossKind::UnknownField, Effect::Meaning));
         }
     }

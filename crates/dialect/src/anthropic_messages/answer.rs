@@ -15,7 +15,7 @@ use crate::{AnswerContext, Unreadable};
 
 /// Reads an answer, leniently. What the hub has no room for is recorded in `losses`.
 pub(crate) fn decode_answer(body: &Bytes, losses: &mut Losses) -> Result<Answer, Unreadable> {
-    let mut body = Fields::read_answer(body)?;
+    let mut body = Fields::read_answer(body, |key| matches!(key, b"type" | b"role"))?;
     let id = body.text("id")?.unwrap_or_default();
     let model = body.text("model")?;
     let blocks = body.needed_list("content")?.into_iter().enumerate().map(|(index, value)| {
@@ -35,7 +35,7 @@ pub(crate) fn decode_answer(body: &Bytes, losses: &mut Losses) -> Result<Answer,
             losses.push(loss(format!("/{key}"), kind, effect));
         }
     }
-    body.lose_rest_but(&["type", "role"], losses);
+    body.lose_rest(losses);
     Ok(Answer {
         id,
         model,

@@ -38,14 +38,18 @@ pub(super) fn service_tier(mut beside: Fields, losses: &mut Losses) -> Option<St
     if latency.is_some_and(|latency| latency != "standard") {
         losses.push_once(loss("/performanceConfig", LossKind::ServiceTier, Effect::Cost));
     }
-    // How long it took, which the gateway measures itself; and padding, so that the length of an event tells nothing of its text.
-    beside.lose_rest_but(&["metrics", "p"], losses);
+    beside.lose_rest(losses);
     text(&service_tier?, "type").map(Text::into_string)
+}
+
+/// How long it took, which the gateway measures itself; and padding, so that the length of an event tells nothing of its text.
+pub(super) fn is_framing(key: &[u8]) -> bool {
+    matches!(key, b"metrics" | b"p")
 }
 
 /// Reads an answer, leniently. What the hub has no room for is recorded in `losses`.
 pub(crate) fn decode_answer(body: &Bytes, losses: &mut Losses) -> Result<Answer, Unreadable> {
-    let mut body = Fields::read_answer(body)?;
+    let mut body = Fields::read_answer(body, is_framing)?;
     let stop_reason = body.text("stopReason")?;
     let (told, additional) = (body.take("usage"), body.take("additionalModelResponseFields"));
     let Some(mut output) = body.object("output")? else {

@@ -11,7 +11,7 @@ use tollgate_chat::{BlockStart, Delta, Effect, Event, LossKind, Losses};
 use tollgate_wire::json::{Map, Text, Value};
 use tollgate_wire::sse::Frame;
 
-use super::answer::{Called, SERVER_CALL, service_tier, stop_reason, usage};
+use super::answer::{Called, SERVER_CALL, is_framing, service_tier, stop_reason, usage};
 use super::citations;
 use crate::Unreadable;
 use crate::data::base64_bytes;
@@ -189,7 +189,7 @@ impl DecodeStream for StreamDecoder {
                 out.push(Event::Stop { choice: 0, reason });
             }
             // The message is told, whatever is wrong with what stands beside it.
-            Some(b"metadata") => match Fields::read_answer(&frame.shared_data()) {
+            Some(b"metadata") => match Fields::read_answer(&frame.shared_data(), is_framing) {
                 Ok(metadata) => self.metadata(metadata, out, losses),
                 Err(_) => lose_unreadable(losses),
             },

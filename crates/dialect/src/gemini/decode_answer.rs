@@ -102,7 +102,7 @@ impl Content {
 
 /// Reads an answer, leniently. What the hub has no room for is recorded in `losses`.
 pub(crate) fn decode_answer(body: &Bytes, losses: &mut Losses) -> Result<Answer, Unreadable> {
-    let body = Response::of(Fields::read_answer(body)?)?;
+    let body = Response::of(Fields::read_answer(body, |_| false)?)?;
     lose_members("", &body.rest, &[], losses);
     let is_blocked = body.prompt_feedback.is_some_and(|feedback| blocked(&feedback, losses));
     let told = body.candidates.into_iter().enumerate();

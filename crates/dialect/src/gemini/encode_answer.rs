@@ -13,7 +13,7 @@ use super::stop::finish_reason;
 use super::usage::encode_usage;
 use super::{is_signature, redacted, time};
 use crate::AnswerContext;
-use crate::fields::{Members, loss, object, tells};
+use crate::fields::{Members, item_at, loss, object, tells};
 use crate::ids::CallIds;
 use crate::ruler::Ruler;
 
@@ -39,7 +39,6 @@ pub(crate) fn encode_answer(answer: Answer, context: &AnswerContext, losses: &mu
 
 fn candidate(index: usize, choice: Choice, ids: &mut CallIds, losses: &mut Losses) -> Value {
     let Choice { blocks, stop, logprobs } = choice;
-    let origin = format!("/choices/{index}");
     let mut said = Said::default();
     for block in blocks {
         said.block(block, ids, losses);
@@ -54,7 +53,10 @@ fn candidate(index: usize, choice: Choice, ids: &mut CallIds, losses: &mut Losse
     candidate.set("finishReason", Some(finish_reason(stop, losses)));
     candidate.set("groundingMetadata", grounding.value());
     candidate.set("index", Some(index));
-    candidate.set("logprobsResult", logprobs.and_then(|told| encode_logprobs(&origin, &told, losses)));
+    candidate.set(
+        "logprobsResult",
+        logprobs.and_then(|told| encode_logprobs(&item_at("/choices", index), &told, losses)),
+    );
     candidate.value()
 }
 

@@ -8,7 +8,7 @@ use crate::fields::{Fields, item_at, wrong};
 /// The members of an object, under their names in JSON.
 pub(super) fn object(value: Value, pointer: impl Into<String>) -> Result<Fields, Invalid> {
     let value = match value {
-        Value::Object(members) if members.keys().any(|key| key.as_str().contains('_')) => {
+        Value::Object(members) if members.keys().any(|key| key.as_bytes().contains(&b'_')) => {
             let members = members.into_iter().map(|(key, value)| (camel_case(&key.as_str()), value));
             Value::Object(members.collect::<Map>())
         }

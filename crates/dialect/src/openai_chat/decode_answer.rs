@@ -15,7 +15,7 @@ use crate::fields::{Fields, count, item_at, loss};
 
 /// Reads an answer. What the hub has no room for is recorded in `losses`.
 pub(crate) fn decode_answer(body: &Bytes, losses: &mut Losses) -> Result<Answer, Unreadable> {
-    let mut body = Fields::read_answer(body)?;
+    let mut body = Fields::read_answer(body, |key| key == b"object")?;
     let id = body.text("id")?.unwrap_or_default();
     let model = body.text("model")?.filter(|model| !model.is_empty());
     let created_s = body.take("created").and_then(|told| count(&told));
@@ -25,7 +25,7 @@ pub(crate) fn decode_answer(body: &Bytes, losses: &mut Losses) -> Result<Answer,
     if body.take("system_fingerprint").is_some() {
         losses.push(loss("/system_fingerprint", LossKind::Metadata, Effect::Cost));
     }
-    body.lose_rest_but(&["object"], losses);
+    body.lose_rest(losses);
     let choices = choices.map(|(index, told)| choice(index, told, losses)).collect::<Result<_, _>>()?;
     let usage = usage.and_then(|usage| WireUsage::read(&usage, losses)?.usage());
     Ok(Answer { id, model, created_s, choices, usage, service_tier })

@@ -47,7 +47,7 @@ fn is_framing(key: &[u8]) -> bool {
 
 /// Reads an answer. What the hub has no room for is recorded in `losses`.
 pub(crate) fn decode_answer(body: &Bytes, losses: &mut Losses) -> Result<Answer, Unreadable> {
-    let mut body = Fields::read_answer(body)?;
+    let mut body = Fields::read_answer(body, is_framing)?;
     let id = body.text("id")?.unwrap_or_default();
     let model = body.text("model")?.filter(|model| !model.is_empty());
     let created_s = body.take("created_at").and_then(|told| count(&told));
@@ -70,7 +70,7 @@ pub(crate) fn decode_answer(body: &Bytes, losses: &mut Losses) -> Result<Answer,
     if body.take("truncation").is_some_and(|word| word != "disabled") {
         losses.push(loss("/truncation", LossKind::UnknownField, Effect::Meaning));
     }
-    body.lose_rest_where(|key| !is_framing(key), losses);
+    body.lose_rest(losses);
     let mut blocks = Vec::new();
     let mut tokens = Vec::new();
     for (index, item) in output.into_iter().enumerate() {

@@ -3,8 +3,7 @@
 use std::slice::Iter;
 
 use super::reader::Reader;
-use super::scanner::{Ending, Quoted};
-use super::text::Escapes;
+use super::scanner::Ending;
 use super::value::{Map, Value};
 use super::{Document, Malformed, Text};
 
@@ -54,10 +53,7 @@ impl<'a> Reader<'a, Iter<'a, Ending>> {
     ) -> Result<Apart<T>, Malformed> {
         let mut list = None;
         let mut members = Vec::with_capacity(MEMBERS);
-        self.scanner.skip_space();
-        if self.scanner.peek() != Some(b'{') {
-            return Err(Malformed::NotAnObject);
-        }
+        self.begin_object()?;
         self.each_member(1, |reader, own| {
             let own = reader.text_of(own)?;
             if own == *key && reader.scanner.peek() == Some(b'[') {
@@ -108,8 +104,8 @@ impl<'a> Cursor<'_, 'a> {
             return None;
         }
         let read = self.0.each_member(SCANNED, |reader, key| {
-            let mut cursor = Cursor(reader);
-            or_other(cursor.plain(key).and_then(|key| member(&mut cursor, key)))
+            let key = reader.scanner.plain(&key);
+            or_other(key.and_then(|key| member(&mut Cursor(reader), key)))
         });
         read.ok()
     }
@@ -128,11 +124,7 @@ impl<'a> Cursor<'_, 'a> {
             return None;
         }
         let quoted = self.0.quoted().ok()?;
-        self.plain(quoted)
-    }
-
-    fn plain(&self, Quoted { range, escapes }: Quoted) -> Option<&'a [u8]> {
-        if escapes == Escapes::None { self.0.scanner.text.get(range) } else { None }
+        self.0.scanner.plain(&quoted)
     }
 
     /// Reads a string.

@@ -27,6 +27,17 @@ impl Value {
     }
 }
 
+impl Map {
+    /// Reads an object, but for the members that `passes_over` names: they have to be well formed, and no more.
+    ///
+    /// # Errors
+    /// Those of [`Value::read`], and when it is no object.
+    pub fn read_but(document: &Bytes, passes_over: impl Fn(&[u8]) -> bool) -> Result<Self, Malformed> {
+        check_utf8(document)?;
+        Reader::new(document, Unknown).object_but(passes_over)
+    }
+}
+
 /// Room for what is open in most documents, so that a list need not grow on the way there.
 const OPEN_ITEMS: usize = 16;
 const OPEN_MEMBERS: usize = 32;
@@ -70,12 +81,38 @@ impl<'a, S: Strings> Reader<'a, S> {
 
     /// Reads all of the text.
     fn document(mut self) -> Result<Value, Malformed> {
-        self.items.reserve(OPEN_ITEMS);
-        self.members.reserve(OPEN_MEMBERS);
+        self.make_room();
         self.scanner.skip_space();
         let value = self.value(0)?;
         self.end()?;
         Ok(value)
+    }
+
+    fn make_room(&mut self) {
+        self.items.reserve(OPEN_ITEMS);
+        self.members.reserve(OPEN_MEMBERS);
+    }
+
+    /// Walks to the brace that opens the text.
+    pub(super) fn begin_object(&mut self) -> Result<(), Malformed> {
+        self.scanner.skip_space();
+        if self.scanner.peek() == Some(b'{') { Ok(()) } else { Err(Malformed::NotAnObject) }
+    }
+
+    fn object_but(mut self, passes_over: impl Fn(&[u8]) -> bool) -> Result<Map, Malformed> {
+        self.make_room();
+        self.begin_object()?;
+        self.each_member(1, |reader, key| {
+            if reader.scanner.plain(&key).is_some_and(&passes_over) {
+                return reader.scanner.value(1);
+            }
+            let key = reader.text_of(key)?;
+            let value = reader.value(1)?;
+            reader.members.push((key, value));
+            Ok(())
+        })?;
+        self.end()?;
+        Ok(Map::from(self.members))
     }
 
     /// Walks to the end of the text, before which nothing may stand.
@@ -316,6 +353,22 @@ mod tests {
         ));
         for depth in [126, 127, 128, 5000] {
             check(&format!("{}{}", "[".repeat(depth), "]".repeat(depth)));
+        }
+    }
+
+    #[test]
+    fn what_is_passed_over_has_to_be_well_formed() {
+        let passes_over = |key: &[u8]| matches!(key, b"over" | b"parallel");
+        let read = |text: &str| Map::read_but(&Bytes::copy_from_slice(text.as_bytes()), passes_over);
+        let over = r#" {"a":1,"over":{"b":[1e400,"\ud800"]},"c":[{"over":2}],"parallel":null} "#;
+        let left = read(over).map(|left| Value::from(left).to_string());
+        assert_eq!(left.as_deref(), Ok(r#"{"a":1,"c":[{"over":2}]}"#));
+        // The same key, which nobody writes so.
+        assert!(read(r#"{"\u006fver":1}"#).is_ok_and(|left| left.len() == 1));
+        for broken in
+            [r#"{"over":}"#, r#"{"over":[}"#, r#"{"over":1"#, r#"{"over":1}x"#, "[]", "1", "", r#"{"over":"#]
+        {
+            assert!(read(broken).is_err(), "{broken}");
         }
     }
 

@@ -59,6 +59,11 @@ impl<'a> Scanner<'a> {
         self.text.get(self.at).copied()
     }
 
+    /// The bytes of a string, where none is escaped.
+    pub(super) fn plain(&self, quoted: &Quoted) -> Option<&'a [u8]> {
+        if quoted.escapes == Escapes::None { self.text.get(quoted.range.clone()) } else { None }
+    }
+
     pub(super) fn skip_space(&mut self) {
         while let Some(b' ' | b'\n' | b'\r' | b'\t') = self.peek() {
             self.at += 1;
