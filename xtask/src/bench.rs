@@ -6,6 +6,7 @@
 pub(crate) mod accounts;
 mod envoy;
 mod hub;
+mod instructions;
 mod plane;
 mod report;
 mod routes;
@@ -46,6 +47,9 @@ pub struct Options {
     /// Measure only the Envoy data plane and its external processor, and write nothing
     #[arg(long)]
     processor: bool,
+    /// Measure only translation, and write nothing
+    #[arg(long)]
+    translation: bool,
 }
 
 /// A load: what is asked, by how many at once.
@@ -103,6 +107,7 @@ struct Measured {
 pub fn run(root: &Path, options: &Options) -> Result<Outcome> {
     release::build(root)?;
     release::cargo(root, &["--package", "tollgate-exchange", "--examples"])?;
+    instructions::install(root)?;
     let envoy = Envoy::install(root)?;
     let mock_port = free_port()?;
     let mut mock = testkit(root, &["bench-mock", "--port", &mock_port.to_string()]).start()?;
@@ -113,6 +118,11 @@ pub fn run(root: &Path, options: &Options) -> Result<Outcome> {
     }
     if options.processor {
         return Ok(alone(&plane::run(root, &envoy, mock_port, options)?.1));
+    }
+    if options.translation {
+        let (pairs, rows) = translation::run(root, mock_port, options)?;
+        println!("{}", translation::table(&pairs));
+        return Ok(alone(&rows));
     }
     let mut report = Report::new(options.rounds, options.millis);
     {

@@ -7,12 +7,15 @@ use serde::Deserialize;
 
 use super::hub::{self, PairCost};
 use super::report::{Bound, Row};
-use super::{Load, Measured, Options, worked_for};
+use super::{Load, Measured, Options, instructions, worked_for};
 use crate::machine::{self, Program};
 
 /// Fewest answers per second through the hub, beside the splice, and most processor time of the gateway.
 const HUB_RATE_MIN: f64 = 0.5;
 const HUB_CPU_MAX: f64 = 2.0;
+
+/// Most instructions of the core for a chat through the hub and its answer, beside those for a splice.
+const HUB_INSTRUCTIONS_MAX: f64 = 2.0;
 
 /// Most time per byte of the largest body, beside that of the smallest.
 const GROWTH_MAX: f64 = 1.5;
@@ -42,6 +45,11 @@ pub(super) struct PairLine {
     allocations: u64,
     growth: f64,
     beside_splice: f64,
+    /// Instructions for a chat and its answer, told by a program of its own too.
+    #[serde(skip)]
+    instructions: f64,
+    #[serde(skip)]
+    instructions_beside_splice: f64,
     /// Processor time of the whole gateway beside that of the splice, where a host serves the pair.
     #[serde(skip)]
     gateway_beside_splice: Option<f64>,
@@ -63,7 +71,7 @@ pub(super) fn run(root: &Path, mock_port: u16, options: &Options) -> Result<(Vec
             line.gateway_beside_splice = Some(*beside_splice);
         }
     }
-    let mut rows = vec![growth(&pairs)?, dearest(&costs)?];
+    let mut rows = vec![growth(&pairs)?, most_instructions(&pairs)?, dearest(&costs)?];
     let resources = machine::write_two_dialects(root, mock_port, "")?;
     for is_stream in [false, true] {
         rows.extend(through_gateway(root, &resources, is_stream, options)?);
@@ -82,7 +90,35 @@ fn pairs(root: &Path, options: &Options) -> Result<Vec<PairLine>> {
             line.allocations = allocations;
         }
     }
+    for line in &mut pairs {
+        line.instructions = instructions::of_chat(&folder.join("translation"), &line.pair)?;
+    }
+    let splices: Vec<(String, f64)> = pairs
+        .iter()
+        .filter(|line| line.is_splice)
+        .map(|line| (line.client().to_owned(), line.instructions))
+        .collect();
+    for line in &mut pairs {
+        let splice = splices.iter().find(|(client, _)| client == line.client());
+        let (_, splice) = splice.with_context(|| format!("no splice for {}", line.pair))?;
+        line.instructions_beside_splice = line.instructions / splice;
+    }
     Ok(pairs)
+}
+
+impl PairLine {
+    /// The dialect of the client.
+    fn client(&self) -> &str {
+        self.pair.split(' ').next().unwrap_or_default()
+    }
+}
+
+/// The pair through the hub that takes most instructions beside the splice of its client.
+fn most_instructions(pairs: &[PairLine]) -> Result<Row> {
+    let beside = |line: &PairLine| line.instructions_beside_splice;
+    let most = pairs.iter().max_by(|one, other| beside(one).total_cmp(&beside(other))).context("no pair")?;
+    let name = format!("instructions, chat of 4 KB in the core, beside the splice, at most: {}", most.pair);
+    Ok(Row::alone(&name, Bound::AtMost(HUB_INSTRUCTIONS_MAX), "x", &[beside(most)]))
 }
 
 /// The pair whose time per byte grows most.
@@ -141,19 +177,31 @@ fn through_gateway(root: &Path, resources: &Path, is_stream: bool, options: &Opt
 pub(super) fn table(pairs: &[PairLine]) -> String {
     let mut table = "\nTranslation in the core alone, on one thread without sockets: from the client's dialect to the backend's, a splice where \
         the two are one. Microseconds for the request of a 4 KB chat, for its whole answer and for each event of a stream of 300, \
-        the two first beside the splice of the client's dialect, allocations for the two, and the speed of reading and saying an \
+        the two first beside the splice of the client's dialect, instructions and allocations for the two, and the speed of reading and saying an \
         agent's transcript of 1 MB. Pairs with a star have no host that is asked so; theirs is the translation without the exchange \
         around it. The same chats and answers through the gateway: its processor time for one beside that for one of the splice.\n\n\
-        | pair | request | answer | both, beside the splice | through the gateway | event | MB/s on 1 MB | allocations | per byte, 4 MB beside 64 KB |\n\
-        |---|---:|---:|---:|---:|---:|---:|---:|---:|\n"
+        | pair | request | answer | both, beside the splice | instructions | beside the splice | through the gateway | event | MB/s on 1 MB | allocations | per byte, 4 MB beside 64 KB |\n\
+        |---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n"
         .to_owned();
     for line in pairs {
-        let PairLine { pair, request_us, answer_us, event_us, mb_per_s, allocations, growth, .. } = line;
+        let PairLine {
+            pair,
+            request_us,
+            answer_us,
+            event_us,
+            mb_per_s,
+            instructions,
+            allocations,
+            growth,
+            ..
+        } = line;
         let star = if line.is_exchange { "" } else { " *" };
-        let beside = if line.is_splice { String::new() } else { format!("{:.1}x", line.beside_splice) };
+        let beside = |times: String| if line.is_splice { String::new() } else { times };
+        let instructions_beside = beside(format!("{:.2}x", line.instructions_beside_splice));
+        let beside = beside(format!("{:.1}x", line.beside_splice));
         let gateway = line.gateway_beside_splice.map(|beside| format!("{beside:.2}x")).unwrap_or_default();
         table.push_str(&format!(
-            "| {pair}{star} | {request_us:.1} | {answer_us:.1} | {beside} | {gateway} | {event_us:.2} | {mb_per_s:.0} | {allocations} | {growth:.2}x |\n"
+            "| {pair}{star} | {request_us:.1} | {answer_us:.1} | {beside} | {instructions:.0} | {instructions_beside} | {gateway} | {event_us:.2} | {mb_per_s:.0} | {allocations} | {growth:.2}x |\n"
         ));
     }
     table
