@@ -63,13 +63,32 @@ impl Fields {
     }
 
     /// Takes a member out; one that is null counts as absent.
+    #[inline]
     pub(crate) fn take(&mut self, key: &str) -> Option<Value> {
+        if self.map.may_have(key) { self.take_found(key) } else { None }
+    }
+
+    fn take_found(&mut self, key: &str) -> Option<Value> {
         self.map.get_mut(key).map(Value::take).filter(|value| !value.is_null())
     }
 
+    /// Takes a member out as `read` does, which knows how it was found.
+    #[inline]
+    fn taken<T>(
+        &mut self,
+        key: &str,
+        read: fn(&Self, &str, Value) -> Result<T, Invalid>,
+    ) -> Result<Option<T>, Invalid> {
+        match self.take(key) {
+            None => Ok(None),
+            Some(value) => read(self, key, value).map(Some),
+        }
+    }
+
     /// A text that is looked at here.
+    #[inline]
     pub(crate) fn text(&mut self, key: &str) -> Result<Option<String>, Invalid> {
-        Ok(self.written(key)?.map(Text::into_string))
+        self.taken(key, |own, key, value| own.is_text(key, value).map(Text::into_string))
     }
 
     pub(crate) fn needed_text(&mut self, key: &str) -> Result<String, Invalid> {
@@ -77,11 +96,15 @@ impl Fields {
     }
 
     /// A text that is passed on as it was written.
+    #[inline]
     pub(crate) fn written(&mut self, key: &str) -> Result<Option<Text>, Invalid> {
-        match self.take(key) {
-            None => Ok(None),
-            Some(Value::String(text)) => Ok(Some(text)),
-            Some(other) => Err(wrong(&self.at(key), "a string", &other)),
+        self.taken(key, Self::is_text)
+    }
+
+    fn is_text(&self, key: &str, value: Value) -> Result<Text, Invalid> {
+        match value {
+            Value::String(text) => Ok(text),
+            other => Err(wrong(&self.at(key), "a string", &other)),
         }
     }
 
@@ -89,46 +112,42 @@ impl Fields {
         self.written(key)?.ok_or_else(|| missing(&self.at(key)))
     }
 
+    #[inline]
     pub(crate) fn truth(&mut self, key: &str) -> Result<Option<bool>, Invalid> {
-        match self.take(key) {
-            None => Ok(None),
-            Some(Value::Bool(truth)) => Ok(Some(truth)),
-            Some(other) => Err(wrong(&self.at(key), "true or false", &other)),
-        }
+        self.taken(key, |own, key, value| match value {
+            Value::Bool(truth) => Ok(truth),
+            other => Err(wrong(&own.at(key), "true or false", &other)),
+        })
     }
 
+    #[inline]
     pub(crate) fn count(&mut self, key: &str) -> Result<Option<u64>, Invalid> {
-        match self.take(key) {
-            None => Ok(None),
-            Some(value) => value
-                .as_u64()
-                .map(Some)
-                .ok_or_else(|| wrong(&self.at(key), "a whole number of at least 0", &value)),
-        }
+        self.taken(key, |own, key, value| {
+            value.as_u64().ok_or_else(|| wrong(&own.at(key), "a whole number of at least 0", &value))
+        })
     }
 
+    #[inline]
     pub(crate) fn integer(&mut self, key: &str) -> Result<Option<i64>, Invalid> {
-        match self.take(key) {
-            None => Ok(None),
-            Some(value) => {
-                value.as_i64().map(Some).ok_or_else(|| wrong(&self.at(key), "a whole number", &value))
-            }
-        }
+        self.taken(key, |own, key, value| {
+            value.as_i64().ok_or_else(|| wrong(&own.at(key), "a whole number", &value))
+        })
     }
 
+    #[inline]
     pub(crate) fn number(&mut self, key: &str) -> Result<Option<f64>, Invalid> {
-        match self.take(key) {
-            None => Ok(None),
-            Some(value) => value.as_f64().map(Some).ok_or_else(|| wrong(&self.at(key), "a number", &value)),
-        }
+        self.taken(key, |own, key, value| {
+            value.as_f64().ok_or_else(|| wrong(&own.at(key), "a number", &value))
+        })
     }
 
+    #[inline]
     pub(crate) fn list(&mut self, key: &str) -> Result<Vec<Value>, Invalid> {
-        match self.take(key) {
-            None => Ok(Vec::new()),
-            Some(Value::Array(items)) => Ok(items),
-            Some(other) => Err(wrong(&self.at(key), "an array", &other)),
-        }
+        let list = self.taken(key, |own, key, value| match value {
+            Value::Array(items) => Ok(items),
+            other => Err(wrong(&own.at(key), "an array", &other)),
+        });
+        Ok(list?.unwrap_or_default())
     }
 
     pub(crate) fn needed_list(&mut self, key: &str) -> Result<Vec<Value>, Invalid> {
@@ -138,8 +157,9 @@ impl Fields {
         }
     }
 
+    #[inline]
     pub(crate) fn object(&mut self, key: &str) -> Result<Option<Self>, Invalid> {
-        self.take(key).map(|value| Self::of(value, self.at(key))).transpose()
+        self.taken(key, |own, key, value| Self::of(value, own.at(key)))
     }
 
     /// `cache_control`, which both dialects write alike.
@@ -329,9 +349,10 @@ impl Default for Members {
 
 impl Members {
     /// Sets a member, unless there is nothing to say.
+    #[inline]
     pub(crate) fn set(&mut self, key: &'static str, value: Option<impl Into<Value>>) {
         if let Some(value) = value {
-            self.map.insert(Text::word(key), value.into());
+            self.map.insert_word(key, value.into());
         }
     }
 

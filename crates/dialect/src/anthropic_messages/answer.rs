@@ -8,7 +8,7 @@ use tollgate_wire::json::{Map, Text, Value};
 
 use super::citations;
 use super::usage::{WireUsage, encode_usage};
-use crate::fields::{Fields, Members, item_at, loss, object};
+use crate::fields::{Fields, Members, item_at, loss, members, object};
 use crate::ids::CallIds;
 use crate::spans;
 use crate::{AnswerContext, Unreadable};
@@ -133,15 +133,16 @@ pub(crate) fn encode_answer(answer: Answer, context: &AnswerContext, losses: &mu
         }
     }
     let (stop_reason, stop_sequence) = stop_words(stop, losses);
-    let mut body = Members::default();
-    body.set("id", Some(id));
-    body.set("type", Some("message"));
-    body.set("role", Some("assistant"));
-    body.set("model", Some(model.unwrap_or_else(|| context.requested_model.as_str().to_owned())));
-    body.set("content", Some(content));
-    body.set("stop_reason", Some(stop_reason));
-    body.set("stop_sequence", Some(stop_sequence));
-    body.set("usage", Some(encode_usage(&usage.unwrap_or_default())));
+    let body = members!({
+        "id": id,
+        "type": "message",
+        "role": "assistant",
+        "model": model.unwrap_or_else(|| context.requested_model.as_str().to_owned()),
+        "content": content,
+        "stop_reason": stop_reason,
+        "stop_sequence": stop_sequence,
+        "usage": encode_usage(&usage.unwrap_or_default()),
+    });
     body.map
 }
 

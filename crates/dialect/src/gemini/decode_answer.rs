@@ -55,10 +55,13 @@ pub(super) struct Content {
 impl Response {
     /// Takes a document apart.
     pub(super) fn of(mut told: Fields) -> Result<Self, Invalid> {
-        let candidates = told.list("candidates")?.into_iter().enumerate();
-        let candidates = candidates.map(|(place, told)| Candidate::of(told, item_at("/candidates", place)));
+        let list = told.list("candidates")?;
+        let mut candidates = Vec::with_capacity(list.len());
+        for (place, told) in list.into_iter().enumerate() {
+            candidates.push(Candidate::of(told, item_at("/candidates", place))?);
+        }
         Ok(Self {
-            candidates: candidates.collect::<Result<_, _>>()?,
+            candidates,
             prompt_feedback: told.take("promptFeedback"),
             usage_metadata: told.take("usageMetadata"),
             response_id: told.text("responseId")?,
@@ -94,9 +97,12 @@ impl Candidate {
 
 impl Content {
     fn of(mut told: Fields) -> Result<Self, Invalid> {
-        let parts = told.list("parts")?.into_iter();
-        let parts = parts.map(|part| Ok(Fields::of(part, told.at("parts"))?.into_members()));
-        Ok(Self { parts: parts.collect::<Result<_, Invalid>>()?, rest: told.into_members() })
+        let list = told.list("parts")?;
+        let mut parts = Vec::with_capacity(list.len());
+        for part in list {
+            parts.push(Fields::of(part, told.at("parts"))?.into_members());
+        }
+        Ok(Self { parts, rest: told.into_members() })
     }
 }
 
@@ -105,9 +111,10 @@ pub(crate) fn decode_answer(body: &Bytes, losses: &mut Losses) -> Result<Answer,
     let body = Response::of(Fields::read_answer(body, |_| false)?)?;
     lose_members("", &body.rest, &[], losses);
     let is_blocked = body.prompt_feedback.is_some_and(|feedback| blocked(&feedback, losses));
-    let told = body.candidates.into_iter().enumerate();
-    let mut choices: Vec<(usize, Choice)> =
-        told.map(|(place, candidate)| choice(place, candidate, losses)).collect::<Result<_, _>>()?;
+    let mut choices = Vec::with_capacity(body.candidates.len());
+    for (place, candidate) in body.candidates.into_iter().enumerate() {
+        choices.push(choice(place, candidate, losses)?);
+    }
     choices.sort_by_key(|(index, _)| *index);
     let mut choices: Vec<Choice> = choices.into_iter().map(|(_, choice)| choice).collect();
     if choices.is_empty() {

@@ -40,7 +40,7 @@ impl Map {
 
 /// Room for what is open in most documents, so that a list need not grow on the way there.
 const OPEN_ITEMS: usize = 16;
-const OPEN_MEMBERS: usize = 32;
+const OPEN_MEMBERS: usize = 11;
 
 /// What is known of the strings of a text.
 pub(super) trait Strings {

@@ -254,7 +254,13 @@ impl Map {
     /// The value of `key`.
     #[inline]
     pub fn get(&self, key: &str) -> Option<&Value> {
-        if self.marks.may_have(key.as_bytes()) { self.find(key) } else { None }
+        if self.may_have(key) { self.find(key) } else { None }
+    }
+
+    /// Whether `key` may be there. What is written in the program is known to it: then that costs next to nothing, and most keys that a decoder asks for are not there.
+    #[inline]
+    pub fn may_have(&self, key: &str) -> bool {
+        self.marks.may_have(key.as_bytes())
     }
 
     fn find(&self, key: &str) -> Option<&Value> {
@@ -264,7 +270,7 @@ impl Map {
     /// The same, to change.
     #[inline]
     pub fn get_mut(&mut self, key: &str) -> Option<&mut Value> {
-        if self.marks.may_have(key.as_bytes()) { self.find_mut(key) } else { None }
+        if self.may_have(key) { self.find_mut(key) } else { None }
     }
 
     fn find_mut(&mut self, key: &str) -> Option<&mut Value> {
@@ -288,6 +294,17 @@ impl Map {
         }
     }
 
+    /// The same, of a word of ours.
+    #[inline]
+    pub fn insert_word(&mut self, key: &'static str, value: Value) {
+        if self.may_have(key) {
+            self.insert(Text::word(key), value);
+        } else {
+            self.marks.0 |= Marks::mark(key.as_bytes());
+            self.members.push((Text::word(key), value));
+        }
+    }
+
     /// Takes `key` out. The others keep their order.
     pub fn remove(&mut self, key: &str) -> Option<Value> {
         self.remove_entry(key).map(|(_, value)| value)
@@ -295,7 +312,7 @@ impl Map {
 
     /// The same, with the key.
     pub fn remove_entry(&mut self, key: &str) -> Option<(Text, Value)> {
-        if !self.marks.may_have(key.as_bytes()) {
+        if !self.may_have(key) {
             return None;
         }
         let at = self.members.iter().position(|(own, _)| own == key)?;
