@@ -3,12 +3,13 @@
 use tollgate_wire::json::{Text, Value};
 
 use crate::citation::Citation;
+use crate::origin::Origin;
 
 /// One element of a turn, of a system prompt or of a tool's result.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Block {
-    /// JSON pointer to where it stood in the source body.
-    pub origin: String,
+    /// Where it stood in the source body.
+    pub origin: Origin,
     /// Whether the prompt up to here is to be cached.
     pub cache: Option<CachePoint>,
     /// What it is.
@@ -135,7 +136,7 @@ pub enum DocumentSource {
 
 impl Block {
     /// A text without anything else.
-    pub fn text(origin: impl Into<String>, text: impl Into<Text>) -> Self {
+    pub fn text(origin: impl Into<Origin>, text: impl Into<Text>) -> Self {
         let kind = BlockKind::Text { text: text.into(), citations: Vec::new() };
         Self { origin: origin.into(), cache: None, kind }
     }

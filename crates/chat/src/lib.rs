@@ -10,6 +10,7 @@ mod citation;
 mod conversation;
 mod event;
 mod loss;
+mod origin;
 
 pub use answer::{Answer, Choice, StopReason};
 pub use block::{Block, BlockKind, CachePoint, DocumentSource, ImageSource};
@@ -20,3 +21,4 @@ pub use conversation::{
 };
 pub use event::{BlockStart, Delta, Event};
 pub use loss::{Effect, Loss, LossKind, Losses};
+pub use origin::Origin;

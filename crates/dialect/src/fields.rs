@@ -1,8 +1,10 @@
 //! The members of a JSON object, taken out one by one, so that what nobody took is known.
 
+use std::fmt::Display;
+
 use bytes::Bytes;
 use serde::Deserialize;
-use tollgate_chat::{Block, BlockKind, CachePoint, Citation, Effect, Loss, LossKind, Losses};
+use tollgate_chat::{Block, BlockKind, CachePoint, Citation, Effect, Loss, LossKind, Losses, Origin};
 use tollgate_wire::json::{Document, Map, Text, Value};
 
 use crate::observe::Count;
@@ -196,7 +198,7 @@ impl Fields {
     pub(crate) fn into_foreign(mut self, cache: Option<CachePoint>, name: Text) -> Block {
         let origin = std::mem::take(&mut self.pointer);
         let kind = BlockKind::Foreign { name: name.into_string(), value: self.into_value() };
-        Block { origin, cache, kind }
+        Block { origin: origin.into(), cache, kind }
     }
 
     /// What is left, member by member.
@@ -283,8 +285,15 @@ pub(crate) fn loss(pointer: impl Into<String>, kind: LossKind, effect: Effect) -
     Loss { pointer: pointer.into(), kind, effect }
 }
 
+/// Records a cache point, for encoders whose providers cache as they see fit, or not there.
+pub(crate) fn lose_cache_point(origin: &impl Display, cache: Option<&CachePoint>, losses: &mut Losses) {
+    if cache.is_some() {
+        losses.push(loss(format!("{origin}/cache_control"), LossKind::CachePoint, Effect::Cost));
+    }
+}
+
 /// Records the citations of a text of a request, for encoders that have no words for them there.
-pub(crate) fn lose_citations(origin: &str, citations: &[Citation], losses: &mut Losses) {
+pub(crate) fn lose_citations(origin: &Origin, citations: &[Citation], losses: &mut Losses) {
     if !citations.is_empty() {
         losses.push(loss(format!("{origin}/citations"), LossKind::Citation, Effect::Meaning));
     }

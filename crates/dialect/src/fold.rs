@@ -95,7 +95,7 @@ impl Fold {
             {
                 *input = serde_json::from_str(&text).expect("JSON");
             }
-            answer.choices[choice].blocks.push(Block { origin: String::new(), cache: None, kind });
+            answer.choices[choice].blocks.push(Block { origin: "".into(), cache: None, kind });
         }
         answer
     }

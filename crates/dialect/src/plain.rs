@@ -1,7 +1,7 @@
 //! Turns of nothing but text, as most are: read as they stand, without values in between. All others are read by the decoder of their
 //! dialect, as these would be, too.
 
-use tollgate_chat::{Block, Effect, LossKind, Losses, Role, Turn};
+use tollgate_chat::{Block, Effect, LossKind, Losses, Origin, Role, Turn};
 use tollgate_wire::json::{Apart, Cursor, Document, Item, Text};
 
 use crate::Invalid;
@@ -99,7 +99,7 @@ impl PlainTurns {
             && let Some(text) = cursor.text()
         {
             if !text.is_empty() {
-                blocks.push(Block::text(self.pointer(turn), text));
+                blocks.push(Block::text(self.origin(turn, None), text));
             }
             return Some(blocks);
         }
@@ -107,10 +107,7 @@ impl PlainTurns {
         cursor.items(|cursor| {
             let text = self.part(cursor)?;
             if !(text.is_empty() && matches!(self.parts, Parts::Untyped)) {
-                let mut origin = self.pointer(turn);
-                origin.push('/');
-                origin.push_str(itoa::Buffer::new().format(index));
-                blocks.push(Block::text(origin, text));
+                blocks.push(Block::text(self.origin(turn, Some(index)), text));
             }
             index += 1;
             Some(())
@@ -137,15 +134,8 @@ impl PlainTurns {
         text.filter(|_| is_text)
     }
 
-    /// JSON pointer to the content of a turn.
-    fn pointer(&self, turn: usize) -> String {
-        let mut number = itoa::Buffer::new();
-        // With room for the number of a part.
-        let mut pointer = String::with_capacity(32);
-        for step in ["/", self.list, "/", number.format(turn), "/", self.content] {
-            pointer.push_str(step);
-        }
-        pointer
+    fn origin(&self, turn: usize, part: Option<usize>) -> Origin {
+        Origin::of_text(self.list, turn, self.content, part)
     }
 }
 

@@ -3,7 +3,9 @@
 //! Source: `anthropic.types.Message`.
 
 use bytes::Bytes;
-use tollgate_chat::{Answer, Block, BlockKind, Choice, Citation, Effect, LossKind, Losses, StopReason};
+use tollgate_chat::{
+    Answer, Block, BlockKind, Choice, Citation, Effect, LossKind, Losses, Origin, StopReason,
+};
 use tollgate_wire::json::{Map, Text, Value};
 
 use super::citations;
@@ -21,7 +23,7 @@ pub(crate) fn decode_answer(body: &Bytes, losses: &mut Losses) -> Result<Answer,
     let blocks = body.needed_list("content")?.into_iter().enumerate().map(|(index, value)| {
         let origin = item_at("/content", index);
         let kind = decode_block(&origin, value, losses);
-        Block { origin, cache: None, kind }
+        Block { origin: origin.into(), cache: None, kind }
     });
     let blocks: Vec<Block> = blocks.collect();
     let stop = stop_reason(body.text("stop_reason")?.as_deref(), body.text("stop_sequence")?);
@@ -147,7 +149,7 @@ pub(crate) fn encode_answer(answer: Answer, context: &AnswerContext, losses: &mu
 }
 
 /// A text, in as many blocks as what it rests on needs.
-fn texts(origin: &str, text: Text, citations: Vec<Citation>, losses: &mut Losses) -> Vec<Value> {
+fn texts(origin: &Origin, text: Text, citations: Vec<Citation>, losses: &mut Losses) -> Vec<Value> {
     let pieces = spans::cut(text, citations).into_iter();
     let block = |spans::Piece { text, citations }| {
         let said = citations.into_iter().filter_map(|(index, citation)| {
@@ -163,7 +165,7 @@ fn texts(origin: &str, text: Text, citations: Vec<Citation>, losses: &mut Losses
     pieces.map(block).collect()
 }
 
-fn encode_block(origin: String, kind: BlockKind, ids: &mut CallIds, losses: &mut Losses) -> Option<Value> {
+fn encode_block(origin: Origin, kind: BlockKind, ids: &mut CallIds, losses: &mut Losses) -> Option<Value> {
     match kind {
         BlockKind::Text { text, citations: _ } | BlockKind::Refusal { text } => {
             Some(object!({"type": "text", "text": text}))

@@ -57,7 +57,7 @@ fn block(mut fields: Fields, losses: &mut Losses) -> Result<Block, Invalid> {
     };
     // Who called a tool says nothing about the call.
     fields.take("caller");
-    Ok(Block { origin: fields.end(losses), cache, kind })
+    Ok(Block { origin: fields.end(losses).into(), cache, kind })
 }
 
 fn image(fields: &mut Fields, losses: &mut Losses) -> Result<Option<ImageSource>, Invalid> {

@@ -4,7 +4,7 @@
 
 use std::ops::Range;
 
-use tollgate_chat::{Citation, CitedSource, Effect, LossKind, Losses, Passage};
+use tollgate_chat::{Citation, CitedSource, Effect, LossKind, Losses, Origin, Passage};
 use tollgate_wire::json::{Text, Value};
 
 use crate::fields::{Members, loss};
@@ -113,7 +113,11 @@ pub(super) fn encode(pointer: &str, citation: Citation, losses: &mut Losses) -> 
 }
 
 /// The citations of a text that the model said before. The API takes those back that it can check: not what another found on the web.
-pub(super) fn encode_past(origin: &str, citations: Vec<Citation>, losses: &mut Losses) -> Option<Vec<Value>> {
+pub(super) fn encode_past(
+    origin: &Origin,
+    citations: Vec<Citation>,
+    losses: &mut Losses,
+) -> Option<Vec<Value>> {
     let mut said = Vec::with_capacity(citations.len());
     for (index, mut citation) in citations.into_iter().enumerate() {
         let pointer = format!("{origin}/citations/{index}");

@@ -3,7 +3,7 @@
 //! Source: `anthropic.types.MessageParam` and `ContentBlockParam`.
 
 use tollgate_chat::{
-    Block, BlockKind, CachePoint, DocumentSource, Effect, ImageSource, LossKind, Losses, Role, Turn,
+    Block, BlockKind, CachePoint, DocumentSource, Effect, ImageSource, LossKind, Losses, Origin, Role, Turn,
 };
 use tollgate_wire::json::Value;
 
@@ -11,7 +11,7 @@ use super::citations;
 use super::encode_request::cache_control;
 use crate::Invalid;
 use crate::data::base64_text;
-use crate::fields::{Members, lose_citations, loss, members, object};
+use crate::fields::{Members, lose_cache_point, lose_citations, loss, members, object};
 
 /// Instructions. Those that say nothing are left out: the API refuses empty texts.
 pub(super) fn system_blocks(blocks: Vec<Block>, losses: &mut Losses) -> Result<Vec<Value>, Invalid> {
@@ -136,7 +136,7 @@ fn tool_result(
     Ok(result)
 }
 
-fn image(origin: &str, source: ImageSource) -> Result<Value, Invalid> {
+fn image(origin: &Origin, source: ImageSource) -> Result<Value, Invalid> {
     match source {
         ImageSource::Base64 { media_type, data } => match media_type.as_str() {
             "image/jpeg" | "image/png" | "image/gif" | "image/webp" => {
@@ -154,7 +154,7 @@ fn image(origin: &str, source: ImageSource) -> Result<Value, Invalid> {
     }
 }
 
-fn document_source(origin: &str, source: DocumentSource) -> Result<Value, Invalid> {
+fn document_source(origin: &Origin, source: DocumentSource) -> Result<Value, Invalid> {
     let text = match source {
         DocumentSource::Base64 { media_type, data } => match media_type.as_str() {
             "application/pdf" => {
@@ -182,10 +182,4 @@ fn document_source(origin: &str, source: DocumentSource) -> Result<Value, Invali
 fn with_cache(mut members: Members, cache: Option<CachePoint>) -> Value {
     members.set("cache_control", cache.map(cache_control));
     members.value()
-}
-
-fn lose_cache_point(origin: &str, cache: Option<&CachePoint>, losses: &mut Losses) {
-    if cache.is_some() {
-        losses.push(loss(format!("{origin}/cache_control"), LossKind::CachePoint, Effect::Cost));
-    }
 }

@@ -37,7 +37,7 @@ fn text() -> impl Strategy<Value = BlockKind> {
 }
 
 fn block(kind: impl Strategy<Value = BlockKind>) -> impl Strategy<Value = Block> {
-    (kind, cache()).prop_map(|(kind, cache)| Block { origin: String::new(), cache, kind })
+    (kind, cache()).prop_map(|(kind, cache)| Block { origin: "".into(), cache, kind })
 }
 
 fn user_blocks() -> impl Strategy<Value = Vec<Block>> {
@@ -67,7 +67,7 @@ fn assistant_blocks() -> impl Strategy<Value = Vec<Block>> {
         input,
     });
     vec(prop_oneof![thinking, redacted, text(), call], 1..5).prop_map(|kinds| {
-        kinds.into_iter().map(|kind| Block { origin: String::new(), cache: None, kind }).collect()
+        kinds.into_iter().map(|kind| Block { origin: "".into(), cache: None, kind }).collect()
     })
 }
 

@@ -65,7 +65,7 @@ pub(crate) fn decode_answer(body: &Bytes, losses: &mut Losses) -> Result<Answer,
     for (index, element) in content.into_iter().enumerate() {
         let origin = item_at("/output/message/content", index);
         let kind = block(Fields::of(element, origin.clone())?, losses);
-        blocks.extend(kind.map(|kind| Block { origin, cache: None, kind }));
+        blocks.extend(kind.map(|kind| Block { origin: origin.into(), cache: None, kind }));
     }
     let has_calls = blocks.iter().any(|block| matches!(block.kind, BlockKind::ToolUse { .. }));
     let called = if has_calls { Called::Tools } else { Called::Nothing };

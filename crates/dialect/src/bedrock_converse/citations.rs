@@ -4,7 +4,7 @@
 
 use std::ops::Range;
 
-use tollgate_chat::{BlockKind, Citation, CitedSource, Effect, LossKind, Losses, Passage};
+use tollgate_chat::{BlockKind, Citation, CitedSource, Effect, LossKind, Losses, Origin, Passage};
 use tollgate_wire::json::{Text, Value};
 
 use crate::fields::{Members, loss, object};
@@ -69,7 +69,12 @@ fn source(location: &Value, named: Option<String>) -> Option<CitedSource> {
 }
 
 /// A text that the model said before, with its sources, in as many elements as those need.
-pub(super) fn encode(origin: &str, text: Text, citations: Vec<Citation>, losses: &mut Losses) -> Vec<Value> {
+pub(super) fn encode(
+    origin: &Origin,
+    text: Text,
+    citations: Vec<Citation>,
+    losses: &mut Losses,
+) -> Vec<Value> {
     let pieces = spans::cut(text, citations).into_iter();
     let element = |spans::Piece { text, citations }| {
         let said = citations.into_iter().filter_map(|(index, citation)| {

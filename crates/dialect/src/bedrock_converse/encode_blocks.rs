@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use tollgate_chat::{Block, BlockKind, CachePoint, Effect, LossKind, Losses, Role, Turn};
+use tollgate_chat::{Block, BlockKind, CachePoint, Effect, LossKind, Losses, Origin, Role, Turn};
 use tollgate_wire::json::{Text, Value};
 
 use super::citations;
@@ -12,7 +12,7 @@ use super::encode_tools::PastTools;
 use super::media::{self, DocumentNames};
 use crate::Invalid;
 use crate::data::is_canonical_base64;
-use crate::fields::{Members, lose_citations, loss, object};
+use crate::fields::{Members, lose_cache_point, lose_citations, loss, object};
 use crate::ids::fingerprint;
 
 /// Longest id of a call.
@@ -42,7 +42,7 @@ fn says(text: Text) -> Option<Text> {
 /// Adds an element, and behind it the cache point, which is an element of its own. Where there is none, there is nothing to cache.
 fn push(
     said: &mut Vec<Value>,
-    origin: &str,
+    origin: &Origin,
     value: Option<Value>,
     cache: Option<CachePoint>,
     losses: &mut Losses,
@@ -53,7 +53,7 @@ fn push(
 }
 
 /// A cache point.
-pub(super) fn cache_point(origin: &str, cache: CachePoint, losses: &mut Losses) -> Value {
+pub(super) fn cache_point(origin: &impl std::fmt::Display, cache: CachePoint, losses: &mut Losses) -> Value {
     let CachePoint { ttl } = cache;
     let known = ttl.as_deref().filter(|ttl| matches!(*ttl, "5m" | "1h"));
     if ttl.is_some() && known.is_none() {
@@ -118,7 +118,7 @@ impl Blocks {
     /// One element; none where there are no words for it and the loss can be borne.
     fn encode(
         &mut self,
-        origin: &str,
+        origin: &Origin,
         kind: BlockKind,
         role: Role,
         losses: &mut Losses,
@@ -214,10 +214,4 @@ fn call_id(id: String) -> String {
     let is_fit = (1..=CALL_ID_BYTES_MAX).contains(&id.len())
         && id.chars().all(|character| character.is_ascii_alphanumeric() || "_.:-".contains(character));
     if is_fit { id } else { format!("call_{:016x}", fingerprint(&id)) }
-}
-
-fn lose_cache_point(origin: &str, cache: Option<&CachePoint>, losses: &mut Losses) {
-    if cache.is_some() {
-        losses.push(loss(format!("{origin}/cache_control"), LossKind::CachePoint, Effect::Cost));
-    }
 }

@@ -4,7 +4,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use tollgate_chat::{DocumentSource, ImageSource};
+use tollgate_chat::{DocumentSource, ImageSource, Origin};
 use tollgate_wire::json::{Text, Value};
 
 use crate::Invalid;
@@ -20,7 +20,7 @@ const NUMBER_CHARACTERS_MAX: usize = 12;
 const NAME_DEFAULT: &str = "document";
 
 /// An image.
-pub(super) fn image(origin: &str, source: ImageSource) -> Result<Value, Invalid> {
+pub(super) fn image(origin: &Origin, source: ImageSource) -> Result<Value, Invalid> {
     let (format, source) = match source {
         ImageSource::Base64 { media_type, data } => {
             (image_format(origin, &media_type)?, object!({"bytes": data}))
@@ -41,7 +41,7 @@ pub(super) fn image(origin: &str, source: ImageSource) -> Result<Value, Invalid>
     Ok(object!({"image": object!({"format": format, "source": source})}))
 }
 
-fn image_format(origin: &str, media_type: &str) -> Result<&'static str, Invalid> {
+fn image_format(origin: &Origin, media_type: &str) -> Result<&'static str, Invalid> {
     match media_type.to_ascii_lowercase().as_str() {
         "image/png" => Ok("png"),
         // Not registered, but what many files and clients say.
@@ -56,7 +56,7 @@ fn image_format(origin: &str, media_type: &str) -> Result<&'static str, Invalid>
 }
 
 /// Audio.
-pub(super) fn audio(origin: &str, data: Text, format: &str) -> Result<Value, Invalid> {
+pub(super) fn audio(origin: &Origin, data: Text, format: &str) -> Result<Value, Invalid> {
     const KNOWN: [&str; 15] = [
         "mp3", "opus", "wav", "aac", "flac", "mp4", "ogg", "mkv", "mka", "x-aac", "m4a", "mpeg", "mpga",
         "pcm", "webm",
@@ -81,7 +81,7 @@ impl DocumentNames {
     /// A document: format, name and source.
     pub(super) fn document(
         &mut self,
-        origin: &str,
+        origin: &Origin,
         source: DocumentSource,
         title: Option<String>,
     ) -> Result<Members, Invalid> {
@@ -127,7 +127,10 @@ fn plain_name(title: &str, format: Option<&str>) -> String {
 }
 
 /// Format, where it is known, and source.
-fn document_source(origin: &str, source: DocumentSource) -> Result<(Option<&'static str>, Value), Invalid> {
+fn document_source(
+    origin: &Origin,
+    source: DocumentSource,
+) -> Result<(Option<&'static str>, Value), Invalid> {
     match source {
         DocumentSource::Base64 { media_type, data } => {
             let format = document_format(&media_type).ok_or_else(|| {

@@ -10,8 +10,8 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use tollgate_chat::{
     Answer, Block, BlockKind, CachePoint, Choice, Citation, CitedSource, Conversation, DocumentSource,
-    Effort, Event, ImageSource, Losses, Metadata, Passage, Role, Sampling, StopReason, Tool, ToolChoice,
-    Turn,
+    Effort, Event, ImageSource, Losses, Metadata, Origin, Passage, Role, Sampling, StopReason, Tool,
+    ToolChoice, Turn,
 };
 use tollgate_terms::{Delivery, ModelName, Usage};
 use tollgate_wire::json::{Map, Text};
@@ -62,7 +62,7 @@ fn kind(mark: &str, sort: usize, id: &str, odd: bool) -> BlockKind {
         }
         8 => BlockKind::ToolUse { id: id.to_owned(), name: mark, input: Map::new().into() },
         9 => {
-            let content = vec![Block { origin: String::new(), cache: None, kind: text(mark) }];
+            let content = vec![Block { origin: "".into(), cache: None, kind: text(mark) }];
             BlockKind::ToolResult { id: id.to_owned(), content, is_error: odd }
         }
         10 => BlockKind::Image {
@@ -95,7 +95,7 @@ prop_compose! {
             let blocks = blocks.into_iter().map(|(sort, id, odd, cache)| {
                 number += 1;
                 let kind = kind(&format!("mark{number}."), sort, &id, odd);
-                Block { origin: format!("/mark{number}"), cache, kind }
+                Block { origin: format!("/mark{number}").into(), cache, kind }
             });
             Turn { role: if is_user { Role::User } else { Role::Assistant }, blocks: blocks.collect() }
         };
@@ -193,7 +193,7 @@ fn told(index: usize, (sort, text, list): &(usize, String, Vec<Value>)) -> Told 
 
 fn without_origins(answer: Answer) -> Answer {
     let choices = answer.choices.into_iter().map(|choice| Choice {
-        blocks: choice.blocks.into_iter().map(|block| Block { origin: String::new(), ..block }).collect(),
+        blocks: choice.blocks.into_iter().map(|block| Block { origin: "".into(), ..block }).collect(),
         ..choice
     });
     Answer { choices: choices.collect(), ..answer }
@@ -233,8 +233,8 @@ proptest! {
         let messages = body["messages"].as_array().expect("messages");
         prop_assert!(messages.windows(2).all(|pair| pair[0]["role"] != pair[1]["role"]), "{}", text);
         prop_assert!(messages.iter().all(|message| message["content"] != json!([])), "{}", text);
-        let lost = |pointer: &str, end: &str| {
-            losses.as_slice().iter().any(|loss| loss.pointer == format!("{pointer}{end}"))
+        let lost = |origin: &Origin, end: &str| {
+            losses.as_slice().iter().any(|loss| loss.pointer == format!("{origin}{end}"))
         };
         let mut cached = 0;
         for block in conversation.turns.iter().flat_map(|turn| &turn.blocks) {
@@ -244,7 +244,7 @@ proptest! {
                 BlockKind::RedactedThinking { data } => data == "AAAA",
                 _ => false,
             };
-            let is_said = text.contains(&format!("{}.", &block.origin[1..]));
+            let is_said = text.contains(&format!("{}.", block.origin.to_string().trim_start_matches('/')));
             prop_assert!(says_nothing || is_said || lost(&block.origin, ""), "{} in {}", block.origin, text);
         }
         prop_assert_eq!(points(&body["messages"]), cached, "{}", text);

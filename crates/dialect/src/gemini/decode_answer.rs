@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use tollgate_chat::{Answer, Block, BlockKind, Choice, Effect, LossKind, Losses, StopReason};
+use tollgate_chat::{Answer, Block, BlockKind, Choice, Effect, LossKind, Losses, Origin, StopReason};
 use tollgate_wire::json::{Map, Text, Value};
 
 use super::citations::{self, Cited};
@@ -172,7 +172,7 @@ fn choice(place: usize, candidate: Candidate, losses: &mut Losses) -> Result<(us
         let signature = signature
             .map(|signature| BlockKind::Thinking { text: Text::default(), signature: Some(signature) });
         for kind in signature.into_iter().chain(kind) {
-            blocks.push(Block { origin: origin.clone(), cache: None, kind });
+            blocks.push(Block { origin: origin.clone().into(), cache: None, kind });
         }
     }
     let quoted = citation_metadata.map(|told| citations::decode_quoted(&origin, &told, losses));
@@ -190,7 +190,7 @@ fn cite(origin: &str, blocks: &mut [Block], told: impl Iterator<Item = Cited>, l
     let mut rulers = BTreeMap::new();
     for cited in told {
         let named = cited.part.unwrap_or_default();
-        let named = format!("{origin}/content/parts/{named}");
+        let named = Origin::from(format!("{origin}/content/parts/{named}"));
         let is_text = |block: &Block| matches!(block.kind, BlockKind::Text { .. });
         let at = blocks.iter().position(|block| is_text(block) && block.origin == named);
         let at = at.or_else(|| blocks.iter().rposition(is_text));

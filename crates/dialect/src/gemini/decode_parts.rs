@@ -119,7 +119,7 @@ impl Calls {
             let says = !matches!(&kind, BlockKind::Text { text, .. } if text.is_empty());
             part.lose_rest(losses);
             if says {
-                blocks.push(Block { origin, cache: None, kind });
+                blocks.push(Block { origin: origin.into(), cache: None, kind });
             }
             return Ok(());
         }
@@ -135,7 +135,7 @@ impl Calls {
             return Ok(());
         };
         part.lose_rest(losses);
-        blocks.push(Block { origin, cache: None, kind });
+        blocks.push(Block { origin: origin.into(), cache: None, kind });
         Ok(())
     }
 
@@ -184,7 +184,7 @@ impl Calls {
             let origin = part.pointer.clone();
             let kind = media(&mut part, losses)?.ok_or_else(|| missing(&format!("{origin}/inlineData")))?;
             part.lose_rest(losses);
-            content.push(Block { origin, cache: None, kind });
+            content.push(Block { origin: origin.into(), cache: None, kind });
         }
         for key in ["willContinue", "scheduling"] {
             if result.take(key).is_some_and(|value| tells(&value)) {
@@ -200,7 +200,7 @@ impl Calls {
 fn sign(origin: &str, signature: Option<Text>, blocks: &mut Vec<Block>) {
     let kind =
         signature.map(|signature| BlockKind::Thinking { text: Text::default(), signature: Some(signature) });
-    blocks.extend(kind.map(|kind| Block { origin: origin.to_owned(), cache: None, kind }));
+    blocks.extend(kind.map(|kind| Block { origin: origin.to_owned().into(), cache: None, kind }));
 }
 
 /// What a function came to, and whether it failed. `output` and `error` are the words for it, and all other objects are
@@ -248,7 +248,7 @@ fn foreign(part: Fields, blocks: &mut Vec<Block>, losses: &mut Losses) {
     match SERVER_PARTS.into_iter().find(|name| value.get(name).is_some_and(tells)) {
         Some(name) => {
             let kind = BlockKind::Foreign { name: name.to_owned(), value };
-            blocks.push(Block { origin, cache: None, kind });
+            blocks.push(Block { origin: origin.into(), cache: None, kind });
         }
         None if tells(&value) => losses.push(loss(origin, LossKind::UnknownField, Effect::Meaning)),
         None => {}

@@ -4,7 +4,9 @@
 
 use std::collections::VecDeque;
 
-use tollgate_chat::{Answer, Block, BlockKind, Choice, Citation, Effect, ImageSource, LossKind, Losses};
+use tollgate_chat::{
+    Answer, Block, BlockKind, Choice, Citation, Effect, ImageSource, LossKind, Losses, Origin,
+};
 use tollgate_wire::json::{Map, Text, Value};
 
 use super::citations::Grounding;
@@ -103,7 +105,7 @@ impl Said {
     }
 
     /// What the text rests on that is the next part.
-    fn cite(&mut self, origin: &str, text: &Text, citations: Vec<Citation>, losses: &mut Losses) {
+    fn cite(&mut self, origin: &Origin, text: &Text, citations: Vec<Citation>, losses: &mut Losses) {
         if citations.is_empty() {
             return;
         }
@@ -122,7 +124,7 @@ impl Said {
     }
 
     /// A thought. A signature without a text is that of the part behind it.
-    fn think(&mut self, origin: &str, text: Text, signature: Option<Text>, losses: &mut Losses) {
+    fn think(&mut self, origin: &Origin, text: Text, signature: Option<Text>, losses: &mut Losses) {
         let own = signature.filter(|signature| {
             let is_own = is_signature(signature);
             if !is_own {

@@ -6,13 +6,13 @@ use std::collections::VecDeque;
 
 use std::collections::HashMap;
 
-use tollgate_chat::{Block, BlockKind, CachePoint, Effect, LossKind, Losses, Role, Turn};
+use tollgate_chat::{Block, BlockKind, Effect, LossKind, Losses, Origin, Role, Turn};
 use tollgate_wire::json::{Text, Value};
 
 use super::model::Gemini;
 use super::{is_signature, media};
 use crate::Invalid;
-use crate::fields::{Members, lose_citations, loss, object, tells};
+use crate::fields::{Members, lose_cache_point, lose_citations, loss, object, tells};
 
 /// What a call says that was made by another model: newer ones refuse calls without a signature, and Google's guide
 /// names this one for them.
@@ -96,7 +96,7 @@ impl Parts {
     }
 
     /// A part that either side can say.
-    fn part(&self, origin: String, kind: BlockKind, losses: &mut Losses) -> Result<Value, Invalid> {
+    fn part(&self, origin: Origin, kind: BlockKind, losses: &mut Losses) -> Result<Value, Invalid> {
         match kind {
             BlockKind::Text { text, citations } => {
                 lose_citations(&origin, &citations, losses);
@@ -144,7 +144,7 @@ impl Parts {
     /// The result of a call, and media that can only stand beside it.
     fn result(
         &self,
-        origin: &str,
+        origin: &Origin,
         id: String,
         content: Vec<Block>,
         is_error: bool,
@@ -259,7 +259,7 @@ impl ModelTurn {
     }
 
     /// A thought. A signature that the API could not read is let go.
-    fn think(&mut self, origin: &str, text: Text, signature: Option<Text>, losses: &mut Losses) {
+    fn think(&mut self, origin: &Origin, text: Text, signature: Option<Text>, losses: &mut Losses) {
         let has_signature = signature.is_some();
         let own = signature.filter(is_signature);
         if has_signature && own.is_none() {
@@ -278,7 +278,7 @@ impl ModelTurn {
     }
 
     /// What only this dialect says is said as it was; what only others say is lost.
-    fn foreign(&mut self, origin: &str, name: &str, value: Value, losses: &mut Losses) {
+    fn foreign(&mut self, origin: &Origin, name: &str, value: Value, losses: &mut Losses) {
         if value.get(name).is_some_and(tells) {
             self.push(value);
         } else {
@@ -301,11 +301,5 @@ fn response(text: Text, is_error: bool) -> Value {
         (Some(object), true) if object.get("error").is_some_and(tells) => Value::Object(object),
         (_, true) => object!({"error": text}),
         (None, false) => object!({"output": text}),
-    }
-}
-
-fn lose_cache_point(origin: &str, cache: Option<&CachePoint>, losses: &mut Losses) {
-    if cache.is_some() {
-        losses.push(loss(format!("{origin}/cache_control"), LossKind::CachePoint, Effect::Cost));
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Source: `google.genai.types.Blob` and `FileData`. Both need a media type.
 
-use tollgate_chat::{BlockKind, DocumentSource, Effect, ImageSource, LossKind, Losses};
+use tollgate_chat::{BlockKind, DocumentSource, Effect, ImageSource, LossKind, Losses, Origin};
 use tollgate_wire::json::{Text, Value};
 
 use super::names;
@@ -22,7 +22,7 @@ fn file(uri: String, usual: &str) -> Value {
 }
 
 /// An image.
-pub(super) fn image(origin: &str, source: ImageSource) -> Result<Value, Invalid> {
+pub(super) fn image(origin: &Origin, source: ImageSource) -> Result<Value, Invalid> {
     match source {
         ImageSource::Base64 { media_type, data } => Ok(inline(media_type, data)),
         ImageSource::Url(url) if url.starts_with("data:") => {
@@ -34,7 +34,7 @@ pub(super) fn image(origin: &str, source: ImageSource) -> Result<Value, Invalid>
 
 /// A document. A text is a text there too, under its title.
 pub(super) fn document(
-    origin: &str,
+    origin: &Origin,
     source: DocumentSource,
     title: Option<String>,
 ) -> Result<Value, Invalid> {

@@ -27,7 +27,7 @@ fn text() -> impl Strategy<Value = BlockKind> {
 }
 
 fn block(kind: BlockKind) -> Block {
-    Block { origin: String::new(), cache: None, kind }
+    Block { origin: "".into(), cache: None, kind }
 }
 
 fn user_blocks() -> impl Strategy<Value = Vec<Block>> {

@@ -58,7 +58,7 @@ fn blocks(mut message: Fields, losses: &mut Losses) -> Result<(Vec<Block>, Calle
     let mut blocks = thinking(&origin, signed, reasoning_content.or(reasoning));
     blocks.extend(content(&origin, said, annotations, losses));
     blocks.extend(refusal.map(|text| Block {
-        origin: format!("{origin}/refusal"),
+        origin: format!("{origin}/refusal").into(),
         cache: None,
         kind: BlockKind::Refusal { text },
     }));
@@ -78,7 +78,11 @@ fn blocks(mut message: Fields, losses: &mut Losses) -> Result<(Vec<Block>, Calle
         }
         called = Called::Tools;
         let input = parts::arguments(&arguments, &format!("{origin}/function/arguments"), losses);
-        blocks.push(Block { origin, cache: None, kind: BlockKind::ToolUse { id, name, input } });
+        blocks.push(Block {
+            origin: origin.into(),
+            cache: None,
+            kind: BlockKind::ToolUse { id, name, input },
+        });
     }
     Ok((blocks, called))
 }
@@ -128,7 +132,7 @@ fn thinking(origin: &str, signed: Vec<Value>, plain: Option<Value>) -> Vec<Block
         .into_iter()
         .enumerate()
         .map(|(index, value)| Block {
-            origin: format!("{origin}/thinking_blocks/{index}"),
+            origin: format!("{origin}/thinking_blocks/{index}").into(),
             cache: None,
             kind: parts::thinking_kind(&value),
         })
@@ -138,7 +142,7 @@ fn thinking(origin: &str, signed: Vec<Value>, plain: Option<Value>) -> Vec<Block
     }
     let text = plain.as_ref().and_then(parts::reasoning_text).filter(|text| !text.is_empty());
     text.map(|text| Block {
-        origin: format!("{origin}/reasoning_content"),
+        origin: format!("{origin}/reasoning_content").into(),
         cache: None,
         kind: BlockKind::Thinking { text, signature: None },
     })
@@ -180,7 +184,7 @@ fn content(
         return None;
     }
     let citations = decode_annotations(&pointer, &annotations, losses);
-    Some(Block { origin, cache: None, kind: BlockKind::Text { text, citations } })
+    Some(Block { origin: origin.into(), cache: None, kind: BlockKind::Text { text, citations } })
 }
 
 /// What the model called.

@@ -97,7 +97,7 @@ impl LegacyCall {
         let id = format!("function_call_{message}");
         let (name, input) = function(&mut call, losses)?;
         let kind = BlockKind::ToolUse { id: id.clone(), name: name.clone(), input };
-        blocks.push(Block { origin: call.pointer.clone(), cache: None, kind });
+        blocks.push(Block { origin: call.pointer.clone().into(), cache: None, kind });
         call.lose_rest(losses);
         Ok(Self { id, name })
     }
@@ -114,7 +114,7 @@ fn tool_result(mut message: Fields, id: String, losses: &mut Losses) -> Result<B
         BlockKind::Text { text, .. } => says_error(text),
         _ => false,
     });
-    Ok(Block { origin, cache, kind: BlockKind::ToolResult { id, content, is_error } })
+    Ok(Block { origin: origin.into(), cache, kind: BlockKind::ToolResult { id, content, is_error } })
 }
 
 fn assistant(mut message: Fields, losses: &mut Losses) -> Result<Vec<Block>, Invalid> {
@@ -124,7 +124,7 @@ fn assistant(mut message: Fields, losses: &mut Losses) -> Result<Vec<Block>, Inv
     blocks.extend(content.into_iter().filter(|block| !has_thinking || !parts::is_thinking(block)));
     if let Some(text) = message.written("refusal")? {
         let origin = message.at("refusal");
-        blocks.push(Block { origin, cache: None, kind: BlockKind::Refusal { text } });
+        blocks.push(Block { origin: origin.into(), cache: None, kind: BlockKind::Refusal { text } });
     }
     // Its text alone cannot be given back to a model that wants its signature; signed blocks come in `thinking_blocks`.
     if message.take("reasoning_content").is_some_and(|text| tells(&text)) && !has_thinking {
@@ -157,7 +157,7 @@ fn tool_call(mut call: Fields, losses: &mut Losses) -> Result<Block, Invalid> {
     let (name, input) = self::function(&mut function, losses)?;
     function.lose_rest(losses);
     call.lose_rest(losses);
-    Ok(Block { origin, cache, kind: BlockKind::ToolUse { id, name, input } })
+    Ok(Block { origin: origin.into(), cache, kind: BlockKind::ToolUse { id, name, input } })
 }
 
 /// Name and arguments of a call.

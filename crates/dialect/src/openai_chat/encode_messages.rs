@@ -2,13 +2,14 @@
 //!
 //! Source: `openai.types.chat.ChatCompletionMessageParam`. A message with one text is a plain string, which the most servers take.
 
-use tollgate_chat::{Block, BlockKind, DocumentSource, Effect, ImageSource, LossKind, Losses, Role, Turn};
+use tollgate_chat::{
+    Block, BlockKind, DocumentSource, Effect, ImageSource, LossKind, Losses, Origin, Role, Turn,
+};
 use tollgate_wire::json::{Text, Value};
 
-use super::encode_request::lose_cache_point;
 use super::says_error;
 use crate::Invalid;
-use crate::fields::{Members, list_of_parts, lose_citations, loss, object};
+use crate::fields::{Members, list_of_parts, lose_cache_point, lose_citations, loss, object};
 
 /// Instructions and turns.
 pub(super) fn messages(
@@ -82,7 +83,7 @@ fn content(mut parts: Vec<Value>) -> Value {
 
 /// The text of a result, and what else is in it: a tool message holds text only, so images follow in the user's message.
 fn tool_result(
-    origin: &str,
+    origin: &Origin,
     content: Vec<Block>,
     is_error: bool,
     losses: &mut Losses,
@@ -110,7 +111,7 @@ fn tool_result(
 }
 
 /// A part of a user's message; one that is nothing but a text is a string.
-fn user_part(origin: String, kind: BlockKind, losses: &mut Losses) -> Result<Value, Invalid> {
+fn user_part(origin: Origin, kind: BlockKind, losses: &mut Losses) -> Result<Value, Invalid> {
     match kind {
         BlockKind::Text { text, citations } => {
             lose_citations(&origin, &citations, losses);
@@ -154,7 +155,7 @@ fn image_url(source: ImageSource) -> String {
     }
 }
 
-fn document(origin: String, source: DocumentSource, title: Option<String>) -> Result<Value, Invalid> {
+fn document(origin: Origin, source: DocumentSource, title: Option<String>) -> Result<Value, Invalid> {
     match source {
         DocumentSource::Base64 { media_type, data } => {
             let mut file = Members::default();

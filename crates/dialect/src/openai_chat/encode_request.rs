@@ -4,8 +4,8 @@
 //! the messages and parts of type `thinking` in them.
 
 use tollgate_chat::{
-    CachePoint, Conversation, Effect, Effort, LossKind, Losses, Metadata, ResponseFormat, Sampling, Thinking,
-    Tool, ToolChoice,
+    Conversation, Effect, Effort, LossKind, Losses, Metadata, ResponseFormat, Sampling, Thinking, Tool,
+    ToolChoice,
 };
 use tollgate_terms::{Delivery, ModelName};
 use tollgate_wire::json::{Map, Value};
@@ -14,7 +14,7 @@ use super::encode_messages::messages;
 use crate::Invalid;
 use crate::anthropic_messages::encode_thinking;
 use crate::extensions::lose_extensions;
-use crate::fields::{Members, loss, object};
+use crate::fields::{Members, lose_cache_point, loss, object};
 
 /// The name of a demanded schema that has none: this dialect needs one.
 const SCHEMA_NAME: &str = "answer";
@@ -183,11 +183,4 @@ fn encode_effort(effort: Effort, losses: &mut Losses) -> String {
 /// Anthropic's `standard_only` is `default` here; `auto` is the same in both.
 fn encode_service_tier(tier: String) -> String {
     if tier == "standard_only" { "default".to_owned() } else { tier }
-}
-
-/// Records a cache point: this dialect's providers cache as they see fit.
-pub(super) fn lose_cache_point(origin: &str, cache: Option<&CachePoint>, losses: &mut Losses) {
-    if cache.is_some() {
-        losses.push(loss(format!("{origin}/cache_control"), LossKind::CachePoint, Effect::Cost));
-    }
 }

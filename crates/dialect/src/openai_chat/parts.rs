@@ -35,7 +35,7 @@ fn part(mut fields: Fields, speaker: Speaker, losses: &mut Losses) -> Result<Blo
         },
         _ => return Ok(fields.into_foreign(cache, name)),
     };
-    Ok(Block { origin: fields.end(losses), cache, kind })
+    Ok(Block { origin: fields.end(losses).into(), cache, kind })
 }
 
 fn image(fields: &mut Fields, losses: &mut Losses) -> Result<BlockKind, Invalid> {
@@ -108,7 +108,7 @@ pub(super) fn thinking_blocks(message: &mut Fields, losses: &mut Losses) -> Resu
             },
         };
         fields.lose_rest(losses);
-        blocks.push(Block { origin, cache: None, kind });
+        blocks.push(Block { origin: origin.into(), cache: None, kind });
     }
     Ok(blocks)
 }

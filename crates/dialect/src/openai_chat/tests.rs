@@ -17,7 +17,7 @@ use crate::laws::{self};
 use crate::words::DecodeStream;
 
 fn block(kind: BlockKind) -> Block {
-    Block { origin: String::new(), cache: None, kind }
+    Block { origin: "".into(), cache: None, kind }
 }
 
 fn object() -> impl Strategy<Value = Value> {

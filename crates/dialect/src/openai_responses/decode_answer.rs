@@ -96,7 +96,7 @@ fn item_blocks(
     losses: &mut Losses,
 ) -> Result<(), Unreadable> {
     let name = item.get("type").and_then(Value::as_text).cloned().unwrap_or_default();
-    let said = |kind| Block { origin: origin.to_owned(), cache: None, kind };
+    let said = |kind| Block { origin: origin.to_owned().into(), cache: None, kind };
     match name.as_str().as_ref() {
         "message" => {
             lose_phase(origin, &item, losses);
@@ -104,7 +104,7 @@ fn item_blocks(
             for (index, part) in list(&item, "content").iter().enumerate() {
                 let origin = item_at(&content, index);
                 if let Some(kind) = part_kind(&origin, part, losses) {
-                    blocks.push(Block { origin, cache: None, kind });
+                    blocks.push(Block { origin: origin.into(), cache: None, kind });
                 }
                 tokens.extend(list(part, "logprobs").iter().cloned());
             }

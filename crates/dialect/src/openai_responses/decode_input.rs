@@ -83,7 +83,7 @@ impl Said {
             return self.message(item, &role, losses);
         }
         let origin = item.pointer.clone();
-        let said = |kind| Block { origin: origin.clone(), cache: None, kind };
+        let said = |kind| Block { origin: origin.clone().into(), cache: None, kind };
         match kind.as_str().as_ref() {
             "reasoning" => {
                 if let Some(kind) = reasoning::decode_fields(&mut item, losses)? {
@@ -111,7 +111,7 @@ impl Said {
             }
             name if SERVER_ITEMS.contains(&name) => {
                 let kind = BlockKind::Foreign { name: name.to_owned(), value: item.into_value() };
-                self.push(Role::Assistant, vec![Block { origin, cache: None, kind }]);
+                self.push(Role::Assistant, vec![Block { origin: origin.into(), cache: None, kind }]);
                 return Ok(());
             }
             other => {
@@ -173,7 +173,7 @@ fn part(mut fields: Fields, losses: &mut Losses) -> Result<Block, Invalid> {
         "input_file" => document(&mut fields, losses)?,
         _ => return Ok(fields.into_foreign(cache, name)),
     };
-    Ok(Block { origin: fields.end(losses), cache, kind })
+    Ok(Block { origin: fields.end(losses).into(), cache, kind })
 }
 
 /// The end of what is to be cached. Other dialects keep it for five minutes or an hour: no less than was wanted, as far as they can.

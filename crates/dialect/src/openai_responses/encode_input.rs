@@ -3,14 +3,14 @@
 //! Source: `openai.types.responses.ResponseInputItemParam`. A message with one text has it as a plain string.
 
 use tollgate_chat::{
-    Block, BlockKind, CachePoint, Citation, CitedSource, DocumentSource, Effect, ImageSource, LossKind,
-    Losses, Role, Turn,
+    Block, BlockKind, Citation, CitedSource, DocumentSource, Effect, ImageSource, LossKind, Losses, Origin,
+    Role, Turn,
 };
 use tollgate_wire::json::{Text, Value};
 
 use super::{items, reasoning};
 use crate::Invalid;
-use crate::fields::{Members, list_of_parts, lose_citations, loss, object};
+use crate::fields::{Members, list_of_parts, lose_cache_point, lose_citations, loss, object};
 use crate::openai_chat::says_error;
 
 /// Whether the input tells reasoning of the model's.
@@ -60,14 +60,6 @@ pub(super) fn input(turns: Vec<Turn>, losses: &mut Losses) -> Result<(Vec<Value>
         }
     }
     Ok((items.said, items.has_reasoning))
-}
-
-/// Records a cache point: OpenAI caches as it sees fit, and takes points only from its newest models
-/// (`ResponseCreateParams.prompt_cache_options`).
-pub(super) fn lose_cache_point(origin: &str, cache: Option<&CachePoint>, losses: &mut Losses) {
-    if cache.is_some() {
-        losses.push(loss(format!("{origin}/cache_control"), LossKind::CachePoint, Effect::Cost));
-    }
 }
 
 fn is_reasoning(block: &Block) -> bool {
@@ -169,7 +161,7 @@ impl Items {
 }
 
 /// The pages on the web that a text rests on, which the model said before. Of files the API knows its own only.
-fn annotations(origin: &str, text: &Text, citations: Vec<Citation>, losses: &mut Losses) -> Vec<Value> {
+fn annotations(origin: &Origin, text: &Text, citations: Vec<Citation>, losses: &mut Losses) -> Vec<Value> {
     let chars = if citations.is_empty() { 0 } else { text.as_str().chars().count() as u64 };
     let mut said = Vec::with_capacity(citations.len());
     for (index, mut citation) in citations.into_iter().enumerate() {
@@ -189,7 +181,12 @@ fn role_word(role: Role) -> &'static str {
 }
 
 /// What a function came to: a text, or a list of parts.
-fn output(origin: &str, content: Vec<Block>, is_error: bool, losses: &mut Losses) -> Result<Value, Invalid> {
+fn output(
+    origin: &Origin,
+    content: Vec<Block>,
+    is_error: bool,
+    losses: &mut Losses,
+) -> Result<Value, Invalid> {
     let mut parts = Vec::with_capacity(content.len());
     let mut is_said = false;
     for Block { origin, cache, kind } in content {
@@ -216,7 +213,7 @@ fn output_text(text: Text) -> Value {
 }
 
 /// A part of what a user says; one that is nothing but a text is a string.
-fn input_part(origin: String, kind: BlockKind, losses: &mut Losses) -> Result<Value, Invalid> {
+fn input_part(origin: Origin, kind: BlockKind, losses: &mut Losses) -> Result<Value, Invalid> {
     match kind {
         BlockKind::Text { text, citations } => {
             lose_citations(&origin, &citations, losses);

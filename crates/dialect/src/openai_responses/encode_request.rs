@@ -9,10 +9,10 @@ use tollgate_chat::{
 use tollgate_terms::{Delivery, ModelName};
 use tollgate_wire::json::{Map, Value};
 
-use super::encode_input::{HasReasoning, input, instructions, lose_cache_point};
+use super::encode_input::{HasReasoning, input, instructions};
 use crate::Invalid;
 use crate::extensions::lose_extensions;
-use crate::fields::{Members, loss, object};
+use crate::fields::{Members, lose_cache_point, loss, object};
 
 /// The name of a demanded schema that has none: this dialect needs one.
 const SCHEMA_NAME: &str = "answer";

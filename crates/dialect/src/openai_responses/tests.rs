@@ -20,7 +20,7 @@ use crate::openai_chat::says_error;
 use crate::words::{DecodeStream, EncodeStream, words};
 
 fn block(kind: BlockKind) -> Block {
-    Block { origin: String::new(), cache: None, kind }
+    Block { origin: "".into(), cache: None, kind }
 }
 
 fn object() -> impl Strategy<Value = json::Value> {
