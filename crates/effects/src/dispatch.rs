@@ -154,7 +154,9 @@ impl Tried {
     pub fn finish(self, ending: Ending, now: Instant) -> Option<Record> {
         let record = self.attempt.finish(ending, now)?;
         if let Some(reservation) = self.reservation {
-            reservation.settle(record.charges.iter().map(|charge| charge.used), clock::now());
+            let began = clock::at(record.facts.started_at_ms);
+            let now = began.checked_add(record.duration).unwrap_or(began);
+            reservation.settle(record.charges.iter().map(|charge| charge.used), now);
         }
         Some(record)
     }
@@ -173,7 +175,8 @@ impl Tried {
                 // There is nothing to hold.
                 Step::Hold => return Err(Undispatched::Failed(Fault::Gateway(GatewayFault::Internal))),
                 Step::Ask(Need::Quota { id, claims }) => {
-                    match sources.quotas.reserve(id, claims, clock::now()) {
+                    let now = clock::at(self.attempt.started_at_ms());
+                    match sources.quotas.reserve(id, claims, now) {
                         Reserving::Now(reserved) => self.take(reserved),
                         Reserving::Later(asked) => {
                             return Ok(Dispatched::Awaiting(Awaiting(Waiting::Quota(asked))));

@@ -19,7 +19,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use tollgate_config::bundle::LimitStore;
-use tollgate_policy::quota::{Claim, Decision, OnRefusal, Span, Standing, storable};
+use tollgate_policy::quota::{Claim, Decision, OnRefusal, Span, Standing, storable, unix_ms};
 use tollgate_terms::AttemptId;
 
 use calendar::Calendars;
@@ -36,6 +36,9 @@ pub use tally::{StoreFailure, Unsettled};
 
 /// How many counters are kept in memory, unless said otherwise: some 50 MB when all are in use.
 pub const COUNTERS_MAX: usize = 262_144;
+
+/// Most requests claim no more than this: what is gathered of so many claims needs no memory of its own.
+const CLAIMS: usize = 4;
 
 /// The counters of all limits. Cloning it copies one pointer.
 #[derive(Clone)]
@@ -219,7 +222,9 @@ impl Quotas {
         on_refusal: OnRefusal,
         now: SystemTime,
     ) -> Reserving {
-        let spans: Vec<Span> = claims.iter().map(|claim| self.0.calendars.span(&claim.window, now)).collect();
+        let now_ms = unix_ms(now);
+        let spans: Vec<Span> =
+            claims.iter().map(|claim| self.0.calendars.span(&claim.window, now_ms)).collect();
         let reservation = Reservation::new(self.clone(), id, claims, spans);
         let asked = Asking { reservation, on_refusal, standings: Vec::new() };
         if asked.reservation.claims().iter().any(|claim| self.is_shared(claim)) {

@@ -281,6 +281,11 @@ impl Attempt {
         self.is_kept_from_backend
     }
 
+    /// When it was begun, in milliseconds since the Unix epoch.
+    pub fn started_at_ms(&self) -> u64 {
+        self.facts.started_at_ms
+    }
+
     /// The rule whose target is tried.
     pub fn rule(&self) -> &Arc<CompiledRule> {
         &self.routed.rule

@@ -13,7 +13,7 @@ use tollgate_config::bundle::{LimitStore, Window};
 use tollgate_terms::HashedText;
 
 pub use counter::Counter;
-pub use span::{IN_FLIGHT_MAX, SLICES, Shape, Span, UnknownTimeZone, check_window};
+pub use span::{IN_FLIGHT_MAX, SLICES, Shape, Span, UnknownTimeZone, check_window, unix_ms};
 
 /// The largest amount that a counter holds and that a limit may have: a script in Redis counts in doubles, which are exact up to here.
 pub const AMOUNT_MAX: u64 = 1 << 53;

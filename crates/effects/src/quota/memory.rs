@@ -5,11 +5,14 @@ use std::hash::{Hash, Hasher};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use smallvec::SmallVec;
 use tollgate_config::bundle::Window;
 use tollgate_policy::quota::{
     Claim, Correction, Count, Counter, Decision, OnRefusal, Shape, Span, decide, storable,
 };
 use tollgate_terms::{EntryRef, Equivalent, FastMap, HashedText};
+
+use super::CLAIMS;
 
 /// How many counters are forgotten at each request, at most, of those that count no longer: more than a request makes.
 const FORGOTTEN_AT_ONCE: usize = 16;
@@ -69,6 +72,19 @@ struct Sought<'a> {
     key: &'a HashedText,
     window: &'a Arc<Window>,
     slot: Option<u64>,
+}
+
+/// A claim of an attempt that is over.
+pub(super) struct Over<'a> {
+    pub(super) claim: &'a Claim,
+    /// Where it was taken.
+    pub(super) then: &'a Span,
+    /// How much of it whoever saves counters has not counted as long as the attempt went on.
+    pub(super) open: u64,
+    /// What is put right.
+    pub(super) correction: Option<Correction>,
+    /// The moment at which it is.
+    pub(super) now: Span,
 }
 
 /// Whether what is taken is put right later.
@@ -142,7 +158,7 @@ impl Memory {
             table.forget(span.now_ms);
         }
         let mut room = self.counters_max.saturating_sub(table.counters.len());
-        let mut counts = Vec::with_capacity(claims.len());
+        let mut counts = SmallVec::<[Count; CLAIMS]>::new();
         for (claim, span) in claims.iter().zip(spans) {
             let kept = table.counters.get(&Sought::new(claim, span));
             counts.push(kept.map_or_else(Count::default, |kept| kept.counter.count(span)));
@@ -165,43 +181,26 @@ impl Memory {
         Ok(decision)
     }
 
-    /// Puts right what claims have taken, at the moment of `now`; `over` are those of an attempt that is over. Returns what there was no room for.
-    pub(super) fn correct<'a>(
-        &self,
-        over: impl Iterator<Item = (&'a Claim, &'a Span)>,
-        corrections: impl Iterator<Item = (&'a Claim, Correction, Span)>,
-    ) -> Vec<(&'a Claim, u64)> {
+    /// Puts right what claims have taken of attempts that are over. Returns what there was no room for.
+    pub(super) fn correct<'a>(&self, over: &[Over<'a>]) -> Vec<(&'a Claim, u64)> {
         let mut lost = Vec::new();
         let mut table = self.lock();
-        let Table { counters, saving, .. } = &mut *table;
-        if let Some(saving) = saving {
-            for (claim, span) in over {
-                let sought = Sought::new(claim, span);
-                let Some(kept) = counters.get_mut(&sought) else { continue };
-                kept.over(span.slot, storable(claim.take));
-                saving.note(kept, || sought.name());
+        for &Over { claim, then, open, ref correction, ref now } in over {
+            let given_back = match *correction {
+                Some(Correction::GiveBack(_, amount)) => amount,
+                Some(Correction::Take(..)) | None => 0,
+            };
+            if open > 0 || given_back > 0 {
+                table.end(Sought::new(claim, then), then.slot, open, given_back);
             }
-        }
-        for (claim, correction, now) in corrections {
-            match correction {
-                Correction::Take(span, amount) => {
-                    let sought = Sought::new(claim, &span);
-                    if table.counters.len() >= self.counters_max && !table.counters.contains_key(&sought) {
-                        lost.push((claim, amount));
-                    } else if amount > 0
-                        && let (kept, Some(saving)) = table.take(sought, &span, amount, &now)
-                    {
-                        saving.note(kept, || sought.name());
-                    }
-                }
-                Correction::GiveBack(span, amount) => {
-                    let sought = Sought::new(claim, &span);
-                    let Table { counters, saving, .. } = &mut *table;
-                    let Some(kept) = counters.get_mut(&sought) else { continue };
-                    kept.counter.give_back(span.slot, amount);
-                    if let Some(saving) = saving {
-                        saving.note(kept, || sought.name());
-                    }
+            if let Some(Correction::Take(span, amount)) = correction {
+                let (sought, amount) = (Sought::new(claim, span), *amount);
+                if table.counters.len() >= self.counters_max && !table.counters.contains_key(&sought) {
+                    lost.push((claim, amount));
+                } else if amount > 0
+                    && let (kept, Some(saving)) = table.take(sought, span, amount, now)
+                {
+                    saving.note(kept, || sought.name());
                 }
             }
         }
@@ -305,6 +304,18 @@ impl Table {
         };
         kept.counter.take(span, amount, now);
         (kept, saving.as_mut())
+    }
+
+    /// Ends what an attempt has taken from a counter: so much of it is open no more, and so much is given back.
+    fn end(&mut self, sought: Sought<'_>, slot: u64, open: u64, given_back: u64) {
+        let Some(kept) = self.counters.get_mut(&sought) else { return };
+        if given_back > 0 {
+            kept.counter.give_back(slot, given_back);
+        }
+        if let Some(saving) = &mut self.saving {
+            kept.over(slot, open);
+            saving.note(kept, || sought.name());
+        }
     }
 
     /// Forgets some counters that count no longer at `now_ms`.

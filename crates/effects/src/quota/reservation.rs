@@ -4,11 +4,13 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use tollgate_policy::quota::{Charge, Claim, Correction, Span, Standing, correction};
+use smallvec::SmallVec;
+use tollgate_policy::quota::{Charge, Claim, Span, Standing, correction, storable, unix_ms};
 use tollgate_terms::AttemptId;
 
+use super::memory::Over;
 use super::redis::{Line, Settlement};
-use super::{Quotas, StoreFailure, Unsettled};
+use super::{CLAIMS, Inner, Quotas, StoreFailure, Unsettled};
 use crate::clock;
 
 /// What was taken for one attempt. It is put right by [`Reservation::settle`].
@@ -170,37 +172,40 @@ impl Reservation {
             return;
         };
         let Some(id) = self.id.take() else { return };
-        let tally = &self.quotas.0.tally;
-        let mut corrections: Vec<(&Claim, Correction, Span)> = Vec::with_capacity(self.claims.len());
+        let now_ms = unix_ms(now);
+        let Inner { tally, memory, .. } = &*self.quotas.0;
+        let is_noted = memory.is_saved() && local == Taken::All;
+        let mut over = SmallVec::<[Over<'_>; CLAIMS]>::new();
         let mut lines = Vec::new();
-        let memory = &self.quotas.0.memory;
         let mut used = used.into_iter();
         for (claim, then) in self.claims.iter().zip(&self.spans) {
             let actual = claim.actual(used.next().unwrap_or(claim.take));
-            let taken = if self.quotas.is_shared(claim) { shared } else { local };
+            let is_shared = self.quotas.is_shared(claim);
+            let taken = if is_shared { shared } else { local };
             let before = if taken == Taken::All { claim.take } else { 0 };
             // Of what perhaps is taken only the store knows what is right.
-            if actual == before && (taken != Taken::Perhaps || claim.take == 0) {
+            let is_right = actual == before && (taken != Taken::Perhaps || claim.take == 0);
+            if is_right || !is_shared {
                 tally.settled(claim.unit, actual);
+            }
+            let open = if is_noted && !is_shared { storable(claim.take) } else { 0 };
+            if is_right && open == 0 {
                 continue;
             }
-            let now = then.moved_to(&claim.window, now);
-            if self.quotas.is_shared(claim) {
+            let now = then.moved_to(&claim.window, now_ms);
+            if is_shared {
                 let charged = match claim.charge {
                     Charge::Current => now,
                     Charge::Taken => *then,
                 };
                 lines.push(Line { claim: claim.clone(), actual, then: *then, charged, now });
             } else {
-                tally.settled(claim.unit, actual);
-                corrections.extend(correction(claim, then, before, actual, &now).map(|it| (claim, it, now)));
+                let correction = correction(claim, then, before, actual, &now);
+                over.push(Over { claim, then, open, correction, now });
             }
         }
-        let is_noted = memory.is_saved() && local == Taken::All;
-        if is_noted || !corrections.is_empty() {
-            let taken = self.claims.iter().zip(&self.spans);
-            let over = taken.filter(|(claim, _)| is_noted && claim.take > 0 && !self.quotas.is_shared(claim));
-            for (claim, lost) in memory.correct(over, corrections.into_iter()) {
+        if !over.is_empty() {
+            for (claim, lost) in memory.correct(&over) {
                 tally.unsettled(Unsettled::Full, claim.unit, lost);
             }
         }

@@ -83,9 +83,8 @@ pub fn check_window(window: &Window) -> Result<(), UnknownTimeZone> {
 }
 
 impl Span {
-    /// That of `window` at `now`. A time zone that is not known counts as UTC; [`check_window`] says that before.
-    pub fn of(window: &Window, now: SystemTime) -> Self {
-        let now_ms = unix_ms(now);
+    /// That of `window` at a moment, in milliseconds since the Unix epoch. A time zone that is not known counts as UTC; [`check_window`] says that before.
+    pub fn of(window: &Window, now_ms: u64) -> Self {
         match window {
             Window::Fixed { seconds } => {
                 let length_ms = seconds.saturating_mul(SECOND_MS).max(1);
@@ -105,11 +104,10 @@ impl Span {
     }
 
     /// That of the same `window` at another moment. Knows without asking the calendar when it is still the same one.
-    pub fn moved_to(&self, window: &Window, now: SystemTime) -> Self {
-        let now_ms = unix_ms(now);
+    pub fn moved_to(&self, window: &Window, now_ms: u64) -> Self {
         match self.shape {
             Shape::Whole if (self.now_ms..self.end_ms).contains(&now_ms) => Self { now_ms, ..*self },
-            Shape::Whole | Shape::Sliced { .. } => Self::of(window, now),
+            Shape::Whole | Shape::Sliced { .. } => Self::of(window, now_ms),
         }
     }
 
@@ -162,7 +160,7 @@ fn slot_end(slot: u64, slice_ms: u64) -> u64 {
 }
 
 /// Milliseconds since the Unix epoch; 0 before it.
-fn unix_ms(now: SystemTime) -> u64 {
+pub fn unix_ms(now: SystemTime) -> u64 {
     let since = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
