@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tollgate_terms::{AttemptId, FastMap};
+use tollgate_terms::{AttemptId, EntryRef, FastMap};
 
 use crate::front::Front;
 use crate::segment::{self, Position};
@@ -61,10 +61,42 @@ struct Tail {
     full: Vec<Arc<File>>,
 }
 
-/// What a frame is for the list of attempts that run.
-pub(crate) enum Change {
-    Begins(AttemptId),
-    Ends(AttemptId),
+/// A frame, and what it is for the list of attempts that run.
+pub(crate) enum Change<'a> {
+    /// One begins, and its frame is kept until it ends.
+    Begins(AttemptId, Vec<u8>),
+    /// One ends. The segment to which the frame is added says what was known of it when it began; if it does not run, nothing is added.
+    Ends(&'a AttemptId, &'a [u8]),
+    /// The list stays as it is.
+    Stands(&'a [u8]),
+}
+
+/// What became of a frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Appended {
+    /// The kernel has it, or the disk is in trouble.
+    Yes,
+    /// It is the end of an attempt that does not run.
+    No,
+}
+
+/// What became of a frame at the front.
+enum Queued {
+    /// It is kept.
+    Kept,
+    /// It has to be written, and has this number.
+    Waits(u64),
+    /// It is the end of an attempt that does not run.
+    Refused,
+}
+
+impl Change<'_> {
+    fn frame(&self) -> &[u8] {
+        match self {
+            Self::Begins(_, frame) => frame,
+            Self::Ends(_, frame) | Self::Stands(frame) => frame,
+        }
+    }
 }
 
 /// What the disk is to be asked to keep.
@@ -101,13 +133,22 @@ impl Appender {
         Self { queue: Mutex::new(queue), tail: Mutex::new(tail), written: AtomicU64::new(0), status }
     }
 
-    /// Adds a frame. When this returns the kernel has it, or the disk is in trouble.
-    pub(crate) fn append(&self, frame: Vec<u8>, change: Change) {
-        if frame.is_empty() {
-            // Longer than any frame may be.
+    /// Adds a frame.
+    pub(crate) fn append(&self, change: Change<'_>) -> Appended {
+        let is_too_long = change.frame().is_empty();
+        match self.queue(change) {
+            Queued::Kept => {}
+            Queued::Waits(own) => self.wait(own),
+            Queued::Refused => return Appended::No,
+        }
+        if is_too_long {
             self.status.lost.add(1);
         }
-        let Some(own) = self.queue(frame, change) else { return };
+        Appended::Yes
+    }
+
+    /// Waits until the frame with this number is written.
+    fn wait(&self, own: u64) {
         // A write takes a microsecond: to sleep until it is done would take longer.
         for _ in 0..GLANCES {
             if self.written.load(Ordering::Acquire) >= own {
@@ -122,25 +163,32 @@ impl Appender {
         self.write_until(own, &mut lock(&self.tail));
     }
 
-    /// Whether this attempt runs: the segment to which the next frame is added says what is known of it.
-    pub(crate) fn runs(&self, id: &AttemptId) -> bool {
-        lock(&self.queue).open.contains_key(id)
-    }
-
-    /// Queues a frame. Returns its number, if it is not kept before it is written.
-    fn queue(&self, frame: Vec<u8>, change: Change) -> Option<u64> {
+    fn queue(&self, change: Change<'_>) -> Queued {
         let mut queue = lock(&self.queue);
-        while !queue.front.push(&frame) {
+        loop {
+            let Queue { front, open, .. } = &mut *queue;
+            let ending = match &change {
+                Change::Ends(id, _) => match open.entry_ref(*id) {
+                    EntryRef::Occupied(ending) => Some(ending),
+                    EntryRef::Vacant(_) => return Queued::Refused,
+                },
+                Change::Begins(..) | Change::Stands(_) => None,
+            };
+            if front.push(change.frame()) {
+                if let Some(ending) = ending {
+                    ending.remove();
+                }
+                break;
+            }
             drop(queue);
             self.write(&mut lock(&self.tail));
             queue = lock(&self.queue);
         }
         queue.sequence += 1;
-        match change {
-            Change::Begins(id) => drop(queue.open.insert(id, frame)),
-            Change::Ends(id) => drop(queue.open.remove(&id)),
+        if let Change::Begins(id, frame) = change {
+            queue.open.insert(id, frame);
         }
-        (!queue.front.is_kept()).then_some(queue.sequence)
+        if queue.front.is_kept() { Queued::Kept } else { Queued::Waits(queue.sequence) }
     }
 
     /// Writes what is queued, unless somebody has done it as far as `own`.
@@ -263,17 +311,13 @@ mod tests {
         Appender::new("/nowhere".into(), begun, 1 << 20, Arc::clone(status), FastMap::default())
     }
 
-    fn id(attempt: u32) -> AttemptId {
-        AttemptId { request_id: "r".into(), attempt }
-    }
-
     #[test]
     fn a_full_disk_is_counted_and_what_is_too_much_is_given_up() {
         let status = Arc::new(Status::default());
         let file = File::options().write(true).open("/dev/full").expect("a full disk");
         let appender = appender(file, &status);
-        for number in 0..20 {
-            appender.append(vec![1; 1 << 20], Change::Ends(id(number)));
+        for _ in 0..20 {
+            appender.append(Change::Stands(&[1; 1 << 20]));
         }
         assert_eq!((status.write.failures(), status.write.fails()), (20, true));
         assert!((9..20).contains(&status.lost.get()), "{}", status.lost.get());
@@ -288,8 +332,8 @@ mod tests {
         std::fs::write(&path, b"").expect("a file");
         // A file that is not open to write stands for a disk that does not take anything.
         let appender = appender(File::open(&path).expect("a file"), &status);
-        appender.append(b"one".to_vec(), Change::Ends(id(1)));
-        appender.append(b"two".to_vec(), Change::Ends(id(2)));
+        appender.append(Change::Stands(b"one"));
+        appender.append(Change::Stands(b"two"));
         lock(&appender.tail).file = Arc::new(File::options().write(true).open(&path).expect("a file"));
         appender.flush();
         assert_eq!(std::fs::read(&path).expect("a file"), b"onetwo");

@@ -6,15 +6,23 @@ pub(crate) const HEAD_BYTES: usize = 8;
 /// Longest payload. A length above it is no length.
 pub(crate) const PAYLOAD_BYTES_MAX: usize = 1 << 20;
 
-/// Writes a frame whose payload is what `write` writes; empty if that is too long to be read again.
+/// A frame whose payload is what `write` writes; empty if that is too long to be read again.
 pub(crate) fn frame(write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(1 << 10);
+    write_frame(&mut bytes, write);
+    bytes
+}
+
+/// Writes a frame as [`frame`] does, in the place of what is in `bytes`.
+pub(crate) fn write_frame(bytes: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
+    bytes.clear();
     bytes.extend_from_slice(&[0; HEAD_BYTES]);
-    write(&mut bytes);
+    write(bytes);
     let payload = bytes.get(HEAD_BYTES..).unwrap_or_default();
     let length = payload.len();
     if length == 0 || length > PAYLOAD_BYTES_MAX {
-        return Vec::new();
+        bytes.clear();
+        return;
     }
     let crc = crc32fast::hash(payload).to_le_bytes();
     // At most a million.
@@ -22,7 +30,6 @@ pub(crate) fn frame(write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
     for (byte, value) in bytes.iter_mut().zip(length.into_iter().chain(crc)) {
         *byte = value;
     }
-    bytes
 }
 
 /// What stands at the beginning of some bytes.

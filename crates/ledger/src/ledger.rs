@@ -1,5 +1,6 @@
 //! The running ledger: it takes in what happens, and has threads of its own for the disk and the database.
 
+use std::cell::RefCell;
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
@@ -10,11 +11,11 @@ use std::time::Duration;
 
 use tollgate_exchange::{Journal, Opening, Record};
 
-use crate::append::{Appender, Change};
+use crate::append::{Appended, Appender, Change};
 use crate::entry::{Attempt, write_again, write_opened, write_settled};
 use crate::folder::{Folder, FolderError};
 use crate::follow::Follower;
-use crate::frame::frame;
+use crate::frame::{frame, write_frame};
 use crate::front::Front;
 use crate::index::{self, Filler, IndexPlace, Removal};
 use crate::metrics::LedgerMetrics;
@@ -102,7 +103,7 @@ impl Ledger {
         let appender = Arc::new(appender);
         let orphans: Vec<_> = orphans.into_iter().map(Attempt::orphaned).collect();
         for orphan in &orphans {
-            appender.append(again(orphan), Change::Ends(orphan.id()));
+            appender.append(Change::Ends(&orphan.id(), &again(orphan)));
         }
         status.orphaned.add(orphans.len() as u64);
         let replayed = Replayed {
@@ -157,18 +158,30 @@ impl Drop for Ledger {
     }
 }
 
+thread_local! {
+    /// Where frames are made.
+    static FRAME: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
 impl Journal for Ledger {
     fn opened(&self, opening: &Opening) {
-        let frame = frame(|payload| write_opened(opening, payload));
-        self.appender.append(frame, Change::Begins(opening.facts.id()));
+        FRAME.with_borrow_mut(|frame| {
+            write_frame(frame, |payload| write_opened(opening, payload));
+            self.appender.append(Change::Begins(opening.facts.id(), frame.clone()));
+        });
         self.status.opened.add(1);
     }
 
     fn settled(&self, record: &Record) {
         let id = record.facts.id();
-        let is_open = self.appender.runs(&id);
-        let frame = frame(|payload| write_settled(record, is_open, payload));
-        self.appender.append(frame, Change::Ends(id));
+        FRAME.with_borrow_mut(|frame| {
+            write_frame(frame, |payload| write_settled(record, true, payload));
+            if self.appender.append(Change::Ends(&id, frame)) == Appended::No {
+                // It was never dispatched.
+                write_frame(frame, |payload| write_settled(record, false, payload));
+                self.appender.append(Change::Stands(frame));
+            }
+        });
         self.status.settled.add(1);
     }
 }

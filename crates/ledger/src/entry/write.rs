@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use prost::Message;
-use prost::encoding::{WireType, encode_varint, encoded_len_varint};
+use prost::encoding::{WireType, encoded_len_varint};
+use tollgate_chat::Loss;
 use tollgate_exchange::{Facts, Opening, Record};
 use tollgate_terms::{Delivery, Principal, Usage};
 
@@ -22,7 +23,7 @@ pub(crate) fn write_opened(opening: &Opening, payload: &mut Vec<u8>) {
     let mut members = Members(payload);
     members.facts(facts);
     for reserved in reserved {
-        members.count(17, &reserved.limit, reserved.amount);
+        members.count::<17>(&reserved.limit, reserved.amount);
     }
 }
 
@@ -53,27 +54,21 @@ pub(crate) fn write_settled(record: &Record, is_open: bool, payload: &mut Vec<u8
     } else {
         members.facts(facts);
     }
-    members.optional_text(18, served_model.as_ref().map(|model| model.as_str()));
-    members.text(19, outcome.label());
-    members.optional_text(20, *fault);
-    members.optional_number(21, upstream_status.map(u64::from));
+    members.optional_text::<18>(served_model.as_ref().map(|model| model.as_str()));
+    members.text::<19>(outcome.label());
+    members.optional_text::<20>(*fault);
+    members.optional_number::<21>(upstream_status.map(u64::from));
     members.usage(usage);
-    members.text(28, source_label(*usage_source));
-    members.optional_number(29, *cost_nanodollars);
+    members.text::<28>(source_label(*usage_source));
+    members.optional_number::<29>(*cost_nanodollars);
     for charge in charges {
-        members.count(30, &charge.limit, charge.used);
+        members.count::<30>(&charge.limit, charge.used);
     }
-    let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
-    for loss in losses {
-        *counts.entry(loss.kind.label()).or_default() += 1;
-    }
-    for (label, count) in counts {
-        members.count(31, label, count);
-    }
-    members.number(32, micros(*duration));
-    members.optional_number(33, time_to_first_token.map(micros));
-    members.optional_number(34, time_per_output_token.map(micros));
-    members.number(35, u64::from(*delivered));
+    members.losses(losses);
+    members.number::<32>(micros(*duration));
+    members.optional_number::<33>(time_to_first_token.map(micros));
+    members.optional_number::<34>(time_per_output_token.map(micros));
+    members.number::<35>(u64::from(*delivered));
 }
 
 /// An attempt that was read: it is over if it has an outcome.
@@ -89,9 +84,9 @@ struct Members<'a>(&'a mut Vec<u8>);
 impl Members<'_> {
     /// What tells an attempt, and its row, from all others.
     fn id(&mut self, facts: &Facts) {
-        self.text(1, &facts.request_id);
-        self.number(2, u64::from(facts.attempt));
-        self.number(3, facts.started_at_ms);
+        self.text::<1>(&facts.request_id);
+        self.number::<2>(u64::from(facts.attempt));
+        self.number::<3>(facts.started_at_ms);
     }
 
     fn facts(&mut self, facts: &Facts) {
@@ -112,81 +107,123 @@ impl Members<'_> {
             upstream_model,
         } = facts;
         let Principal { user, team, application, key_id } = &**principal;
-        self.optional_text(4, user.as_deref());
-        self.optional_text(5, team.as_deref());
-        self.optional_text(6, application.as_deref());
-        self.optional_text(7, key_id.as_deref());
-        self.text(8, route.as_ref());
-        self.text(9, backend.as_ref());
-        self.text(10, provider);
-        self.text(11, operation.metric_name(*client_dialect));
-        self.text(12, client_dialect.label());
-        self.text(13, backend_dialect.label());
-        self.number(14, u64::from(*delivery == Delivery::Stream));
-        self.text(15, requested_model.as_str());
-        self.text(16, upstream_model.as_str());
+        self.optional_text::<4>(user.as_deref());
+        self.optional_text::<5>(team.as_deref());
+        self.optional_text::<6>(application.as_deref());
+        self.optional_text::<7>(key_id.as_deref());
+        self.text::<8>(route.as_ref());
+        self.text::<9>(backend.as_ref());
+        self.text::<10>(provider);
+        self.text::<11>(operation.metric_name(*client_dialect));
+        self.text::<12>(client_dialect.label());
+        self.text::<13>(backend_dialect.label());
+        self.number::<14>(u64::from(*delivery == Delivery::Stream));
+        self.text::<15>(requested_model.as_str());
+        self.text::<16>(upstream_model.as_str());
     }
 
     fn usage(&mut self, usage: &Usage) {
-        self.number(22, usage.input_tokens);
-        self.number(23, usage.cached_input_tokens);
-        self.number(24, usage.cache_creation_input_tokens);
-        self.number(25, usage.output_tokens);
-        self.number(26, usage.reasoning_tokens);
-        self.number(27, usage.total_tokens());
+        self.number::<22>(usage.input_tokens);
+        self.number::<23>(usage.cached_input_tokens);
+        self.number::<24>(usage.cache_creation_input_tokens);
+        self.number::<25>(usage.output_tokens);
+        self.number::<26>(usage.reasoning_tokens);
+        self.number::<27>(usage.total_tokens());
     }
 
-    fn text(&mut self, tag: u32, text: &str) {
-        self.optional_text(tag, Some(text).filter(|text| !text.is_empty()));
+    fn text<const TAG: u32>(&mut self, text: &str) {
+        self.optional_text::<TAG>(Some(text).filter(|text| !text.is_empty()));
     }
 
-    fn optional_text(&mut self, tag: u32, text: Option<&str>) {
+    fn optional_text<const TAG: u32>(&mut self, text: Option<&str>) {
         if let Some(text) = text {
-            self.key(tag, WireType::LengthDelimited);
-            self.varint(text.len() as u64);
+            self.begin::<TAG>(WireType::LengthDelimited, text.len() as u64);
             self.0.extend_from_slice(text.as_bytes());
         }
     }
 
-    fn number(&mut self, tag: u32, number: u64) {
-        self.optional_number(tag, Some(number).filter(|number| *number != 0));
+    fn number<const TAG: u32>(&mut self, number: u64) {
+        self.optional_number::<TAG>(Some(number).filter(|number| *number != 0));
     }
 
-    fn optional_number(&mut self, tag: u32, number: Option<u64>) {
+    fn optional_number<const TAG: u32>(&mut self, number: Option<u64>) {
         if let Some(number) = number {
-            self.key(tag, WireType::Varint);
-            self.varint(number);
+            self.begin::<TAG>(WireType::Varint, number);
+        }
+    }
+
+    /// How many there are of each kind. Mostly there are none.
+    fn losses(&mut self, losses: &[Loss]) {
+        if losses.is_empty() {
+            return;
+        }
+        let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
+        for loss in losses {
+            *counts.entry(loss.kind.label()).or_default() += 1;
+        }
+        for (label, count) in counts {
+            self.count::<31>(label, count);
         }
     }
 
     /// An entry of a map: a message of its own, whose members are the key, 1, and the value, 2.
-    fn count(&mut self, tag: u32, name: &str, count: u64) {
-        self.key(tag, WireType::LengthDelimited);
+    fn count<const TAG: u32>(&mut self, name: &str, count: u64) {
         let length = 1 + encoded_len_varint(name.len() as u64) + name.len() + 1 + encoded_len_varint(count);
-        self.varint(length as u64);
-        self.key(1, WireType::LengthDelimited);
-        self.varint(name.len() as u64);
-        self.0.extend_from_slice(name.as_bytes());
-        self.key(2, WireType::Varint);
-        self.varint(count);
+        self.begin::<TAG>(WireType::LengthDelimited, length as u64);
+        self.optional_text::<1>(Some(name));
+        self.optional_number::<2>(Some(count));
     }
 
-    fn key(&mut self, tag: u32, wire_type: WireType) {
-        self.varint(u64::from(tag << 3 | wire_type as u32));
-    }
-
-    /// Most lengths and numbers take one byte, and all keys two at most, of which the lower seven bits come first.
-    fn varint(&mut self, number: u64) {
-        match u16::try_from(number) {
-            Ok(number @ ..0x80) => self.0.push(number as u8),
-            Ok(number @ 0x80..0x4000) => {
-                self.0.extend_from_slice(&[number as u8 | 0x80, (number >> 7) as u8])
+    /// A key, and the number or length behind it. That mostly takes one byte: then both are written at once.
+    fn begin<const TAG: u32>(&mut self, wire_type: WireType, number: u64) {
+        let key = TAG << 3 | wire_type as u32;
+        match (key, u8::try_from(number)) {
+            (..0x80, Ok(number @ ..0x80)) => self.0.extend_from_slice(&[key as u8, number]),
+            (0x80..0x4000, Ok(number @ ..0x80)) => {
+                self.0.extend_from_slice(&[key as u8 | 0x80, (key >> 7) as u8, number])
             }
-            _ => encode_varint(number, self.0),
+            _ => self.begin_long(key, number),
         }
+    }
+
+    /// The same of a number of any length. Seven bits make a byte, the lower ones first, and all bytes but the last have their highest bit set.
+    fn begin_long(&mut self, key: u32, number: u64) {
+        let mut bytes = [0; 20];
+        let mut length = 0;
+        for mut rest in [u64::from(key), number] {
+            for byte in bytes.iter_mut().skip(length) {
+                length += 1;
+                *byte = rest as u8 | 0x80;
+                rest >>= 7;
+                if rest == 0 {
+                    *byte &= 0x7f;
+                    break;
+                }
+            }
+        }
+        self.0.extend_from_slice(bytes.get(..length).unwrap_or_default());
     }
 }
 
 fn micros(duration: std::time::Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_written_as_protobuf_has_them() {
+        for number in [0, 1, 0x7f, 0x80, 0x3fff, 0x4000, 1_795_600_000_000, u64::MAX] {
+            let (mut short, mut long) = (Vec::new(), Vec::new());
+            Members(&mut short).optional_number::<3>(Some(number));
+            Members(&mut long).optional_number::<29>(Some(number));
+            for (tag, own) in [(3, short), (29, long)] {
+                let mut expected = Vec::new();
+                prost::encoding::uint64::encode(tag, &number, &mut expected);
+                assert_eq!(own, expected, "{tag} {number}");
+            }
+        }
+    }
 }
