@@ -20,6 +20,8 @@ pub struct SpliceEdits<'a> {
     pub ask_usage: bool,
     /// What the host wants to be different.
     pub host: Vec<Edit>,
+    /// A bound on the answer.
+    pub bound: Option<Edit>,
     /// Top-level members to set, with the value as JSON text.
     pub body_set: &'a [(String, String)],
     /// Top-level members to remove.
@@ -32,24 +34,19 @@ pub fn splice_request(dialect: Dialect, body: &Bytes, facts: &Facts, edits: Spli
         return multipart::replace(body, part, Bytes::copy_from_slice(model.as_str().as_bytes()));
     }
     let Some(object) = &facts.json else { return vec![body.clone()] };
-    let mut changes = Vec::new();
-    if let Some(model) = edits.model
-        && facts.model_place == ModelPlace::Body
-    {
-        changes.push(Edit::Set { path: Path::top("model"), value: quote(model.as_str()) });
-    }
-    if edits.ask_usage && asks_for_usage(dialect) {
-        let path = Path::inner("stream_options", "include_usage");
-        changes.push(Edit::Set { path, value: Bytes::from_static(b"true") });
-    }
-    match changes.is_empty() {
-        true => changes = edits.host,
-        false => changes.extend(edits.host),
-    }
-    changes.extend(body_edits(edits.body_set, edits.body_remove));
-    if changes.is_empty() {
+    let model = edits.model.filter(|_| facts.model_place == ModelPlace::Body);
+    let model = model.map(|model| Edit::Set { path: Path::top("model"), value: quote(model.as_str()) });
+    let asks_usage = edits.ask_usage && asks_for_usage(dialect);
+    let usage = asks_usage.then(|| Edit::Set {
+        path: Path::inner("stream_options", "include_usage"),
+        value: Bytes::from_static(b"true"),
+    });
+    let of_body = body_edits(edits.body_set, edits.body_remove);
+    let single = [&model, &usage, &edits.bound];
+    if single.into_iter().all(Option::is_none) && edits.host.is_empty() && of_body.is_empty() {
         return vec![body.clone()];
     }
+    let changes = model.into_iter().chain(usage).chain(edits.host).chain(edits.bound).chain(of_body);
     json::splice(body, object, changes)
 }
 
@@ -71,13 +68,14 @@ pub fn bound_answer(dialect: Dialect, tokens: u64) -> Option<Edit> {
         | Dialect::CohereRerank
         | Dialect::VllmTokenize => return None,
     };
-    Some(Edit::Set { path, value: Bytes::from(tokens.to_string()) })
+    let value = Bytes::copy_from_slice(itoa::Buffer::new().format(tokens).as_bytes());
+    Some(Edit::Set { path, value })
 }
 
 /// The JSON body of a request with `edit` made.
 pub fn edited(body: &Bytes, facts: &Facts, edit: Edit) -> Bytes {
     match &facts.json {
-        Some(object) => tollgate_wire::join(&mut json::splice(body, object, vec![edit])),
+        Some(object) => tollgate_wire::join(&mut json::splice(body, object, [edit])),
         None => body.clone(),
     }
 }
@@ -135,8 +133,14 @@ mod tests {
         String::from_utf8(pieces.concat()).expect("UTF-8")
     }
 
-    const NONE: SpliceEdits<'static> =
-        SpliceEdits { model: None, ask_usage: false, host: Vec::new(), body_set: &[], body_remove: &[] };
+    const NONE: SpliceEdits<'static> = SpliceEdits {
+        model: None,
+        ask_usage: false,
+        host: Vec::new(),
+        bound: None,
+        body_set: &[],
+        body_remove: &[],
+    };
 
     #[test]
     fn changes_the_model_and_nothing_else() {

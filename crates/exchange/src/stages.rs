@@ -136,15 +136,14 @@ fn speak(draft: &mut Draft<'_>) -> Result<(), Refusal> {
     let (routed, client) = (draft.routed, draft.client);
     if draft.is_splice() {
         draft.asks_usage = routed.delivery == Delivery::Stream && !routed.usage_wanted;
-        let mut host = host_edits(&draft.envelope);
-        host.extend(draft.bound());
         let keeps_model = !draft.envelope.remove.contains(&"model");
         let led_to = routed.detoured.as_ref().map(|_| &routed.model);
         let model = draft.target.model_override.as_ref().or(led_to);
         let edits = SpliceEdits {
             model: model.filter(|_| keeps_model),
             ask_usage: draft.asks_usage,
-            host,
+            host: host_edits(&draft.envelope),
+            bound: draft.bound(),
             body_set: &draft.target.mutation.body_set,
             body_remove: &draft.target.mutation.body_remove,
         };

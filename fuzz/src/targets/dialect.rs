@@ -60,6 +60,7 @@ pub(crate) fn inspect(input: &[u8]) -> Result<(), String> {
                 model: Some(&model),
                 ask_usage: true,
                 host: Vec::new(),
+                bound: None,
                 body_set: &[],
                 body_remove: &[],
             };

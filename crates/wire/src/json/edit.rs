@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use bytes::Bytes;
+use smallvec::SmallVec;
 
 use super::{Malformed, Map, Member, Object, Value, find, is_key};
 
@@ -56,20 +57,16 @@ impl Path {
 
 /// Applies `edits` to the scanned `text`. The result, joined, is the edited text; of a large one all that did not change shares
 /// the memory of `text`. Edits of the same place: removals come first, the last `Set` wins.
-pub fn splice(text: &Bytes, object: &Object, edits: Vec<Edit>) -> Vec<Bytes> {
+pub fn splice(text: &Bytes, object: &Object, edits: impl IntoIterator<Item = Edit>) -> Vec<Bytes> {
     let mut changes = Changes::default();
-    for edit in edits {
-        match edit {
-            Edit::Set { path: Path::Top(key), value } => changes.set_top(text, object, key, value),
-            Edit::Set { path: Path::Inner(key, inner), value } => {
-                changes.set_inner(text, object, key, &inner, value);
-            }
-            Edit::Remove { path: Path::Top(key) } => changes.remove_top(text, object, &key),
-            Edit::Remove { path: Path::Inner(key, inner) } => {
-                changes.remove_inner(text, object, &key, &inner)
-            }
+    edits.into_iter().for_each(|edit| match edit {
+        Edit::Set { path: Path::Top(key), value } => changes.set_top(text, object, key, value),
+        Edit::Set { path: Path::Inner(key, inner), value } => {
+            changes.set_inner(text, object, key, &inner, value);
         }
-    }
+        Edit::Remove { path: Path::Top(key) } => changes.remove_top(text, object, &key),
+        Edit::Remove { path: Path::Inner(key, inner) } => changes.remove_inner(text, object, &key, &inner),
+    });
     changes.apply(text, object)
 }
 
@@ -109,7 +106,7 @@ struct Changes {
     /// Members of the top level that go, by index.
     removed: Vec<usize>,
     /// Members that come, at the end of the top level.
-    added: Vec<(Key, Bytes)>,
+    added: SmallVec<[(Key, Bytes); 1]>,
 }
 
 impl Changes {
@@ -171,19 +168,31 @@ impl Changes {
         } else {
             self.cut_runs(object);
         }
-        if !self.added.is_empty() {
-            let length = self.added.iter().map(|(key, value)| key.len() + value.len() + MEMBER_BYTES).sum();
-            let mut joined = Vec::with_capacity(length);
-            for (key, value) in &self.added {
-                if !joined.is_empty() || left > 0 {
-                    joined.push(b',');
-                }
-                write_member(&mut joined, key, value);
-            }
-            self.replaced.push((object.close..object.close, Bytes::from(joined)));
-        }
         self.replaced.sort_by_key(|(range, _)| (range.start, range.end));
-        if text.len() <= COPIED_MAX { vec![self.copied(text)] } else { self.pieces(text) }
+        if text.len() <= COPIED_MAX {
+            return vec![self.copied(text, object.close, left)];
+        }
+        if !self.added.is_empty() {
+            let mut added = Vec::with_capacity(self.added_bytes());
+            self.write_added(left, &mut added);
+            self.replaced.push((object.close..object.close, Bytes::from(added)));
+        }
+        self.pieces(text)
+    }
+
+    /// Most bytes that the members have which come.
+    fn added_bytes(&self) -> usize {
+        self.added.iter().map(|(key, value)| key.len() + value.len() + MEMBER_BYTES).sum()
+    }
+
+    /// Writes the members that come behind `left` others.
+    fn write_added(&self, left: usize, out: &mut Vec<u8>) {
+        for (at, (key, value)) in self.added.iter().enumerate() {
+            if at + left > 0 {
+                out.push(b',');
+            }
+            write_member(out, key, value);
+        }
     }
 
     /// Where each change comes in the text, the changes being in order: up to where it is kept before, and where it goes on.
@@ -201,14 +210,17 @@ impl Changes {
         self.replaced.iter().map(|(range, _)| range.end).max().unwrap_or_default()
     }
 
-    fn copied(&self, text: &[u8]) -> Bytes {
+    /// The edited text, whose object ends at `close` and has `left` members before those that come.
+    fn copied(&self, text: &[u8], close: usize, left: usize) -> Bytes {
         let more: usize = self.replaced.iter().map(|(_, value)| value.len()).sum();
-        let mut copied = Vec::with_capacity(text.len() + more);
+        let mut copied = Vec::with_capacity(text.len() + more + self.added_bytes());
         for (kept, value) in self.places() {
             copied.extend_from_slice(text.get(kept).unwrap_or_default());
             copied.extend_from_slice(value);
         }
-        copied.extend_from_slice(text.get(self.end()..).unwrap_or_default());
+        copied.extend_from_slice(text.get(self.end()..close).unwrap_or_default());
+        self.write_added(left, &mut copied);
+        copied.extend_from_slice(text.get(close..).unwrap_or_default());
         Bytes::from(copied)
     }
 
@@ -271,7 +283,9 @@ fn joined(before: &[u8], key: &str, value: &[u8], after: &[u8]) -> Bytes {
 
 fn write_member(out: &mut Vec<u8>, key: &str, value: &[u8]) {
     out.push(b'"');
-    if key.bytes().any(|byte| byte < b' ' || matches!(byte, b'"' | b'\\')) {
+    // All of it is looked at, since that is done for many bytes at once.
+    let is_escaped = |byte| byte < b' ' || matches!(byte, b'"' | b'\\');
+    if key.bytes().fold(false, |found, byte| found | is_escaped(byte)) {
         write_escaped(out, key);
     } else {
         out.extend_from_slice(key.as_bytes());
