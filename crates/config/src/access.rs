@@ -35,7 +35,7 @@ pub struct CompiledAccess {
     /// The header in which backends are told whose API key it was.
     pub client_id_header: Option<HeaderName>,
     /// Headers that only the gateway may set: what a client sends in them is taken out.
-    pub owned_headers: Vec<HeaderName>,
+    pub owned_headers: Arc<[HeaderName]>,
     /// Headers that it reads keys or tokens from.
     pub credential_headers: Vec<HeaderName>,
 }

@@ -16,7 +16,7 @@ const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 #[derive(Debug, Clone, Default)]
 pub struct Told {
     /// Headers that only the gateway may set.
-    pub remove: Vec<HeaderName>,
+    pub remove: Arc<[HeaderName]>,
     /// What it sets in them.
     pub set: Vec<(HeaderName, HeaderValue)>,
     /// The path and query that are left, if a key or token stood in the query.
@@ -96,10 +96,17 @@ pub(crate) fn visible<'a>(
 }
 
 /// Takes out what only the gateway may say to the backends at a host, and tells the names of it.
-pub(crate) fn take_owned_out(entries: &[Entry], headers: &mut HeaderMap) -> Vec<HeaderName> {
-    let accesses = entries.iter().filter_map(Entry::access);
-    let names: Vec<HeaderName> = accesses.flat_map(|access| &access.owned_headers).cloned().collect();
-    for name in &names {
+pub(crate) fn take_owned_out(entries: &[Entry], headers: &mut HeaderMap) -> Arc<[HeaderName]> {
+    let mut accesses = entries.iter().filter_map(Entry::access);
+    let names = match (accesses.next(), accesses.next()) {
+        (None, _) => Arc::default(),
+        (Some(only), None) => Arc::clone(&only.owned_headers),
+        (Some(first), Some(second)) => {
+            let all = [first, second].into_iter().chain(accesses);
+            all.flat_map(|access| &*access.owned_headers).cloned().collect()
+        }
+    };
+    for name in &*names {
         headers.remove(name);
     }
     names
@@ -136,7 +143,7 @@ pub(crate) fn told_of_plain(
     (path, before, after): (&str, Option<&str>, Option<&str>),
     headers: &HeaderMap,
 ) -> Told {
-    let read = access.credential_headers.iter().chain(&access.owned_headers).cloned();
+    let read = access.credential_headers.iter().chain(&*access.owned_headers).cloned();
     let cookies = headers.get(COOKIE).map(|cookies| (COOKIE, cookies.clone()));
     let path = (before != after).then(|| with_query(path, after));
     Told {
