@@ -1,10 +1,11 @@
 //! Limits, ready to be asked which requests they are for.
 
+use std::cell::RefCell;
 use std::fmt::Write;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderName, Method};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use tollgate_terms::{HashedText, ModelName, Principal, content_hash};
 
 use crate::bundle::{self, HeaderMatch, MethodMatch, Network, PrincipalAttribute, Selector, Window};
@@ -23,6 +24,8 @@ pub struct CompiledLimit {
     pub name: HashedText,
     /// The time for which its amount is.
     pub window: Arc<Window>,
+    /// Its amount, as a header has it.
+    pub amount: HeaderValue,
     /// The number of its group among the limits beside it.
     pub group: Option<u16>,
     conditions: Vec<Selected>,
@@ -85,6 +88,7 @@ impl CompiledLimit {
                 Ok(Arc::new(Self {
                     name: limit.name.as_str().into(),
                     window: Arc::new(limit.window.clone()),
+                    amount: limit.amount.into(),
                     group: group.and_then(|group| u16::try_from(group).ok()),
                     conditions: conditions.map_err(|message| format!("{}: {message}", limit.name))?,
                     limit: limit.clone(),
@@ -97,21 +101,35 @@ impl CompiledLimit {
 
     /// The counter of this request; `None` if the limit is not for it.
     pub fn counter(&self, subject: &Subject<'_>) -> Option<HashedText> {
-        // Most limits do not tell requests apart: then there is no name to be made.
-        let mut key = None;
-        for condition in &self.conditions {
-            if !condition.holds(subject, |value| add(key.get_or_insert_with(|| self.begun()), value)) {
+        thread_local! {
+            /// Where names are made: what is kept of one is its own copy.
+            static NAME: RefCell<String> = const { RefCell::new(String::new()) };
+        }
+        if self.conditions.is_empty() {
+            return Some(self.name.clone());
+        }
+        NAME.with_borrow_mut(|key| {
+            key.clear();
+            let holds = |condition: &Selected| {
+                condition.holds(subject, |value| {
+                    if key.is_empty() {
+                        key.push_str(&self.name);
+                    }
+                    add(key, value);
+                })
+            };
+            if !self.conditions.iter().all(holds) {
                 return None;
             }
-        }
-        Some(key.map_or_else(|| self.name.clone(), |key| key.as_str().into()))
+            // Conditions that do not tell requests apart make no name.
+            Some(if key.is_empty() { self.name.clone() } else { key.as_str().into() })
+        })
     }
 
-    /// The name of a counter, to which values are added.
-    fn begun(&self) -> String {
-        let mut key = String::with_capacity(self.name.len() + VALUE_BYTES_MAX);
-        key.push_str(&self.name);
-        key
+    /// Whether the path of a request may be looked at: by it, or by the limits of a model to which it leads.
+    pub fn needs_path(&self) -> bool {
+        let leads_elsewhere = matches!(self.limit.on_exceeded, bundle::OnExceeded::Reroute(_));
+        leads_elsewhere || self.conditions.iter().any(|condition| matches!(condition, Selected::Path { .. }))
     }
 }
 

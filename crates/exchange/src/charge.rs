@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde::Serialize;
+use smallvec::SmallVec;
 use tollgate_config::bundle::{
     CostFacts, Enforcement, Measure, OnExceeded, OnStoreFailure, Unpriced, Window,
 };
@@ -57,6 +58,7 @@ pub(crate) struct Charging {
 #[derive(Debug)]
 struct Claimed {
     limit: Arc<CompiledLimit>,
+    counter: HashedText,
     admission: Admission,
     /// Whose limit it is.
     owner: Owner,
@@ -95,23 +97,22 @@ impl Charging {
         };
         let of_rule = routed.rule.limits.iter().map(|limit| (limit, Owner::Rule));
         let limits = of_rule.chain(target.quotas.iter().map(|limit| (limit, Owner::Backend)));
-        let (mut claimed, mut counters) = (Vec::with_capacity(room), Vec::with_capacity(room));
+        let mut claimed = Vec::with_capacity(room);
         for (limit, owner) in limits {
             let Some(counter) = limit.counter(&subject) else { continue };
             // A backend is asked anew by each attempt, whoever was asked before.
             let admission = if owner == Owner::Backend { Admission::First } else { admission };
-            claimed.push(Claimed { admission, limit: Arc::clone(limit), owner });
-            counters.push(counter);
+            claimed.push(Claimed { limit: Arc::clone(limit), counter, admission, owner });
         }
         let answer_tokens_max = answer_bound(routed, client, claimed.iter().map(|claimed| &*claimed.limit));
         let most = Most::new(routed, client, target, answer_tokens_max);
-        let claim = |(Claimed { admission, limit, .. }, counter): (&Claimed, HashedText)| {
-            let mut claim = claim::claim(limit, counter, *admission, |measure| most.of(measure));
+        let claim = |Claimed { limit, counter, admission, .. }: &Claimed| {
+            let mut claim = claim::claim(limit, counter.clone(), *admission, |measure| most.of(measure));
             let detoured = routed.detoured.as_ref();
             claim.shadow |= detoured.is_some_and(|detoured| detoured.limits.contains(limit.name.text()));
             claim
         };
-        let claims = claimed.iter().zip(counters).map(claim).collect();
+        let claims = claimed.iter().map(claim).collect();
         let price = most.price.into_inner().map(Option::<&Arc<Price>>::cloned);
         Self { claimed, claims, answer_tokens_max, price, standings: Vec::new() }
     }
@@ -119,14 +120,15 @@ impl Charging {
     /// Looks for the limits that are for a request which is passed on as it is: only those on requests are.
     pub(crate) fn of_passage(limits: &[Arc<CompiledLimit>], subject: &Subject<'_>) -> Self {
         let claimed = limits.iter().filter_map(|limit| {
-            let claim = claim::claim(limit, limit.counter(subject)?, Admission::First, |_| 0);
-            Some((
-                Claimed { admission: Admission::First, limit: Arc::clone(limit), owner: Owner::Rule },
-                claim,
-            ))
+            let (limit, counter) = (Arc::clone(limit), limit.counter(subject)?);
+            Some(Claimed { limit, counter, admission: Admission::First, owner: Owner::Rule })
         });
-        let (claimed, claims): (_, Vec<_>) = claimed.unzip();
-        Self { claimed, claims: claims.into(), ..Self::default() }
+        let claimed: Vec<_> = claimed.collect();
+        let claim = |Claimed { limit, counter, admission, .. }: &Claimed| {
+            claim::claim(limit, counter.clone(), *admission, |_| 0)
+        };
+        let claims = claimed.iter().map(claim).collect();
+        Self { claimed, claims, ..Self::default() }
     }
 
     /// The limit that lets in no model without a known price, if the model that is asked of `target` has none.
@@ -213,7 +215,7 @@ impl Charging {
     }
 
     /// What was taken before the attempt.
-    pub(crate) fn reserved(&self) -> Vec<Reserved> {
+    pub(crate) fn reserved(&self) -> SmallVec<[Reserved; 2]> {
         let taken = self.each().filter(|(_, claim)| claim.take > 0);
         taken
             .map(|(claimed, claim)| Reserved {
@@ -224,8 +226,8 @@ impl Charging {
     }
 
     /// What the attempt is charged.
-    pub(crate) fn charges(&self, facts: &CostFacts<'_>, cost_nanodollars: Option<u64>) -> Vec<Charge> {
-        let charge = |(claimed, claim): (&Claimed, &Claim)| {
+    pub(crate) fn charges(self, facts: &CostFacts<'_>, cost_nanodollars: Option<u64>) -> Vec<Charge> {
+        let charge = |(claimed, claim): (Claimed, &Claim)| {
             let measured = claimed.limit.limit.measure.as_ref();
             let measured = measured.map_or(0, |measure| match measure {
                 Measure::Money => cost_nanodollars.unwrap_or(0),
@@ -233,12 +235,12 @@ impl Charging {
             });
             Charge {
                 limit: Arc::clone(claimed.limit.name.text()),
-                counter: Arc::clone(claim.key.text()),
+                counter: claimed.counter.into(),
                 taken: claim.take,
                 used: claim::used(&claimed.limit, claimed.admission, measured),
             }
         };
-        self.each().map(charge).collect()
+        self.claimed.into_iter().zip(&*self.claims).map(charge).collect()
     }
 
     /// Tells the client how the limits stand.
@@ -251,8 +253,8 @@ impl Charging {
             let (a, b) = (share(a), share(b));
             ((a >> 64) * (b & u128::from(u64::MAX))).cmp(&((b >> 64) * (a & u128::from(u64::MAX))))
         });
-        if let Some((_, standing)) = nearest {
-            write_standing(standing, headers);
+        if let Some((claimed, standing)) = nearest {
+            write_standing(claimed.limit.amount.clone(), standing, headers);
         }
         let warnings: Vec<String> =
             of.filter_map(|(claimed, standing)| warning(&claimed.limit, standing)).collect();
@@ -264,9 +266,9 @@ impl Charging {
     }
 }
 
-/// Tells in headers how a limit stands.
-pub(crate) fn write_standing(standing: &Standing, headers: &mut HeaderMap) {
-    headers.insert(LIMIT, digits(standing.limit));
+/// Tells in headers how a limit of this `amount` stands.
+pub(crate) fn write_standing(amount: HeaderValue, standing: &Standing, headers: &mut HeaderMap) {
+    headers.insert(LIMIT, amount);
     headers.insert(REMAINING, digits(standing.remaining));
     if let Some(reset) = standing.reset {
         headers.insert(RESET, digits(seconds(reset)));
@@ -274,7 +276,7 @@ pub(crate) fn write_standing(standing: &Standing, headers: &mut HeaderMap) {
 }
 
 /// A number as a header has it. `HeaderValue::from` keeps room behind it, which takes another allocation to share.
-fn digits(number: u64) -> HeaderValue {
+pub(crate) fn digits(number: u64) -> HeaderValue {
     HeaderValue::from_str(itoa::Buffer::new().format(number)).unwrap_or(HeaderValue::from_static("0"))
 }
 

@@ -425,11 +425,9 @@ fn route(
         return Err(Refusal::Misconfigured { reason: reason.clone() });
     }
     let mut request_headers = std::mem::take(&mut head.headers);
-    let is_limited = !rule.limits.is_empty() || rule.targets.iter().any(|target| !target.quotas.is_empty());
-    let (path, mut query) = match is_limited {
-        true => (head.path.clone(), head.query.clone()),
-        false => (String::new(), None),
-    };
+    let mut limits = rule.limits.iter().chain(rule.targets.iter().flat_map(|target| &target.quotas));
+    let mut query = limits.clone().next().and_then(|_| head.query.clone());
+    let path = limits.find(|limit| limit.needs_path()).map(|_| head.path.clone()).unwrap_or_default();
     if let Entry::Asked(access) = &rule.entry {
         query = entry::take_credentials_out(access, query.as_deref(), &mut request_headers);
         entry::tell(&granted, &mut request_headers);

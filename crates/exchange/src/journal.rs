@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use crate::record::{Facts, Record};
 
 /// Keeps account of attempts. Both data planes tell it of each, and it never makes them wait for a disk.
@@ -20,7 +22,7 @@ pub struct Opening {
     /// What is known of it.
     pub facts: Arc<Facts>,
     /// What was taken of limits for it.
-    pub reserved: Vec<Reserved>,
+    pub reserved: SmallVec<[Reserved; 2]>,
 }
 
 /// What an attempt has taken of a limit before it was made.

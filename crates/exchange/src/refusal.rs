@@ -375,7 +375,7 @@ impl Exceeded {
             let wait = self.standing.reset.map_or(1, charge::seconds);
             headers.insert(RETRY_AFTER, wait.max(1).into());
         }
-        charge::write_standing(&self.standing, headers);
+        charge::write_standing(charge::digits(self.standing.limit), &self.standing, headers);
     }
 
     fn message(&self) -> String {

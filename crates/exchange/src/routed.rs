@@ -55,9 +55,9 @@ pub struct Routed {
 #[derive(Debug)]
 pub struct ClientRequest {
     pub(crate) method: Method,
-    /// Path and query, for limits: empty if there are none.
+    /// The path, for limits that look at it: empty if there are none.
     pub(crate) path: String,
-    /// Without keys and tokens that stood in it.
+    /// The query, for limits, without keys and tokens that stood in it.
     pub(crate) query: Option<String>,
     /// As the client sent them, but for its credentials.
     pub(crate) headers: HeaderMap,

@@ -88,7 +88,7 @@ fn facts(request_id: &Arc<str>, number: u32) -> (Opening, Record) {
         requested_model: name("asked-model"),
         upstream_model: name("sent-model"),
     });
-    let opening = Opening { facts: Arc::clone(&facts), reserved: Vec::new() };
+    let opening = Opening { facts: Arc::clone(&facts), reserved: Default::default() };
     let record = Record {
         facts,
         served_model: Some(name("served-model")),

@@ -52,7 +52,7 @@ fn facts(number: u32) -> Arc<Facts> {
 
 pub(crate) fn opening(number: u32) -> Opening {
     let reserved = Reserved { limit: "Budget/default/b".into(), amount: 7 };
-    Opening { facts: facts(number), reserved: vec![reserved] }
+    Opening { facts: facts(number), reserved: [reserved].into_iter().collect() }
 }
 
 pub(crate) fn record(number: u32) -> Record {

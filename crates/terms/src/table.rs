@@ -48,6 +48,12 @@ impl From<&str> for HashedText {
     }
 }
 
+impl From<HashedText> for Arc<str> {
+    fn from(text: HashedText) -> Self {
+        text.text
+    }
+}
+
 impl Deref for HashedText {
     type Target = str;
 
