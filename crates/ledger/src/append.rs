@@ -63,7 +63,7 @@ struct Tail {
 
 /// A frame, and what it is for the list of attempts that run.
 pub(crate) enum Change<'a> {
-    /// One begins, and its frame is kept until it ends.
+    /// One begins, and its frame is kept until it ends. Where that is too long nothing is known of it, as of one that was never dispatched.
     Begins(AttemptId, Vec<u8>),
     /// One ends. The segment to which the frame is added says what was known of it when it began; if it does not run, nothing is added.
     Ends(&'a AttemptId, &'a [u8]),
@@ -185,7 +185,9 @@ impl Appender {
             queue = lock(&self.queue);
         }
         queue.sequence += 1;
-        if let Change::Begins(id, frame) = change {
+        if let Change::Begins(id, frame) = change
+            && !frame.is_empty()
+        {
             queue.open.insert(id, frame);
         }
         if queue.front.is_kept() { Queued::Kept } else { Queued::Waits(queue.sequence) }
