@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
 use crate::{command, debian};
 
@@ -10,6 +10,10 @@ const VALGRIND: &str = "valgrind";
 
 /// Chats of two runs, whose difference leaves out the start.
 const CHATS: [u64; 2] = [40, 120];
+
+/// The transcripts whose instructions are told by the byte, and how many of each two runs read.
+const SHORTEST: (&str, [u64; 2]) = ("shortest", [2, 10]);
+const LONGEST: (&str, [u64; 2]) = ("longest", [1, 2]);
 
 /// Installs what counts.
 pub(super) fn install(root: &Path) -> Result<()> {
@@ -20,16 +24,29 @@ pub(super) fn install(root: &Path) -> Result<()> {
 
 /// Those of one chat of `program`, asked for with `pair` and a count, and of its answer.
 pub(super) fn of_chat(program: &Path, pair: &str) -> Result<f64> {
-    let [few, many] = CHATS;
-    let counted = |chats| counted(program, pair, chats);
-    Ok((counted(many)? - counted(few)?) as f64 / (many - few) as f64)
+    Ok(of_one(program, pair, ("answers", CHATS))?.0)
 }
 
-fn counted(program: &Path, pair: &str, chats: u64) -> Result<u64> {
+/// Those for each byte of the longest transcript, beside those for each of the shortest.
+pub(super) fn growth(program: &Path, pair: &str) -> Result<f64> {
+    let by_byte = |what| of_one(program, pair, what).map(|(instructions, bytes)| instructions / bytes);
+    Ok(by_byte(LONGEST)? / by_byte(SHORTEST)?)
+}
+
+/// Those of one chat, and its bytes.
+fn of_one(program: &Path, pair: &str, (what, [few, many]): (&str, [u64; 2])) -> Result<(f64, f64)> {
+    let counted = |chats| counted(program, pair, what, chats);
+    let ((most, bytes), (least, _)) = (counted(many)?, counted(few)?);
+    Ok(((most - least) / (many - few) as f64, bytes))
+}
+
+/// Instructions of a run, and the bytes of a chat in it.
+fn counted(program: &Path, pair: &str, what: &str, chats: u64) -> Result<(f64, f64)> {
     let (program, chats) = (program.to_string_lossy(), chats.to_string());
     let callgrind = ["--tool=callgrind", "--callgrind-out-file=/dev/null"];
-    let said = command::said(VALGRIND, &[&callgrind[..], &[&program, pair, &chats, "answers"]].concat())?;
-    let count = said.lines().find_map(|line| line.split_once("Collected :"));
-    let Some((_, count)) = count else { bail!("Valgrind tells no count: {said}") };
-    count.trim().parse().with_context(|| format!("{count:?} is no count"))
+    let said = command::said(VALGRIND, &[&callgrind[..], &[&program, pair, &chats, what]].concat())?;
+    let number = |line: Option<&str>| line.and_then(|line| line.trim().parse().ok());
+    let instructions = number(said.lines().find_map(|line| Some(line.split_once("Collected :")?.1)));
+    let bytes = number(said.lines().find_map(|line| line.strip_suffix(" bytes")));
+    instructions.zip(bytes).with_context(|| format!("Valgrind tells no count: {said}"))
 }

@@ -10,6 +10,9 @@ use super::report::{Bound, Row};
 use super::{Load, Measured, Options, instructions, worked_for};
 use crate::machine::{self, Program};
 
+/// Most instructions for each byte of the largest body, beside those for the smallest.
+const INSTRUCTIONS_GROWTH_MAX: f64 = 1.1;
+
 /// Fewest answers per second through the hub, beside the splice, and most processor time of the gateway.
 const HUB_RATE_MIN: f64 = 0.5;
 const HUB_CPU_MAX: f64 = 2.0;
@@ -19,6 +22,9 @@ const HUB_INSTRUCTIONS_MAX: f64 = 2.0;
 
 /// Most time per byte of the largest body, beside that of the smallest.
 const GROWTH_MAX: f64 = 1.5;
+
+/// The core's own program.
+const TRANSLATION: &str = "target/release/examples/translation";
 
 const CONNECTIONS: usize = 16;
 const CHAT_BYTES: usize = 4 << 10;
@@ -71,7 +77,7 @@ pub(super) fn run(root: &Path, mock_port: u16, options: &Options) -> Result<(Vec
             line.gateway_beside_splice = Some(*beside_splice);
         }
     }
-    let mut rows = vec![growth(&pairs)?, most_instructions(&pairs)?, dearest(&costs)?];
+    let mut rows = vec![growth(&pairs)?, grown(root, &pairs)?, most_instructions(&pairs)?, dearest(&costs)?];
     let resources = machine::write_two_dialects(root, mock_port, "")?;
     for is_stream in [false, true] {
         rows.extend(through_gateway(root, &resources, is_stream, options)?);
@@ -82,7 +88,7 @@ pub(super) fn run(root: &Path, mock_port: u16, options: &Options) -> Result<(Vec
 fn pairs(root: &Path, options: &Options) -> Result<Vec<PairLine>> {
     let folder = root.join("target/release/examples");
     let rounds = options.rounds.to_string();
-    let times = machine::measured(Program::new(folder.join("translation"), &[&rounds]));
+    let times = machine::measured(Program::new(root.join(TRANSLATION), &[&rounds]));
     let mut pairs: Vec<PairLine> = machine::json_lines(times)?;
     let counted: Vec<Allocations> = machine::json_lines(Program::new(folder.join("allocations"), &[]))?;
     for Allocations { pair, allocations } in counted {
@@ -91,7 +97,7 @@ fn pairs(root: &Path, options: &Options) -> Result<Vec<PairLine>> {
         }
     }
     for line in &mut pairs {
-        line.instructions = instructions::of_chat(&folder.join("translation"), &line.pair)?;
+        line.instructions = instructions::of_chat(&root.join(TRANSLATION), &line.pair)?;
     }
     let splices: Vec<(String, f64)> = pairs
         .iter()
@@ -126,6 +132,21 @@ fn growth(pairs: &[PairLine]) -> Result<Row> {
     let most = pairs.iter().max_by(|one, other| one.growth.total_cmp(&other.growth)).context("no pair")?;
     let name = format!("time per byte of 4 MB beside 64 KB, {}", most.pair);
     Ok(Row::alone(&name, Bound::AtMost(GROWTH_MAX), "x", &[most.growth]))
+}
+
+/// The pair whose instructions per byte grow most.
+fn grown(root: &Path, pairs: &[PairLine]) -> Result<Row> {
+    let program = root.join(TRANSLATION);
+    let mut most = ("", 0.0);
+    for PairLine { pair, .. } in pairs {
+        let growth = instructions::growth(&program, pair)?;
+        if growth > most.1 {
+            most = (pair, growth);
+        }
+    }
+    let (pair, growth) = most;
+    let name = format!("instructions per byte of 4 MB beside 64 KB, at most: {pair}");
+    Ok(Row::alone(&name, Bound::AtMost(INSTRUCTIONS_GROWTH_MAX), "x", &[growth]))
 }
 
 /// The pair that takes most of the gateway beside the splice of its client.

@@ -4,7 +4,7 @@
 //! Times are those that the thread has worked, so that what else a machine does counts less.
 //!
 //! With the name of a pair (`"openai_chat to gemini"`) and a count it does as many requests of a chat with it, and with a third argument, `answers` or
-//! `streams`, their answers too: nothing is timed or printed, for a profiler that counts instructions.
+//! `streams`, their answers too; with `shortest` or `longest` it reads that transcript instead. Nothing is timed, for a profiler that counts instructions.
 //!
 //! With `serde_json` and a count it has that library read and write the chat of OpenAI's clients and its answer so often, and do nothing else with them.
 //!
@@ -59,12 +59,7 @@ fn main() -> Result<(), String> {
         if pair == "serde_json" {
             return read_and_write(chats);
         }
-        let answer = match rest.first().map(String::as_str) {
-            Some("answers") => Some(Delivery::Whole),
-            Some("streams") => Some(Delivery::Stream),
-            _ => None,
-        };
-        return repeat(pair, chats, answer);
+        return repeat(pair, chats, rest.first().map_or("", String::as_str));
     }
     let rounds = arguments.first().and_then(|text| text.parse().ok()).unwrap_or(ROUNDS);
     let mut cases: Vec<Times> = Case::all()?.into_iter().map(Times::new).collect();
@@ -110,11 +105,19 @@ fn read_and_write(chats: usize) -> Result<(), String> {
     Ok(())
 }
 
-/// Does so many chats of one pair, for a profiler. It asks for no time: valgrind ends who does so by the kernel's own page.
-fn repeat(pair: &str, chats: usize, answer: Option<Delivery>) -> Result<(), String> {
+/// Does so many chats of one pair, for a profiler, and tells how long they are. It asks for no time: valgrind ends who does so by the kernel's own page.
+fn repeat(pair: &str, chats: usize, what: &str) -> Result<(), String> {
     let case = Case::named(pair)?;
+    let (chat, answer) = match what {
+        "answers" => (Some(&case.chat), Some(Delivery::Whole)),
+        "streams" => (Some(&case.streamed_chat), Some(Delivery::Stream)),
+        "shortest" => (case.transcripts.first(), None),
+        "longest" => (case.transcripts.last(), None),
+        _ => (Some(&case.chat), None),
+    };
+    let chat = chat.ok_or("no transcript")?;
     let delivery = answer.unwrap_or(Delivery::Whole);
-    let chat = if delivery == Delivery::Stream { &case.streamed_chat } else { &case.chat };
+    writeln!(std::io::stdout(), "{} bytes", chat.len()).map_err(|error| error.to_string())?;
     for _ in 0..chats {
         let head = case.pair.head(chat.len(), delivery);
         let asked = black_box(case.pair.ask(head, chat.clone(), delivery)?);
