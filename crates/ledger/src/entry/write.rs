@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use prost::Message;
-use prost::encoding::{WireType, encoded_len_varint};
+use prost::encoding::{WireType, encode_varint, encoded_len_varint};
 use tollgate_chat::Loss;
 use tollgate_exchange::{Facts, Opening, Record};
 use tollgate_terms::{Delivery, Principal, Usage};
@@ -182,26 +182,11 @@ impl Members<'_> {
             (0x80..0x4000, Ok(number @ ..0x80)) => {
                 self.0.extend_from_slice(&[key as u8 | 0x80, (key >> 7) as u8, number])
             }
-            _ => self.begin_long(key, number),
-        }
-    }
-
-    /// The same of a number of any length. Seven bits make a byte, the lower ones first, and all bytes but the last have their highest bit set.
-    fn begin_long(&mut self, key: u32, number: u64) {
-        let mut bytes = [0; 20];
-        let mut length = 0;
-        for mut rest in [u64::from(key), number] {
-            for byte in bytes.iter_mut().skip(length) {
-                length += 1;
-                *byte = rest as u8 | 0x80;
-                rest >>= 7;
-                if rest == 0 {
-                    *byte &= 0x7f;
-                    break;
-                }
+            _ => {
+                encode_varint(u64::from(key), self.0);
+                encode_varint(number, self.0);
             }
         }
-        self.0.extend_from_slice(bytes.get(..length).unwrap_or_default());
     }
 }
 
