@@ -426,8 +426,9 @@ fn route(
     }
     let mut request_headers = std::mem::take(&mut head.headers);
     let mut limits = rule.limits.iter().chain(rule.targets.iter().flat_map(|target| &target.quotas));
-    let mut query = limits.clone().next().and_then(|_| head.query.clone());
-    let path = limits.find(|limit| limit.needs_path()).map(|_| head.path.clone()).unwrap_or_default();
+    let is_limited = limits.clone().next().is_some();
+    let mut query = if is_limited { head.query.clone() } else { None };
+    let path = if limits.any(|limit| limit.needs_path()) { head.path.clone() } else { String::new() };
     if let Entry::Asked(access) = &rule.entry {
         query = entry::take_credentials_out(access, query.as_deref(), &mut request_headers);
         entry::tell(&granted, &mut request_headers);
