@@ -107,7 +107,6 @@ struct Measured {
 pub fn run(root: &Path, options: &Options) -> Result<Outcome> {
     release::build(root)?;
     release::cargo(root, &["--package", "tollgate-exchange", "--examples"])?;
-    instructions::install(root)?;
     let envoy = Envoy::install(root)?;
     let mock_port = free_port()?;
     let mut mock = testkit(root, &["bench-mock", "--port", &mock_port.to_string()]).start()?;

@@ -70,6 +70,7 @@ struct Allocations {
 
 /// Measures all pairs in the core and through the gateway, and one of them more closely.
 pub(super) fn run(root: &Path, mock_port: u16, options: &Options) -> Result<(Vec<PairLine>, Vec<Row>)> {
+    instructions::install(root)?;
     let mut pairs = pairs(root, options)?;
     let costs = hub::run(root, options)?;
     for PairCost { pair, beside_splice } in &costs {
