@@ -43,18 +43,17 @@ pub(super) fn messages(messages: Vec<Item<PlainTurn>>, losses: &mut Losses) -> R
         if role != "function" && message.take("name").is_some() {
             losses.push(loss(message.at("name"), LossKind::Metadata, Effect::Meaning));
         }
-        match role.as_bytes().as_ref() {
-            b"system" | b"developer" | b"user" => {
-                let speaker = if role == "user" { Speaker::User } else { Speaker::System };
+        match (PLAIN.speaker(&role.as_bytes()), role.as_bytes().as_ref()) {
+            (Some(speaker @ (Speaker::System | Speaker::User)), _) => {
                 let blocks = parts::content(&mut message, speaker, losses)?;
                 said.say(speaker, blocks, || message.pointer.clone(), losses);
                 message.lose_rest(losses);
             }
-            b"tool" => {
+            (None, b"tool") => {
                 let id = message.needed_text("tool_call_id")?;
                 said.push(Role::User, vec![tool_result(message, id, losses)?]);
             }
-            b"function" => {
+            (None, b"function") => {
                 let name = message.needed_text("name")?;
                 let id = legacy.take().and_then(|call: LegacyCall| (call.name == name).then_some(call.id));
                 let id = id.ok_or_else(|| {
@@ -63,7 +62,7 @@ pub(super) fn messages(messages: Vec<Item<PlainTurn>>, losses: &mut Losses) -> R
                 })?;
                 said.push(Role::User, vec![tool_result(message, id, losses)?]);
             }
-            b"assistant" => {
+            (Some(Speaker::Model), _) => {
                 let call = message.object("function_call")?;
                 let mut blocks = assistant(message, losses)?;
                 if let Some(call) = call {
@@ -72,7 +71,7 @@ pub(super) fn messages(messages: Vec<Item<PlainTurn>>, losses: &mut Losses) -> R
                 }
                 said.push(Role::Assistant, blocks);
             }
-            _ => {
+            (None, _) => {
                 let found = Value::from(role.clone());
                 return Err(wrong(&message.at("role"), "system, developer, user, assistant or tool", &found));
             }
