@@ -52,7 +52,7 @@ impl<'a> Reader<'a, Iter<'a, Ending>> {
         mut read: impl FnMut(&mut Cursor<'_, 'a>) -> Option<T>,
     ) -> Result<Apart<T>, Malformed> {
         let mut list = None;
-        let mut members = Vec::with_capacity(MEMBERS);
+        self.members.reserve(MEMBERS);
         self.begin_object()?;
         self.each_member(1, |reader, own| {
             let own = reader.text_of(own)?;
@@ -60,12 +60,12 @@ impl<'a> Reader<'a, Iter<'a, Ending>> {
                 list = Some(reader.items(&mut read)?);
             } else {
                 let value = reader.value(1)?;
-                members.push((own, value));
+                reader.members.push((own, value));
             }
             Ok(())
         })?;
         self.end()?;
-        Ok((Map::from(members), list))
+        Ok((Map::from(self.members), list))
     }
 
     fn items<T>(
@@ -95,14 +95,16 @@ const MEMBERS: usize = 8;
 const ITEMS: usize = 16;
 
 impl<'a> Cursor<'_, 'a> {
+    fn stands_at(&self, byte: u8) -> Option<()> {
+        (self.0.scanner.peek() == Some(byte)).then_some(())
+    }
+
     /// Walks over an object: `member` is given each key, and has to read its value. None where a key is written with escapes.
     pub fn members(
         &mut self,
         mut member: impl FnMut(&mut Cursor<'_, 'a>, &'a [u8]) -> Option<()>,
     ) -> Option<()> {
-        if self.0.scanner.peek() != Some(b'{') {
-            return None;
-        }
+        self.stands_at(b'{')?;
         let read = self.0.each_member(SCANNED, |reader, key| {
             let key = reader.scanner.plain(&key);
             or_other(key.and_then(|key| member(&mut Cursor(reader), key)))
@@ -112,26 +114,20 @@ impl<'a> Cursor<'_, 'a> {
 
     /// Walks over an array: `item` has to read each item.
     pub fn items(&mut self, mut item: impl FnMut(&mut Cursor<'_, 'a>) -> Option<()>) -> Option<()> {
-        if self.0.scanner.peek() != Some(b'[') {
-            return None;
-        }
+        self.stands_at(b'[')?;
         self.0.each_item(SCANNED, |reader| or_other(item(&mut Cursor(reader)))).ok()
     }
 
     /// Reads a string that is to be told from others, as its bytes. None where it is written with escapes.
     pub fn word(&mut self) -> Option<&'a [u8]> {
-        if self.0.scanner.peek() != Some(b'"') {
-            return None;
-        }
+        self.stands_at(b'"')?;
         let quoted = self.0.quoted().ok()?;
         self.0.scanner.plain(&quoted)
     }
 
     /// Reads a string.
     pub fn text(&mut self) -> Option<Text> {
-        if self.0.scanner.peek() != Some(b'"') {
-            return None;
-        }
+        self.stands_at(b'"')?;
         self.0.string().ok()
     }
 }

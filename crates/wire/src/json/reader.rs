@@ -70,7 +70,7 @@ pub(super) struct Reader<'a, S> {
     pub(super) strings: S,
     /// Items and members of what is open, the outermost first: so that each list is made once, as long as it is.
     items: Vec<Value>,
-    members: Vec<(Text, Value)>,
+    pub(super) members: Vec<(Text, Value)>,
 }
 
 impl<'a, S: Strings> Reader<'a, S> {
