@@ -389,9 +389,9 @@ pub(crate) fn list_of_parts(said: impl IntoIterator<Item = Value>, part: impl Fn
 macro_rules! members {
     ({$($key:literal: $value:expr),+ $(,)?}) => {
         $crate::fields::Members {
-            map: ::tollgate_wire::json::Map::of_words(
+            map: ::tollgate_wire::json::Map::of_keys(
                 vec![$((::tollgate_wire::json::Text::word($key), ::tollgate_wire::json::Value::from($value))),+],
-                const { ::tollgate_wire::json::Words::of(&[$($key),+]) },
+                const { ::tollgate_wire::json::Keys::of(&[$($key),+]) },
             ),
         }
     };

@@ -13,7 +13,7 @@ pub use self::cursor::{Apart, Cursor, Item};
 pub use self::edit::{Edit, Path, edit, splice};
 use self::scanner::{DEPTH_MAX, Ending, Scanner};
 pub use self::text::Text;
-pub use self::value::{Map, Number, Value, Words};
+pub use self::value::{Keys, Map, Number, Value};
 pub use self::walk::{members, string_length};
 
 mod cursor;

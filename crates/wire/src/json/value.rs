@@ -46,9 +46,9 @@ const COMPARED_MAX: usize = 24;
 
 /// What is known of the keys of an object of ours when the program is made.
 #[derive(Debug, Clone, Copy)]
-pub struct Words(Marks);
+pub struct Keys(Marks);
 
-impl Words {
+impl Keys {
     /// That of these keys, each a word as [`Text::word`] takes it.
     ///
     /// # Panics
@@ -234,11 +234,11 @@ impl Map {
         Self { members: Vec::with_capacity(members), marks: Marks::default() }
     }
 
-    /// An object of ours, whose keys are those of `words`.
+    /// An object of ours, whose keys are these.
     #[inline]
-    pub fn of_words(members: Vec<(Text, Value)>, words: Words) -> Self {
-        debug_assert!(members.iter().all(|(key, _)| words.0.may_have(&key.as_bytes())), "{members:?}");
-        Self { members, marks: words.0 }
+    pub fn of_keys(members: Vec<(Text, Value)>, keys: Keys) -> Self {
+        debug_assert!(members.iter().all(|(key, _)| keys.0.may_have(&key.as_bytes())), "{members:?}");
+        Self { members, marks: keys.0 }
     }
 
     /// How many there are.
