@@ -317,7 +317,7 @@ pub(crate) fn wrong(pointer: &str, expected: &str, found: &Value) -> Invalid {
         Value::Bool(_) => "a boolean",
         Value::Number(_) => "a number",
         Value::String(_) => "a string",
-        Value::Array(_) => "an array",
+        Value::Array(_) | Value::WrittenList(_) => "an array",
         Value::Object(_) => "an object",
     };
     let mut invalid = Invalid::bad_request(format!("{pointer}: expected {expected}, found {found}"));
@@ -340,6 +340,7 @@ pub(crate) fn tells(value: &Value) -> bool {
         Value::Number(number) => number.as_f64() != Some(0.0),
         Value::String(text) => !text.is_empty(),
         Value::Array(items) => !items.is_empty(),
+        Value::WrittenList(items) => !items.is_empty(),
         Value::Object(members) => !members.is_empty(),
     }
 }

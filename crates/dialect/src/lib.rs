@@ -20,6 +20,7 @@ mod ids;
 mod inspect;
 #[cfg(test)]
 mod laws;
+mod messages;
 mod models;
 mod mould;
 mod observe;

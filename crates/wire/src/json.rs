@@ -15,6 +15,7 @@ use self::scanner::{DEPTH_MAX, Ending, Scanner};
 pub use self::text::Text;
 pub use self::value::{Keys, Map, Number, Value};
 pub use self::walk::{members, string_length};
+pub use self::written::{Frame, WrittenList};
 
 mod cursor;
 mod edit;
@@ -24,6 +25,7 @@ mod text;
 mod value;
 mod value_serde;
 mod walk;
+mod written;
 
 /// Bounds on a text.
 #[derive(Debug, Clone, Copy)]

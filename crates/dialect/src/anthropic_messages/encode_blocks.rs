@@ -5,13 +5,32 @@
 use tollgate_chat::{
     Block, BlockKind, CachePoint, DocumentSource, Effect, ImageSource, LossKind, Losses, Origin, Role, Turn,
 };
-use tollgate_wire::json::Value;
+use tollgate_wire::json::{Frame, Value, WrittenList};
 
 use super::citations;
 use super::encode_request::cache_control;
 use crate::Invalid;
 use crate::data::base64_text;
 use crate::fields::{Members, lose_cache_point, lose_citations, loss, members, object};
+use crate::messages::{MessageWords, Messages, only_text};
+
+/// How messages are said.
+pub(crate) const MESSAGES: MessageWords = MessageWords {
+    frame: |role| match role {
+        Role::User => Frame { before: r#"{"role":"user","content":[{"type":"text","text":"#, behind: "}]}" },
+        Role::Assistant => {
+            Frame { before: r#"{"role":"assistant","content":[{"type":"text","text":"#, behind: "}]}" }
+        }
+    },
+    message: |role, content| {
+        let role = match role {
+            Role::User => "user",
+            Role::Assistant => "assistant",
+        };
+        object!({"role": role, "content": content})
+    },
+    part: |text| object!({"type": "text", "text": text}),
+};
 
 /// Instructions. Those that say nothing are left out: the API refuses empty texts.
 pub(super) fn system_blocks(blocks: Vec<Block>, losses: &mut Losses) -> Result<Vec<Value>, Invalid> {
@@ -33,32 +52,28 @@ pub(super) fn system_blocks(blocks: Vec<Block>, losses: &mut Losses) -> Result<V
     Ok(said)
 }
 
-/// The messages. Neighbours of one side are one message, and a message with nothing in it is none.
-pub(super) fn turns(turns: Vec<Turn>, losses: &mut Losses) -> Result<Vec<Value>, Invalid> {
-    let mut out: Vec<(Role, Vec<Value>)> = Vec::with_capacity(turns.len());
-    for Turn { role, mut blocks } in turns {
-        if role == Role::User {
-            // What the tools came to stands before what the user says of it.
-            blocks.sort_by_key(|block| !matches!(block.kind, BlockKind::ToolResult { .. }));
-        }
-        let mut encoded = Vec::with_capacity(blocks.len());
-        for block in blocks {
-            encoded.extend(encode_block(block, role, losses)?);
-        }
-        match out.last_mut() {
-            Some((last, said)) if *last == role => said.extend(encoded),
-            _ => out.push((role, encoded)),
+/// The messages.
+pub(super) fn turns(turns: Vec<Turn>, losses: &mut Losses) -> Result<WrittenList, Invalid> {
+    let mut messages = Messages::of(&turns, &MESSAGES);
+    for Turn { role, blocks } in turns {
+        match only_text(blocks) {
+            Ok(text) => messages.say_text(role, text),
+            Err(blocks) => messages.say(role, turn(role, blocks, losses)?),
         }
     }
-    let said = out.into_iter().filter(|(_, blocks)| !blocks.is_empty());
-    Ok(said.map(|(role, blocks)| object!({"role": role_word(role), "content": blocks})).collect())
+    Ok(messages.end())
 }
 
-fn role_word(role: Role) -> &'static str {
-    match role {
-        Role::User => "user",
-        Role::Assistant => "assistant",
+fn turn(role: Role, mut blocks: Vec<Block>, losses: &mut Losses) -> Result<Vec<Value>, Invalid> {
+    if role == Role::User {
+        // What the tools came to stands before what the user says of it.
+        blocks.sort_by_key(|block| !matches!(block.kind, BlockKind::ToolResult { .. }));
     }
+    let mut said = Vec::with_capacity(blocks.len());
+    for block in blocks {
+        said.extend(encode_block(block, role, losses)?);
+    }
+    Ok(said)
 }
 
 /// One block; none where there are no words for it and the loss can be borne.

@@ -22,6 +22,8 @@ use answer::{decode_answer, encode_answer};
 pub(crate) use decode_request::PLAIN;
 use decode_request::decode_request;
 use decode_stream::StreamDecoder;
+#[cfg(test)]
+pub(crate) use encode_blocks::MESSAGES;
 pub(crate) use encode_request::OUTPUT_TOKENS_DEFAULT;
 use encode_request::encode_request;
 use encode_stream::StreamEncoder;

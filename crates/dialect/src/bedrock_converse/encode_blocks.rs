@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 
 use tollgate_chat::{Block, BlockKind, CachePoint, Effect, LossKind, Losses, Origin, Role, Turn};
-use tollgate_wire::json::{Text, Value};
+use tollgate_wire::json::{Frame, Text, Value, WrittenList};
 
 use super::citations;
 use super::encode_tools::PastTools;
@@ -14,9 +14,26 @@ use crate::Invalid;
 use crate::data::is_canonical_base64;
 use crate::fields::{Members, lose_cache_point, lose_citations, loss, object};
 use crate::ids::fingerprint;
+use crate::messages::{MessageWords, Messages, only_text};
 
 /// Longest id of a call.
 const CALL_ID_BYTES_MAX: usize = 64;
+
+/// How messages are said. The API wants the two sides to alternate.
+pub(crate) const MESSAGES: MessageWords = MessageWords {
+    frame: |role| match role {
+        Role::User => Frame { before: r#"{"role":"user","content":[{"text":"#, behind: "}]}" },
+        Role::Assistant => Frame { before: r#"{"role":"assistant","content":[{"text":"#, behind: "}]}" },
+    },
+    message: |role, content| {
+        let role = match role {
+            Role::User => "user",
+            Role::Assistant => "assistant",
+        };
+        object!({"role": role, "content": content})
+    },
+    part: |text| object!({"text": text}),
+};
 
 /// Instructions. Those that say nothing are left out: the API refuses empty texts.
 pub(super) fn system_blocks(blocks: Vec<Block>, losses: &mut Losses) -> Result<Vec<Value>, Invalid> {
@@ -83,36 +100,40 @@ impl Blocks {
         }
     }
 
-    /// The messages. A turn with nothing in it is none, and neighbours of one side are one message: the API wants them to alternate.
-    pub(super) fn turns(&mut self, turns: Vec<Turn>, losses: &mut Losses) -> Result<Vec<Value>, Invalid> {
-        let mut out: Vec<(Role, Vec<Value>)> = Vec::with_capacity(turns.len());
-        for Turn { role, mut blocks } in turns {
-            if role == Role::User {
-                // What the tools came to stands before what the user says of it.
-                blocks.sort_by_key(|block| !matches!(block.kind, BlockKind::ToolResult { .. }));
-            }
-            let mut said = Vec::with_capacity(blocks.len());
-            for Block { origin, cache, kind } in blocks {
-                let value = match kind {
-                    BlockKind::Text { text, citations } if role == Role::Assistant && !text.is_blank() => {
-                        said.extend(citations::encode(&origin, text, citations, losses));
-                        said.pop()
-                    }
-                    kind => self.encode(&origin, kind, role, losses)?,
-                };
-                push(&mut said, &origin, value, cache, losses);
-            }
-            match out.last_mut() {
-                _ if said.is_empty() => {}
-                Some((last, before)) if *last == role => before.extend(said),
-                _ => out.push((role, said)),
+    /// The messages.
+    pub(super) fn turns(&mut self, turns: Vec<Turn>, losses: &mut Losses) -> Result<WrittenList, Invalid> {
+        let mut messages = Messages::of(&turns, &MESSAGES);
+        for Turn { role, blocks } in turns {
+            match only_text(blocks) {
+                Ok(text) => says(text).into_iter().for_each(|text| messages.say_text(role, text)),
+                Err(blocks) => messages.say(role, self.turn(role, blocks, losses)?),
             }
         }
-        let role_word = |role| match role {
-            Role::User => "user",
-            Role::Assistant => "assistant",
-        };
-        Ok(out.into_iter().map(|(role, said)| object!({"role": role_word(role), "content": said})).collect())
+        Ok(messages.end())
+    }
+
+    fn turn(
+        &mut self,
+        role: Role,
+        mut blocks: Vec<Block>,
+        losses: &mut Losses,
+    ) -> Result<Vec<Value>, Invalid> {
+        if role == Role::User {
+            // What the tools came to stands before what the user says of it.
+            blocks.sort_by_key(|block| !matches!(block.kind, BlockKind::ToolResult { .. }));
+        }
+        let mut said = Vec::with_capacity(blocks.len());
+        for Block { origin, cache, kind } in blocks {
+            let value = match kind {
+                BlockKind::Text { text, citations } if role == Role::Assistant && !text.is_blank() => {
+                    said.extend(citations::encode(&origin, text, citations, losses));
+                    said.pop()
+                }
+                kind => self.encode(&origin, kind, role, losses)?,
+            };
+            push(&mut said, &origin, value, cache, losses);
+        }
+        Ok(said)
     }
 
     /// One element; none where there are no words for it and the loss can be borne.

@@ -17,6 +17,8 @@ use crate::words::{BackendWords, Words};
 
 use answer::decode_answer;
 use decode_stream::StreamDecoder;
+#[cfg(test)]
+pub(crate) use encode_blocks::MESSAGES;
 use encode_request::encode_request;
 
 /// The words of this dialect.

@@ -2,21 +2,36 @@
 //!
 //! Source: `google.genai.types.Content` and `Part`; Google's guide to thought signatures.
 
-use std::collections::VecDeque;
-
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 
 use tollgate_chat::{Block, BlockKind, Effect, LossKind, Losses, Origin, Role, Turn};
-use tollgate_wire::json::{Text, Value};
+use tollgate_wire::json::{Frame, Text, Value, WrittenList};
 
 use super::model::Gemini;
 use super::{is_signature, media};
 use crate::Invalid;
 use crate::fields::{Members, lose_cache_point, lose_citations, loss, object, tells};
+use crate::messages::{MessageWords, Messages, only_text};
 
 /// What a call says that was made by another model: newer ones refuse calls without a signature, and Google's guide
 /// names this one for them.
 pub(super) const NO_SIGNATURE: &str = "skip_thought_signature_validator";
+
+/// How contents are said. The API wants the two sides to alternate.
+pub(crate) const MESSAGES: MessageWords = MessageWords {
+    frame: |role| match role {
+        Role::User => Frame { before: r#"{"role":"user","parts":[{"text":"#, behind: "}]}" },
+        Role::Assistant => Frame { before: r#"{"role":"model","parts":[{"text":"#, behind: "}]}" },
+    },
+    message: |role, parts| {
+        let role = match role {
+            Role::User => "user",
+            Role::Assistant => "model",
+        };
+        object!({"role": role, "parts": parts})
+    },
+    part: |text| object!({"text": text}),
+};
 
 /// Instructions.
 pub(super) fn system_parts(blocks: Vec<Block>, losses: &mut Losses) -> Result<Vec<Value>, Invalid> {
@@ -50,25 +65,17 @@ impl Parts {
         Self { gemini, names: HashMap::new() }
     }
 
-    /// The contents. A turn with nothing in it is none, and neighbours of one side are one content: the API wants them to alternate.
-    pub(super) fn contents(&mut self, turns: Vec<Turn>, losses: &mut Losses) -> Result<Vec<Value>, Invalid> {
-        let mut out: Vec<(Role, Vec<Value>)> = Vec::with_capacity(turns.len());
+    /// The contents.
+    pub(super) fn contents(&mut self, turns: Vec<Turn>, losses: &mut Losses) -> Result<WrittenList, Invalid> {
+        let mut contents = Messages::of(&turns, &MESSAGES);
         for Turn { role, blocks } in turns {
-            let said = match role {
-                Role::User => self.user(blocks, losses)?,
-                Role::Assistant => self.model(blocks, losses)?,
-            };
-            match out.last_mut() {
-                _ if said.is_empty() => {}
-                Some((last, before)) if *last == role => before.extend(said),
-                _ => out.push((role, said)),
+            match (only_text(blocks), role) {
+                (Ok(text), role) => contents.say_text(role, text),
+                (Err(blocks), Role::User) => contents.say(role, self.user(blocks, losses)?),
+                (Err(blocks), Role::Assistant) => contents.say(role, self.model(blocks, losses)?),
             }
         }
-        let word = |role| match role {
-            Role::User => "user",
-            Role::Assistant => "model",
-        };
-        Ok(out.into_iter().map(|(role, parts)| object!({"role": word(role), "parts": parts})).collect())
+        Ok(contents.end())
     }
 
     fn user(&self, mut blocks: Vec<Block>, losses: &mut Losses) -> Result<Vec<Value>, Invalid> {

@@ -36,6 +36,8 @@ pub(crate) use decode_parts::PLAIN;
 use decode_request::decode_request;
 use decode_stream::StreamDecoder;
 use encode_answer::encode_answer;
+#[cfg(test)]
+pub(crate) use encode_parts::MESSAGES;
 use encode_request::encode_request;
 use encode_stream::StreamEncoder;
 

@@ -5,26 +5,39 @@
 use tollgate_chat::{
     Block, BlockKind, DocumentSource, Effect, ImageSource, LossKind, Losses, Origin, Role, Turn,
 };
-use tollgate_wire::json::{Text, Value};
+use tollgate_wire::json::{Frame, Text, Value, WrittenList};
 
 use super::says_error;
 use crate::Invalid;
 use crate::fields::{Members, list_of_parts, lose_cache_point, lose_citations, loss, object};
+use crate::messages::{only_text, room_for};
+
+/// A message of nothing but a text.
+const fn frame(before: &'static str) -> Frame {
+    Frame { before, behind: "}" }
+}
+const SYSTEM: Frame = frame(r#"{"role":"system","content":"#);
+const USER: Frame = frame(r#"{"role":"user","content":"#);
+const ASSISTANT: Frame = frame(r#"{"role":"assistant","content":"#);
 
 /// Instructions and turns.
 pub(super) fn messages(
     system: Vec<Block>,
     turns: Vec<Turn>,
     losses: &mut Losses,
-) -> Result<Vec<Value>, Invalid> {
-    let mut out = Vec::with_capacity(turns.len() + 1);
+) -> Result<WrittenList, Invalid> {
+    let mut out = room_for(&turns);
     if !system.is_empty() {
-        out.push(object!({"role": "system", "content": joined_text(system, losses)?}));
+        out.push_framed(SYSTEM, &joined_text(system, losses)?);
     }
     for Turn { role, blocks } in turns {
-        match role {
-            Role::User => push_user(&mut out, blocks, losses)?,
-            Role::Assistant => out.extend(assistant(blocks, losses)?),
+        match (only_text(blocks), role) {
+            (Ok(text), Role::User) => out.push_framed(USER, &text),
+            (Ok(text), Role::Assistant) => out.push_framed(ASSISTANT, &text),
+            (Err(blocks), Role::User) => push_user(&mut out, blocks, losses)?,
+            (Err(blocks), Role::Assistant) => {
+                assistant(blocks, losses)?.iter().for_each(|message| out.push(message));
+            }
         }
     }
     if out.is_empty() {
@@ -50,7 +63,7 @@ fn joined_text(blocks: Vec<Block>, losses: &mut Losses) -> Result<Text, Invalid>
     Ok(Text::join(texts, "\n"))
 }
 
-fn push_user(out: &mut Vec<Value>, blocks: Vec<Block>, losses: &mut Losses) -> Result<(), Invalid> {
+fn push_user(out: &mut WrittenList, blocks: Vec<Block>, losses: &mut Losses) -> Result<(), Invalid> {
     let mut parts = Vec::new();
     let mut is_said = false;
     for block in blocks {
@@ -59,7 +72,7 @@ fn push_user(out: &mut Vec<Value>, blocks: Vec<Block>, losses: &mut Losses) -> R
         match kind {
             BlockKind::ToolResult { id, content, is_error } => {
                 let (text, media) = tool_result(&origin, content, is_error, losses)?;
-                out.push(object!({"role": "tool", "tool_call_id": id, "content": text}));
+                out.push(&object!({"role": "tool", "tool_call_id": id, "content": text}));
                 parts.extend(media);
                 is_said = true;
             }
@@ -67,7 +80,7 @@ fn push_user(out: &mut Vec<Value>, blocks: Vec<Block>, losses: &mut Losses) -> R
         }
     }
     if !parts.is_empty() || !is_said {
-        out.push(object!({"role": "user", "content": content(parts)}));
+        out.push(&object!({"role": "user", "content": content(parts)}));
     }
     Ok(())
 }

@@ -64,7 +64,7 @@ fn is_strict_schema(schema: &Value) -> bool {
             is_closed && members.iter().all(|(_, member)| is_strict_schema(member))
         }
         Value::Array(items) => items.iter().all(is_strict_schema),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => true,
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::WrittenList(_) => true,
     }
 }
 

@@ -6,11 +6,12 @@ use tollgate_chat::{
     Block, BlockKind, Citation, CitedSource, DocumentSource, Effect, ImageSource, LossKind, Losses, Origin,
     Role, Turn,
 };
-use tollgate_wire::json::{Text, Value};
+use tollgate_wire::json::{Frame, Text, Value, WrittenList};
 
 use super::{items, reasoning};
 use crate::Invalid;
 use crate::fields::{Members, list_of_parts, lose_cache_point, lose_citations, loss, object};
+use crate::messages::{only_text, room_for};
 use crate::openai_chat::says_error;
 
 /// Whether the input tells reasoning of the model's.
@@ -35,19 +36,29 @@ pub(super) fn instructions(blocks: Vec<Block>, losses: &mut Losses) -> Result<Op
     Ok((!texts.is_empty()).then(|| Text::join(texts, "\n")))
 }
 
+/// A message of nothing but a text.
+fn frame(role: Role) -> Frame {
+    let before = match role {
+        Role::User => r#"{"type":"message","role":"user","content":"#,
+        Role::Assistant => r#"{"type":"message","role":"assistant","content":"#,
+    };
+    Frame { before, behind: "}" }
+}
+
 /// The items of all turns.
-pub(super) fn input(turns: Vec<Turn>, losses: &mut Losses) -> Result<(Vec<Value>, HasReasoning), Invalid> {
-    let said = Vec::with_capacity(turns.len());
+pub(super) fn input(turns: Vec<Turn>, losses: &mut Losses) -> Result<(WrittenList, HasReasoning), Invalid> {
+    let said = room_for(&turns);
     let mut items = Items { said, parts: Vec::new(), has_reasoning: HasReasoning::No };
-    for Turn { role, mut blocks } in turns {
-        match role {
-            Role::User => {
+    for Turn { role, blocks } in turns {
+        match (only_text(blocks), role) {
+            (Ok(text), role) => items.said.push_framed(frame(role), &text),
+            (Err(blocks), Role::User) => {
                 for block in blocks {
                     items.user(block, losses)?;
                 }
                 items.flush(Role::User);
             }
-            Role::Assistant => {
+            (Err(mut blocks), Role::Assistant) => {
                 // The API refuses reasoning that nothing follows; an answer that was cut off may end so.
                 while let Some(block) = blocks.pop_if(|block| is_reasoning(block)) {
                     losses.push(loss(block.origin, LossKind::Thinking, Effect::Meaning));
@@ -67,7 +78,7 @@ fn is_reasoning(block: &Block) -> bool {
 }
 
 struct Items {
-    said: Vec<Value>,
+    said: WrittenList,
     /// Parts of the message that goes on. One that is nothing but a text is a string.
     parts: Vec<Value>,
     has_reasoning: HasReasoning,
@@ -81,7 +92,7 @@ impl Items {
             BlockKind::ToolResult { id, content, is_error } => {
                 self.flush(Role::User);
                 let output = output(&origin, content, is_error, losses)?;
-                self.said.push(object!({"type": "function_call_output", "call_id": id, "output": output}));
+                self.said.push(&object!({"type": "function_call_output", "call_id": id, "output": output}));
             }
             kind => self.parts.push(input_part(origin, kind, losses)?),
         }
@@ -105,7 +116,7 @@ impl Items {
                 {
                     Some(item) => {
                         self.flush(Role::Assistant);
-                        self.said.push(item);
+                        self.said.push(&item);
                         self.has_reasoning = HasReasoning::Yes;
                     }
                     None => losses.push(loss(origin, LossKind::Thinking, Effect::Meaning)),
@@ -119,7 +130,7 @@ impl Items {
                 self.flush(Role::Assistant);
                 let arguments = Text::of_document(&input);
                 self.said.push(
-                    object!({"type": "function_call", "call_id": id, "name": name, "arguments": arguments}),
+                    &object!({"type": "function_call", "call_id": id, "name": name, "arguments": arguments}),
                 );
             }
             BlockKind::Foreign { name: _, value: _ } => {
@@ -138,25 +149,26 @@ impl Items {
 
     /// Ends the message that goes on.
     fn flush(&mut self, role: Role) {
-        let message = match (role, self.parts.as_mut_slice()) {
+        match (role, self.parts.as_slice()) {
             (_, []) => return,
-            (role, [text @ Value::String(_)]) => {
-                object!({"type": "message", "role": role_word(role), "content": text.take()})
-            }
+            (role, [Value::String(text)]) => self.said.push_framed(frame(role), text),
             (Role::User, _) => {
-                object!({"type": "message", "role": "user", "content": list_of_parts(self.parts.drain(..), input_text)})
+                let content = list_of_parts(self.parts.drain(..), input_text);
+                self.said.push(&object!({"type": "message", "role": "user", "content": content}));
             }
-            (Role::Assistant, _) => object!({
-                "type": "message",
-                // Parts of an answer stand in items with an id, which nobody looks up where nothing is kept.
-                "id": format!("msg_{:016x}", self.said.len()),
-                "status": "completed",
-                "role": "assistant",
-                "content": list_of_parts(self.parts.drain(..), output_text),
-            }),
-        };
+            (Role::Assistant, _) => {
+                let content = list_of_parts(self.parts.drain(..), output_text);
+                self.said.push(&object!({
+                    "type": "message",
+                    // Parts of an answer stand in items with an id, which nobody looks up where nothing is kept.
+                    "id": format!("msg_{:016x}", self.said.len()),
+                    "status": "completed",
+                    "role": "assistant",
+                    "content": content,
+                }));
+            }
+        }
         self.parts.clear();
-        self.said.push(message);
     }
 }
 
@@ -171,13 +183,6 @@ fn annotations(origin: &Origin, text: &Text, citations: Vec<Citation>, losses: &
         said.extend(items::annotation(&format!("{origin}/citations/{index}"), citation, chars, losses));
     }
     said
-}
-
-fn role_word(role: Role) -> &'static str {
-    match role {
-        Role::User => "user",
-        Role::Assistant => "assistant",
-    }
 }
 
 /// What a function came to: a text, or a list of parts.

@@ -9,6 +9,7 @@ use serde::Serialize;
 pub use serde_json::Number;
 
 use super::text::Text;
+use super::written::WrittenList;
 
 /// A value.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -24,6 +25,8 @@ pub enum Value {
     String(Text),
     /// An array.
     Array(Vec<Value>),
+    /// An array that has been written, whose items are no values any more.
+    WrittenList(WrittenList),
     /// An object.
     Object(Map),
 }
@@ -187,7 +190,7 @@ impl Value {
         Bytes::from(out)
     }
 
-    fn write(&self, out: &mut Vec<u8>) {
+    pub(super) fn write(&self, out: &mut Vec<u8>) {
         match self {
             Self::Null => out.extend_from_slice(b"null"),
             Self::Bool(true) => out.extend_from_slice(b"true"),
@@ -207,6 +210,7 @@ impl Value {
                 }
                 out.push(b']');
             }
+            Self::WrittenList(list) => list.write(out),
             Self::Object(members) => members.write(out),
         }
     }
@@ -218,6 +222,7 @@ impl Value {
             Self::Number(_) => 20,
             Self::String(text) => text.written_bytes(),
             Self::Array(items) => 2 + items.iter().map(|item| item.written_bytes() + 1).sum::<usize>(),
+            Self::WrittenList(list) => list.written_bytes(),
             Self::Object(members) => members.written_bytes(),
         }
     }

@@ -24,6 +24,7 @@ impl Serialize for Value {
             Self::Number(number) => number.serialize(serializer),
             Self::String(text) => text.serialize(serializer),
             Self::Array(items) => items.serialize(serializer),
+            Self::WrittenList(list) => list.serialize(serializer),
             Self::Object(members) => members.serialize(serializer),
         }
     }
@@ -162,6 +163,7 @@ impl<'de> Deserializer<'de> for &'de Value {
             },
             Value::String(text) => TextDeserializer(text).deserialize_any(visitor),
             Value::Array(items) => visitor.visit_seq(SeqDeserializer::new(items.iter())),
+            Value::WrittenList(_) => Err(Error::custom("a list that has been written is not read")),
             Value::Object(members) => visitor.visit_map(MapDeserializer::new(
                 members.iter().map(|(key, value)| (TextDeserializer(key), value)),
             )),

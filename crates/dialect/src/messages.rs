@@ -1,0 +1,151 @@
+//! The messages of a request as they are said: each is written when it is whole, so that no tree of all of them is ever there.
+
+use tollgate_chat::{Block, BlockKind, Role, Turn};
+use tollgate_wire::json::{Frame, Text, Value, WrittenList};
+
+/// How a dialect says messages.
+pub(crate) struct MessageWords {
+    /// A message of nothing but a text.
+    pub(crate) frame: fn(Role) -> Frame,
+    /// One of several parts.
+    pub(crate) message: fn(Role, Vec<Value>) -> Value,
+    /// A part that is nothing but a text.
+    pub(crate) part: fn(Text) -> Value,
+}
+
+/// Messages, of which no two neighbours are of one side.
+pub(crate) struct Messages {
+    words: &'static MessageWords,
+    written: WrittenList,
+    /// The last one, to which more may be said.
+    open: Option<(Role, Said)>,
+}
+
+enum Said {
+    Text(Text),
+    Parts(Vec<Value>),
+}
+
+impl Messages {
+    /// No messages, but room for those of `turns`.
+    pub(crate) fn of(turns: &[Turn], words: &'static MessageWords) -> Self {
+        Self { words, written: room_for(turns), open: None }
+    }
+
+    /// Adds a text.
+    pub(crate) fn say_text(&mut self, role: Role, text: Text) {
+        if self.is_open(role) {
+            self.say(role, vec![(self.words.part)(text)]);
+        } else {
+            self.begin(role, Said::Text(text));
+        }
+    }
+
+    /// Adds parts; who says none says nothing.
+    pub(crate) fn say(&mut self, role: Role, mut parts: Vec<Value>) {
+        if parts.is_empty() {
+            return;
+        }
+        match &mut self.open {
+            Some((last, Said::Parts(said))) if *last == role => said.append(&mut parts),
+            Some((last, said @ Said::Text(_))) if *last == role => {
+                if let Said::Text(text) = std::mem::replace(said, Said::Parts(Vec::new())) {
+                    parts.insert(0, (self.words.part)(text));
+                }
+                *said = Said::Parts(parts);
+            }
+            _ => self.begin(role, Said::Parts(parts)),
+        }
+    }
+
+    fn is_open(&self, role: Role) -> bool {
+        self.open.as_ref().is_some_and(|(last, _)| *last == role)
+    }
+
+    fn begin(&mut self, role: Role, said: Said) {
+        if let Some((role, said)) = self.open.replace((role, said)) {
+            self.write(role, said);
+        }
+    }
+
+    fn write(&mut self, role: Role, said: Said) {
+        match said {
+            Said::Text(text) => self.written.push_framed((self.words.frame)(role), &text),
+            Said::Parts(parts) => self.written.push(&(self.words.message)(role, parts)),
+        }
+    }
+
+    /// All of them.
+    pub(crate) fn end(mut self) -> WrittenList {
+        if let Some((role, said)) = self.open.take() {
+            self.write(role, said);
+        }
+        self.written
+    }
+}
+
+/// The text of a turn that says nothing else, and of which nothing can be lost: most are so. Its blocks otherwise.
+pub(crate) fn only_text(mut blocks: Vec<Block>) -> Result<Text, Vec<Block>> {
+    match blocks.as_mut_slice() {
+        [Block { origin: _, cache: None, kind: BlockKind::Text { text, citations } }]
+            if citations.is_empty() && !text.is_empty() =>
+        {
+            Ok(std::mem::take(text))
+        }
+        _ => Err(blocks),
+    }
+}
+
+/// Room for turns as they are written. What is no text is small, or grows the room itself.
+pub(crate) fn room_for(turns: &[Turn]) -> WrittenList {
+    /// Frames and roles, in the wordiest dialects.
+    const BESIDE: usize = 96;
+    let blocks = turns.iter().flat_map(|turn| &turn.blocks).map(|block| match &block.kind {
+        BlockKind::Text { text, .. } => text.len() + BESIDE,
+        _ => 2 * BESIDE,
+    });
+    WrittenList::with_capacity(blocks.sum())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{anthropic_messages, bedrock_converse, gemini};
+
+    #[test]
+    fn a_text_in_its_frame_is_a_message_of_one_part() {
+        for words in [&anthropic_messages::MESSAGES, &bedrock_converse::MESSAGES, &gemini::MESSAGES] {
+            for role in [Role::User, Role::Assistant] {
+                let text = Text::from("a \"text\"");
+                let mut list = WrittenList::with_capacity(0);
+                list.push_framed((words.frame)(role), &text);
+                let message = (words.message)(role, vec![(words.part)(text)]);
+                assert_eq!(Value::from(list).to_string(), format!("[{message}]"));
+            }
+        }
+    }
+
+    #[test]
+    fn what_one_side_says_in_a_row_is_one_message() {
+        let said = |text: &str| vec![(gemini::MESSAGES.part)(text.into())];
+        let mut messages = Messages::of(&[], &gemini::MESSAGES);
+        messages.say_text(Role::User, "a".into());
+        messages.say_text(Role::User, "b".into());
+        messages.say(Role::User, said("c"));
+        messages.say(Role::Assistant, Vec::new());
+        messages.say_text(Role::User, "d".into());
+        messages.say(Role::Assistant, said("e"));
+        messages.say_text(Role::Assistant, "f".into());
+        messages.say_text(Role::User, "g".into());
+        let contents = |role: &str, texts: &[&str]| {
+            let parts: Vec<_> = texts.iter().map(|text| format!(r#"{{"text":"{text}"}}"#)).collect();
+            format!(r#"{{"role":"{role}","parts":[{}]}}"#, parts.join(","))
+        };
+        let expected = [
+            contents("user", &["a", "b", "c", "d"]),
+            contents("model", &["e", "f"]),
+            contents("user", &["g"]),
+        ];
+        assert_eq!(Value::from(messages.end()).to_string(), format!("[{}]", expected.join(",")));
+    }
+}
