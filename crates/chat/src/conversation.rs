@@ -4,6 +4,7 @@ use tollgate_terms::Delivery;
 use tollgate_wire::json::{Text, Value};
 
 use crate::block::{Block, CachePoint};
+use crate::origin::Origin;
 
 /// A request for an answer.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -65,8 +66,8 @@ pub struct Turn {
 /// A tool that the model may call.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Tool {
-    /// JSON pointer to where it stood.
-    pub origin: String,
+    /// Where it stood.
+    pub origin: Origin,
     /// Its name.
     pub name: String,
     /// What it does.
@@ -169,8 +170,8 @@ pub struct Effort(pub String);
 /// A wish that few dialects have words for.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Extension {
-    /// JSON pointer to where it stood.
-    pub origin: String,
+    /// Where it stood.
+    pub origin: Origin,
     /// What is wished.
     pub wish: Wish,
 }

@@ -2,21 +2,75 @@
 
 use std::fmt;
 
-/// JSON pointer to where something stood in the source body. Most are never told, so that of a turn's text is kept as the numbers in it
-/// and is written when somebody asks.
+/// JSON pointer to where something stood in a body. Most are never told, so that one of few steps is kept as these and is written when
+/// somebody asks.
 #[derive(Debug, Clone)]
 pub struct Origin(Repr);
 
 #[derive(Debug, Clone)]
 enum Repr {
     Written(String),
-    Text { list: &'static str, turn: usize, content: &'static str, part: Option<usize> },
+    /// `/{list}/{item}/{member}/{part}`, as far as they are there.
+    Steps {
+        list: &'static str,
+        item: Option<u32>,
+        member: Option<&'static str>,
+        part: Option<u32>,
+    },
 }
 
 impl Origin {
+    /// The item of a list in the body.
+    #[inline]
+    pub fn of_item(list: &'static str, index: usize) -> Self {
+        Self(Repr::Steps { list, item: Some(number(index)), member: None, part: None })
+    }
+
     /// That of a text in the member `content` of a turn, which is an item of `list`: the whole member, or one of its parts.
+    #[inline]
     pub fn of_text(list: &'static str, turn: usize, content: &'static str, part: Option<usize>) -> Self {
-        Self(Repr::Text { list, turn, content, part })
+        let (item, member) = (Some(number(turn)), Some(content));
+        Self(Repr::Steps { list, item, member, part: part.map(number) })
+    }
+
+    /// The member `key` of what stands here; of several keys with slashes between them each is in the one before.
+    pub fn member(&self, key: &'static str) -> Self {
+        Self(match self.0 {
+            Repr::Written(ref pointer) if pointer.is_empty() => {
+                Repr::Steps { list: key, item: None, member: None, part: None }
+            }
+            Repr::Steps { list, item, member: None, part: None } => {
+                Repr::Steps { list, item, member: Some(key), part: None }
+            }
+            Repr::Written(ref pointer) => Repr::Written([pointer, "/", key].concat()),
+            Repr::Steps { .. } => Repr::Written(format!("{self}/{key}")),
+        })
+    }
+
+    /// The item of the list that stands here.
+    pub fn item(&self, index: usize) -> Self {
+        Self(match self.0 {
+            Repr::Steps { list, item: None, member: None, part: None } => {
+                Repr::Steps { list, item: Some(number(index)), member: None, part: None }
+            }
+            Repr::Steps { list, item, member: member @ Some(_), part: None } => {
+                Repr::Steps { list, item, member, part: Some(number(index)) }
+            }
+            _ => Repr::Written(format!("{self}/{index}")),
+        })
+    }
+}
+
+/// An index as it is kept: no body has as many items as that holds.
+#[inline]
+fn number(index: usize) -> u32 {
+    u32::try_from(index).unwrap_or(u32::MAX)
+}
+
+/// The body itself.
+impl Default for Origin {
+    fn default() -> Self {
+        Self(Repr::Written(String::new()))
     }
 }
 
@@ -24,9 +78,11 @@ impl fmt::Display for Origin {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             Repr::Written(pointer) => formatter.write_str(pointer),
-            Repr::Text { list, turn, content, part: None } => write!(formatter, "/{list}/{turn}/{content}"),
-            Repr::Text { list, turn, content, part: Some(part) } => {
-                write!(formatter, "/{list}/{turn}/{content}/{part}")
+            Repr::Steps { list, item, member, part } => {
+                write!(formatter, "/{list}")?;
+                item.iter().try_for_each(|item| write!(formatter, "/{item}"))?;
+                member.iter().try_for_each(|member| write!(formatter, "/{member}"))?;
+                part.iter().try_for_each(|part| write!(formatter, "/{part}"))
             }
         }
     }
@@ -48,7 +104,7 @@ impl From<Origin> for String {
     fn from(origin: Origin) -> Self {
         match origin.0 {
             Repr::Written(pointer) => pointer,
-            Repr::Text { .. } => origin.to_string(),
+            Repr::Steps { .. } => origin.to_string(),
         }
     }
 }
@@ -74,13 +130,22 @@ mod tests {
 
     #[test]
     fn is_written_as_a_pointer() {
+        let message = Origin::of_item("messages", 2);
         for (origin, pointer) in [
+            (Origin::default(), ""),
+            (Origin::default().member("messages"), "/messages"),
+            (message.clone(), "/messages/2"),
             (Origin::of_text("messages", 2, "content", None), "/messages/2/content"),
             (Origin::of_text("contents", 0, "parts", Some(13)), "/contents/0/parts/13"),
+            (message.member("tool_calls").item(1).member("function"), "/messages/2/tool_calls/1/function"),
+            (message.member("a/b").item(1).item(3), "/messages/2/a/b/1/3"),
+            (message.item(3), "/messages/2/3"),
+            (Origin::from("/x").member("y").item(4), "/x/y/4"),
+            (Origin::default().member("x").member("y"), "/x/y"),
         ] {
             assert_eq!(origin.to_string(), pointer);
             assert_eq!(origin, Origin::from(pointer));
-            assert_ne!(origin, Origin::from("/messages/2"));
+            assert_ne!(origin, Origin::from("/messages/1"));
             assert_eq!(String::from(origin), pointer);
         }
     }

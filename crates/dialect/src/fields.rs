@@ -12,8 +12,8 @@ use crate::{Invalid, Unreadable};
 
 /// Members of one object of a request or answer.
 pub(crate) struct Fields {
-    /// JSON pointer to the object.
-    pub(crate) pointer: String,
+    /// Where the object stands.
+    pub(crate) pointer: Origin,
     /// One that was taken is null, which counts as absent.
     map: Map,
 }
@@ -21,7 +21,7 @@ pub(crate) struct Fields {
 impl Fields {
     /// The members of a body.
     pub(crate) fn read<'a>(body: impl Into<Document<'a>>) -> Result<Self, Invalid> {
-        Self::of(read(body)?, "")
+        Self::of(read(body)?, Origin::default())
     }
 
     /// The members of an answer or an event, but for its framing: what repeats something of the request, or only says what it is.
@@ -32,45 +32,45 @@ impl Fields {
 
     /// Those of a body that has been read.
     pub(crate) fn of_body(map: Map) -> Self {
-        Self { pointer: String::new(), map }
+        Self { pointer: Origin::default(), map }
     }
 
     /// No members.
-    pub(crate) fn none(pointer: String) -> Self {
+    pub(crate) fn none(pointer: Origin) -> Self {
         Self { pointer, map: Map::new() }
     }
 
     /// The members of `value`, which must be an object.
-    pub(crate) fn of(value: Value, pointer: impl Into<String>) -> Result<Self, Invalid> {
+    pub(crate) fn of(value: Value, pointer: impl Into<Origin>) -> Result<Self, Invalid> {
         let pointer = pointer.into();
         match value {
             Value::Object(map) => Ok(Self { pointer, map }),
-            other => Err(wrong(&pointer, "an object", &other)),
+            other => Err(wrong(pointer, "an object", &other)),
         }
     }
 
-    /// JSON pointer to the member `key`.
-    pub(crate) fn at(&self, key: &str) -> String {
-        [self.pointer.as_str(), "/", key].concat()
+    /// Where the member `key` stands.
+    pub(crate) fn at(&self, key: &'static str) -> Origin {
+        self.pointer.member(key)
     }
 
-    /// JSON pointer to an item of the list `key`.
-    pub(crate) fn item_at(&self, key: &str, index: usize) -> String {
-        [self.pointer.as_str(), "/", key, "/", itoa::Buffer::new().format(index)].concat()
+    /// Where an item of the list `key` stands.
+    pub(crate) fn item_at(&self, key: &'static str, index: usize) -> Origin {
+        self.pointer.member(key).item(index)
     }
 
     /// Whether a member is there and null.
-    pub(crate) fn is_null(&self, key: &str) -> bool {
+    pub(crate) fn is_null(&self, key: &'static str) -> bool {
         self.map.get(key).is_some_and(Value::is_null)
     }
 
     /// Takes a member out; one that is null counts as absent.
     #[inline]
-    pub(crate) fn take(&mut self, key: &str) -> Option<Value> {
+    pub(crate) fn take(&mut self, key: &'static str) -> Option<Value> {
         if self.map.may_have(key) { self.take_found(key) } else { None }
     }
 
-    fn take_found(&mut self, key: &str) -> Option<Value> {
+    fn take_found(&mut self, key: &'static str) -> Option<Value> {
         self.map.get_mut(key).map(Value::take).filter(|value| !value.is_null())
     }
 
@@ -78,8 +78,8 @@ impl Fields {
     #[inline]
     fn taken<T>(
         &mut self,
-        key: &str,
-        read: fn(&Self, &str, Value) -> Result<T, Invalid>,
+        key: &'static str,
+        read: fn(&Self, &'static str, Value) -> Result<T, Invalid>,
     ) -> Result<Option<T>, Invalid> {
         match self.take(key) {
             None => Ok(None),
@@ -89,78 +89,78 @@ impl Fields {
 
     /// A text that is looked at here.
     #[inline]
-    pub(crate) fn text(&mut self, key: &str) -> Result<Option<String>, Invalid> {
+    pub(crate) fn text(&mut self, key: &'static str) -> Result<Option<String>, Invalid> {
         self.taken(key, |own, key, value| own.is_text(key, value).map(Text::into_string))
     }
 
-    pub(crate) fn needed_text(&mut self, key: &str) -> Result<String, Invalid> {
+    pub(crate) fn needed_text(&mut self, key: &'static str) -> Result<String, Invalid> {
         Ok(self.needed_written(key)?.into_string())
     }
 
     /// A text that is passed on as it was written.
     #[inline]
-    pub(crate) fn written(&mut self, key: &str) -> Result<Option<Text>, Invalid> {
+    pub(crate) fn written(&mut self, key: &'static str) -> Result<Option<Text>, Invalid> {
         self.taken(key, Self::is_text)
     }
 
-    fn is_text(&self, key: &str, value: Value) -> Result<Text, Invalid> {
+    fn is_text(&self, key: &'static str, value: Value) -> Result<Text, Invalid> {
         match value {
             Value::String(text) => Ok(text),
-            other => Err(wrong(&self.at(key), "a string", &other)),
+            other => Err(wrong(self.at(key), "a string", &other)),
         }
     }
 
-    pub(crate) fn needed_written(&mut self, key: &str) -> Result<Text, Invalid> {
-        self.written(key)?.ok_or_else(|| missing(&self.at(key)))
+    pub(crate) fn needed_written(&mut self, key: &'static str) -> Result<Text, Invalid> {
+        self.written(key)?.ok_or_else(|| missing(self.at(key)))
     }
 
     #[inline]
-    pub(crate) fn truth(&mut self, key: &str) -> Result<Option<bool>, Invalid> {
+    pub(crate) fn truth(&mut self, key: &'static str) -> Result<Option<bool>, Invalid> {
         self.taken(key, |own, key, value| match value {
             Value::Bool(truth) => Ok(truth),
-            other => Err(wrong(&own.at(key), "true or false", &other)),
+            other => Err(wrong(own.at(key), "true or false", &other)),
         })
     }
 
     #[inline]
-    pub(crate) fn count(&mut self, key: &str) -> Result<Option<u64>, Invalid> {
+    pub(crate) fn count(&mut self, key: &'static str) -> Result<Option<u64>, Invalid> {
         self.taken(key, |own, key, value| {
-            value.as_u64().ok_or_else(|| wrong(&own.at(key), "a whole number of at least 0", &value))
+            value.as_u64().ok_or_else(|| wrong(own.at(key), "a whole number of at least 0", &value))
         })
     }
 
     #[inline]
-    pub(crate) fn integer(&mut self, key: &str) -> Result<Option<i64>, Invalid> {
+    pub(crate) fn integer(&mut self, key: &'static str) -> Result<Option<i64>, Invalid> {
         self.taken(key, |own, key, value| {
-            value.as_i64().ok_or_else(|| wrong(&own.at(key), "a whole number", &value))
+            value.as_i64().ok_or_else(|| wrong(own.at(key), "a whole number", &value))
         })
     }
 
     #[inline]
-    pub(crate) fn number(&mut self, key: &str) -> Result<Option<f64>, Invalid> {
+    pub(crate) fn number(&mut self, key: &'static str) -> Result<Option<f64>, Invalid> {
         self.taken(key, |own, key, value| {
-            value.as_f64().ok_or_else(|| wrong(&own.at(key), "a number", &value))
+            value.as_f64().ok_or_else(|| wrong(own.at(key), "a number", &value))
         })
     }
 
     #[inline]
-    pub(crate) fn list(&mut self, key: &str) -> Result<Vec<Value>, Invalid> {
+    pub(crate) fn list(&mut self, key: &'static str) -> Result<Vec<Value>, Invalid> {
         let list = self.taken(key, |own, key, value| match value {
             Value::Array(items) => Ok(items),
-            other => Err(wrong(&own.at(key), "an array", &other)),
+            other => Err(wrong(own.at(key), "an array", &other)),
         });
         Ok(list?.unwrap_or_default())
     }
 
-    pub(crate) fn needed_list(&mut self, key: &str) -> Result<Vec<Value>, Invalid> {
+    pub(crate) fn needed_list(&mut self, key: &'static str) -> Result<Vec<Value>, Invalid> {
         match self.take(key) {
             Some(Value::Array(items)) => Ok(items),
-            found => Err(wrong(&self.at(key), "an array", &found.unwrap_or_default())),
+            found => Err(wrong(self.at(key), "an array", &found.unwrap_or_default())),
         }
     }
 
     #[inline]
-    pub(crate) fn object(&mut self, key: &str) -> Result<Option<Self>, Invalid> {
+    pub(crate) fn object(&mut self, key: &'static str) -> Result<Option<Self>, Invalid> {
         self.taken(key, |own, key, value| Self::of(value, own.at(key)))
     }
 
@@ -176,7 +176,7 @@ impl Fields {
     /// The content at `key`: a text, or a list of objects, of each of which `block` makes a block.
     pub(crate) fn content(
         &mut self,
-        key: &str,
+        key: &'static str,
         mut block: impl FnMut(Self) -> Result<Block, Invalid>,
     ) -> Result<Vec<Block>, Invalid> {
         match self.take(key) {
@@ -190,7 +190,7 @@ impl Fields {
                 }
                 Ok(blocks)
             }
-            Some(other) => Err(wrong(&self.at(key), "a string or an array", &other)),
+            Some(other) => Err(wrong(self.at(key), "a string or an array", &other)),
         }
     }
 
@@ -198,7 +198,7 @@ impl Fields {
     pub(crate) fn into_foreign(mut self, cache: Option<CachePoint>, name: Text) -> Block {
         let origin = std::mem::take(&mut self.pointer);
         let kind = BlockKind::Foreign { name: name.into_string(), value: self.into_value() };
-        Block { origin: origin.into(), cache, kind }
+        Block { origin, cache, kind }
     }
 
     /// What is left, member by member.
@@ -223,7 +223,7 @@ impl Fields {
     }
 
     /// Records every member that nobody took as lost, and tells where the object stood.
-    pub(crate) fn end(self, losses: &mut Losses) -> String {
+    pub(crate) fn end(self, losses: &mut Losses) -> Origin {
         lose_members(&self.pointer, &self.map, &[], losses);
         self.pointer
     }
@@ -245,7 +245,12 @@ pub(crate) fn typed<'a, T: Deserialize<'a>>(value: &'a Value) -> Option<T> {
 }
 
 /// Records the members of an answer's object that nobody took as lost, but for those that say what it is.
-pub(crate) fn lose_members(pointer: &str, rest: &Map, framing: &[&str], losses: &mut Losses) {
+pub(crate) fn lose_members(
+    pointer: &(impl Display + ?Sized),
+    rest: &Map,
+    framing: &[&str],
+    losses: &mut Losses,
+) {
     for (key, value) in rest.iter() {
         if !value.is_null() && !framing.iter().any(|word| key == word) {
             losses.push_once(loss(member(pointer, &key.as_str()), LossKind::UnknownField, Effect::Meaning));
@@ -271,12 +276,7 @@ fn lose_leaves<'a>(path: &mut Vec<&'a Text>, value: &'a Value, known: &[&str], l
     }
 }
 
-/// JSON pointer to an item of the list at `list`, as in every element that is read: so it takes one allocation and no formatter.
-pub(crate) fn item_at(list: &str, index: usize) -> String {
-    [list, "/", itoa::Buffer::new().format(index)].concat()
-}
-
-fn member(pointer: &str, key: &str) -> String {
+fn member(pointer: &(impl Display + ?Sized), key: &str) -> String {
     format!("{pointer}/{}", key.replace('~', "~0").replace('/', "~1"))
 }
 
@@ -311,7 +311,8 @@ pub(crate) fn lose_wishes(verbosity: Option<&String>, cache_key: Option<&String>
 }
 
 /// A member that is not what it should be.
-pub(crate) fn wrong(pointer: &str, expected: &str, found: &Value) -> Invalid {
+pub(crate) fn wrong(pointer: impl Into<String>, expected: &str, found: &Value) -> Invalid {
+    let pointer = pointer.into();
     let found = match found {
         Value::Null => "null",
         Value::Bool(_) => "a boolean",
@@ -321,14 +322,15 @@ pub(crate) fn wrong(pointer: &str, expected: &str, found: &Value) -> Invalid {
         Value::Object(_) => "an object",
     };
     let mut invalid = Invalid::bad_request(format!("{pointer}: expected {expected}, found {found}"));
-    invalid.param = Some(pointer.to_owned());
+    invalid.param = Some(pointer);
     invalid
 }
 
 /// A member that has to be there.
-pub(crate) fn missing(pointer: &str) -> Invalid {
+pub(crate) fn missing(pointer: impl Into<String>) -> Invalid {
+    let pointer = pointer.into();
     let mut invalid = Invalid::bad_request(format!("{pointer} is required"));
-    invalid.param = Some(pointer.to_owned());
+    invalid.param = Some(pointer);
     invalid
 }
 

@@ -159,7 +159,7 @@ impl Said {
         &mut self,
         speaker: Speaker,
         blocks: Vec<Block>,
-        pointer: impl FnOnce() -> String,
+        pointer: impl FnOnce() -> Origin,
         losses: &mut Losses,
     ) {
         match speaker {

@@ -10,7 +10,7 @@ use tollgate_wire::json::{Map, Text, Value};
 
 use super::citations;
 use super::usage::{WireUsage, encode_usage};
-use crate::fields::{Fields, Members, item_at, loss, members, object};
+use crate::fields::{Fields, Members, loss, members, object};
 use crate::ids::CallIds;
 use crate::spans;
 use crate::{AnswerContext, Unreadable};
@@ -21,9 +21,9 @@ pub(crate) fn decode_answer(body: &Bytes, losses: &mut Losses) -> Result<Answer,
     let id = body.text("id")?.unwrap_or_default();
     let model = body.text("model")?;
     let blocks = body.needed_list("content")?.into_iter().enumerate().map(|(index, value)| {
-        let origin = item_at("/content", index);
+        let origin = Origin::of_item("content", index);
         let kind = decode_block(&origin, value, losses);
-        Block { origin: origin.into(), cache: None, kind }
+        Block { origin, cache: None, kind }
     });
     let blocks: Vec<Block> = blocks.collect();
     let stop = stop_reason(body.text("stop_reason")?.as_deref(), body.text("stop_sequence")?);
@@ -49,7 +49,7 @@ pub(crate) fn decode_answer(body: &Bytes, losses: &mut Losses) -> Result<Answer,
 }
 
 /// A block of an answer, whole or as it begins in a stream.
-pub(super) fn decode_block(origin: &str, mut value: Value, losses: &mut Losses) -> BlockKind {
+pub(super) fn decode_block(origin: &Origin, mut value: Value, losses: &mut Losses) -> BlockKind {
     let name = value.get("type").and_then(Value::as_text).cloned().unwrap_or_default();
     let mut take = |key: &str| value.get_mut(key).map(Value::take).unwrap_or_default();
     let mut text = |key: &str| match take(key) {
@@ -60,7 +60,7 @@ pub(super) fn decode_block(origin: &str, mut value: Value, losses: &mut Losses) 
         "text" => BlockKind::Text {
             text: text("text"),
             citations: match take("citations") {
-                Value::Array(told) => citations::decode(&format!("{origin}/citations"), told, losses),
+                Value::Array(told) => citations::decode(&origin.member("citations"), told, losses),
                 _ => Vec::new(),
             },
         },

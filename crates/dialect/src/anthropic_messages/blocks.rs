@@ -10,7 +10,11 @@ use crate::Invalid;
 use crate::fields::{Fields, lose_citations, loss, missing};
 
 /// The content of a message, a system prompt or a tool's result: a text or a list of blocks.
-pub(super) fn content(owner: &mut Fields, key: &str, losses: &mut Losses) -> Result<Vec<Block>, Invalid> {
+pub(super) fn content(
+    owner: &mut Fields,
+    key: &'static str,
+    losses: &mut Losses,
+) -> Result<Vec<Block>, Invalid> {
     owner.content(key, |fields| block(fields, losses))
 }
 
@@ -57,7 +61,7 @@ fn block(mut fields: Fields, losses: &mut Losses) -> Result<Block, Invalid> {
     };
     // Who called a tool says nothing about the call.
     fields.take("caller");
-    Ok(Block { origin: fields.end(losses).into(), cache, kind })
+    Ok(Block { origin: fields.end(losses), cache, kind })
 }
 
 fn image(fields: &mut Fields, losses: &mut Losses) -> Result<Option<ImageSource>, Invalid> {

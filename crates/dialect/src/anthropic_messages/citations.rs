@@ -10,7 +10,7 @@ use tollgate_wire::json::{Text, Value};
 use crate::fields::{Members, loss};
 
 /// The citations of a text, read into the hub. What it has no room for is recorded in `losses`.
-pub(super) fn decode(pointer: &str, told: Vec<Value>, losses: &mut Losses) -> Vec<Citation> {
+pub(super) fn decode(pointer: &Origin, told: Vec<Value>, losses: &mut Losses) -> Vec<Citation> {
     let told = told.into_iter().enumerate();
     told.filter_map(|(index, citation)| decode_one(&format!("{pointer}/{index}"), &citation, losses))
         .collect()

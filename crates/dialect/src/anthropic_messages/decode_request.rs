@@ -3,15 +3,15 @@
 //! Source: `anthropic.types.MessageCreateParams`.
 
 use tollgate_chat::{
-    Block, Conversation, Effect, Effort, LossKind, Losses, Metadata, ResponseFormat, Role, Sampling, Tool,
-    ToolChoice, Turn,
+    Block, Conversation, Effect, Effort, LossKind, Losses, Metadata, Origin, ResponseFormat, Role, Sampling,
+    Tool, ToolChoice, Turn,
 };
 use tollgate_terms::Delivery;
 use tollgate_wire::json::{Document, Item, Value};
 
 use super::{blocks, decode_thinking};
 use crate::Invalid;
-use crate::fields::{Fields, item_at, loss, missing, wrong};
+use crate::fields::{Fields, loss, missing, wrong};
 use crate::plain::{Parts, PlainTurn, PlainTurns, Speaker};
 
 pub(crate) const PLAIN: PlainTurns = PlainTurns {
@@ -90,7 +90,7 @@ fn turns(
     for (index, message) in messages.into_iter().enumerate() {
         let PlainTurn { speaker, blocks } = match message {
             Item::Read(turn) => turn,
-            Item::Value(message) => turn(Fields::of(message, item_at("/messages", index))?, losses)?,
+            Item::Value(message) => turn(Fields::of(message, Origin::of_item("messages", index))?, losses)?,
         };
         match speaker {
             Speaker::User => turns.push(Turn { role: Role::User, blocks }),
@@ -98,7 +98,7 @@ fn turns(
             // The hub has one place for instructions, before everything.
             Speaker::System => {
                 if !turns.is_empty() {
-                    let pointer = item_at("/messages", index);
+                    let pointer = Origin::of_item("messages", index);
                     losses.push(loss(pointer, LossKind::UnknownField, Effect::Meaning));
                 }
                 system.extend(blocks);
@@ -112,7 +112,7 @@ fn turn(mut message: Fields, losses: &mut Losses) -> Result<PlainTurn, Invalid> 
     let role = message.needed_written("role")?;
     let blocks = blocks::content(&mut message, "content", losses)?;
     let Some(speaker) = PLAIN.speaker(&role.as_bytes()) else {
-        return Err(wrong(&message.at("role"), "user, assistant or system", &Value::from(role)));
+        return Err(wrong(message.at("role"), "user, assistant or system", &Value::from(role)));
     };
     message.lose_rest(losses);
     Ok(PlainTurn { speaker, blocks })
@@ -121,7 +121,7 @@ fn turn(mut message: Fields, losses: &mut Losses) -> Result<PlainTurn, Invalid> 
 fn tools(fields: &mut Fields, losses: &mut Losses) -> Result<Vec<Tool>, Invalid> {
     let mut tools = Vec::new();
     for (index, tool) in fields.list("tools")?.into_iter().enumerate() {
-        let origin = format!("/tools/{index}");
+        let origin = Origin::of_item("tools", index);
         let mut tool = Fields::of(tool, origin.clone())?;
         if let Some(kind) = tool.text("type")?.filter(|kind| kind != "custom") {
             return Err(Invalid::unprocessable(
@@ -189,7 +189,7 @@ fn format(mut format: Fields, losses: &mut Losses) -> Result<ResponseFormat, Inv
             format.lose_rest(losses);
             Ok(ResponseFormat::JsonSchema { name: None, description: None, schema, strict: None })
         }
-        other => Err(wrong(&format.at("type"), "json_schema", &Value::from(other))),
+        other => Err(wrong(format.at("type"), "json_schema", &Value::from(other))),
     }
 }
 

@@ -4,7 +4,7 @@
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
-use tollgate_chat::{BlockKind, BlockStart, Delta, Effect, Event, LossKind, Losses};
+use tollgate_chat::{BlockKind, BlockStart, Delta, Effect, Event, LossKind, Losses, Origin};
 use tollgate_terms::Usage;
 use tollgate_wire::json::{Text, Value};
 use tollgate_wire::sse::Frame;
@@ -209,7 +209,7 @@ fn lose_container(container: Option<&IgnoredAny>, losses: &mut Losses) {
 /// A block begins; what it holds already is told as its first delta.
 fn block_start(block: usize, content: Value, out: &mut Vec<Event>, losses: &mut Losses) {
     let mut deltas = Vec::new();
-    let start = match decode_block(&format!("/content/{block}"), content, losses) {
+    let start = match decode_block(&Origin::of_item("content", block), content, losses) {
         BlockKind::Text { text, citations } => {
             deltas.push(Delta::Text(text));
             deltas.extend(citations.into_iter().map(Delta::Citation));

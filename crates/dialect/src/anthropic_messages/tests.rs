@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use serde_json::Value;
 use tollgate_chat::{
     Answer, Block, BlockKind, BlockStart, CachePoint, Choice, Conversation, Delta, DocumentSource, Effort,
-    Event, ImageSource, Losses, Metadata, ResponseFormat, Role, Sampling, StopReason, Thinking, Tool,
+    Event, ImageSource, Losses, Metadata, Origin, ResponseFormat, Role, Sampling, StopReason, Thinking, Tool,
     ToolChoice, Turn,
 };
 use tollgate_terms::{Delivery, Usage};
@@ -98,7 +98,7 @@ prop_compose! {
         };
         let has_tools = !tools.is_empty();
         let tool = |(name, description, schema, strict, cache): (String, Option<String>, json::Value, Option<bool>, _)| {
-            Tool { origin: String::new(), name, description: description.map(Text::from), schema: Some(schema), strict, cache }
+            Tool { origin: Origin::default(), name, description: description.map(Text::from), schema: Some(schema), strict, cache }
         };
         Conversation {
             system,

@@ -18,7 +18,7 @@ pub(crate) fn decode_thinking(mut fields: Fields, losses: &mut Losses) -> Result
         "disabled" => Thinking::Disabled,
         other => {
             return Err(wrong(
-                &fields.at("type"),
+                fields.at("type"),
                 "enabled, adaptive, between_tools or disabled",
                 &Value::from(other),
             ));

@@ -3,14 +3,16 @@
 //! Source: botocore, `bedrock-runtime` service model, `ConverseResponse`.
 
 use bytes::Bytes;
-use tollgate_chat::{Answer, Block, BlockKind, Choice, Effect, ImageSource, LossKind, Losses, StopReason};
+use tollgate_chat::{
+    Answer, Block, BlockKind, Choice, Effect, ImageSource, LossKind, Losses, Origin, StopReason,
+};
 use tollgate_terms::Usage;
 use tollgate_wire::json::{Map, Text, Value};
 
 use super::citations;
 use super::observe::WireUsage;
 use crate::Unreadable;
-use crate::fields::{Fields, item_at, lose_members, lose_usage, loss, typed};
+use crate::fields::{Fields, lose_members, lose_usage, loss, typed};
 
 /// Members of the usage that the gateway's has room for, and two that repeat them under older names.
 const USAGE_KNOWN: [&str; 7] = [
@@ -61,11 +63,12 @@ pub(crate) fn decode_answer(body: &Bytes, losses: &mut Losses) -> Result<Answer,
     };
     let content = message.list("content")?;
     message.lose_rest_but(&["role"], losses);
+    let content_at = Origin::default().member("output/message/content");
     let mut blocks = Vec::new();
     for (index, element) in content.into_iter().enumerate() {
-        let origin = item_at("/output/message/content", index);
+        let origin = content_at.item(index);
         let kind = block(Fields::of(element, origin.clone())?, losses);
-        blocks.extend(kind.map(|kind| Block { origin: origin.into(), cache: None, kind }));
+        blocks.extend(kind.map(|kind| Block { origin, cache: None, kind }));
     }
     let has_calls = blocks.iter().any(|block| matches!(block.kind, BlockKind::ToolUse { .. }));
     let called = if has_calls { Called::Tools } else { Called::Nothing };

@@ -11,7 +11,7 @@ use crate::fields::{Members, loss, object};
 use crate::spans;
 
 /// A text with its sources.
-pub(super) fn decode(origin: &str, told: &Value, losses: &mut Losses) -> BlockKind {
+pub(super) fn decode(origin: &Origin, told: &Value, losses: &mut Losses) -> BlockKind {
     let list = |key: &str| told.get(key).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     let citations = list("citations").iter().enumerate().filter_map(|(index, told)| {
         decode_one(&format!("{origin}/citationsContent/citations/{index}"), told, losses)

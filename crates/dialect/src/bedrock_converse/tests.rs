@@ -101,7 +101,7 @@ prop_compose! {
         };
         let turns = turns.into_iter().map(&mut turn).collect();
         let tool = |(name, description, strict, cache): (String, Option<String>, Option<bool>, _)| {
-            Tool { origin: "/tool".to_owned(), name, description: description.map(Text::from), schema: None, strict, cache }
+            Tool { origin: "/tool".to_owned().into(), name, description: description.map(Text::from), schema: None, strict, cache }
         };
         Conversation {
             system: Vec::new(),

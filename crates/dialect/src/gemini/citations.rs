@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use bytes::Bytes;
-use tollgate_chat::{Citation, CitedSource, Effect, LossKind, Losses};
+use tollgate_chat::{Citation, CitedSource, Effect, LossKind, Losses, Origin};
 use tollgate_wire::json::{Map, Value};
 
 use crate::fields::{Members, lose_members, loss, object};
@@ -38,7 +38,7 @@ impl Cited {
 }
 
 /// The sources of `groundingMetadata`. What the hub has no room for is recorded in `losses`.
-pub(super) fn decode_grounding(origin: &str, told: &Value, losses: &mut Losses) -> Vec<Cited> {
+pub(super) fn decode_grounding(origin: &Origin, told: &Value, losses: &mut Losses) -> Vec<Cited> {
     let origin = format!("{origin}/groundingMetadata");
     let Some(members) = told.as_object() else { return Vec::new() };
     lose_members(&origin, members, &["groundingChunks", "groundingSupports"], losses);
@@ -96,7 +96,7 @@ fn chunk(told: &Value) -> Option<Citation> {
 }
 
 /// The sources of `citationMetadata`, which older models call otherwise. Those without an address are recorded in `losses`.
-pub(super) fn decode_quoted(origin: &str, told: &Value, losses: &mut Losses) -> Vec<Cited> {
+pub(super) fn decode_quoted(origin: &Origin, told: &Value, losses: &mut Losses) -> Vec<Cited> {
     let list = ["citations", "citationSources"].into_iter().find_map(|key| told.get(key)?.as_array());
     let mut cited = Vec::new();
     for (index, told) in list.into_iter().flatten().enumerate() {

@@ -14,7 +14,7 @@ use super::parts::{Part, part};
 use super::stop::{Called, stop_reason};
 use super::time;
 use super::usage::decode_usage;
-use crate::fields::{Fields, item_at, lose_members, loss, tells};
+use crate::fields::{Fields, lose_members, loss, tells, wrong};
 use crate::ruler::Ruler;
 use crate::{Invalid, Unreadable};
 
@@ -58,7 +58,7 @@ impl Response {
         let list = told.list("candidates")?;
         let mut candidates = Vec::with_capacity(list.len());
         for (place, told) in list.into_iter().enumerate() {
-            candidates.push(Candidate::of(told, item_at("/candidates", place))?);
+            candidates.push(Candidate::of(told, Origin::of_item("candidates", place))?);
         }
         Ok(Self {
             candidates,
@@ -80,7 +80,7 @@ impl Failure {
 }
 
 impl Candidate {
-    fn of(told: Value, pointer: String) -> Result<Self, Invalid> {
+    fn of(told: Value, pointer: Origin) -> Result<Self, Invalid> {
         let mut told = Fields::of(told, pointer)?;
         let index = told.count("index")?.map(usize::try_from).transpose();
         Ok(Self {
@@ -100,7 +100,8 @@ impl Content {
         let list = told.list("parts")?;
         let mut parts = Vec::with_capacity(list.len());
         for part in list {
-            parts.push(Fields::of(part, told.at("parts"))?.into_members());
+            let Value::Object(part) = part else { return Err(wrong(told.at("parts"), "an object", &part)) };
+            parts.push(Fields::of_body(part).into_members());
         }
         Ok(Self { parts, rest: told.into_members() })
     }
@@ -159,20 +160,20 @@ fn choice(place: usize, candidate: Candidate, losses: &mut Losses) -> Result<(us
         logprobs_result,
         rest,
     } = candidate;
-    let origin = item_at("/candidates", place);
+    let origin = Origin::of_item("candidates", place);
     lose_beside(&origin, &rest, losses);
     let mut blocks = Vec::new();
     let Content { parts, rest: beside_parts } = content;
-    lose_members(&[&origin, "/content"].concat(), &beside_parts, &["role"], losses);
-    let list = [&origin, "/content/parts"].concat();
+    lose_members(&origin.member("content"), &beside_parts, &["role"], losses);
+    let parts_at = origin.member("content/parts");
     for (number, members) in parts.into_iter().enumerate() {
-        let origin = item_at(&list, number);
+        let origin = parts_at.item(number);
         let Part { signature, kind } = part(&origin, members, losses)?;
         // The signature of a part stands before it, as reasoning without a text.
         let signature = signature
             .map(|signature| BlockKind::Thinking { text: Text::default(), signature: Some(signature) });
         for kind in signature.into_iter().chain(kind) {
-            blocks.push(Block { origin: origin.clone().into(), cache: None, kind });
+            blocks.push(Block { origin: origin.clone(), cache: None, kind });
         }
     }
     let quoted = citation_metadata.map(|told| citations::decode_quoted(&origin, &told, losses));
@@ -186,11 +187,12 @@ fn choice(place: usize, candidate: Candidate, losses: &mut Losses) -> Result<(us
 }
 
 /// Gives the texts their sources, which are told beside them: the part that is named, or the last text.
-fn cite(origin: &str, blocks: &mut [Block], told: impl Iterator<Item = Cited>, losses: &mut Losses) {
+fn cite(origin: &Origin, blocks: &mut [Block], told: impl Iterator<Item = Cited>, losses: &mut Losses) {
     let mut rulers = BTreeMap::new();
     for cited in told {
         let named = cited.part.unwrap_or_default();
-        let named = Origin::from(format!("{origin}/content/parts/{named}"));
+        let named = usize::try_from(named).unwrap_or(usize::MAX);
+        let named = origin.member("content/parts").item(named);
         let is_text = |block: &Block| matches!(block.kind, BlockKind::Text { .. });
         let at = blocks.iter().position(|block| is_text(block) && block.origin == named);
         let at = at.or_else(|| blocks.iter().rposition(is_text));
@@ -210,7 +212,7 @@ fn cite(origin: &str, blocks: &mut [Block], told: impl Iterator<Item = Cited>, l
 }
 
 /// What a candidate tells beside its content.
-pub(super) fn lose_beside(origin: &str, rest: &Map, losses: &mut Losses) {
+pub(super) fn lose_beside(origin: &Origin, rest: &Map, losses: &mut Losses) {
     const KNOWN: [(&str, LossKind, Effect); 5] = [
         ("urlContextMetadata", LossKind::ServerTool, Effect::Meaning),
         ("finishMessage", LossKind::StopReason, Effect::Meaning),

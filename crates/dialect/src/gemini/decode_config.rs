@@ -114,7 +114,7 @@ fn format(config: &mut Fields, losses: &mut Losses) -> Result<Option<ResponseFor
         (Some(other), None) => {
             let found = Value::from(other);
             return Err(wrong(
-                &config.at("responseMimeType"),
+                config.at("responseMimeType"),
                 "text/plain, application/json or text/x.enum",
                 &found,
             ));

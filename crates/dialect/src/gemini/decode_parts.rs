@@ -4,7 +4,7 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
-use tollgate_chat::{Block, BlockKind, Effect, LossKind, Losses, Turn};
+use tollgate_chat::{Block, BlockKind, Effect, LossKind, Losses, Origin, Turn};
 use tollgate_wire::json::{Item, Map, Text, Value};
 
 use super::encode_parts::NO_SIGNATURE;
@@ -13,7 +13,7 @@ use super::names;
 use super::redacted;
 use crate::Invalid;
 use crate::data::standard_base64;
-use crate::fields::{Fields, item_at, loss, missing, tells, wrong};
+use crate::fields::{Fields, loss, missing, tells, wrong};
 use crate::plain::{Parts, PlainTurn, PlainTurns, Said, Speaker};
 
 pub(crate) const PLAIN: PlainTurns = PlainTurns {
@@ -49,7 +49,7 @@ pub(super) fn turns(
     fields: &mut Fields,
     losses: &mut Losses,
 ) -> Result<Vec<Turn>, Invalid> {
-    let at = |index| item_at("/contents", index);
+    let at = |index| Origin::of_item("contents", index);
     let mut calls = Calls::default();
     let mut said = Said::default();
     for (index, content) in PLAIN.of(contents, fields)?.into_iter().enumerate() {
@@ -77,7 +77,7 @@ impl Calls {
     fn turn(&mut self, mut content: Fields, losses: &mut Losses) -> Result<PlainTurn, Invalid> {
         let role = content.written("role")?.unwrap_or_default();
         let Some(speaker) = PLAIN.speaker(&role.as_bytes()) else {
-            return Err(wrong(&content.at("role"), "user or model", &Value::from(role)));
+            return Err(wrong(content.at("role"), "user or model", &Value::from(role)));
         };
         let blocks = self.parts(&mut content, losses)?;
         content.lose_rest(losses);
@@ -119,7 +119,7 @@ impl Calls {
             let says = !matches!(&kind, BlockKind::Text { text, .. } if text.is_empty());
             part.lose_rest(losses);
             if says {
-                blocks.push(Block { origin: origin.into(), cache: None, kind });
+                blocks.push(Block { origin, cache: None, kind });
             }
             return Ok(());
         }
@@ -135,7 +135,7 @@ impl Calls {
             return Ok(());
         };
         part.lose_rest(losses);
-        blocks.push(Block { origin: origin.into(), cache: None, kind });
+        blocks.push(Block { origin, cache: None, kind });
         Ok(())
     }
 
@@ -147,7 +147,7 @@ impl Calls {
         let input = match call.take("args") {
             None => Value::Object(Map::new()),
             Some(input @ Value::Object(_)) => input,
-            Some(other) => return Err(wrong(&call.at("args"), "an object", &other)),
+            Some(other) => return Err(wrong(call.at("args"), "an object", &other)),
         };
         call.lose_rest(losses);
         self.ids.insert(id.clone());
@@ -182,9 +182,9 @@ impl Calls {
         let mut content = vec![Block::text(format!("{origin}/response"), text)];
         for mut part in names::members(&mut result, "parts")? {
             let origin = part.pointer.clone();
-            let kind = media(&mut part, losses)?.ok_or_else(|| missing(&format!("{origin}/inlineData")))?;
+            let kind = media(&mut part, losses)?.ok_or_else(|| missing(format!("{origin}/inlineData")))?;
             part.lose_rest(losses);
-            content.push(Block { origin: origin.into(), cache: None, kind });
+            content.push(Block { origin, cache: None, kind });
         }
         for key in ["willContinue", "scheduling"] {
             if result.take(key).is_some_and(|value| tells(&value)) {
@@ -197,10 +197,10 @@ impl Calls {
 }
 
 /// The signature of a part stands before it, as reasoning without a text.
-fn sign(origin: &str, signature: Option<Text>, blocks: &mut Vec<Block>) {
+fn sign(origin: &Origin, signature: Option<Text>, blocks: &mut Vec<Block>) {
     let kind =
         signature.map(|signature| BlockKind::Thinking { text: Text::default(), signature: Some(signature) });
-    blocks.extend(kind.map(|kind| Block { origin: origin.to_owned().into(), cache: None, kind }));
+    blocks.extend(kind.map(|kind| Block { origin: origin.clone(), cache: None, kind }));
 }
 
 /// What a function came to, and whether it failed. `output` and `error` are the words for it, and all other objects are
@@ -248,7 +248,7 @@ fn foreign(part: Fields, blocks: &mut Vec<Block>, losses: &mut Losses) {
     match SERVER_PARTS.into_iter().find(|name| value.get(name).is_some_and(tells)) {
         Some(name) => {
             let kind = BlockKind::Foreign { name: name.to_owned(), value };
-            blocks.push(Block { origin: origin.into(), cache: None, kind });
+            blocks.push(Block { origin, cache: None, kind });
         }
         None if tells(&value) => losses.push(loss(origin, LossKind::UnknownField, Effect::Meaning)),
         None => {}

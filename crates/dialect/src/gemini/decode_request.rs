@@ -44,7 +44,7 @@ pub(crate) fn decode_request(body: Document<'_>, losses: &mut Losses) -> Result<
     let labels = fields.take("labels");
     let service_tier = fields.text("serviceTier")?.map(|tier| tier.to_ascii_lowercase());
     if let Some(settings) = fields.take("safetySettings").filter(tells) {
-        let origin = "/safetySettings".to_owned();
+        let origin = fields.at("safetySettings");
         extensions.push(Extension { origin, wish: Wish::Safety(settings) });
     }
     fields.lose_rest(losses);
@@ -140,7 +140,7 @@ fn tool_choice(fields: &mut Fields, losses: &mut Losses) -> Result<Option<ToolCh
         },
         Some(other) => {
             let found = Value::from(other);
-            return Err(wrong(&calling.at("mode"), "AUTO, ANY, NONE or VALIDATED", &found));
+            return Err(wrong(calling.at("mode"), "AUTO, ANY, NONE or VALIDATED", &found));
         }
     };
     if !allowed.is_empty() {

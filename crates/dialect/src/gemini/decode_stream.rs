@@ -6,7 +6,9 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use tollgate_chat::{BlockKind, BlockStart, Citation, Delta, Effect, Event, LossKind, Losses, StopReason};
+use tollgate_chat::{
+    BlockKind, BlockStart, Citation, Delta, Effect, Event, LossKind, Losses, Origin, StopReason,
+};
 use tollgate_terms::Usage;
 use tollgate_wire::json::{Text, Value};
 use tollgate_wire::sse::Frame;
@@ -19,7 +21,7 @@ use super::stop::{Called, stop_reason};
 use super::time;
 use super::usage::decode_usage;
 use crate::Unreadable;
-use crate::fields::{Fields, item_at, lose_members, loss, tells};
+use crate::fields::{Fields, lose_members, loss, tells};
 use crate::ruler::Ruler;
 use crate::texts::{TEXTS_MAX, Texts};
 use crate::translate::{lose_unreadable, read_object};
@@ -190,13 +192,14 @@ impl Progress {
             logprobs_result,
             rest,
         } = candidate;
-        let origin = item_at("/candidates", choice);
+        let origin = Origin::of_item("candidates", choice);
         lose_beside(&origin, &rest, losses);
         let mut tokens = logprobs_result.and_then(|told| decode_tokens(&origin, &told, losses));
         let Content { parts, rest: beside_parts } = content;
-        lose_members(&[&origin, "/content"].concat(), &beside_parts, &["role"], losses);
+        lose_members(&origin.member("content"), &beside_parts, &["role"], losses);
+        let parts_at = origin.member("content/parts");
         for members in parts {
-            let Part { signature, kind } = part(&[&origin, "/content/parts"].concat(), members, losses)?;
+            let Part { signature, kind } = part(&parts_at, members, losses)?;
             self.sign(choice, signature, out);
             if matches!(kind, Some(BlockKind::Text { .. })) {
                 self.go_on(choice, Open::Text, out);

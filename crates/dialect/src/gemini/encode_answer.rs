@@ -15,7 +15,7 @@ use super::stop::finish_reason;
 use super::usage::encode_usage;
 use super::{is_signature, redacted, time};
 use crate::AnswerContext;
-use crate::fields::{Members, item_at, loss, object, tells};
+use crate::fields::{Members, loss, object, tells};
 use crate::ids::CallIds;
 use crate::ruler::Ruler;
 
@@ -57,7 +57,7 @@ fn candidate(index: usize, choice: Choice, ids: &mut CallIds, losses: &mut Losse
     candidate.set("index", Some(index));
     candidate.set(
         "logprobsResult",
-        logprobs.and_then(|told| encode_logprobs(&item_at("/choices", index), &told, losses)),
+        logprobs.and_then(|told| encode_logprobs(&Origin::of_item("choices", index), &told, losses)),
     );
     candidate.value()
 }

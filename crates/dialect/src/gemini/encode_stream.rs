@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 
 use bytes::BytesMut;
-use tollgate_chat::{BlockStart, Citation, Delta, Effect, Event, LossKind, Losses, StopReason};
+use tollgate_chat::{BlockStart, Citation, Delta, Effect, Event, LossKind, Losses, Origin, StopReason};
 use tollgate_terms::{Dialect, Usage};
 use tollgate_wire::json::{Text, Value};
 use tollgate_wire::sse;
@@ -243,7 +243,11 @@ impl StreamEncoder {
         }
         match kind {
             OpenKind::Call { id, name, input } => {
-                let args = arguments(&input.into(), &format!("/choices/{choice}/{block}/input"), losses);
+                let args = arguments(
+                    &input.into(),
+                    &Origin::of_item("choices", choice).item(block).member("input"),
+                    losses,
+                );
                 let part = object!({"functionCall": object!({"id": id, "name": name, "args": args})});
                 let part = self.signed(choice, part);
                 self.say(choice, vec![part], out);

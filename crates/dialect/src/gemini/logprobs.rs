@@ -2,19 +2,19 @@
 //!
 //! Source: `google.genai.types.LogprobsResult`; `openai.types.chat.chat_completion.ChoiceLogprobs`.
 
-use tollgate_chat::{Effect, LossKind, Losses};
+use tollgate_chat::{Effect, LossKind, Losses, Origin};
 use tollgate_wire::json::Value;
 
 use crate::fields::{loss, object};
 
 /// The tokens with their probabilities, and the alternatives of each.
-pub(super) fn decode_logprobs(origin: &str, told: &Value, losses: &mut Losses) -> Option<Value> {
+pub(super) fn decode_logprobs(origin: &Origin, told: &Value, losses: &mut Losses) -> Option<Value> {
     let content = decode_tokens(origin, told, losses)?;
     Some(object!({"content": content, "refusal": Value::Null}))
 }
 
 /// The same, as a list.
-pub(super) fn decode_tokens(origin: &str, told: &Value, losses: &mut Losses) -> Option<Vec<Value>> {
+pub(super) fn decode_tokens(origin: &Origin, told: &Value, losses: &mut Losses) -> Option<Vec<Value>> {
     let list = |key: &str| told.get(key).and_then(Value::as_array);
     let chosen = list("chosenCandidates")?;
     let tops = list("topCandidates");
@@ -48,7 +48,7 @@ fn decode_token(candidate: &Value) -> Option<Value> {
 }
 
 /// The same, said.
-pub(super) fn encode_logprobs(origin: &str, told: &Value, losses: &mut Losses) -> Option<Value> {
+pub(super) fn encode_logprobs(origin: &Origin, told: &Value, losses: &mut Losses) -> Option<Value> {
     let Some(content) = told.get("content").and_then(Value::as_array) else {
         losses.push_once(loss(format!("{origin}/logprobs"), LossKind::Logprobs, Effect::Meaning));
         return None;

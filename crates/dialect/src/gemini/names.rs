@@ -1,12 +1,13 @@
 //! The names of members. Google's parsers take each by its name in JSON, `topP`, and by its name in the proto, `top_p`.
 
+use tollgate_chat::Origin;
 use tollgate_wire::json::{Map, Value};
 
 use crate::Invalid;
-use crate::fields::{Fields, item_at, wrong};
+use crate::fields::{Fields, wrong};
 
 /// The members of an object, under their names in JSON.
-pub(super) fn object(value: Value, pointer: impl Into<String>) -> Result<Fields, Invalid> {
+pub(super) fn object(value: Value, pointer: impl Into<Origin>) -> Result<Fields, Invalid> {
     let value = match value {
         Value::Object(members) if members.keys().any(|key| key.as_bytes().contains(&b'_')) => {
             let members = members.into_iter().map(|(key, value)| (camel_case(&key.as_str()), value));
@@ -18,19 +19,19 @@ pub(super) fn object(value: Value, pointer: impl Into<String>) -> Result<Fields,
 }
 
 /// A member that is such an object.
-pub(super) fn member(fields: &mut Fields, key: &str) -> Result<Option<Fields>, Invalid> {
+pub(super) fn member(fields: &mut Fields, key: &'static str) -> Result<Option<Fields>, Invalid> {
     fields.take(key).map(|value| object(value, fields.at(key))).transpose()
 }
 
 /// A member that is a list of such objects.
-pub(super) fn members(fields: &mut Fields, key: &str) -> Result<Vec<Fields>, Invalid> {
+pub(super) fn members(fields: &mut Fields, key: &'static str) -> Result<Vec<Fields>, Invalid> {
     let pointer = fields.at(key);
     let items = fields.list(key)?.into_iter().enumerate();
-    items.map(|(index, item)| object(item, item_at(&pointer, index))).collect()
+    items.map(|(index, item)| object(item, pointer.item(index))).collect()
 }
 
 /// A whole number, which the JSON of a proto also writes as `40.0` and `"40"`.
-pub(super) fn integer(fields: &mut Fields, key: &str) -> Result<Option<i64>, Invalid> {
+pub(super) fn integer(fields: &mut Fields, key: &'static str) -> Result<Option<i64>, Invalid> {
     let Some(value) = fields.take(key) else { return Ok(None) };
     let number = value.as_i64().or_else(|| match &value {
         Value::String(digits) => digits.as_str().parse().ok(),
@@ -40,14 +41,14 @@ pub(super) fn integer(fields: &mut Fields, key: &str) -> Result<Option<i64>, Inv
         }),
         _ => None,
     });
-    number.map(Some).ok_or_else(|| wrong(&fields.at(key), "a whole number", &value))
+    number.map(Some).ok_or_else(|| wrong(fields.at(key), "a whole number", &value))
 }
 
 /// The same, of at least 0.
-pub(super) fn count(fields: &mut Fields, key: &str) -> Result<Option<u64>, Invalid> {
+pub(super) fn count(fields: &mut Fields, key: &'static str) -> Result<Option<u64>, Invalid> {
     let Some(number) = integer(fields, key)? else { return Ok(None) };
     let count = u64::try_from(number).map(Some);
-    count.map_err(|_| wrong(&fields.at(key), "a whole number of at least 0", &Value::from(number)))
+    count.map_err(|_| wrong(fields.at(key), "a whole number of at least 0", &Value::from(number)))
 }
 
 fn camel_case(name: &str) -> String {

@@ -2,7 +2,7 @@
 //!
 //! Source: `google.genai.types.Part`.
 
-use tollgate_chat::{BlockKind, Effect, ImageSource, LossKind, Losses};
+use tollgate_chat::{BlockKind, Effect, ImageSource, LossKind, Losses, Origin};
 use tollgate_wire::json::{Map, Text, Value};
 
 use crate::Unreadable;
@@ -17,7 +17,7 @@ pub(super) struct Part {
 }
 
 /// Reads a part, leniently. What the hub has no room for is recorded in `losses`.
-pub(super) fn part(origin: &str, mut members: Map, losses: &mut Losses) -> Result<Part, Unreadable> {
+pub(super) fn part(origin: &Origin, mut members: Map, losses: &mut Losses) -> Result<Part, Unreadable> {
     let signature = match members.remove("thoughtSignature") {
         Some(Value::String(signature)) if !signature.is_empty() => Some(signature),
         _ => None,
@@ -50,7 +50,7 @@ pub(super) fn part(origin: &str, mut members: Map, losses: &mut Losses) -> Resul
     Ok(part)
 }
 
-fn function_call(origin: &str, mut call: Map, losses: &mut Losses) -> Result<BlockKind, Unreadable> {
+fn function_call(origin: &Origin, mut call: Map, losses: &mut Losses) -> Result<BlockKind, Unreadable> {
     let mut text = |key: &str| match call.remove(key) {
         Some(Value::String(text)) => text.into_string(),
         _ => String::new(),
@@ -69,14 +69,14 @@ fn function_call(origin: &str, mut call: Map, losses: &mut Losses) -> Result<Blo
         }
     };
     // Arguments in pieces come only to those who ask for them.
-    lose_members(&format!("{origin}/functionCall"), &call, &[], losses);
+    lose_members(&origin.member("functionCall"), &call, &[], losses);
     if name.is_empty() {
         return Err(Unreadable(format!("{origin}: a call of a function without a name")));
     }
     Ok(BlockKind::ToolUse { id, name, input })
 }
 
-fn image(origin: &str, data: &Value, losses: &mut Losses) -> Option<BlockKind> {
+fn image(origin: &Origin, data: &Value, losses: &mut Losses) -> Option<BlockKind> {
     let text = |key: &str| data.get(key).and_then(Value::as_text);
     match (text("mimeType").map(Text::to_string), text("data").cloned()) {
         (Some(media_type), Some(data)) if media_type.starts_with("image/") => {

@@ -6,8 +6,8 @@ use proptest::prelude::*;
 use serde_json::json;
 use tollgate_chat::{
     Answer, Block, BlockKind, Choice, Conversation, Delta, DocumentSource, Effort, Event, Extension,
-    ImageSource, Losses, Metadata, ResponseFormat, Role, Sampling, StopReason, Thinking, Tool, ToolChoice,
-    Turn, Wish,
+    ImageSource, Losses, Metadata, Origin, ResponseFormat, Role, Sampling, StopReason, Thinking, Tool,
+    ToolChoice, Turn, Wish,
 };
 use tollgate_terms::{Delivery, ModelName, Usage};
 use tollgate_wire::json::{Map, Text, Value};
@@ -108,7 +108,7 @@ fn extension() -> impl Strategy<Value = Extension> {
         Just(Wish::MediaResolution("MEDIA_RESOLUTION_LOW".to_owned())),
         Just(Wish::ServerTool { name: "googleSearch".to_owned(), options: Map::new().into() }),
     ];
-    wish.prop_map(|wish| Extension { origin: String::new(), wish })
+    wish.prop_map(|wish| Extension { origin: Origin::default(), wish })
 }
 
 prop_compose! {
@@ -153,7 +153,7 @@ prop_compose! {
         });
         let has_tools = !tools.is_empty();
         let tool = |(name, description, schema): (String, Option<String>, Option<Value>)| {
-            Tool { origin: String::new(), name, description: description.map(Text::from), schema, strict: None, cache: None }
+            Tool { origin: Origin::default(), name, description: description.map(Text::from), schema, strict: None, cache: None }
         };
         Conversation {
             system,

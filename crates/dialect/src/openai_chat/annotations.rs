@@ -3,19 +3,19 @@
 //! Source: `openai.types.chat.chat_completion_message.Annotation`; `openai.types.responses.response_output_text.AnnotationURLCitation`
 //! has the same with one object less, and `AnnotationFileCitation` is in responses alone.
 
-use tollgate_chat::{Block, BlockKind, Citation, CitedSource, Effect, LossKind, Losses};
+use tollgate_chat::{Block, BlockKind, Citation, CitedSource, Effect, LossKind, Losses, Origin};
 use tollgate_wire::json::{Map, Text, Value};
 
 use crate::fields::{Members, loss, tells};
 
 /// The annotations of a text, read into the hub. What it has no room for is recorded in `losses`.
-pub(crate) fn decode_annotations(pointer: &str, told: &[Value], losses: &mut Losses) -> Vec<Citation> {
+pub(crate) fn decode_annotations(pointer: &Origin, told: &[Value], losses: &mut Losses) -> Vec<Citation> {
     let told = told.iter().enumerate();
-    told.filter_map(|(index, told)| decode_annotation(&format!("{pointer}/{index}"), told, losses)).collect()
+    told.filter_map(|(index, told)| decode_annotation(&pointer.item(index), told, losses)).collect()
 }
 
 /// One of them.
-pub(crate) fn decode_annotation(pointer: &str, told: &Value, losses: &mut Losses) -> Option<Citation> {
+pub(crate) fn decode_annotation(pointer: &Origin, told: &Value, losses: &mut Losses) -> Option<Citation> {
     let citation = read(told);
     if citation.is_none() {
         losses.push_once(loss(pointer, LossKind::Citation, Effect::Meaning));
@@ -25,7 +25,7 @@ pub(crate) fn decode_annotation(pointer: &str, told: &Value, losses: &mut Losses
 
 /// Gives the texts of a message what it says that they rest on. Places count through all of them; without a place it is the first.
 /// What is told of no text is recorded in `losses`.
-pub(super) fn annotate(pointer: &str, told: Value, blocks: &mut [Block], losses: &mut Losses) {
+pub(super) fn annotate(pointer: &Origin, told: Value, blocks: &mut [Block], losses: &mut Losses) {
     let is_text = |block: &Block| matches!(block.kind, BlockKind::Text { .. });
     let told = match told {
         Value::Array(told) if told.is_empty() || blocks.iter().any(is_text) => told,

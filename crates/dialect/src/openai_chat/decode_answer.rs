@@ -4,14 +4,14 @@
 //! `thinking_blocks`. Read leniently: a provider's nonsense beside the answer must not cost the client the answer.
 
 use bytes::Bytes;
-use tollgate_chat::{Answer, Block, BlockKind, Choice, Effect, LossKind, Losses, StopReason};
+use tollgate_chat::{Answer, Block, BlockKind, Choice, Effect, LossKind, Losses, Origin, StopReason};
 use tollgate_wire::json::{Text, Value};
 
 use super::annotations::decode_annotations;
 use super::parts;
 use super::usage::WireUsage;
 use crate::Unreadable;
-use crate::fields::{Fields, count, item_at, loss};
+use crate::fields::{Fields, count, loss};
 
 /// Reads an answer. What the hub has no room for is recorded in `losses`.
 pub(crate) fn decode_answer(body: &Bytes, losses: &mut Losses) -> Result<Answer, Unreadable> {
@@ -32,21 +32,25 @@ pub(crate) fn decode_answer(body: &Bytes, losses: &mut Losses) -> Result<Answer,
 }
 
 fn choice(index: usize, told: Value, losses: &mut Losses) -> Result<Choice, Unreadable> {
-    let mut told = Fields::of(told, item_at("/choices", index))?;
+    let mut told = Fields::of(told, Origin::of_item("choices", index))?;
     if told.is_null("message") {
         return Err(Unreadable(format!("{}: a choice without a message", told.pointer)));
     }
     let message = told.object("message")?.unwrap_or_else(|| Fields::none(told.at("message")));
+    let origin = told.pointer.clone();
     let finish_reason = told.text("finish_reason")?;
     let logprobs = told.take("logprobs");
     told.lose_rest_but(&["index"], losses);
-    let (blocks, called) = blocks(message, losses)?;
+    let (blocks, called) = blocks(&origin, message, losses)?;
     Ok(Choice { blocks, stop: stop_reason(finish_reason.as_deref(), called), logprobs })
 }
 
-/// What the message says, and what it calls.
-fn blocks(mut message: Fields, losses: &mut Losses) -> Result<(Vec<Block>, Called), Unreadable> {
-    let origin = message.pointer.clone();
+/// What the message of the choice at `origin` says, and what it calls.
+fn blocks(
+    origin: &Origin,
+    mut message: Fields,
+    losses: &mut Losses,
+) -> Result<(Vec<Block>, Called), Unreadable> {
     let said = message.take("content");
     let annotations = message.list("annotations")?;
     let refusal = message.written("refusal")?.filter(|text| !text.is_empty());
@@ -55,15 +59,15 @@ fn blocks(mut message: Fields, losses: &mut Losses) -> Result<(Vec<Block>, Calle
     let calls = Call::read_all(&mut message)?;
     let audio = message.take("audio");
     message.lose_rest_but(&["role"], losses);
-    let mut blocks = thinking(&origin, signed, reasoning_content.or(reasoning));
-    blocks.extend(content(&origin, said, annotations, losses));
+    let mut blocks = thinking(origin, signed, reasoning_content.or(reasoning));
+    blocks.extend(content(origin, said, annotations, losses));
     blocks.extend(refusal.map(|text| Block {
-        origin: format!("{origin}/refusal").into(),
+        origin: origin.member("message/refusal"),
         cache: None,
         kind: BlockKind::Refusal { text },
     }));
     if audio.is_some() {
-        losses.push(loss(format!("{origin}/audio"), LossKind::Media, Effect::Meaning));
+        losses.push(loss(origin.member("message/audio"), LossKind::Media, Effect::Meaning));
     }
     let mut called = Called::Nothing;
     for Call { origin, id, name, arguments, is_custom } in calls {
@@ -77,19 +81,15 @@ fn blocks(mut message: Fields, losses: &mut Losses) -> Result<(Vec<Block>, Calle
             return Err(Unreadable(format!("{origin}: a call of a tool without a name")));
         }
         called = Called::Tools;
-        let input = parts::arguments(&arguments, &format!("{origin}/function/arguments"), losses);
-        blocks.push(Block {
-            origin: origin.into(),
-            cache: None,
-            kind: BlockKind::ToolUse { id, name, input },
-        });
+        let input = parts::arguments(&arguments, &origin.member("function/arguments"), losses);
+        blocks.push(Block { origin, cache: None, kind: BlockKind::ToolUse { id, name, input } });
     }
     Ok((blocks, called))
 }
 
 /// A call of a tool.
 struct Call {
-    origin: String,
+    origin: Origin,
     id: String,
     name: String,
     arguments: Text,
@@ -101,7 +101,7 @@ impl Call {
     fn read_all(message: &mut Fields) -> Result<Vec<Self>, Unreadable> {
         let mut calls = Vec::new();
         for (index, told) in message.list("tool_calls")?.into_iter().enumerate() {
-            let origin = format!("{}/tool_calls/{index}", message.pointer);
+            let origin = message.item_at("tool_calls", index);
             let mut told = Fields::of(told, origin.clone())?;
             let id = told.text("id")?.unwrap_or_default();
             let is_custom = told.take("custom").is_some();
@@ -115,7 +115,7 @@ impl Call {
     }
 
     fn read(
-        origin: String,
+        origin: Origin,
         id: String,
         function: Option<Fields>,
         is_custom: bool,
@@ -127,12 +127,12 @@ impl Call {
     }
 }
 
-fn thinking(origin: &str, signed: Vec<Value>, plain: Option<Value>) -> Vec<Block> {
+fn thinking(origin: &Origin, signed: Vec<Value>, plain: Option<Value>) -> Vec<Block> {
     let signed: Vec<Block> = signed
         .into_iter()
         .enumerate()
         .map(|(index, value)| Block {
-            origin: format!("{origin}/thinking_blocks/{index}").into(),
+            origin: origin.member("message/thinking_blocks").item(index),
             cache: None,
             kind: parts::thinking_kind(&value),
         })
@@ -142,7 +142,7 @@ fn thinking(origin: &str, signed: Vec<Value>, plain: Option<Value>) -> Vec<Block
     }
     let text = plain.as_ref().and_then(parts::reasoning_text).filter(|text| !text.is_empty());
     text.map(|text| Block {
-        origin: format!("{origin}/reasoning_content").into(),
+        origin: origin.member("message/reasoning_content"),
         cache: None,
         kind: BlockKind::Thinking { text, signature: None },
     })
@@ -152,13 +152,13 @@ fn thinking(origin: &str, signed: Vec<Value>, plain: Option<Value>) -> Vec<Block
 
 /// The text: one string, or parts as some servers write it.
 fn content(
-    origin: &str,
+    origin: &Origin,
     content: Option<Value>,
     annotations: Vec<Value>,
     losses: &mut Losses,
 ) -> Option<Block> {
-    let pointer = [origin, "/annotations"].concat();
-    let origin = [origin, "/content"].concat();
+    let pointer = origin.member("message/annotations");
+    let origin = origin.member("message/content");
     let text = match content {
         None => Text::default(),
         Some(Value::String(text)) => text,
@@ -184,7 +184,7 @@ fn content(
         return None;
     }
     let citations = decode_annotations(&pointer, &annotations, losses);
-    Some(Block { origin: origin.into(), cache: None, kind: BlockKind::Text { text, citations } })
+    Some(Block { origin, cache: None, kind: BlockKind::Text { text, citations } })
 }
 
 /// What the model called.

@@ -2,14 +2,14 @@
 //!
 //! Source: `openai.types.chat.ChatCompletionMessageParam`.
 
-use tollgate_chat::{Block, BlockKind, Effect, LossKind, Losses, Role};
+use tollgate_chat::{Block, BlockKind, Effect, LossKind, Losses, Origin, Role};
 use tollgate_wire::json::{Item, Value};
 
 use super::annotations::annotate;
 use super::parts;
 use super::says_error;
 use crate::Invalid;
-use crate::fields::{Fields, item_at, loss, tells, wrong};
+use crate::fields::{Fields, loss, tells, wrong};
 use crate::plain::{Parts, PlainTurn, PlainTurns, Said, Speaker};
 
 pub(crate) const PLAIN: PlainTurns = PlainTurns {
@@ -33,11 +33,11 @@ pub(super) fn messages(messages: Vec<Item<PlainTurn>>, losses: &mut Losses) -> R
         let message = match message {
             Item::Value(message) => message,
             Item::Read(PlainTurn { speaker, blocks }) => {
-                said.say(speaker, blocks, || item_at("/messages", index), losses);
+                said.say(speaker, blocks, || Origin::of_item("messages", index), losses);
                 continue;
             }
         };
-        let mut message = Fields::of(message, item_at("/messages", index))?;
+        let mut message = Fields::of(message, Origin::of_item("messages", index))?;
         let role = message.needed_written("role")?;
         // The name of a function stands for the id of its call.
         if role != "function" && message.take("name").is_some() {
@@ -73,7 +73,7 @@ pub(super) fn messages(messages: Vec<Item<PlainTurn>>, losses: &mut Losses) -> R
             }
             (None, _) => {
                 let found = Value::from(role.clone());
-                return Err(wrong(&message.at("role"), "system, developer, user, assistant or tool", &found));
+                return Err(wrong(message.at("role"), "system, developer, user, assistant or tool", &found));
             }
         }
     }
@@ -96,7 +96,7 @@ impl LegacyCall {
         let id = format!("function_call_{message}");
         let (name, input) = function(&mut call, losses)?;
         let kind = BlockKind::ToolUse { id: id.clone(), name: name.clone(), input };
-        blocks.push(Block { origin: call.pointer.clone().into(), cache: None, kind });
+        blocks.push(Block { origin: call.pointer.clone(), cache: None, kind });
         call.lose_rest(losses);
         Ok(Self { id, name })
     }
@@ -113,7 +113,7 @@ fn tool_result(mut message: Fields, id: String, losses: &mut Losses) -> Result<B
         BlockKind::Text { text, .. } => says_error(text),
         _ => false,
     });
-    Ok(Block { origin: origin.into(), cache, kind: BlockKind::ToolResult { id, content, is_error } })
+    Ok(Block { origin, cache, kind: BlockKind::ToolResult { id, content, is_error } })
 }
 
 fn assistant(mut message: Fields, losses: &mut Losses) -> Result<Vec<Block>, Invalid> {
@@ -123,7 +123,7 @@ fn assistant(mut message: Fields, losses: &mut Losses) -> Result<Vec<Block>, Inv
     blocks.extend(content.into_iter().filter(|block| !has_thinking || !parts::is_thinking(block)));
     if let Some(text) = message.written("refusal")? {
         let origin = message.at("refusal");
-        blocks.push(Block { origin: origin.into(), cache: None, kind: BlockKind::Refusal { text } });
+        blocks.push(Block { origin, cache: None, kind: BlockKind::Refusal { text } });
     }
     // Its text alone cannot be given back to a model that wants its signature; signed blocks come in `thinking_blocks`.
     if message.take("reasoning_content").is_some_and(|text| tells(&text)) && !has_thinking {
@@ -156,7 +156,7 @@ fn tool_call(mut call: Fields, losses: &mut Losses) -> Result<Block, Invalid> {
     let (name, input) = self::function(&mut function, losses)?;
     function.lose_rest(losses);
     call.lose_rest(losses);
-    Ok(Block { origin: origin.into(), cache, kind: BlockKind::ToolUse { id, name, input } })
+    Ok(Block { origin, cache, kind: BlockKind::ToolUse { id, name, input } })
 }
 
 /// Name and arguments of a call.

@@ -4,8 +4,8 @@
 //! `thinking_blocks`, `cache_control`, and those in `extensions.rs`.
 
 use tollgate_chat::{
-    Conversation, Effect, Effort, Extension, LossKind, Losses, Metadata, ResponseFormat, Sampling, Tool,
-    ToolChoice,
+    Conversation, Effect, Effort, Extension, LossKind, Losses, Metadata, Origin, ResponseFormat, Sampling,
+    Tool, ToolChoice,
 };
 use tollgate_terms::Delivery;
 use tollgate_wire::json::{Document, Map, Value};
@@ -14,7 +14,7 @@ use super::decode_messages::{PLAIN, messages};
 use super::extensions::{extensions, guided_format, server_tool};
 use crate::Invalid;
 use crate::anthropic_messages::decode_thinking;
-use crate::fields::{Fields, item_at, loss, wrong};
+use crate::fields::{Fields, loss, wrong};
 use crate::plain::Said;
 
 /// Reads a request. What the hub has no room for is recorded in `losses`.
@@ -83,7 +83,7 @@ fn tools(
 ) -> Result<Vec<Tool>, Invalid> {
     let mut tools = Vec::new();
     for (index, tool) in fields.list("tools")?.into_iter().enumerate() {
-        let origin = item_at("/tools", index);
+        let origin = Origin::of_item("tools", index);
         let mut tool = Fields::of(tool, origin.clone())?;
         let kind = tool.text("type")?.unwrap_or_default();
         if let Some(wish) = server_tool(&kind, &mut tool) {
@@ -96,7 +96,7 @@ fn tools(
         }
         let outer = tool.cache_point(losses)?;
         let Some(mut function) = tool.object("function")? else {
-            return Err(crate::fields::missing(&tool.at("function")));
+            return Err(crate::fields::missing(tool.at("function")));
         };
         tools.push(Tool {
             name: function.needed_text("name")?,

@@ -5,7 +5,7 @@
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
-use tollgate_chat::{BlockStart, Delta, Effect, Event, LossKind, Losses};
+use tollgate_chat::{BlockStart, Delta, Effect, Event, LossKind, Losses, Origin};
 use tollgate_wire::json::{Text, Value};
 use tollgate_wire::sse::Frame;
 
@@ -266,7 +266,7 @@ impl Elements {
 
     /// Places count through all texts, of which some may be over. Without a place it is the last one.
     fn annotations(&mut self, choice: usize, told: Vec<Value>, out: &mut Vec<Event>, losses: &mut Losses) {
-        let pointer = format!("/choices/{choice}/delta/annotations");
+        let pointer = Origin::of_item("choices", choice).member("delta/annotations");
         for annotation in told {
             let Some(mut citation) = decode_annotation(&pointer, &annotation, losses) else { continue };
             let place = citation.span.as_ref().and_then(|span| self.texts.place(span));

@@ -1,11 +1,11 @@
 //! Content parts of messages, which requests and answers share.
 
-use tollgate_chat::{Block, BlockKind, DocumentSource, Effect, ImageSource, LossKind, Losses};
+use tollgate_chat::{Block, BlockKind, DocumentSource, Effect, ImageSource, LossKind, Losses, Origin};
 use tollgate_wire::json::{Text, Value};
 
 use crate::Invalid;
 use crate::data::data_uri;
-use crate::fields::{Fields, item_at, loss};
+use crate::fields::{Fields, loss};
 use crate::plain::Speaker;
 
 /// The content of a message: a text or a list of parts, of which some are for one side only.
@@ -35,7 +35,7 @@ fn part(mut fields: Fields, speaker: Speaker, losses: &mut Losses) -> Result<Blo
         },
         _ => return Ok(fields.into_foreign(cache, name)),
     };
-    Ok(Block { origin: fields.end(losses).into(), cache, kind })
+    Ok(Block { origin: fields.end(losses), cache, kind })
 }
 
 fn image(fields: &mut Fields, losses: &mut Losses) -> Result<BlockKind, Invalid> {
@@ -75,7 +75,7 @@ fn document(fields: &mut Fields, losses: &mut Losses) -> Result<BlockKind, Inval
             None => DocumentSource::Base64 { media_type: "application/pdf".to_owned(), data: data.into() },
         },
         (None, Some(id)) => DocumentSource::File(id),
-        (None, None) => return Err(crate::fields::missing(&file.at("file_data"))),
+        (None, None) => return Err(crate::fields::missing(file.at("file_data"))),
     };
     file.lose_rest(losses);
     Ok(BlockKind::Document { source, title, context: None, cites: false })
@@ -94,7 +94,7 @@ pub(super) fn thinking_blocks(message: &mut Fields, losses: &mut Losses) -> Resu
     let pointer = message.at("thinking_blocks");
     let mut blocks = Vec::new();
     for (index, item) in message.list("thinking_blocks")?.into_iter().enumerate() {
-        let origin = item_at(&pointer, index);
+        let origin = pointer.item(index);
         let mut fields = Fields::of(item, origin.clone())?;
         // Its number in the stream that it came from.
         fields.take("index");
@@ -108,7 +108,7 @@ pub(super) fn thinking_blocks(message: &mut Fields, losses: &mut Losses) -> Resu
             },
         };
         fields.lose_rest(losses);
-        blocks.push(Block { origin: origin.into(), cache: None, kind });
+        blocks.push(Block { origin, cache: None, kind });
     }
     Ok(blocks)
 }
@@ -119,7 +119,7 @@ pub(super) fn is_thinking(block: &Block) -> bool {
 }
 
 /// The arguments of a call, which this dialect writes as text that should be a JSON object.
-pub(crate) fn arguments(text: &Text, pointer: &str, losses: &mut Losses) -> Value {
+pub(crate) fn arguments(text: &Text, pointer: &Origin, losses: &mut Losses) -> Value {
     let read = text.read_object();
     if read.is_none() && !text.is_blank() {
         losses.push(loss(pointer, LossKind::ToolOption, Effect::Meaning));

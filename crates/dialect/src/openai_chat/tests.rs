@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use serde_json::json;
 use tollgate_chat::{
     Answer, Block, BlockKind, Choice, Conversation, Delta, DocumentSource, Effort, Event, ImageSource,
-    Losses, Metadata, ResponseFormat, Role, Sampling, StopReason, Thinking, Tool, ToolChoice, Turn,
+    Losses, Metadata, Origin, ResponseFormat, Role, Sampling, StopReason, Thinking, Tool, ToolChoice, Turn,
 };
 use tollgate_terms::{Delivery, Usage};
 use tollgate_wire::json::{Map, Text, Value};
@@ -85,7 +85,7 @@ fn turns() -> impl Strategy<Value = Vec<Turn>> {
 fn tools() -> impl Strategy<Value = Vec<Tool>> {
     let tool = ("[a-z_]{1,12}", option::of(".{1,12}"), option::of(object()), option::of(any::<bool>()));
     let tool = tool.prop_map(|(name, description, schema, strict)| Tool {
-        origin: String::new(),
+        origin: Origin::default(),
         name,
         description: description.map(Text::from),
         schema,

@@ -3,13 +3,15 @@
 //! Source: `openai.types.responses.Response`. Read leniently: a provider's nonsense beside the answer must not cost the client the answer.
 
 use bytes::Bytes;
-use tollgate_chat::{Answer, Block, BlockKind, Choice, Citation, Effect, LossKind, Losses, StopReason};
+use tollgate_chat::{
+    Answer, Block, BlockKind, Choice, Citation, Effect, LossKind, Losses, Origin, StopReason,
+};
 use tollgate_wire::json::{Text, Value};
 
 use super::reasoning;
 use super::usage::decode_usage;
 use crate::Unreadable;
-use crate::fields::{Fields, count, item_at, loss, object, tells};
+use crate::fields::{Fields, count, loss, object, tells};
 use crate::openai_chat::{arguments, decode_annotations};
 
 /// Whether a member repeats something of the request, or only says what kind of object it is in.
@@ -74,7 +76,7 @@ pub(crate) fn decode_answer(body: &Bytes, losses: &mut Losses) -> Result<Answer,
     let mut blocks = Vec::new();
     let mut tokens = Vec::new();
     for (index, item) in output.into_iter().enumerate() {
-        item_blocks(&item_at("/output", index), item, &mut blocks, &mut tokens, losses)?;
+        item_blocks(&Origin::of_item("output", index), item, &mut blocks, &mut tokens, losses)?;
     }
     // In the shape of chat completions, which tell them of the answer as a whole.
     let logprobs = (!tokens.is_empty()).then(|| object!({"content": tokens, "refusal": Value::Null}));
@@ -89,22 +91,22 @@ pub(crate) fn decode_answer(body: &Bytes, losses: &mut Losses) -> Result<Answer,
 }
 
 fn item_blocks(
-    origin: &str,
+    origin: &Origin,
     item: Value,
     blocks: &mut Vec<Block>,
     tokens: &mut Vec<Value>,
     losses: &mut Losses,
 ) -> Result<(), Unreadable> {
     let name = item.get("type").and_then(Value::as_text).cloned().unwrap_or_default();
-    let said = |kind| Block { origin: origin.to_owned().into(), cache: None, kind };
+    let said = |kind| Block { origin: origin.clone(), cache: None, kind };
     match name.as_str().as_ref() {
         "message" => {
             lose_phase(origin, &item, losses);
-            let content = [origin, "/content"].concat();
+            let content = origin.member("content");
             for (index, part) in list(&item, "content").iter().enumerate() {
-                let origin = item_at(&content, index);
+                let origin = content.item(index);
                 if let Some(kind) = part_kind(&origin, part, losses) {
-                    blocks.push(Block { origin: origin.into(), cache: None, kind });
+                    blocks.push(Block { origin, cache: None, kind });
                 }
                 tokens.extend(list(part, "logprobs").iter().cloned());
             }
@@ -116,7 +118,7 @@ fn item_blocks(
                 losses.push(loss(format!("{origin}/namespace"), LossKind::ToolOption, Effect::Meaning));
             }
             let text = item.get("arguments").and_then(Value::as_text).cloned().unwrap_or_default();
-            let input = arguments(&text, &format!("{origin}/arguments"), losses);
+            let input = arguments(&text, &origin.member("arguments"), losses);
             blocks.push(said(BlockKind::ToolUse { id, name, input }));
         }
         _ => blocks.push(said(BlockKind::Foreign { name: name.to_string(), value: item })),
@@ -125,7 +127,7 @@ fn item_blocks(
 }
 
 /// What a part of a message is; nothing where it tells nothing.
-pub(super) fn part_kind(origin: &str, part: &Value, losses: &mut Losses) -> Option<BlockKind> {
+pub(super) fn part_kind(origin: &Origin, part: &Value, losses: &mut Losses) -> Option<BlockKind> {
     let text = |key: &str| part.get(key).and_then(Value::as_text).cloned().unwrap_or_default();
     let kind = match text("type").as_str().as_ref() {
         "output_text" => {
@@ -145,12 +147,12 @@ pub(super) fn part_kind(origin: &str, part: &Value, losses: &mut Losses) -> Opti
 }
 
 /// What the text of a part rests on.
-fn citations(origin: &str, part: &Value, text: &Text, losses: &mut Losses) -> Vec<Citation> {
+fn citations(origin: &Origin, part: &Value, text: &Text, losses: &mut Losses) -> Vec<Citation> {
     let told = list(part, "annotations");
     if told.is_empty() {
         return Vec::new();
     }
-    let pointer = format!("{origin}/annotations");
+    let pointer = origin.member("annotations");
     if text.is_empty() {
         losses.push_once(loss(pointer, LossKind::Citation, Effect::Meaning));
         return Vec::new();
@@ -159,7 +161,7 @@ fn citations(origin: &str, part: &Value, text: &Text, losses: &mut Losses) -> Ve
 }
 
 /// Records that a message said which phase of the answer it is.
-pub(super) fn lose_phase(origin: &str, message: &Value, losses: &mut Losses) {
+pub(super) fn lose_phase(origin: &Origin, message: &Value, losses: &mut Losses) {
     if message.get("phase").is_some_and(tells) {
         losses.push_once(loss(format!("{origin}/phase"), LossKind::Metadata, Effect::Meaning));
     }
@@ -173,7 +175,7 @@ pub(super) fn call_names(item: &Value) -> Option<(String, String)> {
 }
 
 /// The error of a call that nobody could make.
-pub(super) fn nameless(origin: &str) -> Unreadable {
+pub(super) fn nameless(origin: &Origin) -> Unreadable {
     Unreadable(format!("{origin}: a call of a tool without a name"))
 }
 

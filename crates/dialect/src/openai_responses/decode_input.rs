@@ -3,14 +3,14 @@
 //! Source: `openai.types.responses.ResponseInputItemParam`.
 
 use tollgate_chat::{
-    Block, BlockKind, CachePoint, DocumentSource, Effect, ImageSource, LossKind, Losses, Role,
+    Block, BlockKind, CachePoint, DocumentSource, Effect, ImageSource, LossKind, Losses, Origin, Role,
 };
 use tollgate_wire::json::{Item, Text, Value};
 
 use super::reasoning;
 use crate::Invalid;
 use crate::data::data_uri;
-use crate::fields::{Fields, item_at, loss, missing, tells, wrong};
+use crate::fields::{Fields, loss, missing, tells, wrong};
 use crate::openai_chat::{arguments, decode_annotations, says_error};
 use crate::plain::{Parts, PlainTurn, PlainTurns, Said, Speaker};
 
@@ -63,7 +63,7 @@ pub(super) fn input(
         (None, Some(other)) => return Err(wrong("/input", "a string or an array", &other)),
     };
     for (index, item) in items.into_iter().enumerate() {
-        let pointer = || item_at("/input", index);
+        let pointer = || Origin::of_item("input", index);
         match item {
             Item::Read(PlainTurn { speaker, blocks }) => said.say(speaker, blocks, pointer, losses),
             Item::Value(item) => said.item(Fields::of(item, pointer())?, losses)?,
@@ -79,11 +79,11 @@ impl Said {
         let untold = if role.is_some() { "message" } else { "item_reference" };
         let kind = item.written("type")?.unwrap_or_else(|| Text::word(untold));
         if kind == "message" {
-            let role = role.ok_or_else(|| missing(&item.at("role")))?;
+            let role = role.ok_or_else(|| missing(item.at("role")))?;
             return self.message(item, &role, losses);
         }
         let origin = item.pointer.clone();
-        let said = |kind| Block { origin: origin.clone().into(), cache: None, kind };
+        let said = |kind| Block { origin: origin.clone(), cache: None, kind };
         match kind.as_str().as_ref() {
             "reasoning" => {
                 if let Some(kind) = reasoning::decode_fields(&mut item, losses)? {
@@ -111,7 +111,7 @@ impl Said {
             }
             name if SERVER_ITEMS.contains(&name) => {
                 let kind = BlockKind::Foreign { name: name.to_owned(), value: item.into_value() };
-                self.push(Role::Assistant, vec![Block { origin: origin.into(), cache: None, kind }]);
+                self.push(Role::Assistant, vec![Block { origin, cache: None, kind }]);
                 return Ok(());
             }
             other => {
@@ -127,7 +127,7 @@ impl Said {
         let blocks = content(&mut item, "content", losses)?;
         let Some(speaker) = PLAIN.speaker(&role.as_bytes()) else {
             let found = Value::from(role.clone());
-            return Err(wrong(&item.at("role"), "system, developer, user or assistant", &found));
+            return Err(wrong(item.at("role"), "system, developer, user or assistant", &found));
         };
         self.say(speaker, blocks, || item.pointer.clone(), losses);
         lose_rest_of_item(item, losses);
@@ -150,7 +150,7 @@ fn lose_rest_of_item(mut item: Fields, losses: &mut Losses) {
 }
 
 /// The content of a message or the output of a function: a text or a list of parts.
-fn content(owner: &mut Fields, key: &str, losses: &mut Losses) -> Result<Vec<Block>, Invalid> {
+fn content(owner: &mut Fields, key: &'static str, losses: &mut Losses) -> Result<Vec<Block>, Invalid> {
     owner.content(key, |fields| part(fields, losses))
 }
 
@@ -173,7 +173,7 @@ fn part(mut fields: Fields, losses: &mut Losses) -> Result<Block, Invalid> {
         "input_file" => document(&mut fields, losses)?,
         _ => return Ok(fields.into_foreign(cache, name)),
     };
-    Ok(Block { origin: fields.end(losses).into(), cache, kind })
+    Ok(Block { origin: fields.end(losses), cache, kind })
 }
 
 /// The end of what is to be cached. Other dialects keep it for five minutes or an hour: no less than was wanted, as far as they can.
@@ -223,7 +223,7 @@ fn document(fields: &mut Fields, losses: &mut Losses) -> Result<BlockKind, Inval
         },
         (None, Some(url), _) => DocumentSource::Url(url),
         (None, None, Some(id)) => DocumentSource::File(id),
-        (None, None, None) => return Err(missing(&fields.at("file_data"))),
+        (None, None, None) => return Err(missing(fields.at("file_data"))),
     };
     Ok(BlockKind::Document { source, title, context: None, cites: false })
 }

@@ -141,7 +141,7 @@ fn format(mut format: Fields, losses: &mut Losses) -> Result<ResponseFormat, Inv
         "json_schema" => ResponseFormat::JsonSchema {
             name: format.text("name")?,
             description: format.text("description")?,
-            schema: format.take("schema").ok_or_else(|| missing(&format.at("schema")))?,
+            schema: format.take("schema").ok_or_else(|| missing(format.at("schema")))?,
             strict: format.truth("strict")?,
         },
         other => {

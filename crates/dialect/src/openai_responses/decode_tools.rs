@@ -5,17 +5,17 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 
-use tollgate_chat::{Effect, LossKind, Losses, Tool, ToolChoice};
+use tollgate_chat::{Effect, LossKind, Losses, Origin, Tool, ToolChoice};
 use tollgate_wire::json::Value;
 
 use crate::Invalid;
-use crate::fields::{Fields, item_at, loss, wrong};
+use crate::fields::{Fields, loss, wrong};
 
 /// The functions. Tools that OpenAI runs itself, and those whose calls are no JSON, are refused: the client counts on them.
 pub(super) fn tools(fields: &mut Fields, losses: &mut Losses) -> Result<Vec<Tool>, Invalid> {
     let mut tools = Vec::new();
     for (index, tool) in fields.list("tools")?.into_iter().enumerate() {
-        let origin = item_at("/tools", index);
+        let origin = Origin::of_item("tools", index);
         let mut tool = Fields::of(tool, origin.clone())?;
         let kind = tool.text("type")?.unwrap_or_default();
         if kind != "function" {

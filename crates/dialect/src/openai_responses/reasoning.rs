@@ -8,7 +8,9 @@
 //! - Another provider's reasoning is told to a client of this dialect as an item whose `encrypted_content` is the signature, byte for
 //!   byte. Clients may leave out ids when they send it back, so nothing rests on them.
 
-use tollgate_chat::{BlockKind, Effect, LossKind, Losses};
+use std::fmt::Display;
+
+use tollgate_chat::{BlockKind, Effect, LossKind, Losses, Origin};
 use tollgate_wire::json::{Text, Value};
 
 use crate::Invalid;
@@ -42,7 +44,7 @@ fn unseal(signature: &str) -> Option<(Option<&str>, &str)> {
 }
 
 /// What an item of an answer is; nothing where it tells nothing.
-pub(super) fn decode_item(item: &Value, origin: &str, losses: &mut Losses) -> Option<BlockKind> {
+pub(super) fn decode_item(item: &Value, origin: &Origin, losses: &mut Losses) -> Option<BlockKind> {
     let told = |key: &str| item.get(key).and_then(Value::as_str).filter(|text| !text.is_empty());
     if let Some(data) =
         told("encrypted_content").as_deref().and_then(|content| content.strip_prefix(REDACTED))
@@ -77,7 +79,7 @@ pub(super) fn decode_fields(item: &mut Fields, losses: &mut Losses) -> Result<Op
 }
 
 /// The summary, or the reasoning itself where there is none: what is signed is the text that was told first.
-fn either(summary: String, content: String, origin: &str, losses: &mut Losses) -> String {
+fn either(summary: String, content: String, origin: &impl Display, losses: &mut Losses) -> String {
     match (summary.is_empty(), content.is_empty()) {
         (true, _) => content,
         (false, true) => summary,

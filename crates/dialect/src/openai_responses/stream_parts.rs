@@ -3,7 +3,7 @@
 //! Every part is told in pieces, and then again as a whole when it, its item and the response are done. Servers leave some of that out,
 //! so whatever a later event tells of a part that has not been told is taken from there.
 
-use tollgate_chat::{BlockKind, BlockStart, Delta, Effect, Event, LossKind, Losses};
+use tollgate_chat::{BlockKind, BlockStart, Delta, Effect, Event, LossKind, Losses, Origin};
 use tollgate_wire::json::{Text, Value};
 
 use super::decode_answer::{Called, call_names, lose_phase, nameless, part_kind};
@@ -14,6 +14,14 @@ use crate::openai_chat::decode_annotation;
 
 /// Most parts of one response: they are no unbounded memory for a provider to fill.
 const PARTS_MAX: usize = 4096;
+
+fn item_origin(output: u64) -> Origin {
+    format!("/output/{output}").into()
+}
+
+fn part_origin(output: u64, content: u64) -> Origin {
+    format!("/output/{output}/content/{content}").into()
+}
 
 /// The parts so far.
 #[derive(Debug, Default)]
@@ -106,7 +114,7 @@ impl Parts {
         out: &mut Vec<Event>,
         losses: &mut Losses,
     ) {
-        let pointer = format!("/output/{output}/content/{content}/annotations");
+        let pointer = part_origin(output, content).member("annotations");
         match self.find(output, Place::Content(content)) {
             Some(block) => {
                 if let Some(citation) = decode_annotation(&pointer, annotation, losses) {
@@ -199,7 +207,7 @@ impl Parts {
         out: &mut Vec<Event>,
         losses: &mut Losses,
     ) -> Result<(), Unreadable> {
-        let origin = format!("/output/{output}");
+        let origin = item_origin(output);
         match item.get("type").and_then(Value::as_str).unwrap_or_default().as_ref() {
             "message" => {
                 lose_phase(&origin, item, losses);
@@ -237,7 +245,7 @@ impl Parts {
             // It belongs to an item of reasoning, which tells it.
             return Ok(());
         }
-        let kind = part_kind(&format!("/output/{output}/content/{content}"), part, losses);
+        let kind = part_kind(&part_origin(output, content), part, losses);
         let (start, text, citations) = match kind {
             Some(BlockKind::Text { text, citations }) => (BlockStart::Text, text, citations),
             Some(BlockKind::Refusal { text }) => (BlockStart::Refusal, text, Vec::new()),
@@ -271,7 +279,7 @@ impl Parts {
         losses: &mut Losses,
     ) -> Result<(), Unreadable> {
         let place = Place::Reasoning(None);
-        let kind = reasoning::decode_item(item, &format!("/output/{output}"), &mut Losses::default());
+        let kind = reasoning::decode_item(item, &item_origin(output), &mut Losses::default());
         let start = match &kind {
             Some(BlockKind::RedactedThinking { data }) => BlockStart::RedactedThinking { data: data.clone() },
             Some(_) => BlockStart::Thinking,

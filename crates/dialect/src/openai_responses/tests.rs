@@ -7,8 +7,8 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use tollgate_chat::{
     Answer, Block, BlockKind, BlockStart, Choice, Conversation, Delta, DocumentSource, Effort, Event,
-    ImageSource, Losses, Metadata, ResponseFormat, Role, Sampling, StopReason, Thinking, Tool, ToolChoice,
-    Turn,
+    ImageSource, Losses, Metadata, Origin, ResponseFormat, Role, Sampling, StopReason, Thinking, Tool,
+    ToolChoice, Turn,
 };
 use tollgate_terms::{Delivery, Dialect, ModelName, Operation, Usage};
 use tollgate_wire::json::{self, Map, Text};
@@ -124,7 +124,7 @@ prop_compose! {
             [Turn { role: Role::User, blocks: user }, Turn { role: Role::Assistant, blocks: assistant }]
         };
         let tool = |(name, description, schema, strict): (String, Option<String>, json::Value, bool)| Tool {
-            origin: String::new(),
+            origin: Origin::default(),
             name,
             description: description.map(Text::from),
             schema: Some(schema),
