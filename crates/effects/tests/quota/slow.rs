@@ -68,9 +68,16 @@ async fn added(state: State, mode: Mode) {
 #[tokio::test]
 async fn what_a_redis_adds_is_bounded_whatever_becomes_of_it() {
     println!("| Redis | failure mode | p50 | p99 | longest | waited | unchecked of {ATTEMPTS} |");
-    for state in [State::Healthy, State::TwoSecondsAway, State::Hung, State::Gone] {
-        for mode in [Mode::Open, Mode::Closed] {
-            added(state, mode).await;
-        }
+    // Alone, since that is told as what a Redis adds.
+    for mode in [Mode::Open, Mode::Closed] {
+        added(State::Healthy, mode).await;
     }
+    tokio::join!(
+        added(State::TwoSecondsAway, Mode::Open),
+        added(State::TwoSecondsAway, Mode::Closed),
+        added(State::Hung, Mode::Open),
+        added(State::Hung, Mode::Closed),
+        added(State::Gone, Mode::Open),
+        added(State::Gone, Mode::Closed),
+    );
 }
