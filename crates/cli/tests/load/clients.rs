@@ -47,7 +47,6 @@ impl Asked {
         matches!(self.seen, Seen::Good(_))
     }
 
-    #[cfg(feature = "envoy-tests")]
     pub(crate) fn ended(&self) -> Instant {
         self.began + self.took
     }
@@ -133,7 +132,6 @@ pub(crate) enum Keep {
 }
 
 /// One request on a connection of its own.
-#[cfg(feature = "envoy-tests")]
 pub(crate) fn ask_once(address: SocketAddr, kind: Kind) -> Asked {
     Client { address, kind, keep: Keep::No, connection: None }.ask()
 }

@@ -49,7 +49,6 @@ fn no_request_fails_while_the_configuration_flips() {
     flip(&["run", "--workers", "1"]);
 }
 
-#[cfg(feature = "envoy-tests")]
 #[test]
 fn no_request_fails_while_the_configuration_flips_behind_an_envoy() {
     flip(&["run", "--workers", "1", "--data-plane", "envoy"]);

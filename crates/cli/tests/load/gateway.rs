@@ -42,19 +42,16 @@ impl Process {
     }
 
     /// Starts any other program.
-    #[cfg(feature = "envoy-tests")]
     pub(crate) fn other(command: &mut Command) -> Self {
         command.stdin(Stdio::null()).stdout(Stdio::null());
         Self { child: command.spawn().expect("a program"), admin: None }
     }
 
-    #[cfg(feature = "envoy-tests")]
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
     }
 
     /// Asks it to end, and waits for its exit code.
-    #[cfg(feature = "envoy-tests")]
     pub(crate) fn end(&mut self) -> Option<i32> {
         signal(self.child.id(), "-TERM");
         self.child.wait().expect("an end").code()
@@ -130,7 +127,6 @@ impl File {
     }
 
     /// Another port from the next change on.
-    #[cfg(feature = "envoy-tests")]
     pub(crate) fn listen_on(&mut self, port: u16) {
         self.listen = port;
     }

@@ -9,21 +9,14 @@
     reason = "a test may end at once, measures time, and tells what it has measured"
 )]
 
-#[cfg(feature = "envoy-tests")]
 mod apart;
 mod backend;
-#[cfg(feature = "envoy-tests")]
 mod callers;
 mod clients;
 mod flips;
 mod gateway;
-#[cfg(feature = "envoy-tests")]
 mod killed;
-#[cfg(feature = "envoy-tests")]
 mod limiter;
-#[cfg(feature = "envoy-tests")]
 mod limits;
-#[cfg(feature = "envoy-tests")]
 mod network;
-#[cfg(feature = "envoy-tests")]
 mod served;
