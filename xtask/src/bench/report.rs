@@ -71,6 +71,12 @@ impl Row {
         Self { name: name.to_owned(), bound, ours: shown.clone(), theirs: String::new(), value, shown }
     }
 
+    /// Something beside something else of its kind.
+    pub(super) fn ratio(name: &str, bound: Bound, value: f64) -> Self {
+        let shown = format!("{value:.2}x");
+        Self { name: name.to_owned(), bound, ours: shown.clone(), theirs: String::new(), value, shown }
+    }
+
     pub(super) fn holds(&self) -> bool {
         match self.bound {
             Bound::RateAtLeast(bound) => self.value >= bound,
