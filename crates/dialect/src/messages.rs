@@ -1,12 +1,12 @@
 //! The messages of a request as they are said: each is written when it is whole, so that no tree of all of them is ever there.
 
 use tollgate_chat::{Block, BlockKind, Role, Turn};
-use tollgate_wire::json::{Frame, Text, Value, WrittenList};
+use tollgate_wire::json::{Around, Text, Value, WrittenList};
 
 /// How a dialect says messages.
 pub(crate) struct MessageWords {
     /// A message of nothing but a text.
-    pub(crate) frame: fn(Role) -> Frame,
+    pub(crate) around: fn(Role) -> Around,
     /// One of several parts.
     pub(crate) message: fn(Role, Vec<Value>) -> Value,
     /// A part that is nothing but a text.
@@ -70,7 +70,7 @@ impl Messages {
 
     fn write(&mut self, role: Role, said: Said) {
         match said {
-            Said::Text(text) => self.written.push_framed((self.words.frame)(role), &text),
+            Said::Text(text) => self.written.push_around((self.words.around)(role), &text),
             Said::Parts(parts) => self.written.push(&(self.words.message)(role, parts)),
         }
     }
@@ -98,7 +98,7 @@ pub(crate) fn only_text(mut blocks: Vec<Block>) -> Result<Text, Vec<Block>> {
 
 /// Room for turns as they are written. What is no text is small, or grows the room itself.
 pub(crate) fn room_for(turns: &[Turn]) -> WrittenList {
-    /// Frames and roles, in the wordiest dialects.
+    /// What is around them, in the wordiest dialects.
     const BESIDE: usize = 96;
     let blocks = turns.iter().flat_map(|turn| &turn.blocks).map(|block| match &block.kind {
         BlockKind::Text { text, .. } => text.len() + BESIDE,
@@ -113,12 +113,12 @@ mod tests {
     use crate::{anthropic_messages, bedrock_converse, gemini};
 
     #[test]
-    fn a_text_in_its_frame_is_a_message_of_one_part() {
+    fn a_text_and_what_is_around_it_is_a_message_of_one_part() {
         for words in [&anthropic_messages::MESSAGES, &bedrock_converse::MESSAGES, &gemini::MESSAGES] {
             for role in [Role::User, Role::Assistant] {
                 let text = Text::from("a \"text\"");
                 let mut list = WrittenList::with_capacity(0);
-                list.push_framed((words.frame)(role), &text);
+                list.push_around((words.around)(role), &text);
                 let message = (words.message)(role, vec![(words.part)(text)]);
                 assert_eq!(Value::from(list).to_string(), format!("[{message}]"));
             }

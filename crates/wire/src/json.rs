@@ -15,7 +15,7 @@ use self::scanner::{DEPTH_MAX, Ending, Scanner};
 pub use self::text::Text;
 pub use self::value::{Keys, Map, Number, Value};
 pub use self::walk::{members, string_length};
-pub use self::written::{Frame, WrittenList};
+pub use self::written::{Around, WrittenList};
 
 mod cursor;
 mod edit;

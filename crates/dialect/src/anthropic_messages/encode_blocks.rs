@@ -5,7 +5,7 @@
 use tollgate_chat::{
     Block, BlockKind, CachePoint, DocumentSource, Effect, ImageSource, LossKind, Losses, Origin, Role, Turn,
 };
-use tollgate_wire::json::{Frame, Value, WrittenList};
+use tollgate_wire::json::{Around, Value, WrittenList};
 
 use super::citations;
 use super::encode_request::cache_control;
@@ -16,10 +16,10 @@ use crate::messages::{MessageWords, Messages, only_text};
 
 /// How messages are said.
 pub(crate) const MESSAGES: MessageWords = MessageWords {
-    frame: |role| match role {
-        Role::User => Frame { before: r#"{"role":"user","content":[{"type":"text","text":"#, behind: "}]}" },
+    around: |role| match role {
+        Role::User => Around { before: r#"{"role":"user","content":[{"type":"text","text":"#, behind: "}]}" },
         Role::Assistant => {
-            Frame { before: r#"{"role":"assistant","content":[{"type":"text","text":"#, behind: "}]}" }
+            Around { before: r#"{"role":"assistant","content":[{"type":"text","text":"#, behind: "}]}" }
         }
     },
     message: |role, content| {

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 
 use tollgate_chat::{Block, BlockKind, CachePoint, Effect, LossKind, Losses, Origin, Role, Turn};
-use tollgate_wire::json::{Frame, Text, Value, WrittenList};
+use tollgate_wire::json::{Around, Text, Value, WrittenList};
 
 use super::citations;
 use super::encode_tools::PastTools;
@@ -21,9 +21,9 @@ const CALL_ID_BYTES_MAX: usize = 64;
 
 /// How messages are said. The API wants the two sides to alternate.
 pub(crate) const MESSAGES: MessageWords = MessageWords {
-    frame: |role| match role {
-        Role::User => Frame { before: r#"{"role":"user","content":[{"text":"#, behind: "}]}" },
-        Role::Assistant => Frame { before: r#"{"role":"assistant","content":[{"text":"#, behind: "}]}" },
+    around: |role| match role {
+        Role::User => Around { before: r#"{"role":"user","content":[{"text":"#, behind: "}]}" },
+        Role::Assistant => Around { before: r#"{"role":"assistant","content":[{"text":"#, behind: "}]}" },
     },
     message: |role, content| {
         let role = match role {

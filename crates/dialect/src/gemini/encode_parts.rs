@@ -5,7 +5,7 @@
 use std::collections::{HashMap, VecDeque};
 
 use tollgate_chat::{Block, BlockKind, Effect, LossKind, Losses, Origin, Role, Turn};
-use tollgate_wire::json::{Frame, Text, Value, WrittenList};
+use tollgate_wire::json::{Around, Text, Value, WrittenList};
 
 use super::model::Gemini;
 use super::{is_signature, media};
@@ -19,9 +19,9 @@ pub(super) const NO_SIGNATURE: &str = "skip_thought_signature_validator";
 
 /// How contents are said. The API wants the two sides to alternate.
 pub(crate) const MESSAGES: MessageWords = MessageWords {
-    frame: |role| match role {
-        Role::User => Frame { before: r#"{"role":"user","parts":[{"text":"#, behind: "}]}" },
-        Role::Assistant => Frame { before: r#"{"role":"model","parts":[{"text":"#, behind: "}]}" },
+    around: |role| match role {
+        Role::User => Around { before: r#"{"role":"user","parts":[{"text":"#, behind: "}]}" },
+        Role::Assistant => Around { before: r#"{"role":"model","parts":[{"text":"#, behind: "}]}" },
     },
     message: |role, parts| {
         let role = match role {

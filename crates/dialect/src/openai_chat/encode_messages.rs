@@ -5,7 +5,7 @@
 use tollgate_chat::{
     Block, BlockKind, DocumentSource, Effect, ImageSource, LossKind, Losses, Origin, Role, Turn,
 };
-use tollgate_wire::json::{Frame, Text, Value, WrittenList};
+use tollgate_wire::json::{Around, Text, Value, WrittenList};
 
 use super::says_error;
 use crate::Invalid;
@@ -13,12 +13,12 @@ use crate::fields::{Members, list_of_parts, lose_cache_point, lose_citations, lo
 use crate::messages::{only_text, room_for};
 
 /// A message of nothing but a text.
-const fn frame(before: &'static str) -> Frame {
-    Frame { before, behind: "}" }
+const fn around(before: &'static str) -> Around {
+    Around { before, behind: "}" }
 }
-const SYSTEM: Frame = frame(r#"{"role":"system","content":"#);
-const USER: Frame = frame(r#"{"role":"user","content":"#);
-const ASSISTANT: Frame = frame(r#"{"role":"assistant","content":"#);
+const SYSTEM: Around = around(r#"{"role":"system","content":"#);
+const USER: Around = around(r#"{"role":"user","content":"#);
+const ASSISTANT: Around = around(r#"{"role":"assistant","content":"#);
 
 /// Instructions and turns.
 pub(super) fn messages(
@@ -28,12 +28,12 @@ pub(super) fn messages(
 ) -> Result<WrittenList, Invalid> {
     let mut out = room_for(&turns);
     if !system.is_empty() {
-        out.push_framed(SYSTEM, &joined_text(system, losses)?);
+        out.push_around(SYSTEM, &joined_text(system, losses)?);
     }
     for Turn { role, blocks } in turns {
         match (only_text(blocks), role) {
-            (Ok(text), Role::User) => out.push_framed(USER, &text),
-            (Ok(text), Role::Assistant) => out.push_framed(ASSISTANT, &text),
+            (Ok(text), Role::User) => out.push_around(USER, &text),
+            (Ok(text), Role::Assistant) => out.push_around(ASSISTANT, &text),
             (Err(blocks), Role::User) => push_user(&mut out, blocks, losses)?,
             (Err(blocks), Role::Assistant) => {
                 assistant(blocks, losses)?.iter().for_each(|message| out.push(message));

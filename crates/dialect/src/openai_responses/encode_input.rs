@@ -6,7 +6,7 @@ use tollgate_chat::{
     Block, BlockKind, Citation, CitedSource, DocumentSource, Effect, ImageSource, LossKind, Losses, Origin,
     Role, Turn,
 };
-use tollgate_wire::json::{Frame, Text, Value, WrittenList};
+use tollgate_wire::json::{Around, Text, Value, WrittenList};
 
 use super::{items, reasoning};
 use crate::Invalid;
@@ -37,12 +37,12 @@ pub(super) fn instructions(blocks: Vec<Block>, losses: &mut Losses) -> Result<Op
 }
 
 /// A message of nothing but a text.
-fn frame(role: Role) -> Frame {
+fn around(role: Role) -> Around {
     let before = match role {
         Role::User => r#"{"type":"message","role":"user","content":"#,
         Role::Assistant => r#"{"type":"message","role":"assistant","content":"#,
     };
-    Frame { before, behind: "}" }
+    Around { before, behind: "}" }
 }
 
 /// The items of all turns.
@@ -51,7 +51,7 @@ pub(super) fn input(turns: Vec<Turn>, losses: &mut Losses) -> Result<(WrittenLis
     let mut items = Items { said, parts: Vec::new(), has_reasoning: HasReasoning::No };
     for Turn { role, blocks } in turns {
         match (only_text(blocks), role) {
-            (Ok(text), role) => items.said.push_framed(frame(role), &text),
+            (Ok(text), role) => items.said.push_around(around(role), &text),
             (Err(blocks), Role::User) => {
                 for block in blocks {
                     items.user(block, losses)?;
@@ -151,7 +151,7 @@ impl Items {
     fn flush(&mut self, role: Role) {
         match (role, self.parts.as_slice()) {
             (_, []) => return,
-            (role, [Value::String(text)]) => self.said.push_framed(frame(role), text),
+            (role, [Value::String(text)]) => self.said.push_around(around(role), text),
             (Role::User, _) => {
                 let content = list_of_parts(self.parts.drain(..), input_text);
                 self.said.push(&object!({"type": "message", "role": "user", "content": content}));

@@ -16,7 +16,7 @@ pub struct WrittenList {
 
 /// An item of ours that is the same every time but for one text in it, as it is written.
 #[derive(Debug, Clone, Copy)]
-pub struct Frame {
+pub struct Around {
     /// What stands before the text.
     pub before: &'static str,
     /// What stands behind it.
@@ -47,10 +47,10 @@ impl WrittenList {
         item.write(&mut self.text);
     }
 
-    /// Writes a text in its frame as one more item.
-    pub fn push_framed(&mut self, frame: Frame, text: &Text) {
+    /// Writes a text with what stands around it as one more item.
+    pub fn push_around(&mut self, around: Around, text: &Text) {
         self.begin_item();
-        let Frame { before, behind } = frame;
+        let Around { before, behind } = around;
         self.text.reserve(before.len() + text.written_bytes() + behind.len());
         self.text.extend_from_slice(before.as_bytes());
         text.write(&mut self.text);
@@ -105,11 +105,11 @@ mod tests {
 
     #[test]
     fn a_list_is_written_as_its_items_are() {
-        let frame = Frame { before: r#"{"a":["#, behind: r#"],"b":true}"# };
+        let around = Around { before: r#"{"a":["#, behind: r#"],"b":true}"# };
         let mut list = WrittenList::with_capacity(0);
         assert_eq!(Value::from(list.clone()).to_string(), "[]");
         list.push(&1.into());
-        list.push_framed(frame, &"a \"text\"\n".into());
+        list.push_around(around, &"a \"text\"\n".into());
         list.push(&Value::Array(vec!["b".into(), Value::Null]));
         assert_eq!(list.len(), 3);
         let value = Value::from(list);
