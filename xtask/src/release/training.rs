@@ -14,7 +14,7 @@ use crate::machine::{self, free_port, json_line, testkit};
 pub(super) const PROCESSES: usize = 4;
 
 /// Milliseconds of each load.
-const MILLIS: u64 = 1500;
+const MILLIS: u64 = 600;
 
 /// What is asked, beside its model: a short chat, and one that has gone on for a while.
 const CHATS: [&[&str]; 2] = [&["--body-bytes=1024"], &["--body-bytes=16384", "--messages=24"]];
