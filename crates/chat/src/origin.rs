@@ -61,7 +61,7 @@ impl Origin {
     }
 }
 
-/// An index as it is kept: no body has as many items as that holds.
+/// An index as it is kept. No body has more items than that holds; where a provider tells a number that is larger, the largest stands for it.
 #[inline]
 fn number(index: usize) -> u32 {
     u32::try_from(index).unwrap_or(u32::MAX)
@@ -118,7 +118,14 @@ impl From<&Origin> for String {
 /// Those that are written alike are equal.
 impl PartialEq for Origin {
     fn eq(&self, other: &Self) -> bool {
-        self.to_string() == other.to_string()
+        match (&self.0, &other.0) {
+            // Of the same steps.
+            (
+                Repr::Steps { list, item, member: Some(member), part: Some(part) },
+                Repr::Steps { list: list2, item: item2, member: Some(member2), part: Some(part2) },
+            ) if list == list2 && member == member2 => item == item2 && part == part2,
+            _ => self.to_string() == other.to_string(),
+        }
     }
 }
 

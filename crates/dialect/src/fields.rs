@@ -202,9 +202,8 @@ impl Fields {
     }
 
     /// What is left, member by member.
-    pub(crate) fn into_members(mut self) -> Map {
-        self.map.retain(|_, value| !value.is_null());
-        self.map
+    pub(crate) fn into_members(self) -> Map {
+        told_members(self.map)
     }
 
     /// What is left, whole.
@@ -227,6 +226,12 @@ impl Fields {
         lose_members(&self.pointer, &self.map, &[], losses);
         self.pointer
     }
+}
+
+/// The members of an object that are not null, which counts as absent.
+pub(crate) fn told_members(mut object: Map) -> Map {
+    object.retain(|_, value| !value.is_null());
+    object
 }
 
 /// Reads a body.

@@ -13,7 +13,7 @@ pub(crate) struct MessageWords {
     pub(crate) part: fn(Text) -> Value,
 }
 
-/// Messages, of which no two neighbours are of one side.
+/// Messages, of which no two neighbours are of one side: who says nothing has no message, and those beside it are one then.
 pub(crate) struct Messages {
     words: &'static MessageWords,
     written: WrittenList,
@@ -46,16 +46,18 @@ impl Messages {
         if parts.is_empty() {
             return;
         }
-        match &mut self.open {
-            Some((last, Said::Parts(said))) if *last == role => said.append(&mut parts),
-            Some((last, said @ Said::Text(_))) if *last == role => {
-                if let Said::Text(text) = std::mem::replace(said, Said::Parts(Vec::new())) {
-                    parts.insert(0, (self.words.part)(text));
-                }
-                *said = Said::Parts(parts);
+        let said = match self.open.take_if(|(last, _)| *last == role) {
+            Some((_, Said::Text(text))) => {
+                parts.insert(0, (self.words.part)(text));
+                parts
             }
-            _ => self.begin(role, Said::Parts(parts)),
-        }
+            Some((_, Said::Parts(mut said))) => {
+                said.append(&mut parts);
+                said
+            }
+            None => parts,
+        };
+        self.begin(role, Said::Parts(said));
     }
 
     fn is_open(&self, role: Role) -> bool {
@@ -96,7 +98,7 @@ pub(crate) fn only_text(mut blocks: Vec<Block>) -> Result<Text, Vec<Block>> {
     }
 }
 
-/// Room for turns as they are written. What is no text is small, or grows the room itself.
+/// Room for turns as they are written. What is no text has to grow it.
 pub(crate) fn room_for(turns: &[Turn]) -> WrittenList {
     /// What is around them, in the wordiest dialects.
     const BESIDE: usize = 96;
@@ -109,8 +111,52 @@ pub(crate) fn room_for(turns: &[Turn]) -> WrittenList {
 
 #[cfg(test)]
 mod tests {
+    use tollgate_chat::{CachePoint, Conversation, Losses};
+    use tollgate_terms::{Dialect, ModelName};
+
     use super::*;
+    use crate::words::words;
     use crate::{anthropic_messages, bedrock_converse, gemini};
+
+    /// What a dialect says of turns.
+    fn said(dialect: Dialect, turns: Vec<Turn>) -> String {
+        let encode = words(dialect).expect("a dialect of conversations").backend.encode_request;
+        let model = ModelName::parse("m").expect("a name");
+        let conversation = Conversation { turns, ..Conversation::default() };
+        let body = encode(conversation, &model, &mut Losses::default()).expect("words for all of it");
+        Value::from(body).to_string()
+    }
+
+    #[test]
+    fn a_turn_of_one_text_is_said_as_any_other() {
+        for dialect in [
+            Dialect::OpenAiChat,
+            Dialect::OpenAiResponses,
+            Dialect::AnthropicMessages,
+            Dialect::BedrockConverse,
+            Dialect::Gemini,
+        ] {
+            for text in ["a \"text\"\n", " ", ""] {
+                let turns = |more: fn(Dialect, &mut Vec<Block>)| {
+                    let turn = |role| {
+                        let mut blocks = vec![Block::text("/a", text)];
+                        more(dialect, &mut blocks);
+                        Turn { role, blocks }
+                    };
+                    said(dialect, [Role::User, Role::Assistant, Role::User].map(turn).to_vec())
+                };
+                let other = turns(|dialect, blocks| match dialect {
+                    // They say a text with a cache point as one without.
+                    Dialect::OpenAiChat | Dialect::OpenAiResponses => {
+                        blocks.iter_mut().for_each(|block| block.cache = Some(CachePoint { ttl: None }));
+                    }
+                    // They leave empty texts out.
+                    _ => blocks.push(Block::text("/b", "")),
+                });
+                assert_eq!(turns(|_, _| {}), other, "{dialect:?}");
+            }
+        }
+    }
 
     #[test]
     fn a_text_and_what_is_around_it_is_a_message_of_one_part() {

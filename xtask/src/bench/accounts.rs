@@ -11,7 +11,7 @@ use crate::machine::{self, Running, Server, free_port};
 /// Fewest answers per second with everything on, beside none of it.
 const RATE_MIN: f64 = 0.85;
 
-/// Turns that each gateway has in a round, and the shortest one. The two differ by a tenth, and a machine that others use changes by more within
+/// Turns that each gateway has for each round of other loads, of half its time, and the shortest one. The two differ by a tenth, and a machine that others use changes by more within
 /// a second, so that they have to take turns often.
 const TURNS: usize = 6;
 const TURN_MILLIS_MIN: u64 = 200;

@@ -105,7 +105,8 @@ impl Blocks {
         let mut messages = Messages::of(&turns, &MESSAGES);
         for Turn { role, blocks } in turns {
             match only_text(blocks) {
-                Ok(text) => says(text).into_iter().for_each(|text| messages.say_text(role, text)),
+                Ok(text) if text.is_blank() => {}
+                Ok(text) => messages.say_text(role, text),
                 Err(blocks) => messages.say(role, self.turn(role, blocks, losses)?),
             }
         }

@@ -100,6 +100,11 @@ pub(super) fn decode_quoted(origin: &Origin, told: &Value, losses: &mut Losses) 
     let list = ["citations", "citationSources"].into_iter().find_map(|key| told.get(key)?.as_array());
     let mut cited = Vec::new();
     for (index, told) in list.into_iter().flatten().enumerate() {
+        if cited.len() == CITED_MAX {
+            let pointer = format!("{origin}/citationMetadata/citations");
+            losses.push_once(loss(pointer, LossKind::Citation, Effect::Meaning));
+            break;
+        }
         let pointer = format!("{origin}/citationMetadata/citations/{index}");
         let text = |key: &str| told.get(key).and_then(Value::as_str).filter(|text| !text.is_empty());
         let Some(url) = text("uri") else {

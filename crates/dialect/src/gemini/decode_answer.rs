@@ -14,7 +14,7 @@ use super::parts::{Part, part};
 use super::stop::{Called, stop_reason};
 use super::time;
 use super::usage::decode_usage;
-use crate::fields::{Fields, lose_members, loss, tells, wrong};
+use crate::fields::{Fields, lose_members, loss, tells, told_members, wrong};
 use crate::ruler::Ruler;
 use crate::{Invalid, Unreadable};
 
@@ -101,7 +101,7 @@ impl Content {
         let mut parts = Vec::with_capacity(list.len());
         for part in list {
             let Value::Object(part) = part else { return Err(wrong(told.at("parts"), "an object", &part)) };
-            parts.push(Fields::of_body(part).into_members());
+            parts.push(told_members(part));
         }
         Ok(Self { parts, rest: told.into_members() })
     }

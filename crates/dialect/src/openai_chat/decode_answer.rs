@@ -45,7 +45,7 @@ fn choice(index: usize, told: Value, losses: &mut Losses) -> Result<Choice, Unre
     Ok(Choice { blocks, stop: stop_reason(finish_reason.as_deref(), called), logprobs })
 }
 
-/// What the message of the choice at `origin` says, and what it calls.
+/// What the message of the choice at `origin` says, and what it calls. Two members as one keep an origin to the steps that it has room for.
 fn blocks(
     origin: &Origin,
     mut message: Fields,

@@ -25,7 +25,7 @@ pub enum Value {
     String(Text),
     /// An array.
     Array(Vec<Value>),
-    /// An array that has been written, whose items are no values any more.
+    /// An array that has been written, whose items are no values any more: nobody who looks into a value finds any in it.
     WrittenList(WrittenList),
     /// An object.
     Object(Map),

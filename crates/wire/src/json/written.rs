@@ -14,7 +14,7 @@ pub struct WrittenList {
     items: usize,
 }
 
-/// An item of ours that is the same every time but for one text in it, as it is written.
+/// An item of ours that is the same every time but for one text in it, as it is written: both together with a text between them have to be a JSON value.
 #[derive(Debug, Clone, Copy)]
 pub struct Around {
     /// What stands before the text.
@@ -76,20 +76,12 @@ impl WrittenList {
     }
 }
 
-/// Costs another reading.
+/// Costs another reading, and fails where that does: at what is nested deeper than documents may be.
 impl Serialize for WrittenList {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut text = Vec::with_capacity(self.written_bytes());
         self.write(&mut text);
         Value::read(&Bytes::from(text)).map_err(Error::custom)?.serialize(serializer)
-    }
-}
-
-impl FromIterator<Value> for WrittenList {
-    fn from_iter<I: IntoIterator<Item = Value>>(items: I) -> Self {
-        let mut list = Self::with_capacity(0);
-        items.into_iter().for_each(|item| list.push(&item));
-        list
     }
 }
 
