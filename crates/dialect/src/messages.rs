@@ -1,16 +1,26 @@
 //! The messages of a request as they are said: each is written when it is whole, so that no tree of all of them is ever there.
 
 use tollgate_chat::{Block, BlockKind, Role, Turn};
-use tollgate_wire::json::{Around, Text, Value, WrittenList};
+use tollgate_wire::json::{Around, Map, Text, Value, WrittenList};
 
 /// How a dialect says messages.
 pub(crate) struct MessageWords {
-    /// A message of nothing but a text.
-    pub(crate) around: fn(Role) -> Around,
-    /// One of several parts.
-    pub(crate) message: fn(Role, Vec<Value>) -> Value,
+    /// The user's.
+    pub(crate) user: SideWords,
+    /// The model's.
+    pub(crate) model: SideWords,
+    /// The member of a message that lists its parts.
+    pub(crate) content: &'static str,
     /// A part that is nothing but a text.
     pub(crate) part: fn(Text) -> Value,
+}
+
+/// How a dialect says the messages of one side.
+pub(crate) struct SideWords {
+    /// The word for its role.
+    pub(crate) role: &'static str,
+    /// What is around the text of a message of nothing else.
+    pub(crate) around: Around,
 }
 
 /// Messages, of which no two neighbours are of one side: who says nothing has no message, and those beside it are one then.
@@ -71,9 +81,18 @@ impl Messages {
     }
 
     fn write(&mut self, role: Role, said: Said) {
+        let side = match role {
+            Role::User => &self.words.user,
+            Role::Assistant => &self.words.model,
+        };
         match said {
-            Said::Text(text) => self.written.push_around((self.words.around)(role), &text),
-            Said::Parts(parts) => self.written.push(&(self.words.message)(role, parts)),
+            Said::Text(text) => self.written.push_around(side.around, &text),
+            Said::Parts(parts) => {
+                let mut message = Map::with_capacity(2);
+                message.insert_word("role", side.role.into());
+                message.insert_word(self.words.content, parts.into());
+                self.written.push(&message.into());
+            }
         }
     }
 
@@ -96,6 +115,11 @@ pub(crate) fn only_text(mut blocks: Vec<Block>) -> Result<Text, Vec<Block>> {
         }
         _ => Err(blocks),
     }
+}
+
+/// Puts what the tools came to before what the user says of it, as the APIs want it.
+pub(crate) fn results_first(blocks: &mut [Block]) {
+    blocks.sort_by_key(|block| !matches!(block.kind, BlockKind::ToolResult { .. }));
 }
 
 /// Room for turns as they are written. What is no text has to grow it.
@@ -163,10 +187,10 @@ mod tests {
         for words in [&anthropic_messages::MESSAGES, &bedrock_converse::MESSAGES, &gemini::MESSAGES] {
             for role in [Role::User, Role::Assistant] {
                 let text = Text::from("a \"text\"");
-                let mut list = WrittenList::with_capacity(0);
-                list.push_around((words.around)(role), &text);
-                let message = (words.message)(role, vec![(words.part)(text)]);
-                assert_eq!(Value::from(list).to_string(), format!("[{message}]"));
+                let (mut at_once, mut in_parts) = (Messages::of(&[], words), Messages::of(&[], words));
+                at_once.say_text(role, text.clone());
+                in_parts.say(role, vec![(words.part)(text)]);
+                assert_eq!(at_once.end(), in_parts.end());
             }
         }
     }

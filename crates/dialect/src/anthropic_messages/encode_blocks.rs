@@ -12,23 +12,19 @@ use super::encode_request::cache_control;
 use crate::Invalid;
 use crate::data::base64_text;
 use crate::fields::{Members, lose_cache_point, lose_citations, loss, members, object};
-use crate::messages::{MessageWords, Messages, only_text};
+use crate::messages::{MessageWords, Messages, SideWords, only_text, results_first};
 
 /// How messages are said.
 pub(crate) const MESSAGES: MessageWords = MessageWords {
-    around: |role| match role {
-        Role::User => Around { before: r#"{"role":"user","content":[{"type":"text","text":"#, behind: "}]}" },
-        Role::Assistant => {
-            Around { before: r#"{"role":"assistant","content":[{"type":"text","text":"#, behind: "}]}" }
-        }
+    user: SideWords {
+        role: "user",
+        around: Around { before: r#"{"role":"user","content":[{"type":"text","text":"#, behind: "}]}" },
     },
-    message: |role, content| {
-        let role = match role {
-            Role::User => "user",
-            Role::Assistant => "assistant",
-        };
-        object!({"role": role, "content": content})
+    model: SideWords {
+        role: "assistant",
+        around: Around { before: r#"{"role":"assistant","content":[{"type":"text","text":"#, behind: "}]}" },
     },
+    content: "content",
     part: |text| object!({"type": "text", "text": text}),
 };
 
@@ -66,8 +62,7 @@ pub(super) fn turns(turns: Vec<Turn>, losses: &mut Losses) -> Result<WrittenList
 
 fn turn(role: Role, mut blocks: Vec<Block>, losses: &mut Losses) -> Result<Vec<Value>, Invalid> {
     if role == Role::User {
-        // What the tools came to stands before what the user says of it.
-        blocks.sort_by_key(|block| !matches!(block.kind, BlockKind::ToolResult { .. }));
+        results_first(&mut blocks);
     }
     let mut said = Vec::with_capacity(blocks.len());
     for block in blocks {

@@ -14,24 +14,22 @@ use crate::Invalid;
 use crate::data::is_canonical_base64;
 use crate::fields::{Members, lose_cache_point, lose_citations, loss, object};
 use crate::ids::fingerprint;
-use crate::messages::{MessageWords, Messages, only_text};
+use crate::messages::{MessageWords, Messages, SideWords, only_text, results_first};
 
 /// Longest id of a call.
 const CALL_ID_BYTES_MAX: usize = 64;
 
 /// How messages are said. The API wants the two sides to alternate.
 pub(crate) const MESSAGES: MessageWords = MessageWords {
-    around: |role| match role {
-        Role::User => Around { before: r#"{"role":"user","content":[{"text":"#, behind: "}]}" },
-        Role::Assistant => Around { before: r#"{"role":"assistant","content":[{"text":"#, behind: "}]}" },
+    user: SideWords {
+        role: "user",
+        around: Around { before: r#"{"role":"user","content":[{"text":"#, behind: "}]}" },
     },
-    message: |role, content| {
-        let role = match role {
-            Role::User => "user",
-            Role::Assistant => "assistant",
-        };
-        object!({"role": role, "content": content})
+    model: SideWords {
+        role: "assistant",
+        around: Around { before: r#"{"role":"assistant","content":[{"text":"#, behind: "}]}" },
     },
+    content: "content",
     part: |text| object!({"text": text}),
 };
 
@@ -46,7 +44,7 @@ pub(super) fn system_blocks(blocks: Vec<Block>, losses: &mut Losses) -> Result<V
             ));
         };
         lose_citations(&origin, &citations, losses);
-        push(&mut said, &origin, says(text).map(|text| object!({"text": text})), cache, losses);
+        push(&mut said, &origin, says(text).map(MESSAGES.part), cache, losses);
     }
     Ok(said)
 }
@@ -120,8 +118,7 @@ impl Blocks {
         losses: &mut Losses,
     ) -> Result<Vec<Value>, Invalid> {
         if role == Role::User {
-            // What the tools came to stands before what the user says of it.
-            blocks.sort_by_key(|block| !matches!(block.kind, BlockKind::ToolResult { .. }));
+            results_first(&mut blocks);
         }
         let mut said = Vec::with_capacity(blocks.len());
         for Block { origin, cache, kind } in blocks {
@@ -148,9 +145,9 @@ impl Blocks {
         Ok(match kind {
             BlockKind::Text { text, citations } => {
                 lose_citations(origin, &citations, losses);
-                says(text).map(|text| object!({"text": text}))
+                says(text).map(MESSAGES.part)
             }
-            BlockKind::Refusal { text } => says(text).map(|text| object!({"text": text})),
+            BlockKind::Refusal { text } => says(text).map(MESSAGES.part),
             BlockKind::Thinking { text, signature: Some(signature) } => Some(
                 object!({"reasoningContent": object!({"reasoningText": object!({"text": text, "signature": signature})})}),
             ),

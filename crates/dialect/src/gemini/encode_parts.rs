@@ -11,7 +11,7 @@ use super::model::Gemini;
 use super::{is_signature, media};
 use crate::Invalid;
 use crate::fields::{Members, lose_cache_point, lose_citations, loss, object, tells};
-use crate::messages::{MessageWords, Messages, only_text};
+use crate::messages::{MessageWords, Messages, SideWords, only_text, results_first};
 
 /// What a call says that was made by another model: newer ones refuse calls without a signature, and Google's guide
 /// names this one for them.
@@ -19,17 +19,15 @@ pub(super) const NO_SIGNATURE: &str = "skip_thought_signature_validator";
 
 /// How contents are said. The API wants the two sides to alternate.
 pub(crate) const MESSAGES: MessageWords = MessageWords {
-    around: |role| match role {
-        Role::User => Around { before: r#"{"role":"user","parts":[{"text":"#, behind: "}]}" },
-        Role::Assistant => Around { before: r#"{"role":"model","parts":[{"text":"#, behind: "}]}" },
+    user: SideWords {
+        role: "user",
+        around: Around { before: r#"{"role":"user","parts":[{"text":"#, behind: "}]}" },
     },
-    message: |role, parts| {
-        let role = match role {
-            Role::User => "user",
-            Role::Assistant => "model",
-        };
-        object!({"role": role, "parts": parts})
+    model: SideWords {
+        role: "model",
+        around: Around { before: r#"{"role":"model","parts":[{"text":"#, behind: "}]}" },
     },
+    content: "parts",
     part: |text| object!({"text": text}),
 };
 
@@ -47,7 +45,7 @@ pub(super) fn system_parts(blocks: Vec<Block>, losses: &mut Losses) -> Result<Ve
         lose_citations(&origin, &citations, losses);
         // The API refuses empty texts.
         if !text.is_empty() {
-            said.push(object!({"text": text}));
+            said.push((MESSAGES.part)(text));
         }
     }
     Ok(said)
@@ -79,8 +77,7 @@ impl Parts {
     }
 
     fn user(&self, mut blocks: Vec<Block>, losses: &mut Losses) -> Result<Vec<Value>, Invalid> {
-        // What the tools came to stands before what the user says of it, all of it in one content.
-        blocks.sort_by_key(|block| !matches!(block.kind, BlockKind::ToolResult { .. }));
+        results_first(&mut blocks);
         let mut said = Vec::with_capacity(blocks.len());
         let mut beside = Vec::new();
         for Block { origin, cache, kind } in blocks {
@@ -107,9 +104,9 @@ impl Parts {
         match kind {
             BlockKind::Text { text, citations } => {
                 lose_citations(&origin, &citations, losses);
-                Ok(object!({"text": text}))
+                Ok((MESSAGES.part)(text))
             }
-            BlockKind::Refusal { text } => Ok(object!({"text": text})),
+            BlockKind::Refusal { text } => Ok((MESSAGES.part)(text)),
             BlockKind::Image { source, detail } => {
                 let mut part = media::image(&origin, source)?;
                 let resolution = detail.as_deref().and_then(media::resolution);
