@@ -166,6 +166,8 @@ fn choice(place: usize, candidate: Candidate, losses: &mut Losses) -> Result<(us
     let Content { parts, rest: beside_parts } = content;
     lose_members(&origin.member("content"), &beside_parts, &["role"], losses);
     let parts_at = origin.member("content/parts");
+    // The blocks of texts, by their parts.
+    let mut texts = BTreeMap::new();
     for (number, members) in parts.into_iter().enumerate() {
         let origin = parts_at.item(number);
         let Part { signature, kind } = part(&origin, members, losses)?;
@@ -173,12 +175,15 @@ fn choice(place: usize, candidate: Candidate, losses: &mut Losses) -> Result<(us
         let signature = signature
             .map(|signature| BlockKind::Thinking { text: Text::default(), signature: Some(signature) });
         for kind in signature.into_iter().chain(kind) {
+            if let BlockKind::Text { .. } = kind {
+                texts.insert(number as u64, blocks.len());
+            }
             blocks.push(Block { origin: origin.clone(), cache: None, kind });
         }
     }
     let quoted = citation_metadata.map(|told| citations::decode_quoted(&origin, &told, losses));
     let found = grounding_metadata.map(|told| citations::decode_grounding(&origin, &told, losses));
-    cite(&origin, &mut blocks, quoted.into_iter().chain(found).flatten(), losses);
+    cite(&origin, (&mut blocks, &texts), quoted.into_iter().chain(found).flatten(), losses);
     let has_called = blocks.iter().any(|block| matches!(block.kind, BlockKind::ToolUse { .. }));
     let called = if has_called { Called::Functions } else { Called::Nothing };
     let stop = stop_reason(finish_reason.as_deref(), called);
@@ -187,16 +192,16 @@ fn choice(place: usize, candidate: Candidate, losses: &mut Losses) -> Result<(us
 }
 
 /// Gives the texts their sources, which are told beside them: the part that is named, or the last text.
-fn cite(origin: &Origin, blocks: &mut [Block], told: impl Iterator<Item = Cited>, losses: &mut Losses) {
+fn cite(
+    origin: &Origin,
+    (blocks, texts): (&mut [Block], &BTreeMap<u64, usize>),
+    told: impl Iterator<Item = Cited>,
+    losses: &mut Losses,
+) {
     let mut rulers = BTreeMap::new();
     for cited in told {
-        let named = cited.part.unwrap_or_default();
-        let named = usize::try_from(named).unwrap_or(usize::MAX);
-        let named = origin.member("content/parts").item(named);
-        let is_text = |block: &Block| matches!(block.kind, BlockKind::Text { .. });
-        let at = blocks.iter().position(|block| is_text(block) && block.origin == named);
-        let at = at.or_else(|| blocks.iter().rposition(is_text));
-        let block = at.and_then(|at| Some((at, &mut blocks.get_mut(at)?.kind)));
+        let at = texts.get(&cited.part.unwrap_or_default()).or_else(|| texts.values().next_back());
+        let block = at.and_then(|at| Some((at, &mut blocks.get_mut(*at)?.kind)));
         let citation = match block {
             Some((at, BlockKind::Text { text, citations })) => {
                 let ruler = rulers.entry(at).or_insert_with(|| Ruler::of(text));
