@@ -60,17 +60,17 @@ impl Fields {
     }
 
     /// Whether a member is there and null.
-    pub(crate) fn is_null(&self, key: &'static str) -> bool {
+    pub(crate) fn is_null(&self, key: &str) -> bool {
         self.map.get(key).is_some_and(Value::is_null)
     }
 
     /// Takes a member out; one that is null counts as absent.
     #[inline]
-    pub(crate) fn take(&mut self, key: &'static str) -> Option<Value> {
+    pub(crate) fn take(&mut self, key: &str) -> Option<Value> {
         if self.map.may_have(key) { self.take_found(key) } else { None }
     }
 
-    fn take_found(&mut self, key: &'static str) -> Option<Value> {
+    fn take_found(&mut self, key: &str) -> Option<Value> {
         self.map.get_mut(key).map(Value::take).filter(|value| !value.is_null())
     }
 

@@ -26,9 +26,9 @@ pub(super) fn extensions(fields: &mut Fields, losses: &mut Losses) -> Result<Vec
 
 /// A tool that the provider runs, by its type; its options stand in a member of the same name.
 pub(super) fn server_tool(kind: &str, tool: &mut Fields) -> Option<Wish> {
-    let (kind, name) = match kind {
-        "google_search" => ("google_search", "googleSearch"),
-        "enterprise_search" => ("enterprise_search", "enterpriseWebSearch"),
+    let name = match kind {
+        "google_search" => "googleSearch",
+        "enterprise_search" => "enterpriseWebSearch",
         _ => return None,
     };
     let options = tool.take(kind).unwrap_or_else(|| Value::Object(Map::new()));

@@ -8,8 +8,6 @@
 //! - Another provider's reasoning is told to a client of this dialect as an item whose `encrypted_content` is the signature, byte for
 //!   byte. Clients may leave out ids when they send it back, so nothing rests on them.
 
-use std::fmt::Display;
-
 use tollgate_chat::{BlockKind, Effect, LossKind, Losses, Origin};
 use tollgate_wire::json::{Text, Value};
 
@@ -79,7 +77,7 @@ pub(super) fn decode_fields(item: &mut Fields, losses: &mut Losses) -> Result<Op
 }
 
 /// The summary, or the reasoning itself where there is none: what is signed is the text that was told first.
-fn either(summary: String, content: String, origin: &impl Display, losses: &mut Losses) -> String {
+fn either(summary: String, content: String, origin: &Origin, losses: &mut Losses) -> String {
     match (summary.is_empty(), content.is_empty()) {
         (true, _) => content,
         (false, true) => summary,
