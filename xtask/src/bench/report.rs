@@ -7,8 +7,9 @@ use std::path::Path;
 use anyhow::{Context, Result};
 
 use super::Measured;
+use super::accounts::TURNS;
 use super::plane::{Line, SUBJECTS};
-use super::translation::{self, PairLine};
+use super::translation::{self, CORE_ROUNDS, PairLine};
 
 /// What a figure must be.
 #[derive(Debug, Clone, Copy)]
@@ -147,7 +148,7 @@ impl Report {
     pub(super) fn write(&self, path: &Path) -> Result<()> {
         let Self { rounds, millis, .. } = self;
         let mut table = format!(
-            "Median of {rounds} rounds of {:.1} s each; with accounts beside without, of six times as many of half the time; in the core alone, of three times as many.\n\n\
+            "Median of {rounds} rounds of {:.1} s each; with accounts beside without, of {TURNS} times as many of half the time; in the core alone, of {CORE_ROUNDS} times as many.\n\n\
              | load | Tollgate | Envoy | | wanted | |\n|---|---:|---:|---:|---|---|\n",
             *millis as f64 / 1e3
         );

@@ -27,7 +27,7 @@ const GROWTH_MAX: f64 = 1.5;
 const TRANSLATION: &str = "target/release/examples/translation";
 
 /// How many times the rounds of the loads the core alone has, which take less long.
-const CORE_ROUNDS: usize = 3;
+pub(super) const CORE_ROUNDS: usize = 3;
 
 const CONNECTIONS: usize = 16;
 const CHAT_BYTES: usize = 4 << 10;
@@ -81,12 +81,22 @@ pub(super) fn run(root: &Path, mock_port: u16, options: &Options) -> Result<(Vec
             line.gateway_beside_splice = Some(*beside_splice);
         }
     }
+    let each = |value: fn(&PairLine) -> f64| pairs.iter().map(move |line| (line.pair.as_str(), value(line)));
+    let program = root.join(TRANSLATION);
+    let grown =
+        pairs.iter().map(|line| Ok((line.pair.as_str(), instructions::growth(&program, &line.pair)?)));
+    let in_core = |what| format!("{what}, chat of 4 KB in the core, beside the splice");
+    let by_gateway = costs.iter().map(|cost| (cost.pair.as_str(), cost.beside_splice));
     let mut rows = vec![
-        growth(&pairs)?,
-        grown(root, &pairs)?,
-        most(&pairs, "time", |line| line.beside_splice)?,
-        most(&pairs, "instructions", |line| line.instructions_beside_splice)?,
-        dearest(&costs)?,
+        most("time per byte of 4 MB beside 64 KB", GROWTH_MAX, each(|line| line.growth))?,
+        most(
+            "instructions per byte of 4 MB beside 64 KB",
+            INSTRUCTIONS_GROWTH_MAX,
+            grown.collect::<Result<Vec<_>>>()?,
+        )?,
+        most(&in_core("time"), HUB_CORE_MAX, each(|line| line.beside_splice))?,
+        most(&in_core("instructions"), HUB_CORE_MAX, each(|line| line.instructions_beside_splice))?,
+        most("processor time, chat of 4 KB through the hub, beside the splice", HUB_CPU_MAX, by_gateway)?,
     ];
     let resources = machine::write_two_dialects(root, mock_port, "")?;
     for is_stream in [false, true] {
@@ -129,43 +139,11 @@ impl PairLine {
     }
 }
 
-/// The pair through the hub that takes most of something in the core beside the splice of its client.
-fn most(pairs: &[PairLine], what: &str, beside_splice: fn(&PairLine) -> f64) -> Result<Row> {
-    let most = pairs.iter().max_by(|one, other| beside_splice(one).total_cmp(&beside_splice(other)));
-    let most = most.context("no pair")?;
-    let name = format!("{what}, chat of 4 KB in the core, beside the splice, at most: {}", most.pair);
-    Ok(Row::ratio(&name, Bound::AtMost(HUB_CORE_MAX), beside_splice(most)))
-}
-
-/// The pair whose time per byte grows most.
-fn growth(pairs: &[PairLine]) -> Result<Row> {
-    let most = pairs.iter().max_by(|one, other| one.growth.total_cmp(&other.growth)).context("no pair")?;
-    let name = format!("time per byte of 4 MB beside 64 KB, {}", most.pair);
-    Ok(Row::ratio(&name, Bound::AtMost(GROWTH_MAX), most.growth))
-}
-
-/// The pair whose instructions per byte grow most.
-fn grown(root: &Path, pairs: &[PairLine]) -> Result<Row> {
-    let program = root.join(TRANSLATION);
-    let mut most = ("", 0.0);
-    for PairLine { pair, .. } in pairs {
-        let growth = instructions::growth(&program, pair)?;
-        if growth > most.1 {
-            most = (pair, growth);
-        }
-    }
-    let (pair, growth) = most;
-    let name = format!("instructions per byte of 4 MB beside 64 KB, at most: {pair}");
-    Ok(Row::ratio(&name, Bound::AtMost(INSTRUCTIONS_GROWTH_MAX), growth))
-}
-
-/// The pair that takes most of the gateway beside the splice of its client.
-fn dearest(costs: &[PairCost]) -> Result<Row> {
-    let most = costs.iter().max_by(|one, other| one.beside_splice.total_cmp(&other.beside_splice));
-    let most = most.context("no pair")?;
-    let name =
-        format!("processor time, chat of 4 KB through the hub, beside the splice, at most: {}", most.pair);
-    Ok(Row::ratio(&name, Bound::AtMost(HUB_CPU_MAX), most.beside_splice))
+/// The pair of which most is told, as a row.
+fn most<'a>(what: &str, bound: f64, of: impl IntoIterator<Item = (&'a str, f64)>) -> Result<Row> {
+    let most = of.into_iter().max_by(|(_, one), (_, other)| one.total_cmp(other));
+    let (pair, value) = most.context("no pair")?;
+    Ok(Row::ratio(&format!("{what}, at most: {pair}"), Bound::AtMost(bound), value))
 }
 
 /// The hub beside the splice, in turn on the same gateway: answers, and the time that it works for each.
