@@ -3,6 +3,7 @@
 //! They hash in a fifth of the time that the standard library takes. Their seeds are made anew in each process, so that nobody outside can aim at one
 //! place of a table; who could measure each look into it would learn them in the end, which nobody can across a network.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::hash::{BuildHasher, Hash, Hasher};
 use std::ops::Deref;
@@ -28,17 +29,40 @@ pub struct HashedText {
     text: Arc<str>,
 }
 
+/// How many texts a thread remembers to have made.
+const REMEMBERED: usize = 256;
+
 impl HashedText {
+    /// This text, which the thread may have made before: then that one is handed out, and is found to be the same without being read.
+    pub fn remembered(text: &str) -> Self {
+        thread_local! {
+            static MADE: RefCell<Vec<Option<HashedText>>> = RefCell::new(vec![None; REMEMBERED]);
+        }
+        let hash = hash_of(text);
+        MADE.with_borrow_mut(|made| {
+            let at = usize::try_from(hash).unwrap_or_default() % REMEMBERED;
+            let Some(place) = made.get_mut(at) else { return text.into() };
+            match place {
+                Some(before) if before.hash == hash && *before.text == *text => before.clone(),
+                _ => place.insert(Self { hash, text: text.into() }).clone(),
+            }
+        })
+    }
+
     /// The text itself.
     pub fn text(&self) -> &Arc<str> {
         &self.text
     }
 }
 
+fn hash_of(text: &str) -> u64 {
+    static SEEDED: LazyLock<FastHasher> = LazyLock::new(FastHasher::default);
+    SEEDED.hash_one(text)
+}
+
 impl From<Arc<str>> for HashedText {
     fn from(text: Arc<str>) -> Self {
-        static SEEDED: LazyLock<FastHasher> = LazyLock::new(FastHasher::default);
-        Self { hash: SEEDED.hash_one(&*text), text }
+        Self { hash: hash_of(&text), text }
     }
 }
 
@@ -90,5 +114,16 @@ mod tests {
             ["a", "b", ""].into_iter().map(HashedText::from).zip(1..).collect();
         let found = |text: &str| table.get(&HashedText::from(text)).copied();
         assert_eq!([found("a"), found("b"), found(""), found("c")], [Some(1), Some(2), Some(3), None]);
+    }
+
+    #[test]
+    fn a_remembered_text_is_what_was_asked_for() {
+        let same = [HashedText::remembered("a"), HashedText::remembered("a")];
+        assert!(Arc::ptr_eq(same[0].text(), same[1].text()));
+        // More than are remembered, twice.
+        for number in (0..4 * REMEMBERED).chain(0..4 * REMEMBERED) {
+            let text = number.to_string();
+            assert_eq!(HashedText::remembered(&text), HashedText::from(text.as_str()));
+        }
     }
 }
