@@ -12,12 +12,18 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tollgate_terms::{AttemptId, EntryRef, FastMap};
 
+use crate::entry;
+use crate::frame::seal;
 use crate::front::Front;
+use crate::names::{Combination, Names};
 use crate::segment::{self, Position};
 use crate::status::Status;
 
 /// Most bytes that are kept while they cannot be written.
 const BACKLOG_BYTES_MAX: usize = 8 << 20;
+
+/// Most frames whose room is used again.
+const SPARE_MAX: usize = 64;
 
 /// How often a thread looks whether another one has written its frame, before it sleeps.
 const GLANCES: u32 = 400;
@@ -37,8 +43,20 @@ struct Queue {
     front: Front,
     /// How many frames were ever queued.
     sequence: u64,
-    /// The frames of attempts that run: the next segment begins with them.
-    open: FastMap<AttemptId, Vec<u8>>,
+    /// The attempts that run: the next segment begins with them.
+    open: FastMap<AttemptId, Running>,
+    /// What the segment has said under numbers: the next one begins with those of attempts that run.
+    names: Names,
+    /// Frames that are kept no longer, for those that will be.
+    spare: Vec<Vec<u8>>,
+}
+
+/// An attempt that runs.
+#[derive(Debug)]
+struct Running {
+    frame: Vec<u8>,
+    /// The number of its names; `None` where the frame says them.
+    names: Option<u32>,
 }
 
 /// The segment that is written to.
@@ -61,14 +79,23 @@ struct Tail {
     full: Vec<Arc<File>>,
 }
 
-/// A frame, and what it is for the list of attempts that run.
+/// What a frame is for the list of attempts that run.
+#[derive(Clone, Copy)]
 pub(crate) enum Change<'a> {
     /// One begins, and its frame is kept until it ends. Where that is too long nothing is known of it, as of one that was never dispatched.
-    Begins(AttemptId, Vec<u8>),
+    Begins(&'a AttemptId),
     /// One ends. The segment to which the frame is added says what was known of it when it began; if it does not run, nothing is added.
-    Ends(&'a AttemptId, &'a [u8]),
+    Ends(&'a AttemptId),
     /// The list stays as it is.
-    Stands(&'a [u8]),
+    Stands,
+}
+
+/// A frame on its way.
+pub(crate) enum Entry<'a> {
+    /// It is whole.
+    Whole(&'a [u8]),
+    /// It has no seal, and room for the number of these names.
+    Numbered(&'a mut Vec<u8>, Combination<'a>),
 }
 
 /// What became of a frame.
@@ -76,8 +103,10 @@ pub(crate) enum Change<'a> {
 pub(crate) enum Appended {
     /// The kernel has it, or the disk is in trouble.
     Yes,
-    /// It is the end of an attempt that does not run.
-    No,
+    /// It is the end of an attempt that does not run, and is not added.
+    NotOpen,
+    /// There is no number for its names: it has to say them, and is not added like this.
+    NotNamed,
 }
 
 /// What became of a frame at the front.
@@ -86,15 +115,15 @@ enum Queued {
     Kept,
     /// It has to be written, and has this number.
     Waits(u64),
-    /// It is the end of an attempt that does not run.
-    Refused,
+    /// It is not.
+    Refused(Appended),
 }
 
-impl Change<'_> {
+impl Entry<'_> {
     fn frame(&self) -> &[u8] {
         match self {
-            Self::Begins(_, frame) => frame,
-            Self::Ends(_, frame) | Self::Stands(frame) => frame,
+            Self::Whole(frame) => frame,
+            Self::Numbered(frame, _) => frame,
         }
     }
 }
@@ -117,6 +146,8 @@ impl Appender {
         status: Arc<Status>,
         open: FastMap<AttemptId, Vec<u8>>,
     ) -> Self {
+        let running = |(id, frame)| (id, Running { frame, names: None });
+        let open = open.into_iter().map(running).collect();
         let tail = Tail {
             folder,
             file: Arc::new(file),
@@ -129,19 +160,18 @@ impl Appender {
             is_torn: false,
             full: Vec::new(),
         };
-        let queue = Queue { front, sequence: 0, open };
+        let queue = Queue { front, sequence: 0, open, names: Names::default(), spare: Vec::new() };
         Self { queue: Mutex::new(queue), tail: Mutex::new(tail), written: AtomicU64::new(0), status }
     }
 
     /// Adds a frame.
-    pub(crate) fn append(&self, change: Change<'_>) -> Appended {
-        let is_too_long = change.frame().is_empty();
-        match self.queue(change) {
+    pub(crate) fn append(&self, change: Change<'_>, mut entry: Entry<'_>) -> Appended {
+        match self.queue(change, &mut entry) {
             Queued::Kept => {}
             Queued::Waits(own) => self.wait(own),
-            Queued::Refused => return Appended::No,
+            Queued::Refused(why) => return why,
         }
-        if is_too_long {
+        if entry.frame().is_empty() {
             self.status.lost.add(1);
         }
         Appended::Yes
@@ -163,34 +193,13 @@ impl Appender {
         self.write_until(own, &mut lock(&self.tail));
     }
 
-    fn queue(&self, change: Change<'_>) -> Queued {
-        let mut queue = lock(&self.queue);
+    fn queue(&self, change: Change<'_>, entry: &mut Entry<'_>) -> Queued {
         loop {
-            let Queue { front, open, .. } = &mut *queue;
-            let ending = match &change {
-                Change::Ends(id, _) => match open.entry_ref(*id) {
-                    EntryRef::Occupied(ending) => Some(ending),
-                    EntryRef::Vacant(_) => return Queued::Refused,
-                },
-                Change::Begins(..) | Change::Stands(_) => None,
-            };
-            if front.push(change.frame()) {
-                if let Some(ending) = ending {
-                    ending.remove();
-                }
-                break;
+            if let Some(queued) = lock(&self.queue).push(change, entry) {
+                return queued;
             }
-            drop(queue);
             self.write(&mut lock(&self.tail));
-            queue = lock(&self.queue);
         }
-        queue.sequence += 1;
-        if let Change::Begins(id, frame) = change
-            && !frame.is_empty()
-        {
-            queue.open.insert(id, frame);
-        }
-        if queue.front.is_kept() { Queued::Kept } else { Queued::Waits(queue.sequence) }
     }
 
     /// Writes what is queued, unless somebody has done it as far as `own`.
@@ -223,7 +232,7 @@ impl Appender {
             let at = tail.at;
             queue.front.take(&mut tail.backlog, at);
             // Together with the queue: what runs is what the old segment will say of it, and nothing else.
-            is_full.then(|| queue.open.values().cloned().collect::<Vec<_>>())
+            is_full.then(|| queue.carried())
         };
         if tail.backlog.is_empty() {
             return;
@@ -235,7 +244,12 @@ impl Appender {
             }
             Err(error) => {
                 self.status.write.failed("entries cannot be written", &error);
-                self.status.lost.add(tail.bound_backlog());
+                let lost = tail.bound_backlog();
+                self.status.lost.add(lost);
+                if lost > 0 {
+                    // What comes refers to names that were among what is lost.
+                    lock(&self.queue).names.frames().for_each(|frame| tail.backlog.extend_from_slice(frame));
+                }
             }
         }
         // While something is to be written to the old segment there is no new one: it would stand behind.
@@ -248,6 +262,66 @@ impl Appender {
             lock(&self.queue).front.is_written(tail.at);
         }
         self.written.store(tail.sequence, Ordering::Release);
+    }
+}
+
+impl Queue {
+    /// Adds a frame, and before it what says its names if nothing has; `None` if there is no room before others are taken out.
+    fn push(&mut self, change: Change<'_>, entry: &mut Entry<'_>) -> Option<Queued> {
+        let ending = match change {
+            Change::Ends(id) => match self.open.entry_ref(id) {
+                EntryRef::Occupied(ending) => Some(ending),
+                EntryRef::Vacant(_) => return Some(Queued::Refused(Appended::NotOpen)),
+            },
+            Change::Begins(_) | Change::Stands => None,
+        };
+        let names = match entry {
+            Entry::Whole(_) => None,
+            Entry::Numbered(frame, combination) => {
+                let number = match self.names.number(*combination) {
+                    Some(number) => number,
+                    None => {
+                        let Some(unsaid) = self.names.unsaid(*combination) else {
+                            return Some(Queued::Refused(Appended::NotNamed));
+                        };
+                        if !self.front.push(unsaid.frame()) {
+                            return None;
+                        }
+                        self.names.note(*combination, unsaid)
+                    }
+                };
+                entry::number(frame, number);
+                seal(frame);
+                Some(number)
+            }
+        };
+        let frame = entry.frame();
+        if !self.front.push(frame) {
+            return None;
+        }
+        if let Some(ended) = ending.map(|ending| ending.remove())
+            && self.spare.len() < SPARE_MAX
+        {
+            self.spare.push(ended.frame);
+        }
+        self.sequence += 1;
+        if let Change::Begins(id) = change
+            && !frame.is_empty()
+        {
+            let mut kept = self.spare.pop().unwrap_or_default();
+            kept.clear();
+            kept.extend_from_slice(frame);
+            self.open.insert(id.clone(), Running { frame: kept, names });
+        }
+        Some(if self.front.is_kept() { Queued::Kept } else { Queued::Waits(self.sequence) })
+    }
+
+    /// What the next segment begins with. Other names will be said again in there.
+    fn carried(&mut self) -> Vec<Vec<u8>> {
+        let numbers = self.open.values().filter_map(|running| running.names).collect();
+        self.names.keep(&numbers);
+        let names = self.names.frames().map(<[u8]>::to_vec);
+        names.chain(self.open.values().map(|running| running.frame.clone())).collect()
     }
 }
 
@@ -306,6 +380,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::entry::{Form, Reader, Said, write_opened};
+    use crate::frame::{Frames, write_unsealed};
 
     fn appender(file: File, status: &Arc<Status>) -> Appender {
         let at = Position { segment: 1, offset: 0 };
@@ -319,11 +395,38 @@ mod tests {
         let file = File::options().write(true).open("/dev/full").expect("a full disk");
         let appender = appender(file, &status);
         for _ in 0..20 {
-            appender.append(Change::Stands(&[1; 1 << 20]));
+            appender.append(Change::Stands, Entry::Whole(&[1; 1 << 20]));
         }
         assert_eq!((status.write.failures(), status.write.fails()), (20, true));
         assert!((9..20).contains(&status.lost.get()), "{}", status.lost.get());
         assert_eq!(status.bytes.get(), 0);
+    }
+
+    #[test]
+    fn names_are_said_again_that_were_among_what_is_given_up() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("segment");
+        let status = Arc::new(Status::default());
+        let appender = appender(File::open("/dev/null").expect("a file"), &status);
+        let begin = |number| {
+            let opening = crate::tests::opening(number);
+            let mut frame = Vec::new();
+            write_unsealed(&mut frame, |payload| write_opened(&opening, Form::Numbered, payload));
+            let entry = Entry::Numbered(&mut frame, Combination::Opening(&opening));
+            appender.append(Change::Begins(&opening.facts.id()), entry);
+        };
+        begin(0);
+        while status.lost.get() == 0 {
+            appender.append(Change::Stands, Entry::Whole(&[1; 1 << 20]));
+        }
+        lock(&appender.tail).file = Arc::new(File::create(&path).expect("a file"));
+        // With the same names as the first.
+        begin(6);
+        let bytes = std::fs::read(&path).expect("a file");
+        let mut reader = Reader::default();
+        let said: Vec<_> = Frames::of(&bytes).map(|payload| reader.read(payload)).collect();
+        let [Said::Named, Said::Opened(opened)] = &*said else { panic!("{said:?}") };
+        assert_eq!((opened.route.as_str(), opened.id()), ("default/ai", crate::tests::id(6)));
     }
 
     #[test]
@@ -334,8 +437,8 @@ mod tests {
         std::fs::write(&path, b"").expect("a file");
         // A file that is not open to write stands for a disk that does not take anything.
         let appender = appender(File::open(&path).expect("a file"), &status);
-        appender.append(Change::Stands(b"one"));
-        appender.append(Change::Stands(b"two"));
+        appender.append(Change::Stands, Entry::Whole(b"one"));
+        appender.append(Change::Stands, Entry::Whole(b"two"));
         lock(&appender.tail).file = Arc::new(File::options().write(true).open(&path).expect("a file"));
         appender.flush();
         assert_eq!(std::fs::read(&path).expect("a file"), b"onetwo");

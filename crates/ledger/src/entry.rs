@@ -2,23 +2,27 @@
 //!
 //! On disk an entry is a byte that tells its kind, and a message of protobuf. Members may be added to these messages; none changes
 //! its number, its name or its meaning. Names of things that the gateway knows are texts, so that a ledger can be read by a gateway
-//! that knows others.
+//! that knows others. What many attempts have in common is said once in a segment: see [`crate::names`].
 
 mod write;
 
 use std::collections::BTreeMap;
 
-use prost::Message;
+use prost::{DecodeError, Message};
 use tollgate_exchange::Outcome;
-use tollgate_terms::{AttemptId, UsageSource};
+use tollgate_terms::{AttemptId, FastMap, UsageSource};
 
-pub(crate) use write::{write_again, write_begun, write_opened, write_settled};
+pub(crate) use write::{
+    Form, number, write_again, write_begun, write_ended, write_names_of_end, write_names_of_opening,
+    write_opened, write_settled,
+};
 
 /// First byte of each kind of entry. Kinds that are not known are passed over.
 const OPENED: u8 = b'o';
 const SETTLED: u8 = b's';
 const ENDED: u8 = b'e';
 const BEGUN: u8 = b'b';
+const NAMED: u8 = b'n';
 
 /// An attempt: what is known of it when it is about to be dispatched, and, with an outcome, how it ended.
 #[derive(Clone, PartialEq, Message)]
@@ -123,6 +127,15 @@ pub(crate) struct Attempt {
     /// Whether the client got this attempt's answer.
     #[prost(bool, tag = "35")]
     pub(crate) delivered: bool,
+    /// The number under which its names are said, which are then not said here; of what says names, that number.
+    #[prost(fixed32, tag = "36")]
+    pub(crate) names: u32,
+    /// With `names`: what was taken of the limits that are said there, or what they charge, in their order.
+    #[prost(uint64, repeated, tag = "37")]
+    pub(crate) amounts: Vec<u64>,
+    /// Of what says names: limits.
+    #[prost(string, repeated, tag = "38")]
+    pub(crate) limits: Vec<String>,
 }
 
 /// The first entry of each segment.
@@ -137,6 +150,8 @@ pub(crate) struct Begun {
 #[derive(Debug, PartialEq)]
 pub(crate) enum Said {
     Begun(Begun),
+    /// Names for entries that follow.
+    Named,
     /// An attempt is about to be dispatched.
     Opened(Box<Attempt>),
     /// An attempt is over.
@@ -173,6 +188,31 @@ impl Attempt {
         }
     }
 
+    /// What is said of its beginning, with `names` that were said before.
+    fn begun_as(self, names: &Self) -> Self {
+        let reserved = names.amounts(&self.amounts);
+        Self { reserved, names: 0, amounts: Vec::new(), ..self.opened_as(names.clone()) }
+    }
+
+    /// What is said of its end, with `names` that were said before.
+    fn ended_as(self, names: &Self) -> Self {
+        Self {
+            served_model: names.served_model.clone(),
+            outcome: names.outcome.clone(),
+            fault: names.fault.clone(),
+            usage_source: names.usage_source.clone(),
+            charges: names.amounts(&self.amounts),
+            names: 0,
+            amounts: Vec::new(),
+            ..self
+        }
+    }
+
+    /// So much of each of its limits.
+    fn amounts(&self, amounts: &[u64]) -> BTreeMap<String, u64> {
+        self.limits.iter().cloned().zip(amounts.iter().copied()).collect()
+    }
+
     /// The end of an attempt that died with its gateway.
     pub(crate) fn orphaned(self) -> Self {
         let outcome = Outcome::Orphaned.label().to_owned();
@@ -180,18 +220,46 @@ impl Attempt {
     }
 }
 
-/// Reads the payload of a frame.
-pub(crate) fn decode(payload: &[u8]) -> Said {
-    let Some((kind, message)) = payload.split_first() else { return Said::Unknown };
-    let attempt = |said: fn(Box<Attempt>) -> Said| Attempt::decode(message).map(|it| said(Box::new(it)));
-    let read = match *kind {
-        BEGUN => Begun::decode(message).map(Said::Begun),
-        OPENED => attempt(Said::Opened),
-        SETTLED => attempt(Said::Settled),
-        ENDED => attempt(Said::Ended),
-        _ => return Said::Unknown,
-    };
-    read.unwrap_or(Said::Unknown)
+/// Reads entries in the order in which they stand, from the beginning of a segment.
+#[derive(Debug, Default)]
+pub(crate) struct Reader {
+    /// What was said under numbers.
+    names: FastMap<u32, Attempt>,
+}
+
+impl Reader {
+    /// Reads the payload of a frame.
+    pub(crate) fn read(&mut self, payload: &[u8]) -> Said {
+        let Some((kind, message)) = payload.split_first() else { return Said::Unknown };
+        let read = match *kind {
+            BEGUN => {
+                self.names.clear();
+                Begun::decode(message).map(Said::Begun)
+            }
+            NAMED => Attempt::decode(message).map(|names| {
+                self.names.insert(names.names, names);
+                Said::Named
+            }),
+            OPENED => self.attempt(message, Attempt::begun_as).map(Said::Opened),
+            SETTLED => self.attempt(message, Attempt::ended_as).map(Said::Settled),
+            ENDED => self.attempt(message, Attempt::ended_as).map(Said::Ended),
+            _ => return Said::Unknown,
+        };
+        read.unwrap_or(Said::Unknown)
+    }
+
+    /// An attempt, which `complete`s itself by the names that were said under its number.
+    fn attempt(
+        &self,
+        message: &[u8],
+        complete: fn(Attempt, &Attempt) -> Attempt,
+    ) -> Result<Box<Attempt>, DecodeError> {
+        let attempt = Attempt::decode(message)?;
+        Ok(Box::new(match self.names.get(&attempt.names) {
+            Some(names) => complete(attempt, names),
+            None => Attempt { names: 0, amounts: Vec::new(), ..attempt },
+        }))
+    }
 }
 
 fn source_label(source: UsageSource) -> &'static str {

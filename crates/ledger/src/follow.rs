@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use tollgate_terms::{AttemptId, FastMap};
 
-use crate::entry::{Attempt, Said, decode};
+use crate::entry::{Attempt, Reader, Said};
 use crate::frame::Frames;
-use crate::segment::{self, MAGIC, Position};
+use crate::segment::{self, Position};
 
 /// Bytes that are read at a time. More than the longest frame.
 const BATCH_BYTES: u64 = 4 << 20;
@@ -20,6 +20,8 @@ pub(crate) struct Follower {
     folder: PathBuf,
     /// How far it has read.
     at: Position,
+    /// What it knows of the segment from there.
+    reader: Reader,
     /// The attempts that ran there: what is said of the end of one is only whole with it.
     open: FastMap<AttemptId, Attempt>,
 }
@@ -36,7 +38,7 @@ pub(crate) struct Batch {
 
 impl Follower {
     pub(crate) fn new(folder: PathBuf) -> Self {
-        Self { folder, at: Position::default(), open: FastMap::default() }
+        Self { folder, at: Position::default(), reader: Reader::default(), open: FastMap::default() }
     }
 
     /// The entries behind `from`, as far as `limit` at most. At the end `to` is `from`.
@@ -51,12 +53,12 @@ impl Follower {
 
     /// The attempts that are over, as these frames say, which follow what was read last.
     pub(crate) fn settled(&mut self, frames: &mut Frames<'_>) -> Vec<Attempt> {
-        frames.filter_map(|payload| self.over(decode(payload))).collect()
+        frames.filter_map(|payload| self.over(payload)).collect()
     }
 
     /// The attempt that is over, if one is.
-    fn over(&mut self, said: Said) -> Option<Attempt> {
-        match said {
+    fn over(&mut self, payload: &[u8]) -> Option<Attempt> {
+        match self.reader.read(payload) {
             Said::Opened(attempt) => {
                 self.open.insert(attempt.id(), *attempt);
                 None
@@ -69,14 +71,14 @@ impl Follower {
                 let opened = self.open.remove(&attempt.id());
                 Some(attempt.opened_as(opened.unwrap_or_default()))
             }
-            Said::Begun(_) | Said::Unknown => None,
+            Said::Begun(_) | Said::Named | Said::Unknown => None,
         }
     }
 
     /// Finds the attempts that ran at `to`. Each segment begins with those that ran before it.
     fn go_to(&mut self, to: Position) -> io::Result<()> {
         // Where it fails on the way, nothing is known.
-        (self.at, self.open) = (Position::default(), FastMap::default());
+        *self = Self::new(std::mem::take(&mut self.folder));
         let end = to.offset.min(segment::length(&self.folder, to.segment)?);
         let mut at = Position { offset: 0, ..to };
         while at.offset < end {
@@ -128,9 +130,8 @@ impl Follower {
         // Nothing behind what is damaged can be found: frames are only found from their beginnings.
         let damaged =
             Batch { settled: Vec::new(), to: Position { offset: end, ..from }, damaged: end - from.offset };
-        let start = if from.offset == 0 { bytes.strip_prefix(MAGIC.as_slice()) } else { Some(&*bytes) };
-        let Some(start) = start else { return Ok(damaged) };
-        let mut frames = Frames::of(start);
+        let frames = if from.offset == 0 { segment::frames(&bytes) } else { Some(Frames::of(&bytes)) };
+        let Some(mut frames) = frames else { return Ok(damaged) };
         let settled = self.settled(&mut frames);
         let taken = (bytes.len() - frames.rest.len()) as u64;
         if taken == 0 {

@@ -15,9 +15,19 @@ pub(crate) fn frame(write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
 
 /// Writes a frame as [`frame`] does, in the place of what is in `bytes`.
 pub(crate) fn write_frame(bytes: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
+    write_unsealed(bytes, write);
+    seal(bytes);
+}
+
+/// Writes a frame without what its head says of the payload, which may still change.
+pub(crate) fn write_unsealed(bytes: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
     bytes.clear();
     bytes.extend_from_slice(&[0; HEAD_BYTES]);
     write(bytes);
+}
+
+/// Says in the head what the payload is. Nothing is left of a frame that cannot be read again.
+pub(crate) fn seal(bytes: &mut Vec<u8>) {
     let payload = bytes.get(HEAD_BYTES..).unwrap_or_default();
     let length = payload.len();
     if length == 0 || length > PAYLOAD_BYTES_MAX {

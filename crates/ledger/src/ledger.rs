@@ -11,14 +11,15 @@ use std::time::Duration;
 
 use tollgate_exchange::{Journal, Opening, Record};
 
-use crate::append::{Appended, Appender, Change};
-use crate::entry::{Attempt, write_again, write_opened, write_settled};
+use crate::append::{Appended, Appender, Change, Entry};
+use crate::entry::{Attempt, Form, write_again, write_ended, write_opened, write_settled};
 use crate::folder::{Folder, FolderError};
 use crate::follow::Follower;
-use crate::frame::{frame, write_frame};
+use crate::frame::{frame, write_frame, write_unsealed};
 use crate::front::Front;
 use crate::index::{self, Filler, IndexPlace, Removal};
 use crate::metrics::LedgerMetrics;
+use crate::names::Combination;
 use crate::replay::{Replay, Replayed};
 use crate::segment::{self, Position};
 use crate::status::Status;
@@ -96,14 +97,15 @@ impl Ledger {
         let orphans = replay.orphans();
         // Until each is settled it belongs to what a new segment begins with.
         let again = |orphan: &Attempt| frame(|payload| write_again(orphan, payload));
-        let open = orphans.iter().map(|orphan| (orphan.id(), again(orphan))).collect();
-        let (file, at) = continued(&path, &replay).map_err(failed)?;
+        let carried: Vec<_> = orphans.iter().map(again).collect();
+        let (file, at) = continued(&path, &replay, &carried).map_err(failed)?;
         let begun = (file, at, front(&path, at));
+        let open = orphans.iter().map(Attempt::id).zip(carried).collect();
         let appender = Appender::new(path.clone(), begun, options.segment_bytes, Arc::clone(&status), open);
         let appender = Arc::new(appender);
         let orphans: Vec<_> = orphans.into_iter().map(Attempt::orphaned).collect();
         for orphan in &orphans {
-            appender.append(Change::Ends(&orphan.id(), &again(orphan)));
+            appender.append(Change::Ends(&orphan.id()), Entry::Whole(&again(orphan)));
         }
         status.orphaned.add(orphans.len() as u64);
         let replayed = Replayed {
@@ -165,9 +167,14 @@ thread_local! {
 
 impl Journal for Ledger {
     fn opened(&self, opening: &Opening) {
+        let id = opening.facts.id();
         FRAME.with_borrow_mut(|frame| {
-            write_frame(frame, |payload| write_opened(opening, payload));
-            self.appender.append(Change::Begins(opening.facts.id(), frame.clone()));
+            write_unsealed(frame, |payload| write_opened(opening, Form::Numbered, payload));
+            let numbered = Entry::Numbered(frame, Combination::Opening(opening));
+            if self.appender.append(Change::Begins(&id), numbered) == Appended::NotNamed {
+                write_frame(frame, |payload| write_opened(opening, Form::Whole, payload));
+                self.appender.append(Change::Begins(&id), Entry::Whole(frame));
+            }
         });
         self.status.opened.add(1);
     }
@@ -175,11 +182,17 @@ impl Journal for Ledger {
     fn settled(&self, record: &Record) {
         let id = record.facts.id();
         FRAME.with_borrow_mut(|frame| {
-            write_frame(frame, |payload| write_settled(record, true, payload));
-            if self.appender.append(Change::Ends(&id, frame)) == Appended::No {
+            write_unsealed(frame, |payload| write_ended(record, Form::Numbered, payload));
+            let numbered = Entry::Numbered(frame, Combination::End(record));
+            let mut appended = self.appender.append(Change::Ends(&id), numbered);
+            if appended == Appended::NotNamed {
+                write_frame(frame, |payload| write_ended(record, Form::Whole, payload));
+                appended = self.appender.append(Change::Ends(&id), Entry::Whole(frame));
+            }
+            if appended == Appended::NotOpen {
                 // It was never dispatched.
-                write_frame(frame, |payload| write_settled(record, false, payload));
-                self.appender.append(Change::Stands(frame));
+                write_frame(frame, |payload| write_settled(record, payload));
+                self.appender.append(Change::Stands, Entry::Whole(frame));
             }
         });
         self.status.settled.add(1);
@@ -187,7 +200,7 @@ impl Journal for Ledger {
 }
 
 /// The segment in which the process before has stopped, and where to go on in it; or a new one. What was left is in it then.
-fn continued(folder: &Path, replay: &Replay) -> io::Result<(File, Position)> {
+fn continued(folder: &Path, replay: &Replay, carried: &[Vec<u8>]) -> io::Result<(File, Position)> {
     let (mut file, mut at) = match replay.end.filter(|end| end.offset > 0) {
         Some(end) => (segment::reopen(folder, end.segment, end.offset)?, end),
         None => {
@@ -198,6 +211,11 @@ fn continued(folder: &Path, replay: &Replay) -> io::Result<(File, Position)> {
     };
     file.write_all(&replay.left)?;
     at.offset += replay.left.len() as u64;
+    if replay.is_of_version_before {
+        let segment = at.segment + 1;
+        (file, at.offset) = segment::create(folder, segment, carried)?;
+        at.segment = segment;
+    }
     Ok((file, at))
 }
 

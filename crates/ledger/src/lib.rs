@@ -19,6 +19,7 @@ mod index;
 mod killed_tests;
 mod ledger;
 mod metrics;
+mod names;
 mod replay;
 mod segment;
 mod status;

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use tollgate_terms::{AttemptId, FastMap};
 
-use crate::entry::{Attempt, Said, decode};
+use crate::entry::{Attempt, Reader, Said};
 use crate::frame::Frames;
 use crate::front;
 use crate::segment::{self, Contents, Position};
@@ -25,12 +25,15 @@ pub struct Replayed {
 /// What the last segments say.
 #[derive(Default)]
 pub(crate) struct Replay {
+    reader: Reader,
     open: FastMap<AttemptId, Attempt>,
     settled: HashSet<AttemptId>,
     pub(crate) torn_bytes: u64,
     pub(crate) duplicates: u64,
     /// Where to go on: the last segment, and what of it is good. `None` for a ledger that is new.
     pub(crate) end: Option<Position>,
+    /// Whether that segment was begun by a gateway that knew of no entries with names elsewhere.
+    pub(crate) is_of_version_before: bool,
     /// What belongs behind that and is in no segment yet.
     pub(crate) left: Vec<u8>,
 }
@@ -51,17 +54,18 @@ impl Replay {
         }
         let mut replay = Self::default();
         while let Some((number, contents)) = needed.pop() {
-            let extent = contents.read(|said| replay.take(said));
+            let extent = contents.read(|payload| replay.take(payload));
+            replay.is_of_version_before = contents.is_of_version_before();
             replay.torn_bytes = extent.rest;
             replay.end = Some(Position { segment: number, offset: extent.length });
         }
         let left = front::left(folder, replay.end.unwrap_or_default())?;
-        Frames::of(&left).for_each(|payload| replay.take(decode(payload)));
+        Frames::of(&left).for_each(|payload| replay.take(payload));
         Ok(Self { left, ..replay })
     }
 
-    fn take(&mut self, said: Said) {
-        match said {
+    fn take(&mut self, payload: &[u8]) {
+        match self.reader.read(payload) {
             Said::Opened(attempt) => {
                 let id = attempt.id();
                 if !self.settled.contains(&id) {
@@ -75,7 +79,7 @@ impl Replay {
                     self.duplicates += 1;
                 }
             }
-            Said::Begun(_) | Said::Unknown => {}
+            Said::Begun(_) | Said::Named | Said::Unknown => {}
         }
     }
 

@@ -4,11 +4,14 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use crate::entry::{Begun, Said, decode, write_begun};
+use crate::entry::{Begun, Reader, Said, write_begun};
 use crate::frame::{self, Frames};
 
 /// First bytes of each segment, with the version of its frames.
-pub(crate) const MAGIC: &[u8; 8] = b"TGLEDGR2";
+pub(crate) const MAGIC: &[u8; 8] = b"TGLEDGR3";
+
+/// Those of the version before: its entries say all names themselves, and are read as they were.
+const MAGIC_BEFORE: &[u8; 8] = b"TGLEDGR2";
 
 const SUFFIX: &str = "segment";
 
@@ -47,7 +50,13 @@ pub(crate) fn length(folder: &Path, number: u64) -> io::Result<u64> {
     }
 }
 
-/// Makes segment `number`, which begins with these frames of attempts that run. It appears whole or not at all.
+/// The frames of a segment, without its first bytes; `None` if it does not begin as one does.
+pub(crate) fn frames(bytes: &[u8]) -> Option<Frames<'_>> {
+    let (magic, frames) = bytes.split_first_chunk()?;
+    (magic == MAGIC || magic == MAGIC_BEFORE).then(|| Frames::of(frames))
+}
+
+/// Makes segment `number`, which begins with these frames: attempts that run, and their names. It appears whole or not at all.
 pub(crate) fn create(folder: &Path, number: u64, carried: &[Vec<u8>]) -> io::Result<(File, u64)> {
     let begun = Begun { carried: carried.len() as u64 };
     let mut bytes = MAGIC.to_vec();
@@ -92,20 +101,24 @@ impl Contents {
 
     /// Whether it begins as it was made: the attempts that ran before it are all here.
     pub(crate) fn is_well_begun(&self) -> bool {
-        let Some(left) = self.bytes.strip_prefix(MAGIC.as_slice()) else { return false };
-        let mut frames = Frames::of(left);
-        let Some(Said::Begun(Begun { carried })) = frames.next().map(decode) else { return false };
+        let Some(mut frames) = frames(&self.bytes) else { return false };
+        let first = frames.next().map(|payload| Reader::default().read(payload));
+        let Some(Said::Begun(Begun { carried })) = first else { return false };
         (0..carried).all(|_| frames.next().is_some())
     }
 
-    /// Hands out all that it says.
-    pub(crate) fn read(&self, mut take: impl FnMut(Said)) -> Extent {
+    /// Whether no entry may be added that has its names elsewhere: who reads that version does not know of it.
+    pub(crate) fn is_of_version_before(&self) -> bool {
+        self.bytes.starts_with(MAGIC_BEFORE)
+    }
+
+    /// Hands out the payloads of all its frames.
+    pub(crate) fn read(&self, mut take: impl FnMut(&[u8])) -> Extent {
         let all = self.bytes.len() as u64;
-        let Some(left) = self.bytes.strip_prefix(MAGIC.as_slice()) else {
+        let Some(mut frames) = frames(&self.bytes) else {
             return Extent { length: 0, rest: all };
         };
-        let mut frames = Frames::of(left);
-        frames.by_ref().for_each(|payload| take(decode(payload)));
+        frames.by_ref().for_each(&mut take);
         let rest = frames.rest.len() as u64;
         Extent { length: all - rest, rest }
     }

@@ -13,7 +13,7 @@ use tollgate_terms::{
     AttemptId, BackendName, Delivery, Dialect, ModelName, Operation, Principal, RouteName, Usage, UsageSource,
 };
 
-use crate::entry::{Attempt, Said, decode, write_opened, write_settled};
+use crate::entry::{Attempt, Form, Reader, Said, write_ended, write_opened, write_settled};
 use crate::follow::Follower;
 use crate::frame::Frames;
 use crate::front::Front;
@@ -85,12 +85,18 @@ pub(crate) fn entries(folder: &Path) -> (BTreeSet<AttemptId>, BTreeMap<AttemptId
     for number in segment::numbers(folder).expect("segments") {
         let contents = Contents::load(folder, number).expect("a segment");
         assert!(contents.is_well_begun(), "segment {number}");
-        contents.read(|said| match said {
-            Said::Opened(attempt) => drop(opened.insert(attempt.id())),
+        // Each can be read without any other.
+        let mut reader = Reader::default();
+        contents.read(|payload| match reader.read(payload) {
+            Said::Opened(attempt) => {
+                assert_eq!(attempt.route, "default/ai");
+                opened.insert(attempt.id());
+            }
             Said::Settled(attempt) | Said::Ended(attempt) => {
+                assert_ne!(attempt.outcome, "");
                 settled.entry(attempt.id()).or_insert(attempt.outcome);
             }
-            Said::Begun(_) => {}
+            Said::Begun(_) | Said::Named => {}
             Said::Unknown => panic!("an entry that cannot be read"),
         });
     }
@@ -106,7 +112,7 @@ pub(crate) fn usage(folder: &Path, by: &[Dimension]) -> crate::usage::Report {
 fn read(write: impl FnOnce(&mut Vec<u8>)) -> Attempt {
     let mut payload = Vec::new();
     write(&mut payload);
-    match decode(&payload) {
+    match Reader::default().read(&payload) {
         Said::Opened(attempt) | Said::Settled(attempt) | Said::Ended(attempt) => *attempt,
         said => panic!("{said:?}"),
     }
@@ -118,7 +124,7 @@ fn counts(counts: &[(&str, u64)]) -> BTreeMap<String, u64> {
 
 #[test]
 fn what_is_known_of_an_attempt_is_told_whole() {
-    let opened = read(|payload| write_opened(&opening(10), payload));
+    let opened = read(|payload| write_opened(&opening(10), Form::Whole, payload));
     let expected = Attempt {
         request_id: "request-5".to_owned(),
         attempt: 1,
@@ -146,8 +152,8 @@ fn what_is_known_of_an_attempt_is_told_whole() {
         time_per_output_token: Some(Duration::ZERO),
         ..record(10)
     };
-    let settled = read(|payload| write_settled(&record, false, payload));
-    let ended = read(|payload| write_settled(&record, true, payload));
+    let settled = read(|payload| write_settled(&record, payload));
+    let ended = read(|payload| write_ended(&record, Form::Whole, payload));
     assert_eq!((ended.route.as_str(), ended.id()), ("", settled.id()));
     assert_eq!(ended.opened_as(opened), settled);
     let expected = Attempt {
@@ -176,7 +182,7 @@ fn what_is_known_of_an_attempt_is_told_whole() {
 #[test]
 fn an_entry_is_protobuf() {
     let mut payload = Vec::new();
-    write_settled(&record(10), false, &mut payload);
+    write_settled(&record(10), &mut payload);
     let attempt = read(|read| read.extend_from_slice(&payload));
     assert_eq!(prost::Message::encode_to_vec(&attempt), payload[1..]);
 }
@@ -274,7 +280,8 @@ fn the_table_is_filled_once_whatever_is_said_twice() {
 #[test]
 fn what_is_read_from_any_entry_on_is_whole() {
     let folder = tempfile::tempdir().expect("a folder");
-    let ledger = Ledger::open(folder.path(), &options()).expect("a ledger");
+    let options = Options { segment_bytes: 1024, ..options() };
+    let ledger = Ledger::open(folder.path(), &options).expect("a ledger");
     for number in 0..60 {
         ledger.opened(&opening(number));
         if let Some(before) = number.checked_sub(5) {

@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 
 use prost::Message;
-use prost::encoding::{WireType, encode_varint, encoded_len_varint};
+use prost::encoding::{WireType, encoded_len_varint};
 use tollgate_chat::Loss;
 use tollgate_exchange::{Facts, Opening, Record};
 use tollgate_terms::{Delivery, Principal, Usage};
 
-use super::{Attempt, BEGUN, Begun, ENDED, OPENED, SETTLED, source_label};
+use crate::frame::HEAD_BYTES;
+
+use super::{Attempt, BEGUN, Begun, ENDED, NAMED, OPENED, SETTLED, source_label};
 
 /// The first entry of a segment.
 pub(crate) fn write_begun(begun: &Begun, payload: &mut Vec<u8>) {
@@ -16,65 +18,92 @@ pub(crate) fn write_begun(begun: &Begun, payload: &mut Vec<u8>) {
     payload.extend_from_slice(&begun.encode_to_vec());
 }
 
-/// An attempt that is about to be dispatched.
-pub(crate) fn write_opened(opening: &Opening, payload: &mut Vec<u8>) {
-    let Opening { facts, reserved } = opening;
-    payload.push(OPENED);
-    let mut members = Members(payload);
-    members.facts(facts);
-    for reserved in reserved {
-        members.count::<17>(&reserved.limit, reserved.amount);
+/// Where the names of an entry are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// In it.
+    Whole,
+    /// Under a number, which is put in by [`number`] once it is known.
+    Numbered,
+}
+
+/// Longest number.
+const VARINT_BYTES_MAX: usize = 10;
+
+/// The key of member 36, which stands first. Its value takes four bytes, whatever it is.
+const NUMBER: [u8; 2] = [0xa5, 0x02];
+
+/// Puts the number of its names in an entry of that form.
+pub(crate) fn number(frame: &mut [u8], number: u32) {
+    let place = frame.get_mut(HEAD_BYTES + 1 + NUMBER.len()..).and_then(|rest| rest.first_chunk_mut());
+    if let Some(place) = place {
+        *place = number.to_le_bytes();
     }
 }
 
-/// An attempt that is over. If it `is_open` in the same segment, what was said of it there is not said again: that is half of all bytes.
-pub(crate) fn write_settled(record: &Record, is_open: bool, payload: &mut Vec<u8>) {
-    let Record {
-        facts,
-        served_model,
-        outcome,
-        fault,
-        upstream_status,
-        usage,
-        usage_source,
-        cost_nanodollars,
-        charges,
-        // Expressions and their mistakes are told by metrics.
-        cost_errors: _,
-        losses,
-        duration,
-        time_to_first_token,
-        time_per_output_token,
-        delivered,
-    } = record;
-    payload.push(if is_open { ENDED } else { SETTLED });
-    let mut members = Members(payload);
-    if is_open {
-        members.id(facts);
-    } else {
-        members.facts(facts);
+/// Says the names of an attempt that begins under a number.
+pub(crate) fn write_names_of_opening(names: u32, opening: &Opening, payload: &mut Vec<u8>) {
+    let mut members = begin_numbered(NAMED, names, payload);
+    members.facts(&opening.facts);
+    opening.reserved.iter().for_each(|reserved| members.limit(&reserved.limit));
+}
+
+/// Says the names of the end of an attempt under a number.
+pub(crate) fn write_names_of_end(names: u32, record: &Record, payload: &mut Vec<u8>) {
+    let mut members = begin_numbered(NAMED, names, payload);
+    members.end(record);
+    members.source(record);
+    record.charges.iter().for_each(|charge| members.limit(&charge.limit));
+}
+
+/// An attempt that is about to be dispatched.
+pub(crate) fn write_opened(opening: &Opening, form: Form, payload: &mut Vec<u8>) {
+    let Opening { facts, reserved } = opening;
+    let mut members = begin(OPENED, form, payload);
+    members.id(facts);
+    match form {
+        Form::Whole => {
+            members.facts(facts);
+            reserved.iter().for_each(|reserved| members.count::<17>(&reserved.limit, reserved.amount));
+        }
+        Form::Numbered => reserved.iter().for_each(|reserved| members.amount(reserved.amount)),
     }
-    members.optional_text::<18>(served_model.as_ref().map(|model| model.as_str()));
-    members.text::<19>(outcome.label());
-    members.optional_text::<20>(*fault);
-    members.optional_number::<21>(upstream_status.map(u64::from));
-    members.usage(usage);
-    members.text::<28>(source_label(*usage_source));
-    members.optional_number::<29>(*cost_nanodollars);
-    for charge in charges {
-        members.count::<30>(&charge.limit, charge.used);
-    }
-    members.losses(losses);
-    members.number::<32>(micros(*duration));
-    members.optional_number::<33>(time_to_first_token.map(micros));
-    members.optional_number::<34>(time_per_output_token.map(micros));
-    members.number::<35>(u64::from(*delivered));
+}
+
+/// The end of an attempt that was opened in the same segment: what was said of it there is not said again.
+pub(crate) fn write_ended(record: &Record, form: Form, payload: &mut Vec<u8>) {
+    let mut members = begin(ENDED, form, payload);
+    members.id(&record.facts);
+    members.settled(record, form);
+}
+
+/// An attempt that is over, and of which nothing was said before.
+pub(crate) fn write_settled(record: &Record, payload: &mut Vec<u8>) {
+    let mut members = begin(SETTLED, Form::Whole, payload);
+    members.id(&record.facts);
+    members.facts(&record.facts);
+    members.settled(record, Form::Whole);
 }
 
 /// An attempt that was read: it is over if it has an outcome.
 pub(crate) fn write_again(attempt: &Attempt, payload: &mut Vec<u8>) {
     payload.push(if attempt.outcome.is_empty() { OPENED } else { SETTLED });
     payload.extend_from_slice(&attempt.encode_to_vec());
+}
+
+fn begin(kind: u8, form: Form, payload: &mut Vec<u8>) -> Members<'_> {
+    if form == Form::Numbered {
+        return begin_numbered(kind, 0, payload);
+    }
+    payload.push(kind);
+    Members(payload)
+}
+
+fn begin_numbered(kind: u8, number: u32, payload: &mut Vec<u8>) -> Members<'_> {
+    payload.push(kind);
+    payload.extend_from_slice(&NUMBER);
+    payload.extend_from_slice(&number.to_le_bytes());
+    Members(payload)
 }
 
 /// Members of a message. As protobuf has it, numbers that are 0 and texts that are empty are not written, unless their absence
@@ -89,8 +118,8 @@ impl Members<'_> {
         self.number::<3>(facts.started_at_ms);
     }
 
+    /// All that is known of an attempt when it begins, but for what tells it from others.
     fn facts(&mut self, facts: &Facts) {
-        self.id(facts);
         let Facts {
             request_id: _,
             attempt: _,
@@ -120,6 +149,67 @@ impl Members<'_> {
         self.number::<14>(u64::from(*delivery == Delivery::Stream));
         self.text::<15>(requested_model.as_str());
         self.text::<16>(upstream_model.as_str());
+    }
+
+    /// All that is known of it when it ends.
+    fn settled(&mut self, record: &Record, form: Form) {
+        let Record {
+            facts: _,
+            served_model: _,
+            outcome: _,
+            fault: _,
+            upstream_status,
+            usage,
+            usage_source: _,
+            cost_nanodollars,
+            charges,
+            // Expressions and their mistakes are told by metrics.
+            cost_errors: _,
+            losses,
+            duration,
+            time_to_first_token,
+            time_per_output_token,
+            delivered,
+        } = record;
+        if form == Form::Whole {
+            self.end(record);
+        }
+        self.optional_number::<21>(upstream_status.map(u64::from));
+        self.usage(usage);
+        if form == Form::Whole {
+            self.source(record);
+        }
+        self.optional_number::<29>(*cost_nanodollars);
+        for charge in charges {
+            match form {
+                Form::Whole => self.count::<30>(&charge.limit, charge.used),
+                Form::Numbered => self.amount(charge.used),
+            }
+        }
+        self.losses(losses);
+        self.number::<32>(micros(*duration));
+        self.optional_number::<33>(time_to_first_token.map(micros));
+        self.optional_number::<34>(time_per_output_token.map(micros));
+        self.number::<35>(u64::from(*delivered));
+    }
+
+    /// How it ended, and as whom it was served.
+    fn end(&mut self, record: &Record) {
+        self.optional_text::<18>(record.served_model.as_ref().map(|model| model.as_str()));
+        self.text::<19>(record.outcome.label());
+        self.optional_text::<20>(record.fault);
+    }
+
+    fn source(&mut self, record: &Record) {
+        self.text::<28>(source_label(record.usage_source));
+    }
+
+    fn limit(&mut self, limit: &str) {
+        self.optional_text::<38>(Some(limit));
+    }
+
+    fn amount(&mut self, amount: u64) {
+        self.optional_number::<37>(Some(amount));
     }
 
     fn usage(&mut self, usage: &Usage) {
@@ -174,7 +264,7 @@ impl Members<'_> {
         self.optional_number::<2>(Some(count));
     }
 
-    /// A key, and the number or length behind it. That mostly takes one byte: then both are written at once.
+    /// A key, and the number or length behind it. That mostly takes one byte.
     fn begin<const TAG: u32>(&mut self, wire_type: WireType, number: u64) {
         let key = TAG << 3 | wire_type as u32;
         match (key, u8::try_from(number)) {
@@ -183,10 +273,25 @@ impl Members<'_> {
                 self.0.extend_from_slice(&[key as u8 | 0x80, (key >> 7) as u8, number])
             }
             _ => {
-                encode_varint(u64::from(key), self.0);
-                encode_varint(number, self.0);
+                self.varint(u64::from(key));
+                self.varint(number);
             }
         }
+    }
+
+    /// Seven bits in each byte, the lowest first; all but the last have the highest bit.
+    fn varint(&mut self, number: u64) {
+        let (mut bytes, mut length, mut rest) = ([0; VARINT_BYTES_MAX], 0, number);
+        for byte in &mut bytes {
+            length += 1;
+            if rest < 0x80 {
+                *byte = rest as u8;
+                break;
+            }
+            *byte = rest as u8 | 0x80;
+            rest >>= 7;
+        }
+        self.0.extend_from_slice(bytes.get(..length).unwrap_or_default());
     }
 }
 
