@@ -120,6 +120,7 @@ impl Halves {
         compiler_fence(Ordering::Release);
         self.set_length(self.active, end);
         self.length = end;
+        self.file.expect_write(self.active.content() + end);
         true
     }
 

@@ -1,7 +1,7 @@
 //! A file whose bytes are memory: what is written into it belongs to the kernel at once, and survives the death of the process without
 //! a call for each write.
 //!
-//! This is the only crate with code that the compiler cannot check, one expression.
+//! This is the only crate with code that the compiler cannot check, two expressions.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -36,7 +36,29 @@ impl Mapped {
         fallocate(&file, FallocateFlags::empty(), 0, u64::from(length))?;
         map(&file, length).map(Self)
     }
+
+    /// Tells the processor that bytes from `start` on are written next, so that it has fetched them by then: some that no core has seen for a
+    /// while would be waited for at the next lock. Where there are none it does nothing.
+    pub fn expect_write(&self, start: usize) {
+        let lines = self.0.get(start..).unwrap_or_default().chunks(LINE_BYTES);
+        lines.take(LINES_EXPECTED).for_each(|line| fetch(line.as_ptr()));
+    }
 }
+
+/// Bytes of memory that a core fetches at once, and how many of these pieces it fetches ahead: an entry has less.
+const LINE_BYTES: usize = 64;
+const LINES_EXPECTED: usize = 3;
+
+#[cfg(target_arch = "x86_64")]
+#[expect(unsafe_code, reason = "a pointer is handed to the processor")]
+fn fetch(line: *const u8) {
+    use std::arch::x86_64::{_MM_HINT_ET0, _mm_prefetch};
+    // SAFETY: a prefetch reads and writes nothing that the program could see, and is no fault wherever it points to.
+    unsafe { _mm_prefetch::<_MM_HINT_ET0>(line.cast()) }
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn fetch(_: *const u8) {}
 
 #[expect(unsafe_code, reason = "memory may change without the compiler's knowledge if the file is shared")]
 fn map(file: &File, length: u32) -> io::Result<MmapMut> {
@@ -72,6 +94,7 @@ mod tests {
         mapped[7] = 9;
         let bytes = std::fs::read(&path).expect("the file");
         assert_eq!((bytes.len(), bytes[7], bytes[8]), (4096, 9, 0));
+        [0, 4095, 4096, usize::MAX].into_iter().for_each(|start| mapped.expect_write(start));
         drop(mapped);
         assert_eq!(Mapped::open(&path, 8192).expect("the same")[7], 9);
     }
