@@ -2,6 +2,7 @@
 //!
 //! What is added and how far that goes in the ledger is one transaction: whenever either process dies, nothing is doubled or lost.
 
+mod pace;
 mod postgres;
 mod removal;
 mod row;
@@ -26,6 +27,7 @@ use crate::segment::Position;
 use crate::status::Status;
 use crate::sync::Kept;
 
+use pace::Pace;
 pub(crate) use postgres::Session;
 pub(crate) use removal::Removal;
 pub(crate) use row::TABLE;
@@ -238,6 +240,7 @@ impl Filler {
             // A machine that lost its power has lost entries that the database has. What came since would be passed over.
             at = Position { offset: 0, ..opened_at };
         }
+        let mut pace = Pace::begin();
         loop {
             let batch = self.follower.batch(at, limit)?;
             if batch.to == at {
@@ -256,6 +259,9 @@ impl Filler {
                 );
             }
             at = batch.to;
+            if at != limit {
+                self.kept.wait_for_the_end(pace.pause());
+            }
         }
     }
 }
