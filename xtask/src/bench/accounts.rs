@@ -13,7 +13,7 @@ const RATE_MIN: f64 = 0.85;
 
 /// Turns that each gateway has for each round of other loads, of half its time, and the shortest one. The two differ by a tenth, and a machine that others use changes by more within
 /// a second, so that they have to take turns often.
-pub(super) const TURNS: usize = 6;
+pub(super) const TURNS: usize = 20;
 const TURN_MILLIS_MIN: u64 = 200;
 
 /// Most that a Redis may add to the median of an answer, microseconds.
