@@ -22,9 +22,8 @@ pub type FastMap<K, V> = hashbrown::HashMap<K, V>;
 pub type FastSet<K> = hashbrown::HashSet<K>;
 
 /// A text that is looked up more than once, and is hashed when it is made.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, Eq)]
 pub struct HashedText {
-    // Compared first: texts that differ mostly differ here.
     hash: u64,
     text: Arc<str>,
 }
@@ -83,6 +82,13 @@ impl Deref for HashedText {
 
     fn deref(&self) -> &str {
         &self.text
+    }
+}
+
+/// Texts that differ mostly differ in their hash, and those that are the same are mostly in the same place.
+impl PartialEq for HashedText {
+    fn eq(&self, other: &Self) -> bool {
+        self.hash == other.hash && (Arc::ptr_eq(&self.text, &other.text) || self.text == other.text)
     }
 }
 
