@@ -52,9 +52,9 @@ const LINES_EXPECTED: usize = 3;
 #[cfg(target_arch = "x86_64")]
 #[expect(unsafe_code, reason = "a pointer is handed to the processor")]
 fn fetch(line: *const u8) {
-    use std::arch::x86_64::{_MM_HINT_ET0, _mm_prefetch};
+    use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
     // SAFETY: a prefetch reads and writes nothing that the program could see, and is no fault wherever it points to.
-    unsafe { _mm_prefetch::<_MM_HINT_ET0>(line.cast()) }
+    unsafe { _mm_prefetch::<_MM_HINT_T0>(line.cast()) }
 }
 
 #[cfg(not(target_arch = "x86_64"))]
