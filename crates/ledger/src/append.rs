@@ -22,8 +22,9 @@ use crate::status::Status;
 /// Most bytes that are kept while they cannot be written.
 const BACKLOG_BYTES_MAX: usize = 8 << 20;
 
-/// Most frames whose room is used again.
+/// Most frames whose room is used again, and the longest of them.
 const SPARE_MAX: usize = 64;
+const SPARE_BYTES_MAX: usize = 1024;
 
 /// How often a thread looks whether another one has written its frame, before it sleeps.
 const GLANCES: u32 = 400;
@@ -33,7 +34,7 @@ const GLANCES: u32 = 400;
 pub(crate) struct Appender {
     queue: Mutex<Queue>,
     tail: Mutex<Tail>,
-    /// How many frames were ever taken out of the queue and written.
+    /// How many entries were ever taken out of the queue and written.
     written: AtomicU64,
     status: Arc<Status>,
 }
@@ -41,7 +42,7 @@ pub(crate) struct Appender {
 #[derive(Debug)]
 struct Queue {
     front: Front,
-    /// How many frames were ever queued.
+    /// How many entries were ever queued, of which names are none.
     sequence: u64,
     /// The attempts that run: the next segment begins with them.
     open: FastMap<AttemptId, Running>,
@@ -65,9 +66,9 @@ struct Tail {
     folder: PathBuf,
     file: Arc<File>,
     at: Position,
-    /// How many frames were ever taken out of the queue.
+    /// How many entries were ever taken out of the queue.
     sequence: u64,
-    /// What could not be written yet, and how many frames that is.
+    /// What could not be written yet, and how many entries that is.
     backlog: Vec<u8>,
     behind: u64,
     /// Length from which the next segment is made.
@@ -138,13 +139,13 @@ pub(crate) struct Unsynced {
 }
 
 impl Appender {
-    /// Goes on behind `at`, where `file` stands. These attempts run according to what is before.
+    /// Goes on behind `at`, where `file` stands. These attempts run according to what is before, and these numbers are given.
     pub(crate) fn new(
         folder: PathBuf,
         (file, at, front): (File, Position, Front),
         segment_bytes: u64,
         status: Arc<Status>,
-        open: FastMap<AttemptId, Vec<u8>>,
+        (open, names): (FastMap<AttemptId, Vec<u8>>, Names),
     ) -> Self {
         let running = |(id, frame)| (id, Running { frame, names: None });
         let open = open.into_iter().map(running).collect();
@@ -160,7 +161,7 @@ impl Appender {
             is_torn: false,
             full: Vec::new(),
         };
-        let queue = Queue { front, sequence: 0, open, names: Names::default(), spare: Vec::new() };
+        let queue = Queue { front, sequence: 0, open, names, spare: Vec::new() };
         Self { queue: Mutex::new(queue), tail: Mutex::new(tail), written: AtomicU64::new(0), status }
     }
 
@@ -232,7 +233,7 @@ impl Appender {
             let at = tail.at;
             queue.front.take(&mut tail.backlog, at);
             // Together with the queue: what runs is what the old segment will say of it, and nothing else.
-            is_full.then(|| queue.carried())
+            (is_full && !tail.backlog.is_empty()).then(|| queue.carried())
         };
         if tail.backlog.is_empty() {
             return;
@@ -244,11 +245,13 @@ impl Appender {
             }
             Err(error) => {
                 self.status.write.failed("entries cannot be written", &error);
-                let lost = tail.bound_backlog();
-                self.status.lost.add(lost);
-                if lost > 0 {
-                    // What comes refers to names that were among what is lost.
-                    lock(&self.queue).names.frames().for_each(|frame| tail.backlog.extend_from_slice(frame));
+                let mut queue = lock(&self.queue);
+                // What could not be written is in plain memory alone.
+                queue.names.doubt();
+                if let Some(lost) = tail.bound_backlog() {
+                    self.status.lost.add(lost);
+                    // What has come since may refer to names that were among what is lost.
+                    queue.names.frames().for_each(|frame| tail.backlog.extend_from_slice(frame));
                 }
             }
         }
@@ -290,7 +293,7 @@ impl Queue {
                         self.names.note(*combination, unsaid)
                     }
                 };
-                entry::number(frame, number);
+                entry::put_number(frame, number);
                 seal(frame);
                 Some(number)
             }
@@ -301,6 +304,7 @@ impl Queue {
         }
         if let Some(ended) = ending.map(|ending| ending.remove())
             && self.spare.len() < SPARE_MAX
+            && ended.frame.capacity() <= SPARE_BYTES_MAX
         {
             self.spare.push(ended.frame);
         }
@@ -351,13 +355,13 @@ impl Tail {
         Ok(())
     }
 
-    /// Gives up what is too much to keep; returns how many entries that were.
-    fn bound_backlog(&mut self) -> u64 {
+    /// Gives up what is too much to keep; returns how many entries that were, if it did.
+    fn bound_backlog(&mut self) -> Option<u64> {
         if self.backlog.len() <= BACKLOG_BYTES_MAX {
-            return 0;
+            return None;
         }
         self.backlog = Vec::new();
-        std::mem::take(&mut self.behind)
+        Some(std::mem::take(&mut self.behind))
     }
 
     fn begin_segment(&mut self, carried: &[Vec<u8>]) -> io::Result<()> {
@@ -386,7 +390,7 @@ mod tests {
     fn appender(file: File, status: &Arc<Status>) -> Appender {
         let at = Position { segment: 1, offset: 0 };
         let begun = (file, at, Front::Lost(Vec::new()));
-        Appender::new("/nowhere".into(), begun, 1 << 20, Arc::clone(status), FastMap::default())
+        Appender::new("/nowhere".into(), begun, 1 << 20, Arc::clone(status), Default::default())
     }
 
     #[test]
@@ -425,7 +429,8 @@ mod tests {
         let bytes = std::fs::read(&path).expect("a file");
         let mut reader = Reader::default();
         let said: Vec<_> = Frames::of(&bytes).map(|payload| reader.read(payload)).collect();
-        let [Said::Named, Said::Opened(opened)] = &*said else { panic!("{said:?}") };
+        let [names @ .., Said::Opened(opened)] = &*said else { panic!("{said:?}") };
+        assert!(!names.is_empty() && names.iter().all(|said| *said == Said::Named), "{said:?}");
         assert_eq!((opened.route.as_str(), opened.id()), ("default/ai", crate::tests::id(6)));
     }
 

@@ -13,8 +13,8 @@ use tollgate_exchange::Outcome;
 use tollgate_terms::{AttemptId, FastMap, UsageSource};
 
 pub(crate) use write::{
-    Form, number, write_again, write_begun, write_ended, write_names_of_end, write_names_of_opening,
-    write_opened, write_settled,
+    Form, put_number, write_again, write_begun, write_ended, write_names_again, write_names_of_end,
+    write_names_of_opening, write_opened, write_settled,
 };
 
 /// First byte of each kind of entry. Kinds that are not known are passed over.
@@ -141,7 +141,7 @@ pub(crate) struct Attempt {
 /// The first entry of each segment.
 #[derive(Clone, PartialEq, Eq, Message)]
 pub(crate) struct Begun {
-    /// How many entries follow of attempts that ran when the segment before was full.
+    /// How many entries follow that tell what ran when the segment before was full: attempts, and their names.
     #[prost(uint64, tag = "1")]
     pub(crate) carried: u64,
 }
@@ -225,6 +225,8 @@ impl Attempt {
 pub(crate) struct Reader {
     /// What was said under numbers.
     names: FastMap<u32, Attempt>,
+    /// How many entries refer to names that nothing has said: a part of the disk was lost.
+    pub(crate) unnamed: u64,
 }
 
 impl Reader {
@@ -250,15 +252,28 @@ impl Reader {
 
     /// An attempt, which `complete`s itself by the names that were said under its number.
     fn attempt(
-        &self,
+        &mut self,
         message: &[u8],
         complete: fn(Attempt, &Attempt) -> Attempt,
     ) -> Result<Box<Attempt>, DecodeError> {
         let attempt = Attempt::decode(message)?;
         Ok(Box::new(match self.names.get(&attempt.names) {
             Some(names) => complete(attempt, names),
-            None => Attempt { names: 0, amounts: Vec::new(), ..attempt },
+            None => {
+                self.unnamed += u64::from(attempt.names != 0);
+                Attempt { names: 0, amounts: Vec::new(), ..attempt }
+            }
         }))
+    }
+
+    /// The highest number that was given.
+    pub(crate) fn last_number(&self) -> u32 {
+        self.names.keys().copied().max().unwrap_or_default()
+    }
+
+    /// All names, for a segment in which entries stand that refer to them.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &Attempt> {
+        self.names.values()
     }
 }
 

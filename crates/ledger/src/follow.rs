@@ -37,6 +37,8 @@ pub(crate) struct Batch {
     pub(crate) to: Position,
     /// Bytes that could not be read and were passed over.
     pub(crate) damaged: u64,
+    /// Entries whose names are lost.
+    pub(crate) unnamed: u64,
 }
 
 impl Follower {
@@ -92,7 +94,7 @@ impl Follower {
     }
 
     fn next(&mut self, from: Position, limit: Position) -> io::Result<Batch> {
-        let nothing = Batch { settled: Vec::new(), to: from, damaged: 0 };
+        let nothing = Batch { settled: Vec::new(), to: from, damaged: 0, unnamed: 0 };
         let end = if from.segment == limit.segment {
             limit.offset
         } else {
@@ -136,8 +138,12 @@ impl Follower {
             file.take(LONG_BYTES).read_to_end(&mut bytes)?;
         }
         // Nothing behind what is damaged can be found: frames are only found from their beginnings.
-        let damaged =
-            Batch { settled: Vec::new(), to: Position { offset: end, ..from }, damaged: end - from.offset };
+        let damaged = Batch {
+            settled: Vec::new(),
+            to: Position { offset: end, ..from },
+            damaged: end - from.offset,
+            unnamed: 0,
+        };
         let frames = if from.offset == 0 { segment::frames(&bytes) } else { Some(Frames::of(&bytes)) };
         let Some(mut frames) = frames else { return Ok(damaged) };
         let settled = self.settled(&mut frames);
@@ -145,7 +151,8 @@ impl Follower {
         if taken == 0 {
             return Ok(damaged);
         }
-        Ok(Batch { settled, to: Position { offset: from.offset + taken, ..from }, damaged: 0 })
+        let unnamed = std::mem::take(&mut self.reader.unnamed);
+        Ok(Batch { settled, to: Position { offset: from.offset + taken, ..from }, damaged: 0, unnamed })
     }
 }
 

@@ -20,7 +20,10 @@ use crate::segment::{self, Position};
 const FILE: &str = "front";
 
 /// First bytes of the file, with the version of what follows.
-const MAGIC: &[u8; 8] = b"TGFRONT1";
+const MAGIC: &[u8; 8] = b"TGFRONT2";
+
+/// Those of the version before, whose entries say all names themselves.
+const MAGIC_BEFORE: &[u8; 8] = b"TGFRONT1";
 
 /// The magic, and for each half its segment, its offset in there, and how many bytes it holds.
 const HEAD: usize = 4096;
@@ -185,7 +188,7 @@ pub(crate) fn left(folder: &Path, end: Position) -> io::Result<Vec<u8>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(bytes),
         Err(error) => return Err(error),
     }
-    if !bytes.starts_with(MAGIC) {
+    if !bytes.starts_with(MAGIC) && !bytes.starts_with(MAGIC_BEFORE) {
         return Ok(Vec::new());
     }
     let number = |at: usize| {

@@ -12,14 +12,14 @@ use std::time::Duration;
 use tollgate_exchange::{Journal, Opening, Record};
 
 use crate::append::{Appended, Appender, Change, Entry};
-use crate::entry::{Attempt, Form, write_again, write_ended, write_opened, write_settled};
+use crate::entry::{Attempt, Form, write_again, write_ended, write_names_again, write_opened, write_settled};
 use crate::folder::{Folder, FolderError};
 use crate::follow::Follower;
 use crate::frame::{frame, write_frame, write_unsealed};
 use crate::front::Front;
 use crate::index::{self, Filler, IndexPlace, Removal};
 use crate::metrics::LedgerMetrics;
-use crate::names::Combination;
+use crate::names::{Combination, Names};
 use crate::replay::{Replay, Replayed};
 use crate::segment::{self, Position};
 use crate::status::Status;
@@ -101,7 +101,8 @@ impl Ledger {
         let (file, at) = continued(&path, &replay, &carried).map_err(failed)?;
         let begun = (file, at, front(&path, at));
         let open = orphans.iter().map(Attempt::id).zip(carried).collect();
-        let appender = Appender::new(path.clone(), begun, options.segment_bytes, Arc::clone(&status), open);
+        let known = (open, Names::after(replay.reader.last_number()));
+        let appender = Appender::new(path.clone(), begun, options.segment_bytes, Arc::clone(&status), known);
         let appender = Arc::new(appender);
         let orphans: Vec<_> = orphans.into_iter().map(Attempt::orphaned).collect();
         for orphan in &orphans {
@@ -205,16 +206,21 @@ fn continued(folder: &Path, replay: &Replay, carried: &[Vec<u8>]) -> io::Result<
         Some(end) => (segment::reopen(folder, end.segment, end.offset)?, end),
         None => {
             let segment = replay.end.map_or(0, |end| end.segment) + 1;
-            let (file, offset) = segment::create(folder, segment, &[])?;
+            // What is left may refer to them.
+            let names = replay.reader.names().map(|names| frame(|payload| write_names_again(names, payload)));
+            let (file, offset) = segment::create(folder, segment, &names.collect::<Vec<_>>())?;
             (file, Position { segment, offset })
         }
     };
     file.write_all(&replay.left)?;
     at.offset += replay.left.len() as u64;
     if replay.is_of_version_before {
+        // Whoever syncs has only the new one.
+        file.sync_data()?;
         let segment = at.segment + 1;
         (file, at.offset) = segment::create(folder, segment, carried)?;
         at.segment = segment;
+        File::open(folder)?.sync_all()?;
     }
     Ok((file, at))
 }

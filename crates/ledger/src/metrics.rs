@@ -30,6 +30,7 @@ impl Collector for LedgerMetrics {
             ("tollgate_ledger_bytes", "Bytes written to the ledger", &status.bytes),
             ("tollgate_ledger_lost_entries", "Entries that the disk did not take", &status.lost),
             ("tollgate_ledger_damaged_bytes", "Bytes of the ledger that cannot be read", &status.damaged),
+            ("tollgate_ledger_unnamed_entries", "Entries whose names cannot be read", &status.unnamed),
             ("tollgate_ledger_indexed_entries", "Entries read into the database", &status.indexed),
             ("tollgate_ledger_removed_rows", "Old rows removed from the database", &status.removed),
         ];

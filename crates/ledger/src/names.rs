@@ -1,8 +1,9 @@
 //! Names that attempts have in common. Who called, by which route, at which backend, for which model, under which limits: of most attempts
 //! the ledger has said so before. So each combination is said once in a segment, and entries refer to it by its number.
 //!
-//! A number stands for what was last said under it. A process gives each one once, so that an entry means the same in the segment for
-//! which it was written and in the next, which begins with the names of the attempts that run.
+//! A number is given once in a segment, by whatever process, and by one process once at all: an entry means the same in the segment for
+//! which it was written and in the next, which begins with the names of the attempts that run. So where names are lost with a part of the
+//! disk, an entry has none, and never those of somebody else.
 
 use std::hash::{Hash, Hasher};
 
@@ -30,13 +31,15 @@ pub(crate) enum Combination<'a> {
 /// The combinations that the segment has said which is written to.
 #[derive(Debug, Default)]
 pub(crate) struct Names {
-    known: FastMap<Kept, Known>,
+    known: FastMap<Owned, Known>,
     last: u32,
+    /// How often what was said before was no longer sure to be read.
+    doubts: u32,
 }
 
-/// A combination; of what it was taken from only the names are looked at.
+/// A combination that is kept; of what it was taken from only the names are looked at.
 #[derive(Debug)]
-enum Kept {
+enum Owned {
     Opening(Opening),
     End(Box<Record>),
 }
@@ -46,6 +49,8 @@ struct Known {
     number: u32,
     /// What says it.
     frame: Vec<u8>,
+    /// When it was said, as `doubts` counts.
+    said_after: u32,
 }
 
 /// A combination that is not said yet.
@@ -62,26 +67,43 @@ impl Unsaid {
 }
 
 impl Names {
-    /// The number of this combination.
-    pub(crate) fn number(&self, combination: Combination<'_>) -> Option<u32> {
-        self.known.get(&combination).map(|known| known.number)
+    /// None are known. Numbers up to `last` are given already.
+    pub(crate) fn after(last: u32) -> Self {
+        Self { last, ..Self::default() }
     }
 
-    /// How to say one that has no number yet; `None` if it is to be said with its entry.
+    /// The number of this combination, if it is said.
+    pub(crate) fn number(&self, combination: Combination<'_>) -> Option<u32> {
+        let known = self.known.get(&combination).filter(|known| known.said_after == self.doubts);
+        known.map(|known| known.number)
+    }
+
+    /// What was said may be lost: from now on it is said again, each when it is needed.
+    pub(crate) fn doubt(&mut self) {
+        self.doubts = self.doubts.wrapping_add(1);
+    }
+
+    /// How to say one that is not said; `None` if it is to be said with its entry.
     pub(crate) fn unsaid(&self, combination: Combination<'_>) -> Option<Unsaid> {
+        let said_after = self.doubts;
+        if let Some(Known { number, frame, .. }) = self.known.get(&combination) {
+            return Some(Unsaid { known: Known { number: *number, frame: frame.clone(), said_after } });
+        }
         let number = self.last.checked_add(1).filter(|_| self.known.len() < KNOWN_MAX)?;
         let frame = frame(|payload| match combination {
             Combination::Opening(opening) => write_names_of_opening(number, opening, payload),
             Combination::End(record) => write_names_of_end(number, record, payload),
         });
-        (1..=FRAME_BYTES_MAX).contains(&frame.len()).then_some(Unsaid { known: Known { number, frame } })
+        (1..=FRAME_BYTES_MAX)
+            .contains(&frame.len())
+            .then_some(Unsaid { known: Known { number, frame, said_after } })
     }
 
     /// It is said from now on. Returns its number.
     pub(crate) fn note(&mut self, combination: Combination<'_>, Unsaid { known }: Unsaid) -> u32 {
         let number = known.number;
-        self.last = number;
-        self.known.insert(combination.kept(), known);
+        self.last = self.last.max(number);
+        self.known.insert(combination.owned(), known);
         number
     }
 
@@ -97,17 +119,17 @@ impl Names {
 }
 
 impl Combination<'_> {
-    fn kept(self) -> Kept {
+    fn owned(self) -> Owned {
         match self {
-            Self::Opening(opening) => Kept::Opening(opening.clone()),
+            Self::Opening(opening) => Owned::Opening(opening.clone()),
             Self::End(record) => {
-                Kept::End(Box::new(Record { losses: Vec::new(), cost_errors: Vec::new(), ..record.clone() }))
+                Owned::End(Box::new(Record { losses: Vec::new(), cost_errors: Vec::new(), ..record.clone() }))
             }
         }
     }
 }
 
-impl Kept {
+impl Owned {
     fn combination(&self) -> Combination<'_> {
         match self {
             Self::Opening(opening) => Combination::Opening(opening),
@@ -140,34 +162,29 @@ impl PartialEq for Combination<'_> {
                 has_same_facts(&one.facts, &other.facts)
                     && one.reserved.iter().map(|it| &it.limit).eq(other.reserved.iter().map(|it| &it.limit))
             }
-            (Self::End(one), Self::End(other)) => {
-                let of = |it: &Record| (it.outcome, it.fault, it.usage_source);
-                of(one) == of(other)
-                    && one.served_model == other.served_model
-                    && one.charges.iter().map(|it| &it.limit).eq(other.charges.iter().map(|it| &it.limit))
-            }
+            (Self::End(one), Self::End(other)) => ends_alike(one, other),
             (Self::Opening(_), Self::End(_)) | (Self::End(_), Self::Opening(_)) => false,
         }
     }
 }
 
-impl Hash for Kept {
+impl Hash for Owned {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.combination().hash(state);
     }
 }
 
-impl PartialEq for Kept {
+impl PartialEq for Owned {
     fn eq(&self, other: &Self) -> bool {
         self.combination() == other.combination()
     }
 }
 
-impl Eq for Kept {}
+impl Eq for Owned {}
 
-impl Equivalent<Kept> for Combination<'_> {
-    fn equivalent(&self, kept: &Kept) -> bool {
-        *self == kept.combination()
+impl Equivalent<Owned> for Combination<'_> {
+    fn equivalent(&self, owned: &Owned) -> bool {
+        *self == owned.combination()
     }
 }
 
@@ -197,19 +214,45 @@ fn has_same_facts(one: &Facts, other: &Facts) -> bool {
         && *upstream_model == other.upstream_model
 }
 
+fn ends_alike(one: &Record, other: &Record) -> bool {
+    let Record {
+        served_model,
+        outcome,
+        fault,
+        usage_source,
+        charges,
+        facts: _,
+        upstream_status: _,
+        usage: _,
+        cost_nanodollars: _,
+        cost_errors: _,
+        losses: _,
+        duration: _,
+        time_to_first_token: _,
+        time_per_output_token: _,
+        delivered: _,
+    } = one;
+    (*outcome, *fault, *usage_source) == (other.outcome, other.fault, other.usage_source)
+        && *served_model == other.served_model
+        && charges.iter().map(|it| &it.limit).eq(other.charges.iter().map(|it| &it.limit))
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs;
     use std::path::Path;
     use std::sync::Arc;
 
-    use tollgate_exchange::Journal;
+    use tollgate_exchange::{Charge, Journal, Reserved};
     use tollgate_terms::ModelName;
 
     use super::*;
-    use crate::entry::{Form, Reader, write_opened, write_settled};
-    use crate::frame::Frames;
-    use crate::segment;
+    use crate::entry::{
+        Begun, Form, Reader, Said, put_number, write_begun, write_ended, write_opened, write_settled,
+    };
+    use crate::frame::{Frames, seal};
+    use crate::front::Front;
+    use crate::segment::{self, Contents, Position};
     use crate::tests::{entries, id, opening, options, record, usage};
     use crate::usage::Dimension;
     use crate::{IndexPlace, Ledger, Options};
@@ -295,21 +338,95 @@ mod tests {
         assert!(length < 115 * 1000, "{length}");
     }
 
+    #[test]
+    fn what_is_said_under_numbers_is_what_is_said_whole() {
+        let reserved = ["one", "two"].map(|limit| Reserved { limit: limit.into(), amount: 70_000 });
+        let opening = Opening { reserved: reserved.into_iter().collect(), ..opening(7) };
+        let charge = |limit: &str, used| Charge { limit: limit.into(), counter: "c".into(), taken: 1, used };
+        let charges = vec![charge("one", 18), charge("two", 0), charge("three", u64::MAX)];
+        let record = Record { charges, fault: Some("cut"), ..record(10) };
+        let mut reader = Reader::default();
+        let mut read = |frame: Vec<u8>| {
+            let payload = Frames::of(&frame).next().expect("a payload");
+            reader.read(payload)
+        };
+        let sealed = |number, write: &dyn Fn(&mut Vec<u8>)| {
+            let mut frame = frame(write);
+            put_number(&mut frame, number);
+            seal(&mut frame);
+            frame
+        };
+        read(frame(|payload| write_names_of_opening(1, &opening, payload)));
+        read(frame(|payload| write_names_of_end(0xffff_ffff, &record, payload)));
+        let opened = sealed(1, &|payload| write_opened(&opening, Form::Numbered, payload));
+        let whole = frame(|payload| write_opened(&opening, Form::Whole, payload));
+        assert!(opened.len() < whole.len());
+        assert_eq!(read(opened), read(whole));
+        let ended = sealed(0xffff_ffff, &|payload| write_ended(&record, Form::Numbered, payload));
+        assert_eq!(read(ended), read(frame(|payload| write_ended(&record, Form::Whole, payload))));
+        // A number that nothing was said under.
+        let lost = sealed(2, &|payload| write_opened(&opening, Form::Numbered, payload));
+        assert!(matches!(read(lost), Said::Opened(attempt) if attempt.team.is_none()));
+        assert_eq!(reader.unnamed, 1);
+    }
+
+    /// A second process goes on in the segment of the first.
+    #[test]
+    fn a_number_is_given_once_in_a_segment() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let options = Options { index: Some(IndexPlace::Sqlite), segment_bytes: 16 << 20, ..options() };
+        for process in 0..3 {
+            let ledger = Ledger::open(folder.path(), &options).expect("a ledger");
+            for number in (0..9).map(|at| 10 * process + at) {
+                ledger.opened(&opening(number));
+                ledger.settled(&record(number));
+            }
+        }
+        let mut numbers = Vec::new();
+        Contents::load(folder.path(), 1).expect("a segment").read(|payload| {
+            if let Some((b'n', message)) = payload.split_first() {
+                let names: crate::entry::Attempt = prost::Message::decode(message).expect("names");
+                numbers.push(names.names);
+            }
+        });
+        let count = u32::try_from(numbers.len()).expect("a number");
+        assert_eq!(numbers, (1..=count).collect::<Vec<_>>());
+        assert_eq!(entries(folder.path()).0.len(), 27);
+        assert_eq!(usage(folder.path(), &[Dimension::Team]).rows.len(), 3);
+    }
+
+    #[test]
+    fn what_may_be_lost_is_said_again_under_its_number() {
+        let names = &mut Names::after(40);
+        let combination = opening(0);
+        let combination = Combination::Opening(&combination);
+        assert_eq!(number(names, combination), Some(41));
+        names.doubt();
+        assert_eq!(names.number(combination), None);
+        assert_eq!(number(names, combination), Some(41));
+        assert_eq!((names.number(combination), names.frames().count()), (Some(41), 1));
+    }
+
     /// One that a gateway has left which knew of no numbers: it is read, and nothing is added to it.
     #[test]
     fn a_segment_of_the_version_before_is_read() {
         let folder = tempfile::tempdir().expect("a folder");
         let options = Options { index: Some(IndexPlace::Sqlite), ..options() };
         let mut old = b"TGLEDGR2".to_vec();
-        let begun = crate::entry::Begun { carried: 1 };
-        old.extend(frame(|payload| crate::entry::write_begun(&begun, payload)));
+        let begun = Begun { carried: 1 };
+        old.extend(frame(|payload| write_begun(&begun, payload)));
         old.extend(
             (0..3).flat_map(|number| frame(|payload| write_opened(&opening(number), Form::Whole, payload))),
         );
         old.extend(frame(|payload| write_settled(&record(0), payload)));
         fs::write(segment::path(folder.path(), 7), &old).expect("a segment");
+        // What its front still had belongs to it.
+        let at = Position { segment: 7, offset: old.len() as u64 };
+        let left = frame(|payload| write_settled(&record(1), payload));
+        assert!(Front::open(folder.path(), at).push(&left));
+        old.extend(left);
         let ledger = Ledger::open(folder.path(), &options).expect("a ledger");
-        assert_eq!(ledger.replayed().orphaned, [id(1), id(2)]);
+        assert_eq!(ledger.replayed().orphaned, [id(2)]);
         (3..5).for_each(|number| {
             ledger.opened(&opening(number));
             ledger.settled(&record(number));
@@ -317,7 +434,7 @@ mod tests {
         drop(ledger);
         assert_eq!(fs::read(segment::path(folder.path(), 7)).expect("a segment"), old);
         let report = usage(folder.path(), &[Dimension::Team]);
-        assert_eq!((report.total.attempts, report.total.orphaned, report.rows.len()), (5, 2, 3));
+        assert_eq!((report.total.attempts, report.total.orphaned, report.rows.len()), (5, 1, 3));
         assert_eq!(Ledger::open(folder.path(), &options).expect("a ledger").replayed().orphaned, []);
     }
 
@@ -327,7 +444,7 @@ mod tests {
         let mut route = |frames: &[u8]| {
             let mut routes = Vec::new();
             for payload in Frames::of(frames) {
-                if let crate::entry::Said::Opened(attempt) = reader.read(payload) {
+                if let Said::Opened(attempt) = reader.read(payload) {
                     routes.push((attempt.requested_model, attempt.reserved.len()));
                 }
             }
@@ -335,8 +452,8 @@ mod tests {
         };
         let numbered = || {
             let mut frame = frame(|payload| write_opened(&opening(0), Form::Numbered, payload));
-            crate::entry::number(&mut frame, 1);
-            crate::frame::seal(&mut frame);
+            put_number(&mut frame, 1);
+            seal(&mut frame);
             frame
         };
         let named = |model: &str| frame(|payload| write_names_of_opening(1, &asking(0, model), payload));

@@ -25,7 +25,8 @@ pub struct Replayed {
 /// What the last segments say.
 #[derive(Default)]
 pub(crate) struct Replay {
-    reader: Reader,
+    /// What it knows of names by now.
+    pub(crate) reader: Reader,
     open: FastMap<AttemptId, Attempt>,
     settled: HashSet<AttemptId>,
     pub(crate) torn_bytes: u64,

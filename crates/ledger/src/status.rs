@@ -18,6 +18,8 @@ pub(crate) struct Status {
     pub(crate) indexed: Count,
     /// Bytes that cannot be read, of segments that were written before.
     pub(crate) damaged: Count,
+    /// Entries whose names are lost, with a part of the disk.
+    pub(crate) unnamed: Count,
     /// Attempts that were too old for the database, and were removed from it.
     pub(crate) removed: Count,
     pub(crate) write: Trouble,

@@ -89,7 +89,7 @@ pub(crate) fn entries(folder: &Path) -> (BTreeSet<AttemptId>, BTreeMap<AttemptId
         let mut reader = Reader::default();
         contents.read(|payload| match reader.read(payload) {
             Said::Opened(attempt) => {
-                assert_eq!(attempt.route, "default/ai");
+                assert_eq!(who(&attempt), expected_who(&attempt));
                 opened.insert(attempt.id());
             }
             Said::Settled(attempt) | Said::Ended(attempt) => {
@@ -101,6 +101,20 @@ pub(crate) fn entries(folder: &Path) -> (BTreeSet<AttemptId>, BTreeMap<AttemptId
         });
     }
     (opened, settled)
+}
+
+/// Whose attempt it is, and at which backend.
+fn who(attempt: &Attempt) -> (Option<&str>, &str) {
+    (attempt.team.as_deref(), &attempt.backend)
+}
+
+/// What [`facts`] says of the attempt of this id.
+fn expected_who(attempt: &Attempt) -> (Option<&'static str>, &'static str) {
+    let request: u32 =
+        attempt.request_id.rsplit('-').next().and_then(|id| id.parse().ok()).expect("a number");
+    let number = request * 2 + attempt.attempt - 1;
+    let at = |number| usize::try_from(number).expect("a number");
+    (Some(["team-0", "team-1", "team-2"][at(number % 3)]), ["default/b0", "default/b1"][at(number % 2)])
 }
 
 pub(crate) fn usage(folder: &Path, by: &[Dimension]) -> crate::usage::Report {
@@ -308,6 +322,7 @@ fn what_is_read_from_any_entry_on_is_whole() {
                 for settled in &batch.settled {
                     let said = (settled.route.as_str(), settled.requested_model.as_str(), &settled.team);
                     assert!(matches!(said, ("default/ai", "asked", Some(_))), "{settled:?}");
+                    assert_eq!(who(settled), expected_who(settled));
                 }
                 if batch.to == at {
                     break;

@@ -23,7 +23,7 @@ pub(crate) fn write_begun(begun: &Begun, payload: &mut Vec<u8>) {
 pub(crate) enum Form {
     /// In it.
     Whole,
-    /// Under a number, which is put in by [`number`] once it is known.
+    /// Under a number, which is put in by [`put_number`] once it is known.
     Numbered,
 }
 
@@ -34,7 +34,7 @@ const VARINT_BYTES_MAX: usize = 10;
 const NUMBER: [u8; 2] = [0xa5, 0x02];
 
 /// Puts the number of its names in an entry of that form.
-pub(crate) fn number(frame: &mut [u8], number: u32) {
+pub(crate) fn put_number(frame: &mut [u8], number: u32) {
     let place = frame.get_mut(HEAD_BYTES + 1 + NUMBER.len()..).and_then(|rest| rest.first_chunk_mut());
     if let Some(place) = place {
         *place = number.to_le_bytes();
@@ -83,6 +83,12 @@ pub(crate) fn write_settled(record: &Record, payload: &mut Vec<u8>) {
     members.id(&record.facts);
     members.facts(&record.facts);
     members.settled(record, Form::Whole);
+}
+
+/// Names that were read.
+pub(crate) fn write_names_again(names: &Attempt, payload: &mut Vec<u8>) {
+    payload.push(NAMED);
+    payload.extend_from_slice(&names.encode_to_vec());
 }
 
 /// An attempt that was read: it is over if it has an outcome.

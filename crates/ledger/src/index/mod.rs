@@ -35,6 +35,9 @@ pub(crate) use row::TABLE;
 /// Longest wait between two looks.
 const IDLE: Duration = Duration::from_secs(1);
 
+/// How many segments it may fall behind for the sake of requests.
+const SEGMENTS_BEHIND_MAX: u64 = 4;
+
 /// Waits after failures: doubled each time.
 const RETRY_MIN: Duration = Duration::from_millis(200);
 const RETRY_MAX: Duration = Duration::from_secs(10);
@@ -159,7 +162,7 @@ pub fn catch_up(folder: &Path) -> Result<(), IndexError> {
     // What is in no segment yet is read from the front, and will be read again when it is in one.
     let left = front::left(folder, at)?;
     let settled = follower.settled(&mut Frames::of(&left));
-    store.add(&gateway, &Batch { settled, to: at, damaged: 0 })
+    store.add(&gateway, &Batch { settled, to: at, damaged: 0, unnamed: 0 })
 }
 
 /// What fills a database from a ledger.
@@ -176,7 +179,8 @@ pub(crate) struct Filler {
     pub(crate) opened_at: Option<Position>,
 }
 
-/// Lets all other threads go first: requests do, and what is behind under load is made up for after it. Linux has a policy for each thread.
+/// Lets all other threads go first: requests do, and what is behind under load is made up for after it. Linux has a policy for each thread. See also
+/// [`Pace`].
 fn step_back() {
     if let Err(error) = set_thread_priority_and_policy(thread_native_id(), ThreadPriority::Min, POLICY) {
         tracing::debug!(?error, "the thread that fills the database has the priority of all others");
@@ -258,8 +262,17 @@ impl Filler {
                     "a part of the ledger cannot be read"
                 );
             }
+            if batch.unnamed > 0 {
+                self.status.unnamed.add(batch.unnamed);
+                tracing::error!(
+                    segment = at.segment,
+                    entries = batch.unnamed,
+                    "names that a part of the ledger refers to are lost"
+                );
+            }
             at = batch.to;
-            if at != limit {
+            let is_far_behind = limit.segment.saturating_sub(at.segment) > SEGMENTS_BEHIND_MAX;
+            if at != limit && !is_far_behind {
                 self.kept.wait_for_the_end(pace.pause());
             }
         }

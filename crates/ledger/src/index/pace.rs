@@ -89,8 +89,9 @@ mod tests {
         };
         assert_eq!(Times::read("6834056 12 1\n"), times(6_834_056, 12));
         assert_eq!([Times::read(""), Times::read("1"), Times::read("a b c")], [None; 3]);
-        // That of this kernel.
-        let told = fs::read_to_string(TIMES).expect("the kernel tells");
-        assert!(Times::read(&told).is_some(), "{told}");
+        // That of this kernel, if it tells.
+        if let Ok(told) = fs::read_to_string(TIMES) {
+            assert!(Times::read(&told).is_some(), "{told}");
+        }
     }
 }
