@@ -44,12 +44,12 @@ pub struct Options {
 }
 
 impl Default for Options {
-    /// SQLite in the same folder, segments of 16 MiB that stay for a week, ten syncs a second, rows of 400 days: those of a year, and a month
+    /// SQLite in the same folder, segments of 4 MiB that stay for a week, ten syncs a second, rows of 400 days: those of a year, and a month
     /// to look back at it.
     fn default() -> Self {
         Self {
             index: Some(IndexPlace::Sqlite),
-            segment_bytes: 16 << 20,
+            segment_bytes: 4 << 20,
             sync_every: Duration::from_millis(100),
             retention: 7 * DAY,
             usage_retention: Some(400 * DAY),

@@ -36,7 +36,7 @@ pub(crate) use row::TABLE;
 const IDLE: Duration = Duration::from_secs(1);
 
 /// How many segments it may fall behind for the sake of requests.
-const SEGMENTS_BEHIND_MAX: u64 = 4;
+const SEGMENTS_BEHIND_MAX: u64 = 16;
 
 /// Waits after failures: doubled each time.
 const RETRY_MIN: Duration = Duration::from_millis(200);
