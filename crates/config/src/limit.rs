@@ -122,7 +122,7 @@ impl CompiledLimit {
                 return None;
             }
             // Conditions that do not tell requests apart make no name.
-            Some(if key.is_empty() { self.name.clone() } else { HashedText::remembered(key) })
+            Some(if key.is_empty() { self.name.clone() } else { key.as_str().into() })
         })
     }
 

@@ -3,7 +3,6 @@
 //! They hash in a fifth of the time that the standard library takes. Their seeds are made anew in each process, so that nobody outside can aim at one
 //! place of a table; who could measure each look into it would learn them in the end, which nobody can across a network.
 
-use std::cell::RefCell;
 use std::fmt;
 use std::hash::{BuildHasher, Hash, Hasher};
 use std::ops::Deref;
@@ -22,46 +21,24 @@ pub type FastMap<K, V> = hashbrown::HashMap<K, V>;
 pub type FastSet<K> = hashbrown::HashSet<K>;
 
 /// A text that is looked up more than once, and is hashed when it is made.
-#[derive(Clone, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct HashedText {
+    // Compared first: texts that differ mostly differ here.
     hash: u64,
     text: Arc<str>,
 }
 
-/// How many texts a thread remembers to have made.
-const REMEMBERED: usize = 256;
-
 impl HashedText {
-    /// This text, which the thread may have made before: then that one is handed out, and is found to be the same without being read.
-    pub fn remembered(text: &str) -> Self {
-        thread_local! {
-            static MADE: RefCell<Vec<Option<HashedText>>> = RefCell::new(vec![None; REMEMBERED]);
-        }
-        let hash = hash_of(text);
-        MADE.with_borrow_mut(|made| {
-            let at = usize::try_from(hash).unwrap_or_default() % REMEMBERED;
-            let Some(place) = made.get_mut(at) else { return text.into() };
-            match place {
-                Some(before) if before.hash == hash && *before.text == *text => before.clone(),
-                _ => place.insert(Self { hash, text: text.into() }).clone(),
-            }
-        })
-    }
-
     /// The text itself.
     pub fn text(&self) -> &Arc<str> {
         &self.text
     }
 }
 
-fn hash_of(text: &str) -> u64 {
-    static SEEDED: LazyLock<FastHasher> = LazyLock::new(FastHasher::default);
-    SEEDED.hash_one(text)
-}
-
 impl From<Arc<str>> for HashedText {
     fn from(text: Arc<str>) -> Self {
-        Self { hash: hash_of(&text), text }
+        static SEEDED: LazyLock<FastHasher> = LazyLock::new(FastHasher::default);
+        Self { hash: SEEDED.hash_one(&*text), text }
     }
 }
 
@@ -82,13 +59,6 @@ impl Deref for HashedText {
 
     fn deref(&self) -> &str {
         &self.text
-    }
-}
-
-/// Texts that differ mostly differ in their hash, and those that are the same are mostly in the same place.
-impl PartialEq for HashedText {
-    fn eq(&self, other: &Self) -> bool {
-        self.hash == other.hash && (Arc::ptr_eq(&self.text, &other.text) || self.text == other.text)
     }
 }
 
@@ -120,16 +90,5 @@ mod tests {
             ["a", "b", ""].into_iter().map(HashedText::from).zip(1..).collect();
         let found = |text: &str| table.get(&HashedText::from(text)).copied();
         assert_eq!([found("a"), found("b"), found(""), found("c")], [Some(1), Some(2), Some(3), None]);
-    }
-
-    #[test]
-    fn a_remembered_text_is_what_was_asked_for() {
-        let same = [HashedText::remembered("a"), HashedText::remembered("a")];
-        assert!(Arc::ptr_eq(same[0].text(), same[1].text()));
-        // More than are remembered, twice.
-        for number in (0..4 * REMEMBERED).chain(0..4 * REMEMBERED) {
-            let text = number.to_string();
-            assert_eq!(HashedText::remembered(&text), HashedText::from(text.as_str()));
-        }
     }
 }
