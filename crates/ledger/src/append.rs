@@ -15,16 +15,12 @@ use tollgate_terms::{AttemptId, EntryRef, FastMap};
 use crate::entry;
 use crate::frame::seal;
 use crate::front::Front;
-use crate::names::{Combination, Names};
+use crate::names::{Names, say};
 use crate::segment::{self, Position};
 use crate::status::Status;
 
 /// Most bytes that are kept while they cannot be written.
 const BACKLOG_BYTES_MAX: usize = 8 << 20;
-
-/// Most frames whose room is used again, and the longest of them.
-const SPARE_MAX: usize = 64;
-const SPARE_BYTES_MAX: usize = 1024;
 
 /// How often a thread looks whether another one has written its frame, before it sleeps.
 const GLANCES: u32 = 400;
@@ -48,8 +44,6 @@ struct Queue {
     open: FastMap<AttemptId, Running>,
     /// What the segment has said under numbers: the next one begins with those of attempts that run.
     names: Names,
-    /// Frames that are kept no longer, for those that will be.
-    spare: Vec<Vec<u8>>,
 }
 
 /// An attempt that runs.
@@ -96,7 +90,7 @@ pub(crate) enum Entry<'a> {
     /// It is whole.
     Whole(&'a [u8]),
     /// It has no seal, and room for the number of these names.
-    Numbered(&'a mut Vec<u8>, Combination<'a>),
+    Numbered(&'a mut Vec<u8>, &'a [u8]),
 }
 
 /// What became of a frame.
@@ -161,7 +155,7 @@ impl Appender {
             is_torn: false,
             full: Vec::new(),
         };
-        let queue = Queue { front, sequence: 0, open, names, spare: Vec::new() };
+        let queue = Queue { front, sequence: 0, open, names };
         Self { queue: Mutex::new(queue), tail: Mutex::new(tail), written: AtomicU64::new(0), status }
     }
 
@@ -251,7 +245,7 @@ impl Appender {
                 if let Some(lost) = tail.bound_backlog() {
                     self.status.lost.add(lost);
                     // What has come since may refer to names that were among what is lost.
-                    queue.names.frames().for_each(|frame| tail.backlog.extend_from_slice(frame));
+                    queue.names.frames().for_each(|frame| tail.backlog.extend(frame));
                 }
             }
         }
@@ -280,17 +274,18 @@ impl Queue {
         };
         let names = match entry {
             Entry::Whole(_) => None,
-            Entry::Numbered(frame, combination) => {
-                let number = match self.names.number(*combination) {
+            Entry::Numbered(frame, names) => {
+                let number = match self.names.number(names) {
                     Some(number) => number,
                     None => {
-                        let Some(unsaid) = self.names.unsaid(*combination) else {
+                        let Some(number) = self.names.unsaid(names) else {
                             return Some(Queued::Refused(Appended::NotNamed));
                         };
-                        if !self.front.push(unsaid.frame()) {
+                        if !self.front.push(&say(number, names)) {
                             return None;
                         }
-                        self.names.note(*combination, unsaid)
+                        self.names.note(names, number);
+                        number
                     }
                 };
                 entry::put_number(frame, number);
@@ -302,20 +297,14 @@ impl Queue {
         if !self.front.push(frame) {
             return None;
         }
-        if let Some(ended) = ending.map(|ending| ending.remove())
-            && self.spare.len() < SPARE_MAX
-            && ended.frame.capacity() <= SPARE_BYTES_MAX
-        {
-            self.spare.push(ended.frame);
+        if let Some(ending) = ending {
+            ending.remove();
         }
         self.sequence += 1;
         if let Change::Begins(id) = change
             && !frame.is_empty()
         {
-            let mut kept = self.spare.pop().unwrap_or_default();
-            kept.clear();
-            kept.extend_from_slice(frame);
-            self.open.insert(id.clone(), Running { frame: kept, names });
+            self.open.insert(id.clone(), Running { frame: frame.to_vec(), names });
         }
         Some(if self.front.is_kept() { Queued::Kept } else { Queued::Waits(self.sequence) })
     }
@@ -324,8 +313,7 @@ impl Queue {
     fn carried(&mut self) -> Vec<Vec<u8>> {
         let numbers = self.open.values().filter_map(|running| running.names).collect();
         self.names.keep(&numbers);
-        let names = self.names.frames().map(<[u8]>::to_vec);
-        names.chain(self.open.values().map(|running| running.frame.clone())).collect()
+        self.names.frames().chain(self.open.values().map(|running| running.frame.clone())).collect()
     }
 }
 
@@ -384,7 +372,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::entry::{Form, Reader, Said, write_opened};
+    use crate::entry::{Form, Reader, Said, write_names_of_opening, write_opened};
     use crate::frame::{Frames, write_unsealed};
 
     fn appender(file: File, status: &Arc<Status>) -> Appender {
@@ -414,9 +402,10 @@ mod tests {
         let appender = appender(File::open("/dev/null").expect("a file"), &status);
         let begin = |number| {
             let opening = crate::tests::opening(number);
-            let mut frame = Vec::new();
+            let (mut frame, mut names) = (Vec::new(), Vec::new());
+            write_names_of_opening(&opening, &mut names);
             write_unsealed(&mut frame, |payload| write_opened(&opening, Form::Numbered, payload));
-            let entry = Entry::Numbered(&mut frame, Combination::Opening(&opening));
+            let entry = Entry::Numbered(&mut frame, &names);
             appender.append(Change::Begins(&opening.facts.id()), entry);
         };
         begin(0);

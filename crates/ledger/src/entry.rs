@@ -13,8 +13,8 @@ use tollgate_exchange::Outcome;
 use tollgate_terms::{AttemptId, FastMap, UsageSource};
 
 pub(crate) use write::{
-    Form, put_number, write_again, write_begun, write_ended, write_names_again, write_names_of_end,
-    write_names_of_opening, write_opened, write_settled,
+    Form, put_number, write_again, write_begun, write_ended, write_names, write_names_again,
+    write_names_of_end, write_names_of_opening, write_opened, write_settled,
 };
 
 /// First byte of each kind of entry. Kinds that are not known are passed over.

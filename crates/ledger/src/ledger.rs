@@ -12,14 +12,17 @@ use std::time::Duration;
 use tollgate_exchange::{Journal, Opening, Record};
 
 use crate::append::{Appended, Appender, Change, Entry};
-use crate::entry::{Attempt, Form, write_again, write_ended, write_names_again, write_opened, write_settled};
+use crate::entry::{
+    Attempt, Form, write_again, write_ended, write_names_again, write_names_of_end, write_names_of_opening,
+    write_opened, write_settled,
+};
 use crate::folder::{Folder, FolderError};
 use crate::follow::Follower;
 use crate::frame::{frame, write_frame, write_unsealed};
 use crate::front::Front;
 use crate::index::{self, Filler, IndexPlace, Removal};
 use crate::metrics::LedgerMetrics;
-use crate::names::{Combination, Names};
+use crate::names::Names;
 use crate::replay::{Replay, Replayed};
 use crate::segment::{self, Position};
 use crate::status::Status;
@@ -162,16 +165,17 @@ impl Drop for Ledger {
 }
 
 thread_local! {
-    /// Where frames are made.
-    static FRAME: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    /// Where frames are made, and their names.
+    static BUFFERS: RefCell<(Vec<u8>, Vec<u8>)> = const { RefCell::new((Vec::new(), Vec::new())) };
 }
 
 impl Journal for Ledger {
     fn opened(&self, opening: &Opening) {
         let id = opening.facts.id();
-        FRAME.with_borrow_mut(|frame| {
+        BUFFERS.with_borrow_mut(|(frame, names)| {
+            write_names_of_opening(opening, names);
             write_unsealed(frame, |payload| write_opened(opening, Form::Numbered, payload));
-            let numbered = Entry::Numbered(frame, Combination::Opening(opening));
+            let numbered = Entry::Numbered(frame, names);
             if self.appender.append(Change::Begins(&id), numbered) == Appended::NotNamed {
                 write_frame(frame, |payload| write_opened(opening, Form::Whole, payload));
                 self.appender.append(Change::Begins(&id), Entry::Whole(frame));
@@ -182,9 +186,10 @@ impl Journal for Ledger {
 
     fn settled(&self, record: &Record) {
         let id = record.facts.id();
-        FRAME.with_borrow_mut(|frame| {
+        BUFFERS.with_borrow_mut(|(frame, names)| {
+            write_names_of_end(record, names);
             write_unsealed(frame, |payload| write_ended(record, Form::Numbered, payload));
-            let numbered = Entry::Numbered(frame, Combination::End(record));
+            let numbered = Entry::Numbered(frame, names);
             let mut appended = self.appender.append(Change::Ends(&id), numbered);
             if appended == Appended::NotNamed {
                 write_frame(frame, |payload| write_ended(record, Form::Whole, payload));

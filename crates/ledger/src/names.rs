@@ -5,65 +5,31 @@
 //! which it was written and in the next, which begins with the names of the attempts that run. So where names are lost with a part of the
 //! disk, an entry has none, and never those of somebody else.
 
-use std::hash::{Hash, Hasher};
+use tollgate_terms::{FastMap, FastSet};
 
-use tollgate_exchange::{Facts, Opening, Record};
-use tollgate_terms::{Equivalent, FastMap, FastSet};
-
-use crate::entry::{write_names_of_end, write_names_of_opening};
+use crate::entry::write_names;
 use crate::frame::frame;
 
 /// Most combinations that are known at a time. An entry with another one says its names itself.
 const KNOWN_MAX: usize = 1024;
 
-/// Longest frame of one: callers choose their names.
-const FRAME_BYTES_MAX: usize = 4096;
+/// Most bytes of one: callers choose their names.
+const BYTES_MAX: usize = 4000;
 
-/// The names of an entry, where the gateway has them.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Combination<'a> {
-    /// Those that are known when an attempt begins.
-    Opening(&'a Opening),
-    /// Those that are known when it ends.
-    End(&'a Record),
-}
-
-/// The combinations that the segment has said which is written to.
+/// The combinations that the segment has said which is written to, as they are written.
 #[derive(Debug, Default)]
 pub(crate) struct Names {
-    known: FastMap<Owned, Known>,
+    known: FastMap<Box<[u8]>, Known>,
     last: u32,
     /// How often what was said before was no longer sure to be read.
     doubts: u32,
 }
 
-/// A combination that is kept; of what it was taken from only the names are looked at.
-#[derive(Debug)]
-enum Owned {
-    Opening(Opening),
-    End(Box<Record>),
-}
-
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 struct Known {
     number: u32,
-    /// What says it.
-    frame: Vec<u8>,
     /// When it was said, as `doubts` counts.
     said_after: u32,
-}
-
-/// A combination that is not said yet.
-#[derive(Debug)]
-pub(crate) struct Unsaid {
-    known: Known,
-}
-
-impl Unsaid {
-    /// What says it.
-    pub(crate) fn frame(&self) -> &[u8] {
-        &self.known.frame
-    }
 }
 
 impl Names {
@@ -72,39 +38,30 @@ impl Names {
         Self { last, ..Self::default() }
     }
 
-    /// The number of this combination, if it is said.
-    pub(crate) fn number(&self, combination: Combination<'_>) -> Option<u32> {
-        let known = self.known.get(&combination).filter(|known| known.said_after == self.doubts);
+    /// The number under which these are said.
+    pub(crate) fn number(&self, names: &[u8]) -> Option<u32> {
+        let known = self.known.get(names).filter(|known| known.said_after == self.doubts);
         known.map(|known| known.number)
+    }
+
+    /// The number under which these, which are not said, have to be; `None` if they are to be said with their entry.
+    pub(crate) fn unsaid(&self, names: &[u8]) -> Option<u32> {
+        if let Some(known) = self.known.get(names) {
+            return Some(known.number);
+        }
+        let has_room = self.known.len() < KNOWN_MAX && names.len() <= BYTES_MAX;
+        self.last.checked_add(1).filter(|_| has_room)
+    }
+
+    /// They are said under `number`.
+    pub(crate) fn note(&mut self, names: &[u8], number: u32) {
+        self.last = self.last.max(number);
+        self.known.insert(names.into(), Known { number, said_after: self.doubts });
     }
 
     /// What was said may be lost: from now on it is said again, each when it is needed.
     pub(crate) fn doubt(&mut self) {
         self.doubts = self.doubts.wrapping_add(1);
-    }
-
-    /// How to say one that is not said; `None` if it is to be said with its entry.
-    pub(crate) fn unsaid(&self, combination: Combination<'_>) -> Option<Unsaid> {
-        let said_after = self.doubts;
-        if let Some(Known { number, frame, .. }) = self.known.get(&combination) {
-            return Some(Unsaid { known: Known { number: *number, frame: frame.clone(), said_after } });
-        }
-        let number = self.last.checked_add(1).filter(|_| self.known.len() < KNOWN_MAX)?;
-        let frame = frame(|payload| match combination {
-            Combination::Opening(opening) => write_names_of_opening(number, opening, payload),
-            Combination::End(record) => write_names_of_end(number, record, payload),
-        });
-        (1..=FRAME_BYTES_MAX)
-            .contains(&frame.len())
-            .then_some(Unsaid { known: Known { number, frame, said_after } })
-    }
-
-    /// It is said from now on. Returns its number.
-    pub(crate) fn note(&mut self, combination: Combination<'_>, Unsaid { known }: Unsaid) -> u32 {
-        let number = known.number;
-        self.last = self.last.max(number);
-        self.known.insert(combination.owned(), known);
-        number
     }
 
     /// Forgets all but these.
@@ -113,128 +70,14 @@ impl Names {
     }
 
     /// What says all that are known.
-    pub(crate) fn frames(&self) -> impl Iterator<Item = &[u8]> {
-        self.known.values().map(|known| known.frame.as_slice())
+    pub(crate) fn frames(&self) -> impl Iterator<Item = Vec<u8>> {
+        self.known.iter().map(|(names, known)| say(known.number, names))
     }
 }
 
-impl Combination<'_> {
-    fn owned(self) -> Owned {
-        match self {
-            Self::Opening(opening) => Owned::Opening(opening.clone()),
-            Self::End(record) => {
-                Owned::End(Box::new(Record { losses: Vec::new(), cost_errors: Vec::new(), ..record.clone() }))
-            }
-        }
-    }
-}
-
-impl Owned {
-    fn combination(&self) -> Combination<'_> {
-        match self {
-            Self::Opening(opening) => Combination::Opening(opening),
-            Self::End(record) => Combination::End(record),
-        }
-    }
-}
-
-/// By those that differ most.
-impl Hash for Combination<'_> {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        match self {
-            Self::Opening(Opening { facts, .. }) => {
-                facts.principal.user.hash(state);
-                facts.backend.hash(state);
-                facts.requested_model.hash(state);
-            }
-            Self::End(record) => {
-                record.served_model.hash(state);
-                record.outcome.hash(state);
-            }
-        }
-    }
-}
-
-impl PartialEq for Combination<'_> {
-    fn eq(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Opening(one), Self::Opening(other)) => {
-                has_same_facts(&one.facts, &other.facts)
-                    && one.reserved.iter().map(|it| &it.limit).eq(other.reserved.iter().map(|it| &it.limit))
-            }
-            (Self::End(one), Self::End(other)) => ends_alike(one, other),
-            (Self::Opening(_), Self::End(_)) | (Self::End(_), Self::Opening(_)) => false,
-        }
-    }
-}
-
-impl Hash for Owned {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.combination().hash(state);
-    }
-}
-
-impl PartialEq for Owned {
-    fn eq(&self, other: &Self) -> bool {
-        self.combination() == other.combination()
-    }
-}
-
-impl Eq for Owned {}
-
-impl Equivalent<Owned> for Combination<'_> {
-    fn equivalent(&self, owned: &Owned) -> bool {
-        *self == owned.combination()
-    }
-}
-
-fn has_same_facts(one: &Facts, other: &Facts) -> bool {
-    let Facts {
-        request_id: _,
-        attempt: _,
-        started_at_ms: _,
-        principal,
-        route,
-        backend,
-        provider,
-        operation,
-        client_dialect,
-        backend_dialect,
-        delivery,
-        requested_model,
-        upstream_model,
-    } = one;
-    (*operation, *client_dialect, *backend_dialect, *delivery)
-        == (other.operation, other.client_dialect, other.backend_dialect, other.delivery)
-        && *principal == other.principal
-        && *route == other.route
-        && *backend == other.backend
-        && *provider == other.provider
-        && *requested_model == other.requested_model
-        && *upstream_model == other.upstream_model
-}
-
-fn ends_alike(one: &Record, other: &Record) -> bool {
-    let Record {
-        served_model,
-        outcome,
-        fault,
-        usage_source,
-        charges,
-        facts: _,
-        upstream_status: _,
-        usage: _,
-        cost_nanodollars: _,
-        cost_errors: _,
-        losses: _,
-        duration: _,
-        time_to_first_token: _,
-        time_per_output_token: _,
-        delivered: _,
-    } = one;
-    (*outcome, *fault, *usage_source) == (other.outcome, other.fault, other.usage_source)
-        && *served_model == other.served_model
-        && charges.iter().map(|it| &it.limit).eq(other.charges.iter().map(|it| &it.limit))
+/// What says `names` under `number`.
+pub(crate) fn say(number: u32, names: &[u8]) -> Vec<u8> {
+    frame(|payload| write_names(number, names, payload))
 }
 
 #[cfg(test)]
@@ -243,12 +86,13 @@ mod tests {
     use std::path::Path;
     use std::sync::Arc;
 
-    use tollgate_exchange::{Charge, Journal, Reserved};
+    use tollgate_exchange::{Charge, Facts, Journal, Opening, Record, Reserved};
     use tollgate_terms::ModelName;
 
     use super::*;
     use crate::entry::{
-        Begun, Form, Reader, Said, put_number, write_begun, write_ended, write_opened, write_settled,
+        Begun, Form, Reader, Said, put_number, write_begun, write_ended, write_names_of_end,
+        write_names_of_opening, write_opened, write_settled,
     };
     use crate::frame::{Frames, seal};
     use crate::front::Front;
@@ -263,10 +107,24 @@ mod tests {
         Opening { facts: Arc::new(Facts { requested_model, ..(*facts).clone() }), reserved }
     }
 
-    fn number(names: &mut Names, combination: Combination<'_>) -> Option<u32> {
-        names.number(combination).or_else(|| {
-            let unsaid = names.unsaid(combination)?;
-            Some(names.note(combination, unsaid))
+    fn of_opening(opening: &Opening) -> Vec<u8> {
+        let mut names = Vec::new();
+        write_names_of_opening(opening, &mut names);
+        names
+    }
+
+    fn of_end(record: &Record) -> Vec<u8> {
+        let mut names = Vec::new();
+        write_names_of_end(record, &mut names);
+        names
+    }
+
+    /// The number under which `said` is said, from now on if not before.
+    fn number(names: &mut Names, said: &[u8]) -> Option<u32> {
+        names.number(said).or_else(|| {
+            let number = names.unsaid(said)?;
+            names.note(said, number);
+            Some(number)
         })
     }
 
@@ -274,20 +132,20 @@ mod tests {
     fn attempts_with_the_same_names_have_one_number() {
         let names = &mut Names::default();
         let begun = |number| opening(number);
-        assert_eq!(number(names, Combination::Opening(&begun(0))), Some(1));
-        assert_eq!(number(names, Combination::Opening(&begun(6))), Some(1));
+        assert_eq!(number(names, &of_opening(&begun(0))), Some(1));
+        assert_eq!(number(names, &of_opening(&begun(6))), Some(1));
         // Another team and another backend, and the end of the first.
-        assert_eq!(number(names, Combination::Opening(&begun(1))), Some(2));
-        assert_eq!(number(names, Combination::End(&record(1))), Some(3));
+        assert_eq!(number(names, &of_opening(&begun(1))), Some(2));
+        assert_eq!(number(names, &of_end(&record(1))), Some(3));
         let mut other = begun(0);
         other.reserved[0].amount = 9;
-        assert_eq!(number(names, Combination::Opening(&other)), Some(1));
+        assert_eq!(number(names, &of_opening(&other)), Some(1));
         other.reserved[0].limit = "other".into();
-        assert_eq!(number(names, Combination::Opening(&other)), Some(4));
+        assert_eq!(number(names, &of_opening(&other)), Some(4));
         names.keep(&[2, 3].into_iter().collect());
         assert_eq!(names.frames().count(), 2);
         // A number is given once.
-        assert_eq!(number(names, Combination::Opening(&begun(0))), Some(5));
+        assert_eq!(number(names, &of_opening(&begun(0))), Some(5));
     }
 
     #[test]
@@ -295,13 +153,13 @@ mod tests {
         let names = &mut Names::default();
         let asked = |number: usize| asking(0, &format!("model-{number}"));
         for at in 0..KNOWN_MAX {
-            assert!(number(names, Combination::Opening(&asked(at))).is_some());
+            assert!(number(names, &of_opening(&asked(at))).is_some());
         }
-        assert_eq!(number(names, Combination::Opening(&asked(KNOWN_MAX))), None);
-        assert_eq!(number(names, Combination::Opening(&asked(0))), Some(1));
+        assert_eq!(number(names, &of_opening(&asked(KNOWN_MAX))), None);
+        assert_eq!(number(names, &of_opening(&asked(0))), Some(1));
         let mut long = opening(0);
-        long.reserved[0].limit = "x".repeat(FRAME_BYTES_MAX).into();
-        assert_eq!(number(&mut Names::default(), Combination::Opening(&long)), None);
+        long.reserved[0].limit = "x".repeat(BYTES_MAX).into();
+        assert_eq!(number(&mut Names::default(), &of_opening(&long)), None);
     }
 
     /// The requested models of all that the table knows.
@@ -356,8 +214,8 @@ mod tests {
             seal(&mut frame);
             frame
         };
-        read(frame(|payload| write_names_of_opening(1, &opening, payload)));
-        read(frame(|payload| write_names_of_end(0xffff_ffff, &record, payload)));
+        read(say(1, &of_opening(&opening)));
+        read(say(0xffff_ffff, &of_end(&record)));
         let opened = sealed(1, &|payload| write_opened(&opening, Form::Numbered, payload));
         let whole = frame(|payload| write_opened(&opening, Form::Whole, payload));
         assert!(opened.len() < whole.len());
@@ -398,13 +256,12 @@ mod tests {
     #[test]
     fn what_may_be_lost_is_said_again_under_its_number() {
         let names = &mut Names::after(40);
-        let combination = opening(0);
-        let combination = Combination::Opening(&combination);
-        assert_eq!(number(names, combination), Some(41));
+        let said = &*of_opening(&opening(0));
+        assert_eq!(number(names, said), Some(41));
         names.doubt();
-        assert_eq!(names.number(combination), None);
-        assert_eq!(number(names, combination), Some(41));
-        assert_eq!((names.number(combination), names.frames().count()), (Some(41), 1));
+        assert_eq!(names.number(said), None);
+        assert_eq!(number(names, said), Some(41));
+        assert_eq!((names.number(said), names.frames().count()), (Some(41), 1));
     }
 
     /// One that a gateway has left which knew of no numbers: it is read, and nothing is added to it.
@@ -456,7 +313,7 @@ mod tests {
             seal(&mut frame);
             frame
         };
-        let named = |model: &str| frame(|payload| write_names_of_opening(1, &asking(0, model), payload));
+        let named = |model: &str| say(1, &of_opening(&asking(0, model)));
         let frames = [numbered(), named("one"), numbered(), named("two"), numbered()].concat();
         let expected = [("", 0), ("one", 1), ("two", 1)].map(|(model, limits)| (model.to_owned(), limits));
         assert_eq!(route(&frames), expected);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use prost::Message;
-use prost::encoding::{WireType, encoded_len_varint};
+use prost::encoding::{WireType, encode_varint, encoded_len_varint};
 use tollgate_chat::Loss;
 use tollgate_exchange::{Facts, Opening, Record};
 use tollgate_terms::{Delivery, Principal, Usage};
@@ -27,9 +27,6 @@ pub(crate) enum Form {
     Numbered,
 }
 
-/// Longest number.
-const VARINT_BYTES_MAX: usize = 10;
-
 /// The key of member 36, which stands first. Its value takes four bytes, whatever it is.
 const NUMBER: [u8; 2] = [0xa5, 0x02];
 
@@ -41,16 +38,23 @@ pub(crate) fn put_number(frame: &mut [u8], number: u32) {
     }
 }
 
-/// Says the names of an attempt that begins under a number.
-pub(crate) fn write_names_of_opening(names: u32, opening: &Opening, payload: &mut Vec<u8>) {
-    let mut members = begin_numbered(NAMED, names, payload);
+/// Names, which are said under a number from here on.
+pub(crate) fn write_names(number: u32, names: &[u8], payload: &mut Vec<u8>) {
+    begin_numbered(NAMED, number, payload).0.extend_from_slice(names);
+}
+
+/// The names of an attempt that begins, in the place of what is in `names`.
+pub(crate) fn write_names_of_opening(opening: &Opening, names: &mut Vec<u8>) {
+    names.clear();
+    let mut members = Members(names);
     members.facts(&opening.facts);
     opening.reserved.iter().for_each(|reserved| members.limit(&reserved.limit));
 }
 
-/// Says the names of the end of an attempt under a number.
-pub(crate) fn write_names_of_end(names: u32, record: &Record, payload: &mut Vec<u8>) {
-    let mut members = begin_numbered(NAMED, names, payload);
+/// Those of its end.
+pub(crate) fn write_names_of_end(record: &Record, names: &mut Vec<u8>) {
+    names.clear();
+    let mut members = Members(names);
     members.end(record);
     members.source(record);
     record.charges.iter().for_each(|charge| members.limit(&charge.limit));
@@ -270,7 +274,7 @@ impl Members<'_> {
         self.optional_number::<2>(Some(count));
     }
 
-    /// A key, and the number or length behind it. That mostly takes one byte.
+    /// A key, and the number or length behind it. That mostly takes one byte: then both are written at once.
     fn begin<const TAG: u32>(&mut self, wire_type: WireType, number: u64) {
         let key = TAG << 3 | wire_type as u32;
         match (key, u8::try_from(number)) {
@@ -279,25 +283,10 @@ impl Members<'_> {
                 self.0.extend_from_slice(&[key as u8 | 0x80, (key >> 7) as u8, number])
             }
             _ => {
-                self.varint(u64::from(key));
-                self.varint(number);
+                encode_varint(u64::from(key), self.0);
+                encode_varint(number, self.0);
             }
         }
-    }
-
-    /// Seven bits in each byte, the lowest first; all but the last have the highest bit.
-    fn varint(&mut self, number: u64) {
-        let (mut bytes, mut length, mut rest) = ([0; VARINT_BYTES_MAX], 0, number);
-        for byte in &mut bytes {
-            length += 1;
-            if rest < 0x80 {
-                *byte = rest as u8;
-                break;
-            }
-            *byte = rest as u8 | 0x80;
-            rest >>= 7;
-        }
-        self.0.extend_from_slice(bytes.get(..length).unwrap_or_default());
     }
 }
 

@@ -254,21 +254,12 @@ impl Filler {
             }
             open.add(&self.gateway, &batch)?;
             self.status.indexed.add(batch.settled.len() as u64);
-            if batch.damaged > 0 {
-                self.status.damaged.add(batch.damaged);
-                tracing::error!(
-                    segment = at.segment,
-                    bytes = batch.damaged,
-                    "a part of the ledger cannot be read"
-                );
-            }
-            if batch.unnamed > 0 {
-                self.status.unnamed.add(batch.unnamed);
-                tracing::error!(
-                    segment = at.segment,
-                    entries = batch.unnamed,
-                    "names that a part of the ledger refers to are lost"
-                );
+            let Batch { damaged, unnamed, .. } = batch;
+            if damaged > 0 || unnamed > 0 {
+                self.status.damaged.add(damaged);
+                self.status.unnamed.add(unnamed);
+                let segment = at.segment;
+                tracing::error!(segment, bytes = damaged, unnamed, "a part of the ledger cannot be read");
             }
             at = batch.to;
             let is_far_behind = limit.segment.saturating_sub(at.segment) > SEGMENTS_BEHIND_MAX;
