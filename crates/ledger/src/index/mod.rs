@@ -2,7 +2,6 @@
 //!
 //! What is added and how far that goes in the ledger is one transaction: whenever either process dies, nothing is doubled or lost.
 
-mod pace;
 mod postgres;
 mod removal;
 mod row;
@@ -27,16 +26,12 @@ use crate::segment::Position;
 use crate::status::Status;
 use crate::sync::Kept;
 
-use pace::Pace;
 pub(crate) use postgres::Session;
 pub(crate) use removal::Removal;
 pub(crate) use row::TABLE;
 
 /// Longest wait between two looks.
 const IDLE: Duration = Duration::from_secs(1);
-
-/// How many segments it may fall behind for the sake of requests.
-const SEGMENTS_BEHIND_MAX: u64 = 16;
 
 /// Waits after failures: doubled each time.
 const RETRY_MIN: Duration = Duration::from_millis(200);
@@ -179,8 +174,7 @@ pub(crate) struct Filler {
     pub(crate) opened_at: Option<Position>,
 }
 
-/// Lets all other threads go first: requests do, and what is behind under load is made up for after it. Linux has a policy for each thread. See also
-/// [`Pace`].
+/// Lets all other threads go first: requests do, and what is behind under load is made up for after it. Linux has a policy for each thread.
 fn step_back() {
     if let Err(error) = set_thread_priority_and_policy(thread_native_id(), ThreadPriority::Min, POLICY) {
         tracing::debug!(?error, "the thread that fills the database has the priority of all others");
@@ -244,7 +238,6 @@ impl Filler {
             // A machine that lost its power has lost entries that the database has. What came since would be passed over.
             at = Position { offset: 0, ..opened_at };
         }
-        let mut pace = Pace::begin();
         loop {
             let batch = self.follower.batch(at, limit)?;
             if batch.to == at {
@@ -262,10 +255,6 @@ impl Filler {
                 tracing::error!(segment, bytes = damaged, unnamed, "a part of the ledger cannot be read");
             }
             at = batch.to;
-            let is_far_behind = limit.segment.saturating_sub(at.segment) > SEGMENTS_BEHIND_MAX;
-            if at != limit && !is_far_behind {
-                self.kept.wait_for_the_end(pace.pause());
-            }
         }
     }
 }
