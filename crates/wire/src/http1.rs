@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 pub use self::body::{BodyDecoder, Decoded};
 pub use self::request::{Mistake, RequestHead, RequestReader, Unreadable};
-pub use self::response::{ResponseHead, read_response_head};
+pub use self::response::{ResponseHead, ResponseReader};
 
 mod body;
 mod request;
@@ -30,6 +30,22 @@ pub enum Framing {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("malformed message: {0}")]
 pub struct Malformed(pub &'static str);
+
+/// How many bytes of a head there were when they were last looked at in earnest. They are looked at again only when they have doubled, so that a head
+/// that comes in many pieces costs no more than another.
+#[derive(Debug, Default)]
+struct Tried(usize);
+
+impl Tried {
+    /// Whether so many bytes are worth a look; they are taken to have had it then.
+    fn is_due(&mut self, length: usize) -> bool {
+        let is_due = length / 2 >= self.0;
+        if is_due {
+            self.0 = length;
+        }
+        is_due
+    }
+}
 
 /// Where name and value of a header are in a head.
 struct Place {

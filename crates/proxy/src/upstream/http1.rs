@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Waker};
 use bytes::{Bytes, BytesMut};
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
-use tollgate_wire::http1::{BodyDecoder, Decoded, Framing, ResponseHead, read_response_head};
+use tollgate_wire::http1::{BodyDecoder, Decoded, Framing, ResponseHead, ResponseReader};
 
 use super::upload::{More, Stopped, Upload};
 use crate::line::{Line, Pieces, Transport};
@@ -59,11 +59,11 @@ impl Http1 {
     /// written; the connection is of no further use then.
     pub(super) async fn send(&mut self, mut request: Pieces) -> Result<ResponseHead, Broken> {
         self.written = false;
-        let mut has_come = false;
+        let (mut reader, mut has_come) = (ResponseReader::default(), false);
         poll_fn(|cx| {
             let failed = self.poll_write(cx, &mut request);
             loop {
-                if let Some(head) = read_response_head(&mut self.line.buffer)? {
+                if let Some(head) = reader.read(&mut self.line.buffer)? {
                     self.keeps_alive = head.keeps_alive;
                     return Poll::Ready(Ok(head));
                 }
@@ -91,6 +91,7 @@ impl Http1 {
     ) -> Result<ResponseHead, NotPassed> {
         self.written = false;
         let mut pieces = Pieces::from_iter([head]);
+        let mut reader = ResponseReader::default();
         let (mut answer, mut failed, mut has_come) = (None, false, false);
         poll_fn(|cx| {
             while !failed && !self.written {
@@ -106,7 +107,7 @@ impl Http1 {
                 }
             }
             while answer.is_none() {
-                if let Some(head) = read_response_head(&mut self.line.buffer).map_err(Broken::from)? {
+                if let Some(head) = reader.read(&mut self.line.buffer).map_err(Broken::from)? {
                     self.keeps_alive = head.keeps_alive;
                     answer = Some(head);
                     break;

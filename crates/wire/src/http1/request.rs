@@ -6,7 +6,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING};
 use http::{HeaderMap, Method, Uri, Version};
 
-use super::{Framing, Malformed, content_length, headers, is_chunked, place, range, says};
+use super::{Framing, Malformed, Tried, content_length, headers, is_chunked, place, range, says};
 
 /// Largest head of a request, in bytes.
 const HEAD_BYTES_MAX: usize = 128 << 10;
@@ -64,13 +64,11 @@ impl From<Malformed> for Mistake {
 pub struct RequestReader {
     /// How many bytes have been searched for the end of the head.
     searched: usize,
-    /// How many bytes there were when they were last looked at in earnest.
-    tried: usize,
+    tried: Tried,
 }
 
 impl RequestReader {
-    /// Reads a head off the front of `buffer`; `None` when more has to come. What has come is looked at again only when it
-    /// has doubled, so that a head that comes in many pieces costs no more than another.
+    /// Reads a head off the front of `buffer`; `None` when more has to come.
     ///
     /// # Errors
     /// When it can never become a head that is served. Nothing is to be read after that.
@@ -111,8 +109,7 @@ impl RequestReader {
         if buffer.len() > HEAD_BYTES_MAX {
             return Err(Mistake::TooLarge);
         }
-        if buffer.len() / 2 >= self.tried {
-            self.tried = buffer.len();
+        if self.tried.is_due(buffer.len()) {
             let mut slots = [const { MaybeUninit::uninit() }; HEADERS_MAX];
             httparse::Request::new(&mut []).parse_with_uninit_headers(buffer, &mut slots).map_err(mistake)?;
         }

@@ -1,16 +1,18 @@
 //! The head of a response.
 
-use bytes::BytesMut;
+use bytes::{Buf, BytesMut};
 use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, StatusCode};
 
-use super::{Framing, Malformed, content_length, headers, is_chunked, place, says};
+use super::{Framing, Malformed, Tried, content_length, headers, is_chunked, place, says};
 
 /// Largest head of a response, in bytes.
 const HEAD_BYTES_MAX: usize = 256 << 10;
 
 /// Most headers of a response.
 const HEADERS_MAX: usize = 128;
+
+const TOO_LARGE: Malformed = Malformed("a head beyond the limit");
 
 /// The head of a response.
 #[derive(Debug)]
@@ -25,40 +27,92 @@ pub struct ResponseHead {
     pub keeps_alive: bool,
 }
 
-/// Reads the head of the response to a POST off the front of `buffer`; `None` when more has to come.
-///
-/// # Errors
-/// When it is malformed, larger than the limits, or switches protocols.
-pub fn read_response_head(buffer: &mut BytesMut) -> Result<Option<ResponseHead>, Malformed> {
-    loop {
-        let mut slots = [httparse::EMPTY_HEADER; HEADERS_MAX];
-        let mut parsed = httparse::Response::new(&mut slots);
-        let length = match parsed.parse(buffer) {
-            Ok(httparse::Status::Complete(length)) => length,
-            Ok(httparse::Status::Partial) if buffer.len() < HEAD_BYTES_MAX => return Ok(None),
-            Ok(httparse::Status::Partial) => return Err(Malformed("a head beyond the limit")),
-            Err(httparse::Error::TooManyHeaders) => return Err(Malformed("too many headers")),
-            Err(_) => return Err(Malformed("no head of HTTP/1")),
-        };
-        let is_old = parsed.version == Some(0);
-        let code = parsed.code.ok_or(Malformed("no status"))?;
-        let status = StatusCode::from_u16(code).map_err(|_| Malformed("no status"))?;
-        if status == StatusCode::SWITCHING_PROTOCOLS {
-            return Err(Malformed("a switch of protocols that nobody asked for"));
+/// Reads the head of the response to a POST.
+#[derive(Debug, Default)]
+pub struct ResponseReader {
+    /// How many bytes have been searched for the end of the head.
+    searched: usize,
+    tried: Tried,
+}
+
+impl ResponseReader {
+    /// Reads the head off the front of `buffer`; `None` when more has to come.
+    ///
+    /// # Errors
+    /// When it is malformed, larger than the limits, or switches protocols.
+    pub fn read(&mut self, buffer: &mut BytesMut) -> Result<Option<ResponseHead>, Malformed> {
+        loop {
+            skip_empty_lines(buffer);
+            if !self.tried.is_due(buffer.len()) && !self.finds_end(buffer) {
+                return if buffer.len() < HEAD_BYTES_MAX { Ok(None) } else { Err(TOO_LARGE) };
+            }
+            self.searched = buffer.len();
+            match take(buffer)? {
+                Taken::Interim => *self = Self::default(),
+                Taken::Head(head) => return Ok(Some(head)),
+                Taken::Nothing => return Ok(None),
+            }
         }
-        if status.is_informational() {
-            let _ = buffer.split_to(length);
-            continue;
-        }
-        let places: Vec<_> = parsed.headers.iter().map(|header| place(buffer, header)).collect();
-        let text = buffer.split_to(length).freeze();
-        let headers = headers(&text, places.into_iter())?;
-        let framing = framing(status, &headers)?;
-        let both = headers.contains_key(TRANSFER_ENCODING) && headers.contains_key(CONTENT_LENGTH);
-        let keeps_alive =
-            !is_old && !both && framing != Framing::UntilClose && !says(&headers, &CONNECTION, "close");
-        return Ok(Some(ResponseHead { status, headers, framing, keeps_alive }));
     }
+
+    /// Whether an empty line is in what has come since the last time.
+    fn finds_end(&mut self, buffer: &[u8]) -> bool {
+        let from = std::mem::replace(&mut self.searched, buffer.len());
+        memchr::memchr_iter(b'\n', buffer.get(from..).unwrap_or_default()).any(|at| {
+            let line = buffer.get(..from + at).unwrap_or_default();
+            line.strip_suffix(b"\r").unwrap_or(line).ends_with(b"\n")
+        })
+    }
+}
+
+/// Some backends end the body before with a line end too many.
+fn skip_empty_lines(buffer: &mut BytesMut) {
+    let mut rest = &buffer[..];
+    while let Some(after) = rest.strip_prefix(b"\r\n").or_else(|| rest.strip_prefix(b"\n")) {
+        rest = after;
+    }
+    let empty = buffer.len() - rest.len();
+    buffer.advance(empty);
+}
+
+/// What was at the front of a buffer.
+enum Taken {
+    /// A part of a head, which still is.
+    Nothing,
+    /// An interim response.
+    Interim,
+    /// The head.
+    Head(ResponseHead),
+}
+
+fn take(buffer: &mut BytesMut) -> Result<Taken, Malformed> {
+    let mut slots = [httparse::EMPTY_HEADER; HEADERS_MAX];
+    let mut parsed = httparse::Response::new(&mut slots);
+    let length = match parsed.parse(buffer) {
+        Ok(httparse::Status::Complete(length)) => length,
+        Ok(httparse::Status::Partial) if buffer.len() < HEAD_BYTES_MAX => return Ok(Taken::Nothing),
+        Ok(httparse::Status::Partial) => return Err(TOO_LARGE),
+        Err(httparse::Error::TooManyHeaders) => return Err(Malformed("too many headers")),
+        Err(_) => return Err(Malformed("no head of HTTP/1")),
+    };
+    let is_old = parsed.version == Some(0);
+    let code = parsed.code.ok_or(Malformed("no status"))?;
+    let status = StatusCode::from_u16(code).map_err(|_| Malformed("no status"))?;
+    if status == StatusCode::SWITCHING_PROTOCOLS {
+        return Err(Malformed("a switch of protocols that nobody asked for"));
+    }
+    if status.is_informational() {
+        buffer.advance(length);
+        return Ok(Taken::Interim);
+    }
+    let places: Vec<_> = parsed.headers.iter().map(|header| place(buffer, header)).collect();
+    let text = buffer.split_to(length).freeze();
+    let headers = headers(&text, places.into_iter())?;
+    let framing = framing(status, &headers)?;
+    let both = headers.contains_key(TRANSFER_ENCODING) && headers.contains_key(CONTENT_LENGTH);
+    let keeps_alive =
+        !is_old && !both && framing != Framing::UntilClose && !says(&headers, &CONNECTION, "close");
+    Ok(Taken::Head(ResponseHead { status, headers, framing, keeps_alive }))
 }
 
 /// How the body of a response to a POST ends (RFC 9112 section 6.3).
@@ -78,7 +132,7 @@ mod tests {
 
     fn read(text: &str) -> Result<Option<(ResponseHead, String)>, Malformed> {
         let mut buffer = BytesMut::from(text);
-        let head = read_response_head(&mut buffer)?;
+        let head = ResponseReader::default().read(&mut buffer)?;
         Ok(head.map(|head| (head, String::from_utf8_lossy(&buffer).into_owned())))
     }
 
@@ -95,11 +149,51 @@ mod tests {
         assert_eq!(rest, "hi");
     }
 
+    /// What is read when the text comes byte by byte.
+    fn read_slowly(text: &[u8]) -> Result<Option<ResponseHead>, Malformed> {
+        let (mut reader, mut buffer) = (ResponseReader::default(), BytesMut::new());
+        for byte in text {
+            buffer.extend_from_slice(&[*byte]);
+            if let Some(head) = reader.read(&mut buffer)? {
+                assert!(buffer.is_empty());
+                return Ok(Some(head));
+            }
+        }
+        Ok(None)
+    }
+
     #[test]
     fn reads_over_interim_responses() {
         let text = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 X\r\nlink: a\r\n\r\nHTTP/1.1 201 X\r\ncontent-length: 0\r\n\r\n";
         let (head, _) = read(text).expect("a head").expect("all of it");
         assert_eq!((head.status.as_u16(), head.headers.len()), (201, 1));
+        let head = read_slowly(text.as_bytes()).expect("a head").expect("all of it");
+        assert_eq!((head.status.as_u16(), head.headers.len()), (201, 1));
+    }
+
+    #[test]
+    fn knows_the_end_whatever_the_lines_end_with() {
+        for text in ["\r\n\nHTTP/1.1 200 X\nx: a\n\n", "HTTP/1.1 200\r\nx:\n\r\n", "\n\r\nHTTP/1.1 200 \n\n"]
+        {
+            assert!(read(text).expect("no mistake").is_some(), "{text:?}");
+            assert!(read_slowly(text.as_bytes()).expect("no mistake").is_some(), "{text:?}");
+        }
+        assert!(read_slowly(b"HTTP/1.1 200 X\r\r\n\r\n").is_err());
+    }
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "it measures")]
+    fn a_head_in_single_bytes_costs_no_more_than_another() {
+        let began = std::time::Instant::now();
+        let long = "a".repeat(HEAD_BYTES_MAX - 100);
+        let head = format!("HTTP/1.1 200 X\r\nx: {long}\r\n\r\n");
+        assert!(read_slowly(head.as_bytes()).expect("a head").is_some());
+        let reason = format!("HTTP/1.1 200 {long}");
+        assert!(read_slowly(reason.as_bytes()).expect("nothing wrong").is_none());
+        let empty = "\r\n".repeat(HEAD_BYTES_MAX);
+        assert!(read_slowly(empty.as_bytes()).expect("nothing wrong").is_none());
+        // One look at each byte for each byte that comes would take minutes.
+        assert!(began.elapsed().as_secs() < 10, "{:?}", began.elapsed());
     }
 
     #[test]
