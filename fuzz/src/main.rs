@@ -73,13 +73,16 @@ fn fuzz(target: &Target, time: Duration, seed: u64) -> Result<Result<(), String>
     let corpus = corpus(target.name)?;
     let mut dice = fastrand::Rng::with_seed(seed);
     let began = Instant::now();
-    let mut executions: u64 = 0;
+    let (mut executions, mut slowest): (u64, _) = (0, Duration::ZERO);
     while began.elapsed() < time {
         let whole = usize::try_from(executions).ok().and_then(|at| corpus.get(at));
         // First the corpus as it is, then what chance makes of it.
         let input = whole.cloned().unwrap_or_else(|| mutate::mutate(&corpus, &mut dice));
         executions += 1;
-        if let Err(message) = execute(target, &input) {
+        let before = Instant::now();
+        let outcome = execute(target, &input);
+        slowest = slowest.max(before.elapsed());
+        if let Err(message) = outcome {
             let path = save(target.name, &input)?;
             let place = path.display();
             return Ok(Err(format!("{message}\n  seed {seed}, execution {executions}, input {place}")));
@@ -87,8 +90,9 @@ fn fuzz(target: &Target, time: Duration, seed: u64) -> Result<Result<(), String>
     }
     let per_second = executions as f64 / began.elapsed().as_secs_f64();
     println!(
-        "{:<14} {executions:>9} executions {per_second:>9.0}/s {:>4} in the corpus",
+        "{:<14} {executions:>9} executions {per_second:>9.0}/s, the slowest {:>4} ms {:>4} in the corpus",
         target.name,
+        slowest.as_millis(),
         corpus.len()
     );
     Ok(Ok(()))
