@@ -8,6 +8,9 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use rustls::pki_types::PrivateKeyDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::{Value, json};
 
 use crate::apart::start_envoy;
@@ -93,6 +96,7 @@ fn start_control(folder: &Path, more: &[&str]) -> Process {
 struct Issuer {
     at: SocketAddr,
     set: Arc<Mutex<String>>,
+    sealed: Sealed,
 }
 
 impl Issuer {
@@ -102,22 +106,76 @@ impl Issuer {
         let set = Arc::new(Mutex::new(set.to_owned()));
         let served = Arc::clone(&set);
         thread::spawn(move || {
-            for mut stream in listener.incoming().flatten() {
-                let body = served.lock().expect("a key set").clone();
-                let mut head = [0; 2048];
-                let _ = stream.read(&mut head);
-                let length = body.len();
-                let _ = write!(
-                    stream,
-                    "HTTP/1.1 200 OK\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
-                );
+            for stream in listener.incoming().flatten() {
+                answer(stream, &served.lock().expect("a key set"));
             }
         });
-        Self { at, set }
+        Self { at, set, sealed: Sealed::start("issuer.test", key_set()) }
     }
 
     fn serves(&self, set: &Value) {
         *self.set.lock().expect("a key set") = set.to_string();
+    }
+}
+
+/// Answers one request with a key set.
+fn answer(mut stream: impl Read + Write, set: &str) {
+    let length = set.len();
+    let _ = stream.read(&mut [0; 2048]);
+    let _ = write!(stream, "HTTP/1.1 200 OK\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{set}");
+}
+
+/// Where a key set is served over TLS, and the certificate, which is its own authority.
+struct Sealed {
+    at: SocketAddr,
+    certificate: String,
+}
+
+impl Sealed {
+    fn start(name: &str, set: String) -> Self {
+        let made = rcgen::generate_simple_self_signed([name.to_owned()]).expect("a certificate");
+        let key = PrivateKeyDer::from_pem_slice(made.signing_key.serialize_pem().as_bytes()).expect("PEM");
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        let config = config.expect("versions").with_no_client_auth();
+        let config = config.with_single_cert(vec![made.cert.der().clone()], key).expect("a certificate");
+        let config = Arc::new(config);
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let at = listener.local_addr().expect("an address");
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let connection = ServerConnection::new(Arc::clone(&config)).expect("a server");
+                answer(StreamOwned::new(connection, stream), &set);
+            }
+        });
+        Self { at, certificate: made.cert.pem() }
+    }
+
+    /// Resources by which it is found and trusted: a Backend of this name, for a host that its certificate has to be for.
+    fn resources(&self, backend: &str, host: &str) -> String {
+        let (port, certificate) = (self.at.port(), self.certificate.replace('\n', "\n    "));
+        format!(
+            "---
+apiVersion: gateway.envoyproxy.io/v1alpha1
+kind: Backend
+metadata: {{name: {backend}}}
+spec: {{endpoints: [{{ip: {{address: 127.0.0.1, port: {port}}}}}]}}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: BackendTLSPolicy
+metadata: {{name: {backend}}}
+spec:
+  targetRefs: [{{group: gateway.envoyproxy.io, kind: Backend, name: {backend}}}]
+  validation: {{hostname: {host}, caCertificateRefs: [{{group: \"\", kind: ConfigMap, name: {backend}}}]}}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {{name: {backend}}}
+data:
+  ca.crt: |
+    {certificate}
+"
+        )
     }
 }
 
@@ -180,6 +238,8 @@ spec:
         );
     }
     text += &site();
+    text += &issuer.sealed.resources("sealed", "issuer.test");
+    text += &issuer.sealed.resources("mistaken", "another.test");
     std::fs::write(folder.join("gateway.yaml"), text).expect("a file");
 }
 
@@ -225,7 +285,7 @@ fn asks_written() -> String {
 }
 
 /// What each host asks of callers, by its name.
-fn proofs(issuer: &Issuer) -> [(&'static str, String); 8] {
+fn proofs(issuer: &Issuer) -> [(&'static str, String); 10] {
     let keys = |secret: &str| {
         format!(
             "apiKeyAuth: {{credentialRefs: [{{name: {secret}}}], extractFrom: [{{headers: [authorization, x-api-key]}}]}}"
@@ -234,9 +294,11 @@ fn proofs(issuer: &Issuer) -> [(&'static str, String); 8] {
     let written = written();
     let remote = provider(&format!("remoteJWKS: {{uri: \"http://{}/keys\", cacheDuration: 1s}}", issuer.at));
     let nowhere = provider("remoteJWKS: {uri: \"http://127.0.0.1:9/keys\", cacheDuration: 1s}");
-    let backend = "{group: gateway.envoyproxy.io, kind: Backend, name: keys}";
-    let behind =
-        provider(&format!("remoteJWKS: {{uri: \"http://issuer.invalid/keys\", backendRefs: [{backend}]}}"));
+    let behind = |scheme: &str, backend: &str| {
+        let backend = format!("{{group: gateway.envoyproxy.io, kind: Backend, name: {backend}}}");
+        let uri = format!("{scheme}://issuer.invalid/keys");
+        provider(&format!("remoteJWKS: {{uri: \"{uri}\", backendRefs: [{backend}]}}"))
+    };
     let jwt = |provider: &str| format!("jwt: {{providers: [{provider}]}}");
     [
         ("plain", keys("plain")),
@@ -244,7 +306,9 @@ fn proofs(issuer: &Issuer) -> [(&'static str, String); 8] {
         ("written", asks_written()),
         ("remote", jwt(&remote)),
         ("nowhere", jwt(&nowhere)),
-        ("behind", jwt(&behind)),
+        ("behind", jwt(&behind("http", "keys"))),
+        ("sealed", jwt(&behind("https", "sealed"))),
+        ("mistaken", jwt(&behind("https", "mistaken"))),
         ("optional", format!("jwt: {{optional: true, providers: [{written}]}}")),
         (
             "both",
@@ -430,11 +494,14 @@ fn keys_of_an_issuer_are_fetched_by_envoy_and_again() {
     let parts = Parts::start();
     let token = rs(&claims());
     assert_eq!(parts.with_token("behind.test", &token).status, 200, "one of its hosts answers");
-    // Nobody answers: that is no fault of the caller's.
-    let unavailable = parts.with_token("nowhere.test", &token);
-    assert_eq!(unavailable.status, 503, "{}", unavailable.body);
-    assert_eq!(unavailable.header("retry-after"), Some("1"));
-    assert!(unavailable.body.contains("the keys that tokens are verified by are not available"));
+    assert_eq!(parts.with_token("sealed.test", &token).status, 200, "it has proved who it is");
+    // Nobody answers, or somebody whose certificate is for another host: that is no fault of the caller's.
+    for host in ["nowhere.test", "mistaken.test"] {
+        let unavailable = parts.with_token(host, &token);
+        assert_eq!(unavailable.status, 503, "{host}: {}", unavailable.body);
+        assert_eq!(unavailable.header("retry-after"), Some("1"));
+        assert!(unavailable.body.contains("the keys that tokens are verified by are not available"));
+    }
     let mut others: Value = serde_json::from_str(&key_set()).expect("a key set");
     let keys = others["keys"].as_array_mut().expect("keys");
     keys.retain(|key| key["kty"] != "RSA");
