@@ -98,20 +98,28 @@ fn fuzz(target: &Target, time: Duration, seed: u64) -> Result<Result<(), String>
     Ok(Ok(()))
 }
 
-#[expect(clippy::disallowed_methods, reason = "it measures")]
 fn execute(target: &Target, input: &[u8]) -> Result<(), String> {
+    let (outcome, took) = run(target, input);
+    outcome?;
+    if took <= EXECUTION_MAX {
+        return Ok(());
+    }
+    // The machine may have been busy with something else.
+    let (_, again) = run(target, input);
+    if again <= EXECUTION_MAX { Ok(()) } else { Err(format!("took {took:?}, and {again:?} again")) }
+}
+
+#[expect(clippy::disallowed_methods, reason = "it measures")]
+fn run(target: &Target, input: &[u8]) -> (Result<(), String>, Duration) {
     let began = Instant::now();
     let outcome = catch_unwind(AssertUnwindSafe(|| (target.run)(input)));
     let took = began.elapsed();
-    match outcome {
-        Err(panic) => {
-            let text = panic.downcast_ref::<String>().map(String::as_str);
-            let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
-            Err(format!("panic: {}", text.unwrap_or("without a text")))
-        }
-        Ok(Ok(())) if took > EXECUTION_MAX => Err(format!("took {took:?}")),
-        Ok(outcome) => outcome,
-    }
+    let outcome = outcome.unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+        Err(format!("panic: {}", text.unwrap_or("without a text")))
+    });
+    (outcome, took)
 }
 
 fn folder(kind: &str, target: &str) -> PathBuf {
@@ -157,6 +165,19 @@ mod tests {
                 assert_eq!(execute(target, &input), Ok(()), "{}: {text}", target.name);
             }
         }
+    }
+
+    #[test]
+    fn a_slow_target_is_found() {
+        let slow = Target {
+            name: "json_scan",
+            run: |_| {
+                std::thread::sleep(EXECUTION_MAX + Duration::from_millis(1));
+                Ok(())
+            },
+        };
+        let message = execute(&slow, b"").expect_err("too slow");
+        assert!(message.contains("again"), "{message}");
     }
 
     #[test]
