@@ -12,8 +12,6 @@ const HEAD_BYTES_MAX: usize = 256 << 10;
 /// Most headers of a response.
 const HEADERS_MAX: usize = 128;
 
-const TOO_LARGE: Malformed = Malformed("a head beyond the limit");
-
 /// The head of a response.
 #[derive(Debug)]
 pub struct ResponseHead {
@@ -43,21 +41,20 @@ impl ResponseReader {
     pub fn read(&mut self, buffer: &mut BytesMut) -> Result<Option<ResponseHead>, Malformed> {
         loop {
             skip_empty_lines(buffer);
-            if !self.tried.is_due(buffer.len()) && !self.finds_end(buffer) {
-                return if buffer.len() < HEAD_BYTES_MAX { Ok(None) } else { Err(TOO_LARGE) };
-            }
+            let is_due = self.tried.is_due(buffer.len()) || self.finds_end(buffer);
             self.searched = buffer.len();
-            match take(buffer)? {
+            match if is_due { take(buffer)? } else { Taken::Nothing } {
                 Taken::Interim => *self = Self::default(),
                 Taken::Head(head) => return Ok(Some(head)),
-                Taken::Nothing => return Ok(None),
+                Taken::Nothing if buffer.len() < HEAD_BYTES_MAX => return Ok(None),
+                Taken::Nothing => return Err(Malformed("a head beyond the limit")),
             }
         }
     }
 
     /// Whether an empty line is in what has come since the last time.
-    fn finds_end(&mut self, buffer: &[u8]) -> bool {
-        let from = std::mem::replace(&mut self.searched, buffer.len());
+    fn finds_end(&self, buffer: &[u8]) -> bool {
+        let from = self.searched;
         memchr::memchr_iter(b'\n', buffer.get(from..).unwrap_or_default()).any(|at| {
             let line = buffer.get(..from + at).unwrap_or_default();
             line.strip_suffix(b"\r").unwrap_or(line).ends_with(b"\n")
@@ -90,8 +87,7 @@ fn take(buffer: &mut BytesMut) -> Result<Taken, Malformed> {
     let mut parsed = httparse::Response::new(&mut slots);
     let length = match parsed.parse(buffer) {
         Ok(httparse::Status::Complete(length)) => length,
-        Ok(httparse::Status::Partial) if buffer.len() < HEAD_BYTES_MAX => return Ok(Taken::Nothing),
-        Ok(httparse::Status::Partial) => return Err(TOO_LARGE),
+        Ok(httparse::Status::Partial) => return Ok(Taken::Nothing),
         Err(httparse::Error::TooManyHeaders) => return Err(Malformed("too many headers")),
         Err(_) => return Err(Malformed("no head of HTTP/1")),
     };
