@@ -153,9 +153,7 @@ fn a_redis_that_hangs_or_is_gone_holds_nobody_up() {
     let open = hasty(limit("open", 100, None));
     let closing = Limit { on_store_failure: OnStoreFailure::Closed, ..limit("closed", 100, None) };
     let closed = hasty(closing);
-    let closed_lets_in = || status(&closed.chat(CHAT)) == 200;
-    assert_eq!(status(&open.chat(CHAT)), 200);
-    wait_until("the Redis is in time", closed_lets_in);
+    assert_eq!((status(&open.chat(CHAT)), status(&closed.chat(CHAT))), (200, 200));
     for silence in ["hung", "gone"] {
         if silence == "hung" {
             redis.signal("-STOP");
@@ -176,7 +174,7 @@ fn a_redis_that_hangs_or_is_gone_holds_nobody_up() {
         }
     }
     redis.restart_after_end();
-    wait_until("it goes on", closed_lets_in);
+    wait_until("it goes on", || status(&closed.chat(CHAT)) == 200);
     // Each gateway comes back in its own time, and counts then what it has let in meanwhile too.
     let mut let_in = 1 + 2 * 10;
     let until = Instant::now() + PATIENCE;
