@@ -101,21 +101,23 @@ struct Issuer {
 
 impl Issuer {
     fn start(set: &str) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let at = listener.local_addr().expect("an address");
         let set = Arc::new(Mutex::new(set.to_owned()));
         let served = Arc::clone(&set);
-        thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                answer(stream, &served.lock().expect("a key set"));
-            }
-        });
+        let at = listen(move |stream| answer(stream, &served.lock().expect("a key set")));
         Self { at, set, sealed: Sealed::start("issuer.test", key_set()) }
     }
 
     fn serves(&self, set: &Value) {
         *self.set.lock().expect("a key set") = set.to_string();
     }
+}
+
+/// Serves one connection after the other until the test ends. Returns where.
+fn listen(serve: impl Fn(TcpStream) + Send + 'static) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let at = listener.local_addr().expect("an address");
+    thread::spawn(move || listener.incoming().flatten().for_each(serve));
+    at
 }
 
 /// Answers one request with a key set.
@@ -140,13 +142,9 @@ impl Sealed {
         let config = config.expect("versions").with_no_client_auth();
         let config = config.with_single_cert(vec![made.cert.der().clone()], key).expect("a certificate");
         let config = Arc::new(config);
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let at = listener.local_addr().expect("an address");
-        thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                let connection = ServerConnection::new(Arc::clone(&config)).expect("a server");
-                answer(StreamOwned::new(connection, stream), &set);
-            }
+        let at = listen(move |stream| {
+            let connection = ServerConnection::new(Arc::clone(&config)).expect("a server");
+            answer(StreamOwned::new(connection, stream), &set);
         });
         Self { at, certificate: made.cert.pem() }
     }
