@@ -1,4 +1,4 @@
-//! A Redis whose place is taken by another: what was counted may be gone, and never is there more than was settled.
+//! A Redis whose place is taken by another: what was counted may be gone, and never is there more than was settled. Part of ACC-08.
 
 use std::time::Duration;
 

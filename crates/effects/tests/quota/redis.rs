@@ -1,4 +1,4 @@
-//! Counters in a real Redis: the same law as in memory, and what becomes of them when the server, or the way to it, fails.
+//! Counters in a real Redis: the same law as in memory, and what becomes of them when the server, or the way to it, fails (ACC-08).
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -143,6 +143,7 @@ async fn counts_what_it_should_have_counted() {
     .unwrap();
 }
 
+/// Part of ACC-10.
 #[tokio::test]
 async fn every_key_ends_and_has_one_hash_tag() {
     let server = Server::new(&[]);
@@ -344,6 +345,7 @@ async fn answers_that_are_lost_do_not_count_twice() {
     );
 }
 
+/// ACC-13.
 #[test]
 fn a_settlement_that_is_replayed_counts_once() {
     let server = Server::new(&[]);

@@ -1,4 +1,4 @@
-//! Tests of the arithmetic of limits.
+//! Tests of the arithmetic of limits; its windows are ACC-10.
 
 use std::time::{Duration, SystemTime};
 
@@ -113,6 +113,9 @@ fn fixed_windows_are_those_of_the_epoch() {
     let week = Span::of(&Window::Fixed { seconds: 604_800 }, at(1_764_100_000));
     // 2025-11-20 and 2025-11-27 are Thursdays.
     assert_eq!((week.slot * 604_800, week.end_ms), (1_763_596_800, 1_764_201_600_000));
+    // A month is 30 days, whatever the calendar says.
+    let month = Span::of(&Window::Fixed { seconds: 2_592_000 }, at(1_764_100_000));
+    assert_eq!((month.slot, month.end_ms), (680, 1_765_152_000_000));
     assert_eq!(Span::of(&Window::Fixed { seconds: 60 }, at(119)).slot, 1);
     assert_eq!(Span::of(&Window::Fixed { seconds: 60 }, at(120)).slot, 2);
     assert_eq!(Span::of(&Window::Fixed { seconds: 60 }, at(119)).reset(None), Some(Duration::from_secs(1)));
